@@ -1,0 +1,92 @@
+"""The refined net in PyTorch, layer for layer and name for name as `models/inception.py` has it.
+
+Its state dict has the names of `minidl.io.to_torch_state_dict`. Written as a user of torch would write it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks.settings import DROPOUT, LEARNING_RATE, WEIGHT_DECAY
+
+
+class ConvBNReLU(nn.Sequential):
+    def __init__(self, in_channels: int, filters: int, kernel: int, padding: int = 0) -> None:
+        conv = nn.Conv2d(in_channels, filters, kernel, padding=padding, bias=False)
+        super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm2d(filters), relu=nn.ReLU(inplace=True)))
+
+
+class Inception(nn.Module):
+    """Figure 1 of the paper; b1 ... pool are the numbers of filters of a row of its Table 4."""
+
+    def __init__(
+        self, in_channels: int, b1: int, b3_reduce: int, b3: int, b5_reduce: int, b5: int, pool: int
+    ) -> None:
+        super().__init__()
+        self.b1 = ConvBNReLU(in_channels, b1, 1)
+        self.b3_reduce = ConvBNReLU(in_channels, b3_reduce, 1)
+        self.b3 = ConvBNReLU(b3_reduce, b3, 3, padding=1)
+        self.b5_reduce = ConvBNReLU(in_channels, b5_reduce, 1)
+        self.b5 = ConvBNReLU(b5_reduce, b5, 5, padding=2)
+        self.avgpool = nn.AvgPool2d(3, stride=1, padding=1)
+        self.pool = ConvBNReLU(in_channels, pool, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        branches = self.b1(x), self.b3(self.b3_reduce(x)), self.b5(self.b5_reduce(x)), self.pool(self.avgpool(x))
+        return torch.cat(branches, dim=1)
+
+
+def refined(classes: int = 200, dropout: float = DROPOUT) -> nn.Sequential:
+    """The paper's Tables 3 and 4, for images (N, 3, H, W)."""
+    return nn.Sequential(
+        OrderedDict(
+            stem=ConvBNReLU(3, 128, 3),
+            pool1=nn.MaxPool2d(4, 2),
+            inception1=Inception(128, 32, 48, 64, 8, 16, 16),
+            pool2=nn.MaxPool2d(2, 2, padding=1),
+            inception2=Inception(128, 32, 48, 64, 8, 16, 16),
+            inception3=Inception(128, 64, 96, 128, 16, 32, 32),
+            pool3=nn.MaxPool2d(2, 2),
+            inception4=Inception(256, 80, 120, 160, 20, 40, 40),
+            avgpool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            dropout=nn.Dropout(dropout),
+            fc=nn.Linear(320, classes),
+        )
+    )
+
+
+class Eager:
+    """A contender: torch without compilation, in either layout."""
+
+    def __init__(self, batches: list[tuple[np.ndarray, np.ndarray]], threads: int, channels_last: bool) -> None:
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.model = refined().to(memory_format=layout)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
+        )
+        self.batches = [
+            (torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout), torch.from_numpy(labels))
+            for x, labels in batches
+        ]
+
+    def train(self, step: int) -> None:
+        x, labels = self.batches[step % len(self.batches)]
+        self.model.train()
+        loss = functional.cross_entropy(self.model(x), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def infer(self, step: int) -> None:
+        x, _ = self.batches[step % len(self.batches)]
+        self.model.eval()
+        with torch.inference_mode():
+            self.model(x)

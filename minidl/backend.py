@@ -1,0 +1,79 @@
+"""The only place that tells NumPy from CuPy: array modules, moves between host and device, diagnosis.
+
+Everything else is written against `xp = array_module(x)`, so one text serves both. CuPy is imported when a
+user asks for it (`get_backend("cupy")`) and never before.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from minidl.errors import BackendError
+
+Array: TypeAlias = Any  # np.ndarray or cupy.ndarray; spelled out in shape comments
+
+
+def array_module(x: Array) -> ModuleType:
+    """The module (numpy or cupy) whose functions accept `x`."""
+    return np if isinstance(x, np.ndarray) else sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def to_host(x: Array) -> np.ndarray:
+    """`x` as a NumPy array: a copy from the device, or `x` itself when it is on the host already."""
+    return x if isinstance(x, np.ndarray) else x.get()
+
+
+def to_device(x: np.ndarray, xp: ModuleType) -> Array:
+    """The host array `x` as an array of module `xp` (`x` itself for numpy)."""
+    return xp.asarray(x)
+
+
+def get_backend(name: str) -> ModuleType:
+    """The array module called `name`: "numpy", or "cupy" once a small GPU computation has succeeded.
+
+    Raises BackendError with one line that says which piece is missing.
+    """
+    if name == "numpy":
+        return np
+    if name != "cupy":
+        raise BackendError(f"unknown backend {name!r}: choose numpy or cupy")
+    reason = cupy_problem()
+    if reason:
+        raise BackendError(f"backend cupy can't be used: {reason}; --backend numpy runs on the CPU")
+    return sys.modules["cupy"]
+
+
+def cupy_problem() -> str | None:
+    """Why CuPy can't compute here, in one clause, or None if it can.
+
+    CuPy reports missing pieces late and in different ways, so each is exercised on its own: the import, the
+    driver, a device, the run-time compiler (NVRTC) and the matrix library (cuBLAS).
+    """
+    try:
+        import cupy
+    except ImportError:
+        return "the package cupy is not installed (pip install 'minidl[cuda12]' or 'minidl[cuda13]')"
+    failures = (RuntimeError, ImportError, OSError, MemoryError, cupy.cuda.compiler.CompileException)
+    try:
+        if cupy.cuda.runtime.getDeviceCount() == 0:
+            return "no NVIDIA GPU was found"
+    except failures as error:
+        return f"no usable NVIDIA driver ({_first_line(error)})"
+    try:
+        (cupy.arange(4) * 2 + 1).sum().get()
+    except failures as error:
+        return f"the CUDA run-time compiler NVRTC fails ({_first_line(error)})"
+    try:
+        (cupy.ones((2, 2)) @ cupy.ones((2, 2))).get()
+    except failures as error:
+        return f"the CUDA matrix library cuBLAS fails ({_first_line(error)})"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

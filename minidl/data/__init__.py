@@ -1,0 +1,75 @@
+"""Data sets, from the file to the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from minidl.data.augment import OnlineAugment, PaperAugment
+from minidl.data.base import Dataset, Split
+from minidl.data.check import Report, check_data
+from minidl.data.download import download
+from minidl.data.loader import Loader, channel_statistics, denormalise, normalise
+from minidl.data.packed import default_cache, open_packed
+from minidl.data.shapes import load_shapes
+from minidl.data.subset import Subset, split_off, subset
+from minidl.errors import UsageError
+
+__all__ = [
+    "Dataset",
+    "Loader",
+    "OnlineAugment",
+    "PaperAugment",
+    "Report",
+    "Split",
+    "Subset",
+    "channel_statistics",
+    "check_data",
+    "default_cache",
+    "denormalise",
+    "download",
+    "load_dataset",
+    "load_shapes",
+    "normalise",
+    "open_packed",
+    "split_off",
+    "subset",
+]
+
+HELD_OUT = 0.1  # of every class, where a folder of images has no val
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    gray: str = "convert",
+    image_size: int = 64,
+    cache: str | Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Dataset:
+    """The embedded data set "shapes", or the one at a path: Tiny ImageNet or train/<class>/ folders, packed or not.
+
+    gray          "convert" gray images to RGB, or "skip" those of the training set
+    image_size    height and width to which folders of images are resized; Tiny ImageNet is 64
+    cache         folder of the packed form; None: see `default_cache`
+    seed          which images of `shapes` are drawn, and which are held out where there is no val
+
+    Raises DataError for what can't be read, and UsageError for what can't be asked.
+    """
+    if gray not in ("convert", "skip"):
+        raise UsageError(f"gray is {gray!r}: choose convert or skip")
+    if image_size < 1:
+        raise UsageError(f"image size {image_size}: it must be at least 1")
+    if str(name_or_path) == "shapes":
+        return load_shapes(seed=seed)
+    data = open_packed(name_or_path, image_size=image_size, cache=cache, progress=progress)
+    if data.val is None:
+        data.train, data.val = split_off(data.train, HELD_OUT, seed)
+        data.notes["train images held out for validation, there being no val"] = len(data.val)
+    if gray == "skip":
+        data.train = Subset(data.train, np.flatnonzero(~data.train.gray))
+        if len(data.train) == 0:
+            raise UsageError(f"{name_or_path}: all training images are gray, nothing is left with --gray skip")
+    return data

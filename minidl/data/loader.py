@@ -1,0 +1,157 @@
+"""Batches for the network: order, augmentation, normalisation, and threads that prepare them ahead.
+
+Nothing here has a state to save. The order of images is a pure function of (seed, epoch), an image's
+augmentation one of (seed, epoch, index); so epoch e can be taken up again at any batch, with the same bits,
+whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minidl.data.base import Split
+from minidl.errors import UsageError
+
+Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]  # (uint8 images, indices, seed, epoch) -> images
+
+
+def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
+    """y = (x / 255 - mean) / std per channel: uint8 (..., H, W, C) to float32, as one product and one sum.
+
+    mean and std (C,) are in units of the range [0, 1].
+    """
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    width, channels = images.shape[-2:]
+    # Whole image rows make the inner loops long: (..., H, W, C) -> (rows, W*C).
+    x = images.reshape(-1, width * channels).astype(np.float32)
+    x *= np.tile(scale, width)
+    x += np.tile(shift, width)
+    return x.reshape(images.shape)
+
+
+def denormalise(x: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
+    """The uint8 images behind `x`: the inverse of `normalise`, rounded and cut to 0..255."""
+    pixels = (x * np.asarray(std, np.float32) + np.asarray(mean, np.float32)) * np.float32(255)
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def image_sums(images: np.ndarray) -> np.ndarray:
+    """The sums of x and of x^2 of each uint8 image and channel: (n, H, W, C) -> uint64 (n, 2, C), exact."""
+    n, height, width, channels = images.shape
+    rows = images.reshape(n, height, width * channels)
+    squares = np.square(rows, dtype=np.uint16)  # 255^2 just fits
+    columns = np.stack([np.add.reduce(v, axis=1, dtype=np.uint64) for v in (rows, squares)], axis=1)
+    return columns.reshape(n, 2, width, channels).sum(axis=2)  # (n, 2, W*C) -> (n, 2, W, C) -> (n, 2, C)
+
+
+def channel_statistics(
+    split: Split, indices: np.ndarray | None = None, batch: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel of the images at `indices` (default: all), float32 (C,), in [0, 1].
+
+    The sums are integers, so neither the order nor `batch` changes a bit. A packed split stores the sums of each
+    image (`sums`), which makes this instant. A constant channel is given the deviation of one gray level, 1/255.
+    """
+    indices = np.arange(len(split)) if indices is None else np.asarray(indices)
+    if len(indices) == 0:
+        raise UsageError("channel statistics of no images: choose at least one")
+    if (sums := getattr(split, "sums", None)) is not None:
+        total = sums[indices].sum(axis=0)
+    else:
+        parts = (split.images(indices[i : i + batch]) for i in range(0, len(indices), batch))
+        total = sum(image_sums(part).sum(axis=0) for part in parts)
+    height, width = split.images(indices[:1]).shape[1:3]
+    n = len(indices) * height * width
+    first, second = ([int(v) for v in row] for row in total)  # Python integers: n * second needs more than 64 bits
+    mean = [s / (255 * n) for s in first]
+    variance = [(n * q - s * s) / (255 * n) ** 2 for s, q in zip(first, second, strict=True)]
+    return np.array(mean, np.float32), np.maximum(np.sqrt(variance), 1 / 255).astype(np.float32)
+
+
+def prefetch(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
+    """`map(function, items)`, computed two items a worker ahead by `workers` threads (0: when asked for), in order.
+
+    What `function` raises is raised here, at its item. Closing the generator early ends the threads.
+    """
+    if workers == 0:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="minidl-prefetch")
+    ahead: deque = deque()
+    try:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:  # also when the consumer stops early
+        pool.shutdown(cancel_futures=True)
+
+
+class Loader:
+    """Batches (x, y) of a split: x float32 (n, H, W, C) normalised, y int64 (n,), -1 where labels are unknown.
+
+    augment     a function (uint8 images, indices, seed, epoch) -> uint8 images, or None
+    shuffle     a new order for every epoch, else the order of the split
+    drop_last   leave out the last batch if it is not full
+    workers     threads that prepare batches ahead, two each; 0 prepares a batch when it is asked for
+    limit       at most so many batches an epoch
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        mean: ArrayLike,
+        std: ArrayLike,
+        seed: int = 0,
+        augment: Augment | None = None,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        workers: int = 1,
+        limit: int | None = None,
+    ) -> None:
+        for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("limit", limit, 1)):
+            if value is not None and value < least:
+                raise UsageError(f"{name} is {value}: it must be at least {least}")
+        if len(split) < (batch_size if drop_last else 1):
+            raise UsageError(f"a batch of {batch_size} needs more than the {len(split)} images there are")
+        self.split, self.batch_size, self.seed, self.augment = split, batch_size, seed, augment
+        self.mean, self.std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+        self.shuffle, self.drop_last, self.workers, self.limit = shuffle, drop_last, workers, limit
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        batches = len(self.split) // self.batch_size if self.drop_last else -(-len(self.split) // self.batch_size)
+        return batches if self.limit is None else min(batches, self.limit)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The positions of the split in the order of `epoch`, int64 (n,)."""
+        if not self.shuffle:
+            return np.arange(len(self.split))
+        return np.random.default_rng([self.seed, epoch, zlib.crc32(b"order")]).permutation(len(self.split))
+
+    def batch(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The batch (x, y) of the images at `indices` as `epoch` sees them."""
+        images = self.split.images(indices)
+        if self.augment is not None:
+            images = self.augment(images, indices, self.seed, epoch)
+        labels = self.split.labels
+        y = np.full(len(indices), -1) if labels is None else labels[indices]
+        return normalise(images, self.mean, self.std), y
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of `epoch`, from batch `start` on."""
+        order = self.order(epoch)
+        parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self)))
+        return prefetch(lambda part: self.batch(part, epoch), parts, self.workers)

@@ -1,0 +1,102 @@
+"""Writing a packed cache folder (see packed.py): decoded by all cores, one packer at a time, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from minidl.data.images import decode
+from minidl.data.loader import image_sums, prefetch
+from minidl.data.source import Index, Source
+from minidl.errors import DataError
+from minidl.progress import Progress
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock, but the last rename still lets only one of two packers win
+    fcntl = None
+
+CHUNK = 128  # images decoded at a time by a thread
+TEMPORARY = ".tmp-"
+
+
+@contextmanager
+def only_packer(cache: Path) -> Iterator[None]:
+    """Holds the lock of the folder `cache`, and removes what dead packers left there; it dies with its process."""
+    with open(cache / "packing.lock", "a") as lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"another process is packing into {cache}: waiting for it", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            for leftover in cache.glob(TEMPORARY + "*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+def pack(source: Source, index: Index, folder: Path, size: int, progress: bool) -> None:
+    """Writes the packed form of `source` into `folder`, in place of an older one."""
+    total = sum(map(len, index.splits.values()))
+    needed, free = total * (size * size * 3 + 200), shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise DataError(
+            f"{folder.parent}: the packed cache needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free; "
+            "make room, or name another folder in MINIDL_CACHE"
+        )
+    temporary = folder.with_name(f"{TEMPORARY}{os.getpid()}-{folder.name}")
+    temporary.mkdir()
+    try:
+        with Progress("packing images", total, "images", show=progress) as bar:
+            for split in index.splits:
+                _pack_split(source, index, split, temporary, size, bar)
+        meta = {"name": folder.name.rpartition("-")[0], "image_size": size, "splits": list(index.splits)}
+        meta |= {"classes": index.classes, "words": index.words, "watched": source.watched}
+        (temporary / "meta.json").write_text(json.dumps(meta))
+        _commit(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _pack_split(source: Source, index: Index, split: str, folder: Path, size: int, bar: Progress) -> None:
+    files = index.splits[split]
+
+    def decode_chunk(start: int) -> tuple[np.ndarray, list[bool]]:
+        names = [name for name, _ in files[start : start + CHUNK]]
+        decoded = (decode(source.read(name), source.label(name), size, index.exact_size) for name in names)
+        images, gray = zip(*decoded, strict=True)
+        return np.stack(images), list(gray)
+
+    gray: list[bool] = []
+    sums = []
+    # Written, not mapped: a full disk is then an error, not the signal SIGBUS.
+    with open(folder / f"{split}_images.npy", "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for images, flags in prefetch(decode_chunk, range(0, len(files), CHUNK), os.cpu_count() or 1):
+            file.write(images)
+            gray += flags
+            sums.append(image_sums(images))
+            bar.add(len(images))
+    np.save(folder / f"{split}_gray.npy", np.array(gray))
+    np.save(folder / f"{split}_sums.npy", np.concatenate(sums))
+    np.save(folder / f"{split}_labels.npy", np.array([label for _, label in files], np.int64))
+    (folder / f"{split}_names.json").write_text(json.dumps([name for name, _ in files]))
+
+
+def _commit(temporary: Path, folder: Path) -> None:
+    """Makes `temporary`, once it is on the disk, the folder `folder`."""
+    for path in temporary.iterdir():
+        with open(path, "r+b") as file:
+            os.fsync(file.fileno())
+    if folder.exists():  # of an older state of the source; processes that have it mapped keep it
+        folder.rename(old := temporary.with_name(temporary.name + "-old"))
+        shutil.rmtree(old, ignore_errors=True)
+    temporary.rename(folder)

@@ -1,0 +1,64 @@
+"""Parts of a split: chosen images, a share of every class, a held-out share."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from minidl.data.base import Split
+from minidl.errors import UsageError
+
+
+class Subset:
+    """The images of `split` at `indices`, in that order, as a Split; `gray` and `sums` follow where there are any."""
+
+    def __init__(self, split: Split, indices: np.ndarray) -> None:
+        self.split, self.indices = split, indices
+        self.labels, self.gray, self.sums = (
+            None if (values := getattr(split, name, None)) is None else values[indices]
+            for name in ("labels", "gray", "sums")
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [self.split.names[i] for i in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        return self.split.images(self.indices[indices])
+
+
+def subset(split: Split, fraction: float, seed: int) -> Subset:
+    """`fraction` (0, 1] of every class of `split`, at least one image each: a function of `seed` alone.
+
+    A smaller fraction's images are among a larger one's.
+    """
+    if not 0 < fraction <= 1:
+        raise UsageError(f"a subset of {fraction}: choose a fraction above 0, up to 1")
+    return Subset(split, _share(split, fraction, seed, "subset"))
+
+
+def split_off(split: Split, fraction: float, seed: int) -> tuple[Subset, Subset]:
+    """(rest, held out): `fraction` (0, 1) of every class of `split` held out, at least one image each."""
+    if not 0 < fraction < 1:
+        raise UsageError(f"{fraction} held out: choose a fraction between 0 and 1")
+    out = _share(split, fraction, seed, "split_off")
+    rest = np.setdiff1d(np.arange(len(split)), out)
+    lost = np.setdiff1d(split.labels, split.labels[rest])
+    if len(lost):
+        raise UsageError(
+            f"{fraction} held out leaves no training image of class {lost[0]}: choose less, or add images"
+        )
+    return Subset(split, rest), Subset(split, out)
+
+
+def _share(split: Split, fraction: float, seed: int, purpose: str) -> np.ndarray:
+    """Positions, sorted: the first part of each class in one random order of all images."""
+    order = np.random.default_rng([seed, zlib.crc32(purpose.encode())]).permutation(len(split))
+    by_class = order[np.argsort(split.labels[order], kind="stable")]
+    bounds = np.flatnonzero(np.diff(split.labels[by_class])) + 1
+    parts = np.split(by_class, bounds)
+    return np.sort(np.concatenate([part[: max(1, round(fraction * len(part)))] for part in parts]))

@@ -1,0 +1,305 @@
+"""The plain CPU kernels: the reference's mathematics, done in blocks that fit the processor's cache.
+
+A 62 x 62 x 128 map of 64 images is 126 MB. Every NumPy call over all of it streams it through memory, and its
+im2col matrix would be nine times as large. So each kernel here cuts its work into blocks (some images, or some
+rows) and does all its steps on one block before it takes the next: the column buffer stays within
+COLUMN_BYTES, element-wise steps work on ELEMENT_BYTES in cache. Signatures and results are the reference's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from minidl.kernels import reference
+from minidl.kernels.shapes import window_positions
+
+Array = np.ndarray
+Shape = tuple[int, ...]
+
+COLUMN_BYTES = 8 << 20  # the largest im2col block (one image at least)
+ELEMENT_BYTES = 128 << 10  # of one operand of an element-wise block
+INNER_LENGTH = 512  # numbers in the innermost loop of an element-wise block
+
+
+# -------------------------------------------------------------- convolution
+
+
+def _pointwise(kernel: tuple[int, int], stride: int, padding: int) -> bool:
+    """A 1x1 convolution needs no im2col: its columns are the pixels themselves."""
+    return kernel == (1, 1) and stride == 1 and padding == 0
+
+
+def _image_blocks(images: int, bytes_each: int) -> Iterator[slice]:
+    """Slices of as many images as stay within COLUMN_BYTES, of nearly equal size."""
+    most = max(1, COLUMN_BYTES // bytes_each)
+    blocks = -(-images // most)
+    bounds = [images * i // blocks for i in range(blocks + 1)]
+    return (slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
+
+
+def _columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Iterator[tuple[slice, Array]]:
+    """The im2col matrix, block by block: (slice of images, cols (block OH OW, KH KW C)).
+
+    In memory one row of a patch, KW pixels of C channels, is a run of KW C numbers that starts s C numbers
+    after the run of its left neighbour. So a sliding window over the axis W C shows all patches without a
+    copy, and KH copies of long runs fill the columns. The buffer is reused: a block ends with the next one.
+    """
+    n, h, w, c = x.shape
+    kh, kw = kernel
+    if _pointwise(kernel, stride, padding):
+        yield slice(0, n), x.reshape(-1, c)  # (N, H, W, C) -> (N H W, C)
+        return
+    oh, ow = (window_positions(size, k, stride, padding) for size, k in ((h, kh), (w, kw)))
+    blocks = list(_image_blocks(n, oh * ow * kh * kw * c * x.itemsize))
+    most = max(block.stop - block.start for block in blocks)
+    padded = np.zeros((most, h + 2 * padding, w + 2 * padding, c), x.dtype)  # its border stays zero
+    lines = padded.reshape(most, h + 2 * padding, -1)  # (N, H, W, C) -> (N, H, W C)
+    runs = sliding_window_view(lines, kw * c, axis=2)[:, :, :: stride * c]  # (N, H, OW, KW C)
+    buffer = np.empty((most, oh, ow, kh, kw * c), x.dtype)
+    for block in blocks:
+        images = block.stop - block.start
+        padded[:images, padding : padding + h, padding : padding + w] = x[block]
+        for i in range(kh):
+            buffer[:images, :, :, i] = runs[:images, i : i + stride * oh : stride, :ow]
+        yield block, buffer[:images].reshape(images * oh * ow, -1)  # (N, OH, OW, KH, KW C) -> (P, K)
+
+
+def conv2d(x: Array, w: Array, stride: int, padding: int) -> Array:
+    """See reference.conv2d: y = cols @ w, a block of images at a time."""
+    kh, kw, _, f = w.shape
+    oh, ow = (window_positions(size, k, stride, padding) for size, k in zip(x.shape[1:3], (kh, kw), strict=True))
+    y = np.empty((len(x), oh, ow, f), x.dtype)
+    for block, cols in _columns(x, (kh, kw), stride, padding):
+        np.matmul(cols, w.reshape(-1, f), out=y[block].reshape(-1, f))  # (P, K) @ (K, F)
+    return y
+
+
+def conv2d_dw(x: Array, dy: Array, w_shape: Shape, stride: int, padding: int) -> Array:
+    """See reference.conv2d_dw: dw = sum over blocks of cols.T @ dy."""
+    kh, kw, _, f = w_shape
+    dw = np.zeros((math.prod(w_shape[:3]), f), x.dtype)
+    for block, cols in _columns(x, (kh, kw), stride, padding):
+        dw += cols.T @ dy[block].reshape(-1, f)  # (K, P) @ (P, F)
+    return dw.reshape(w_shape)  # (K, F) -> (KH, KW, C, F)
+
+
+def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) -> Array:
+    """See reference.conv2d_dx. With stride 1 it is itself a convolution, of dy with the turned filters.
+
+    With s = 1 the pixel h lies at offset kh of window oh = h + p - kh. Put kh' = KH - 1 - kh:
+        dx[h,w,c] = sum over kh',kw',f of  dy[h + kh' - p', w + kw' - p', f]  w[KH-1-kh', KW-1-kw', c, f]
+    the formula of `conv2d` with padding p' = KH - 1 - p and filters turned by 180 degrees, C and F exchanged.
+    It copies patches of dy where col2im adds patches of dcols: cheaper. Other strides take col2im, in blocks.
+    """
+    kh, kw, _, f = w.shape
+    if stride == 1 and kh == kw and padding < kh:
+        turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))  # (KH, KW, F, C)
+        return conv2d(dy, turned, 1, kh - 1 - padding)
+    dx = np.empty(x_shape, dy.dtype)
+    _, oh, ow, _ = dy.shape
+    for block in _image_blocks(len(dy), oh * ow * math.prod(w.shape[:3]) * dy.itemsize):
+        shape = (block.stop - block.start, *x_shape[1:])
+        dx[block] = reference.conv2d_dx(dy[block], w, shape, stride, padding)
+    return dx
+
+
+# ------------------------------------------------------------------ pooling
+
+
+def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, Array]:
+    """See reference.max_pool; image by image, with the index kept in uint8 arithmetic.
+
+    k rises and a later pixel wins only when strictly larger, so the last winner, max over k of k [wins], is
+    the first maximum. NaNs, which no comparison sees, are noticed in y (a maximum passes them on) and such an
+    image is done again by the reference.
+    """
+    n, h, w, c = x.shape
+    oh, ow = (window_positions(size, kernel, stride, padding) for size in (h, w))
+    y = np.empty((n, oh, ow, c), x.dtype)
+    index = np.zeros(y.shape, np.uint8)
+    padded = np.full((h + 2 * padding, w + 2 * padding, c), -np.inf, x.dtype)
+    wins = np.empty((oh, ow, c), bool)
+    for i in range(n):
+        padded[padding : padding + h, padding : padding + w] = x[i]
+        y[i] = padded[: stride * oh : stride, : stride * ow : stride]
+        for k, rows, columns in reference.offsets((kernel, kernel), stride, (oh, ow)):
+            if k == 0:
+                continue
+            candidate = padded[rows, columns]
+            np.greater(candidate, y[i], out=wins)
+            np.maximum(y[i], candidate, out=y[i])
+            offset = wins.view(np.uint8)
+            offset *= np.uint8(k)
+            np.maximum(index[i], offset, out=index[i])
+        if np.isnan(y[i].max()):
+            y[i : i + 1], index[i : i + 1] = reference.max_pool(x[i : i + 1], kernel, stride, padding)
+    return y, index
+
+
+def max_pool_dx(
+    dy: Array, index: Array, x_shape: Shape, kernel: int, stride: int, padding: int, overlap: str = "sum"
+) -> Array:
+    """See reference.max_pool_dx; the sum image by image, the deconvnet's other rules by the reference."""
+    if overlap != "sum":
+        return reference.max_pool_dx(dy, index, x_shape, kernel, stride, padding, overlap)
+    n, h, w, c = x_shape
+    _, oh, ow, _ = dy.shape
+    dx = np.empty(x_shape, dy.dtype)
+    dpadded = np.empty((h + 2 * padding, w + 2 * padding, c), dy.dtype)
+    hit = np.empty((oh, ow, c), bool)
+    share = np.empty((oh, ow, c), dy.dtype)
+    for i in range(n):
+        dpadded[...] = 0
+        for k, rows, columns in reference.offsets((kernel, kernel), stride, (oh, ow)):
+            np.equal(index[i], np.uint8(k), out=hit)
+            np.multiply(dy[i], hit, out=share)
+            dpadded[rows, columns] += share
+        dx[i] = dpadded[padding : padding + h, padding : padding + w]
+    return dx
+
+
+def avg_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
+    """See reference.avg_pool. The sum over a square is a sum over columns of sums over rows: 2 K terms, not K^2."""
+    n, h, w, c = x.shape
+    oh, ow = (window_positions(size, kernel, stride, padding) for size in (h, w))
+    y = np.empty((n, oh, ow, c), x.dtype)
+    padded = np.zeros((h + 2 * padding, w + 2 * padding, c), x.dtype)
+    for i in range(n):
+        padded[padding : padding + h, padding : padding + w] = x[i]
+        lines = sum(padded[:, k : k + stride * ow : stride] for k in range(kernel))
+        total = sum(lines[k : k + stride * oh : stride] for k in range(kernel))
+        np.multiply(total, 1 / kernel**2, out=y[i])
+    return y
+
+
+def avg_pool_dx(dy: Array, x_shape: Shape, kernel: int, stride: int, padding: int) -> Array:
+    """See reference.avg_pool_dx; the transpose of avg_pool's two sums, in reverse order."""
+    n, h, w, c = x_shape
+    _, oh, ow, _ = dy.shape
+    dx = np.empty(x_shape, dy.dtype)
+    dlines = np.empty((h + 2 * padding, ow, c), dy.dtype)
+    dpadded = np.empty((h + 2 * padding, w + 2 * padding, c), dy.dtype)
+    for i in range(n):
+        share = dy[i] * (1 / kernel**2)
+        dlines[...] = 0
+        dpadded[...] = 0
+        for k in range(kernel):
+            dlines[k : k + stride * oh : stride] += share
+        for k in range(kernel):
+            dpadded[:, k : k + stride * ow : stride] += dlines
+        dx[i] = dpadded[padding : padding + h, padding : padding + w]
+    return dx
+
+
+# ------------------------------------------- batch normalization, activation
+
+
+def _wide(arrays: list[Array], vectors: tuple[Array, ...] = ()) -> Iterator[list[Array]]:
+    """Cache-sized blocks of all `arrays` (..., C), as views with long rows, then the `vectors` (C,) to match.
+
+    NumPy's innermost loop runs along the last axis, and C may be as small as 8. So k pixels form one row of
+    k C numbers, and a vector over channels is tiled k times. The rows left over make a last block with k = 1.
+    """
+    c = arrays[0].shape[-1]
+    flat = [a.reshape(-1, c) for a in arrays]  # (..., C) -> (rows, C)
+    rows = len(flat[0])
+    k = max(1, INNER_LENGTH // c)
+    step = k * max(1, ELEMENT_BYTES // (k * c * arrays[0].itemsize))
+    whole = rows - rows % k
+    spans = [(lo, min(lo + step, whole), k) for lo in range(0, whole, step)]
+    if whole < rows:
+        spans.append((whole, rows, 1))
+    tiled = {k: [np.tile(v, k) for v in vectors], 1: list(vectors)}
+    for lo, hi, k in spans:
+        yield [a[lo:hi].reshape(-1, k * c) for a in flat] + tiled[k]  # (rows, C) -> (rows / k, k C)
+
+
+def _channel_sum(block: Array, channels: int) -> Array:
+    """The sum of a wide block over all its pixels, (C,) float64; ones @ block is BLAS's fast column sum."""
+    row = np.ones(len(block), block.dtype) @ block
+    return row.reshape(-1, channels).sum(axis=0, dtype=np.float64)  # (k C,) -> (k, C) -> (C,)
+
+
+def _channel_dot(a: Array, b: Array, channels: int) -> Array:
+    """The sum of a * b over all pixels of two wide blocks, (C,) float64, without storing the product."""
+    row = np.einsum("rc,rc->c", a, b)
+    return row.reshape(-1, channels).sum(axis=0, dtype=np.float64)  # (k C,) -> (k, C) -> (C,)
+
+
+def batch_statistics(x: Array) -> tuple[Array, Array]:
+    """See reference.batch_statistics; one pass over memory, block statistics merged by Chan's formula.
+
+    A block of n_b pixels has mean m_b and squared deviations S_b = sum (x - m_b)^2, all of full precision
+    since the mean is taken off first. Two sets merge, with D = m_b - m, into
+        m <- m + D n_b / (n + n_b),    S <- S + S_b + D^2 n n_b / (n + n_b).
+    Source: Chan, Golub & LeVeque, Algorithms for computing the sample variance, 1983, section 2.
+    """
+    c = x.shape[-1]
+    n, mean, squares = 0, np.zeros(c), np.zeros(c)
+    for (block,) in _wide([x]):
+        n_b = block.size // c
+        rough = (_channel_sum(block, c) / n_b).astype(x.dtype)  # rounded to x's digits; mended below
+        deviation = block - np.tile(rough, block.shape[1] // c)
+        rest = _channel_sum(deviation, c) / n_b
+        squares_b = _channel_dot(deviation, deviation, c) - n_b * rest**2
+        d = rough + rest - mean
+        mean += d * (n_b / (n + n_b))
+        squares += squares_b + d**2 * (n * n_b / (n + n_b))
+        n += n_b
+    return mean, squares / n
+
+
+def batch_norm(x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array) -> Array:
+    """See reference.batch_norm."""
+    y = np.empty(x.shape, x.dtype)
+    for xb, yb, m, scale, shift in _wide([x, y], (mean, gamma * inv_std, beta)):
+        np.subtract(xb, m, out=yb)
+        yb *= scale
+        yb += shift
+    return y
+
+
+def batch_norm_sums(dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
+    """See reference.batch_norm_sums: dgamma = inv_std sum dy (x - mean), since inv_std is constant in the sum."""
+    c = x.shape[-1]
+    dot, dbeta = np.zeros(c), np.zeros(c)
+    for dyb, xb, m in _wide([dy, x], (mean,)):
+        dot += _channel_dot(dyb, xb - m, c)
+        dbeta += _channel_sum(dyb, c)
+    return (inv_std * dot).astype(x.dtype), dbeta.astype(x.dtype)
+
+
+def batch_norm_dx(
+    dy: Array, x: Array, mean: Array, inv_std: Array, gamma: Array, dgamma: Array, dbeta: Array
+) -> Array:
+    """See reference.batch_norm_dx, its terms in the order dx = ((x - mean) slope - dbeta/M + dy) gamma inv_std,
+    where slope = -inv_std dgamma / M is constant per channel."""
+    per_pixel = x.shape[-1] / x.size  # 1/M
+    dx = np.empty(x.shape, x.dtype)
+    vectors = (mean, -inv_std * dgamma * per_pixel, dbeta * per_pixel, gamma * inv_std)
+    for dyb, xb, dxb, m, slope, offset, scale in _wide([dy, x, dx], vectors):
+        np.subtract(xb, m, out=dxb)
+        dxb *= slope
+        dxb -= offset
+        dxb += dyb
+        dxb *= scale
+    return dx
+
+
+def relu(x: Array) -> tuple[Array, Array]:
+    """See reference.relu. The zeros are a vector: NumPy's maximum with a scalar is three times slower."""
+    y, mask = np.empty(x.shape, x.dtype), np.empty(x.shape, bool)
+    for xb, yb, mb, zero in _wide([x, y, mask], (np.zeros(x.shape[-1], x.dtype),)):
+        np.greater(xb, zero, out=mb)
+        np.maximum(xb, zero, out=yb)
+    return y, mask
+
+
+def relu_dx(dy: Array, mask: Array) -> Array:
+    """See reference.relu_dx; a product is several times faster than a choice (np.where)."""
+    dx = np.empty(dy.shape, dy.dtype)
+    return np.multiply(dy, mask, out=dx)

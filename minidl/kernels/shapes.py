@@ -1,0 +1,49 @@
+"""Every output-size formula, and the text of every ShapeError that follows from one."""
+
+from __future__ import annotations
+
+from minidl.errors import ShapeError
+
+MAX_POOL_WINDOW = 256  # the position of the maximum is stored in one uint8
+
+
+def window_positions(size: int, kernel: int, stride: int, padding: int) -> int:
+    """How often a window fits: floor((size + 2 padding - kernel) / stride) + 1; below 1 it does not fit."""
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def window_out_shape(
+    label: str, in_shape: tuple[int, ...], kernel: tuple[int, int], stride: int, padding: int
+) -> tuple[int, int, int, int]:
+    """(N, OH, OW, C) of a KH x KW window slid over (N, H, W, C)."""
+    require_rank(label, in_shape, 4, "(N, H, W, C)")
+    n, h, w, c = in_shape
+    oh = window_positions(h, kernel[0], stride, padding)
+    ow = window_positions(w, kernel[1], stride, padding)
+    if oh < 1 or ow < 1:
+        raise ShapeError(
+            f"{label}: a {kernel[0]}x{kernel[1]} window (stride {stride}, padding {padding}) "
+            f"does not fit an input of shape {in_shape}"
+        )
+    return n, oh, ow, c
+
+
+def require_rank(label: str, in_shape: tuple[int, ...], rank: int, names: str) -> None:
+    """The input must have `rank` axes."""
+    if len(in_shape) != rank:
+        raise ShapeError(f"{label}: needs an input {names}, got shape {in_shape}")
+
+
+def require_channels(label: str, in_shape: tuple[int, ...], channels: int) -> None:
+    """The last axis of the input must have `channels` entries."""
+    if in_shape[-1] != channels:
+        raise ShapeError(f"{label}: needs {channels} channels on the last axis, got an input of shape {in_shape}")
+
+
+def require_window(label: str, kernel: int, stride: int, padding: int) -> None:
+    """A pooling window must be positive and must hold at least one real pixel wherever it stands."""
+    if kernel < 1 or stride < 1 or padding < 0 or 2 * padding > kernel:
+        raise ShapeError(
+            f"{label}: kernel {kernel}, stride {stride}, padding {padding}: "
+            "kernel and stride must be at least 1 and padding between 0 and half the kernel"
+        )

@@ -1,0 +1,33 @@
+"""The layers. Read `base` first, then `conv`; each file holds one idea, its mathematics in the docstring."""
+
+from minidl.layers.activation import ReLU
+from minidl.layers.base import INFER, PROBE, TRAIN, Context, Layer, Mode, Parameter, Rule
+from minidl.layers.containers import Concat, Sequential, map_leaves
+from minidl.layers.conv import Conv2D
+from minidl.layers.dropout import Dropout
+from minidl.layers.linear import Flatten, Linear
+from minidl.layers.norm import BatchNorm2D
+from minidl.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
+
+__all__ = [
+    "INFER",
+    "PROBE",
+    "TRAIN",
+    "AvgPool2D",
+    "BatchNorm2D",
+    "Concat",
+    "Context",
+    "Conv2D",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
+    "Layer",
+    "Linear",
+    "MaxPool2D",
+    "Mode",
+    "Parameter",
+    "ReLU",
+    "Rule",
+    "Sequential",
+    "map_leaves",
+]

@@ -1,0 +1,80 @@
+"""Linear (affine, fully connected) layer, and the flattening before it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minidl.backend import Array
+from minidl.init import he_normal
+from minidl.kernels.shapes import require_channels, require_rank
+from minidl.layers.base import Context, Layer, Parameter, Shape
+
+
+class Linear(Layer):
+    """y = x w + b.
+
+    Shapes: x (N, D), weight w (D, K), bias b (K,), y (N, K).
+
+    Backward, from y[n,k] = b[k] + sum over d of x[n,d] w[d,k]:
+        dw[d,k] = sum over n of x[n,d] dy[n,k]     dw = x' dy
+        db[k]   = sum over n of dy[n,k]
+        dx[n,d] = sum over k of dy[n,k] w[d,k]     dx = dy w'
+
+    Raises ShapeError if x is not (N, D). Weights: He normal with gain 1, standard deviation 1 / sqrt(D).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        rng: np.random.Generator | int | None = None,
+        dtype: type = np.float32,
+    ) -> None:
+        super().__init__()
+        # Gain 1, not He's sqrt(2): no ReLU follows the last layer. he_normal draws with sqrt(2 / fan_in).
+        w = he_normal(np.random.default_rng(rng), (in_features, out_features), fan_in=2 * in_features, dtype=dtype)
+        self.params["weight"] = Parameter(w, tags=["weight"])
+        if bias:
+            self.params["bias"] = Parameter(np.zeros(out_features, dtype), tags=["bias"])
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        require_rank(self.label, in_shape, 2, "(N, D)")
+        d, k = self.params["weight"].value.shape
+        require_channels(self.label, in_shape, d)
+        return in_shape[0], k
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
+        self.out_shape(x.shape)
+        y = x @ self.params["weight"].value
+        if "bias" in self.params:
+            y += self.params["bias"].value
+        return y, (x if ctx.keeps_cache else None)
+
+    def backward(self, dy: Array, cache: Array, need_dx: bool = True) -> Array | None:
+        self.params["weight"].grad += cache.T @ dy
+        if "bias" in self.params:
+            self.params["bias"].grad += dy.sum(axis=0)
+        return self.input_grad(dy, cache) if need_dx else None
+
+    def input_grad(self, dy: Array, cache: Array) -> Array:
+        return dy @ self.params["weight"].value.T
+
+    def __repr__(self) -> str:
+        return "Linear({} -> {})".format(*self.params["weight"].value.shape)
+
+
+class Flatten(Layer):
+    """(N, ...) -> (N, D): all axes but the first as one, in memory order (H, then W, then C)."""
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return in_shape[0], math.prod(in_shape[1:])
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:
+        y = x.reshape(self.out_shape(x.shape))  # (N, H, W, C) -> (N, H W C)
+        return y, (x.shape if ctx.keeps_cache else None)
+
+    def input_grad(self, dy: Array, cache: Shape) -> Array:
+        return dy.reshape(cache)  # (N, H W C) -> (N, H, W, C)

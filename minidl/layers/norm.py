@@ -1,0 +1,106 @@
+"""Batch normalization."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.backend import Array, array_module
+from minidl.errors import ShapeError
+from minidl.kernels import kernels_for
+from minidl.kernels.shapes import require_channels
+from minidl.layers.base import Context, Layer, Parameter, Rule, Shape
+
+
+class BatchNormCache(NamedTuple):
+    x: Array  # the input
+    mean: Array  # (C,), of the batch in TRAIN mode, running in PROBE mode
+    inv_std: Array  # (C,)
+    training: bool
+
+
+class BatchNorm2D(Layer):
+    """Brings every channel to zero mean and unit variance, then gives it a learned scale and shift.
+
+    Shapes: x (..., C), gamma and beta (C,). All sums run over the M = N H W entries of a channel.
+
+    Forward, TRAIN:   mean = (1/M) sum x,   var = (1/M) sum (x - mean)^2,
+                      xhat = (x - mean) / sqrt(var + eps),   y = gamma xhat + beta,
+                      running_mean += momentum (mean - running_mean),
+                      running_var  += momentum (M/(M-1) var - running_var)      (unbiased, as torch)
+    Forward, PROBE and INFER: the same with the running mean and variance as constants.
+
+    Backward.  Let d = dy gamma = dL/dxhat and i = 1 / sqrt(var + eps).
+        dbeta = sum dy,    dgamma = sum dy xhat.
+        PROBE: mean and var are constants, so  dx = gamma i dy.
+        TRAIN: x acts on y three times, directly, through mean and through var:
+            dL/dvar  = sum d (x - mean) (-1/2) i^3 = -1/2 i^2 gamma dgamma
+            dL/dmean = -i sum d = -i gamma dbeta            (dvar/dmean = -2/M sum (x - mean) = 0)
+            dx = d i + dL/dvar 2 (x - mean)/M + dL/dmean /M
+               = gamma i (dy - dbeta/M - xhat dgamma/M)
+
+    Raises ShapeError if the channels differ, or in TRAIN mode with a single value per channel (its variance
+    is not defined). Source: Ioffe & Szegedy, Batch Normalization, 2015, Algorithm 1 and section 3.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, dtype: type = np.float32) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.params["gamma"] = Parameter(np.ones(channels, dtype), tags=["norm"])
+        self.params["beta"] = Parameter(np.zeros(channels, dtype), tags=["norm"])
+        self.buffers["running_mean"] = np.zeros(channels, dtype)
+        self.buffers["running_var"] = np.ones(channels, dtype)
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        require_channels(self.label, in_shape, self.params["gamma"].value.size)
+        return in_shape
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, BatchNormCache | None]:
+        self.out_shape(x.shape)
+        if ctx.training:
+            mean, var = self._batch_statistics(x)
+        else:
+            mean, var = self.buffers["running_mean"], self.buffers["running_var"]
+        inv_std = (1 / array_module(x).sqrt(var + self.eps)).astype(x.dtype)
+        mean = mean.astype(x.dtype)
+        y = kernels_for(x).batch_norm(x, mean, inv_std, self.params["gamma"].value, self.params["beta"].value)
+        return y, (BatchNormCache(x, mean, inv_std, ctx.training) if ctx.keeps_cache else None)
+
+    def _batch_statistics(self, x: Array) -> tuple[Array, Array]:
+        m = x.size // x.shape[-1]
+        if m < 2:
+            raise ShapeError(f"{self.label}: training needs more than one value per channel, got shape {x.shape}")
+        mean, var = kernels_for(x).batch_statistics(x)
+        running_mean, running_var = self.buffers["running_mean"], self.buffers["running_var"]
+        running_mean += (self.momentum * (mean - running_mean)).astype(x.dtype)
+        running_var += (self.momentum * (var * (m / (m - 1)) - running_var)).astype(x.dtype)
+        return mean, var
+
+    def backward(self, dy: Array, cache: BatchNormCache, need_dx: bool = True) -> Array | None:
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        kernels = kernels_for(dy)
+        dgamma, dbeta = kernels.batch_norm_sums(dy, cache.x, cache.mean, cache.inv_std)
+        gamma.grad += dgamma
+        beta.grad += dbeta
+        if not need_dx:
+            return None
+        if not cache.training:
+            return self.input_grad(dy, cache)
+        return kernels.batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma.value, dgamma, dbeta)
+
+    def input_grad(self, dy: Array, cache: BatchNormCache) -> Array:
+        gamma = self.params["gamma"].value
+        if not cache.training:
+            return dy * (gamma * cache.inv_std)
+        kernels = kernels_for(dy)
+        dgamma, dbeta = kernels.batch_norm_sums(dy, cache.x, cache.mean, cache.inv_std)
+        return kernels.batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma, dgamma, dbeta)
+
+    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+        if rule.name == "deconv" and rule.bn == "skip":
+            return s
+        return self.input_grad(s, cache)
+
+    def __repr__(self) -> str:
+        return f"BatchNorm2D({self.params['gamma'].value.size})"

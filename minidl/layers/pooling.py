@@ -1,0 +1,109 @@
+"""Pooling: maximum, average, and the average of a whole map."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from minidl.backend import Array, array_module
+from minidl.errors import ShapeError
+from minidl.kernels import kernels_for
+from minidl.kernels.shapes import MAX_POOL_WINDOW, require_rank, require_window, window_out_shape
+from minidl.layers.base import Context, Layer, Rule, Shape
+
+
+class _Pool2D(Layer):
+    """A square window slid over every channel on its own."""
+
+    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = kernel, kernel if stride is None else stride, padding
+        require_window(type(self).__name__, self.kernel, self.stride, self.padding)
+
+    @property
+    def _geometry(self) -> tuple[int, int, int]:
+        return self.kernel, self.stride, self.padding
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return window_out_shape(self.label, in_shape, (self.kernel, self.kernel), self.stride, self.padding)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.kernel}x{self.kernel}, stride {self.stride}, padding {self.padding})"
+
+
+class MaxPoolCache(NamedTuple):
+    index: Array  # uint8 (N, OH, OW, C): the maximum's offset kh KW + kw within its window
+    x_shape: Shape
+
+
+class MaxPool2D(_Pool2D):
+    """The largest value of every window; padding is -inf, so it never wins.
+
+    Shapes: x (N, H, W, C), y (N, OH, OW, C), OH = floor((H + 2 p - K) / s) + 1.
+
+    Forward:   y[n,oh,ow,c] = x at the window's first maximum in reading order (a NaN counts as larger than all)
+    Backward:  dx[n,h,w,c]  = sum of dy[n,oh,ow,c] over the windows whose maximum stood at (h, w):
+               y depends on no other pixel of the window. Overlapping windows may share one, hence the sum.
+    Projection: the deconvnet's unpooling; `rule.unpool` says how windows that share a maximum join.
+
+    Raises ShapeError if the window does not fit or has more than 256 pixels.
+    Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 2.1.
+    """
+
+    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
+        super().__init__(kernel, stride, padding)
+        if kernel * kernel > MAX_POOL_WINDOW:
+            raise ShapeError(f"MaxPool2D: a {kernel}x{kernel} window has more than {MAX_POOL_WINDOW} pixels")
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, MaxPoolCache | None]:
+        self.out_shape(x.shape)
+        y, index = kernels_for(x).max_pool(x, *self._geometry)
+        return y, (MaxPoolCache(index, x.shape) if ctx.keeps_cache else None)
+
+    def input_grad(self, dy: Array, cache: MaxPoolCache) -> Array:
+        return kernels_for(dy).max_pool_dx(dy, cache.index, cache.x_shape, *self._geometry)
+
+    def project(self, s: Array, cache: MaxPoolCache, rule: Rule) -> Array:
+        overlap = rule.unpool if rule.name == "deconv" else "sum"
+        return kernels_for(s).max_pool_dx(s, cache.index, cache.x_shape, *self._geometry, overlap)
+
+
+class AvgPool2D(_Pool2D):
+    """The mean of every window, always divided by the window's K^2 pixels, padding (zeros) included.
+
+    Shapes as MaxPool2D.
+
+    Forward:   y[n,oh,ow,c] = (1 / K^2) sum over kh,kw of x[n, s oh + kh - p, s ow + kw - p, c]
+    Backward:  dx[n,h,w,c]  = (1 / K^2) sum of dy[n,oh,ow,c] over the windows that contain (h, w)
+
+    Raises ShapeError if the window does not fit.
+    """
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:
+        self.out_shape(x.shape)
+        return kernels_for(x).avg_pool(x, *self._geometry), (x.shape if ctx.keeps_cache else None)
+
+    def input_grad(self, dy: Array, cache: Shape) -> Array:
+        return kernels_for(dy).avg_pool_dx(dy, cache, *self._geometry)
+
+
+class GlobalAvgPool(Layer):
+    """The mean of every channel's whole map: (N, H, W, C) -> (N, C).
+
+    Forward:   y[n,c] = (1 / HW) sum over h,w of x[n,h,w,c]
+    Backward:  dx[n,h,w,c] = dy[n,c] / HW
+
+    Raises ShapeError unless the input has four axes. Source: Lin et al., Network in network, 2014, section 3.2.
+    """
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        require_rank(self.label, in_shape, 4, "(N, H, W, C)")
+        return in_shape[0], in_shape[3]
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:
+        self.out_shape(x.shape)
+        return x.mean(axis=(1, 2)), (x.shape if ctx.keeps_cache else None)
+
+    def input_grad(self, dy: Array, cache: Shape) -> Array:
+        n, h, w, c = cache
+        share = (dy * (1 / (h * w))).reshape(n, 1, 1, c)  # (N, C) -> (N, 1, 1, C)
+        return array_module(dy).broadcast_to(share, cache).copy()

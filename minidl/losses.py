@@ -1,0 +1,82 @@
+"""Softmax cross-entropy and the count of right answers, without a single wait for the device."""
+
+from __future__ import annotations
+
+from minidl.backend import Array, array_module
+from minidl.errors import ShapeError, UsageError
+
+
+def softmax(logits: Array) -> Array:
+    """p_j = exp(z_j) / sum_i exp(z_i) along the last axis, of the shape and dtype of `logits`.
+
+    Subtracting the row's maximum m changes nothing (exp(-m) cancels) and keeps every exponent at or below 0.
+    """
+    xp = array_module(logits)
+    p = xp.exp(logits - logits.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    return p
+
+
+def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
+    """The mean cross-entropy between the labels and softmax(logits), and its gradient: (loss, dlogits).
+
+    logits (N, K) floating; labels (N,) integers in [0, K), on the same device. The range is not checked here,
+    which would wait for the device. loss is a 0-d array and dlogits (N, K), both of the dtype of `logits`.
+
+    Forward, for a row z with label y and smoothing s (Szegedy et al. 2016, section 7):
+
+        q_j      = (1 - s) [j = y] + s / K                    the target distribution
+        log p_j  = z_j - logsumexp(z) = (z_j - m) - log sum_i exp(z_i - m),    m = max_i z_i
+        loss     = -(1/N) sum_rows sum_j q_j log p_j
+
+    Backward: d log p_j / dz_i = [i = j] - p_i, and the q_j add up to 1, so
+
+        dz_i     = -(1/N) sum_j q_j ([i = j] - p_i) = (p_i - q_i) / N
+
+    Raises ShapeError if the shapes do not belong together, UsageError for a smoothing outside [0, 1].
+    """
+    _check(logits, labels)
+    if not 0 <= label_smoothing <= 1:
+        raise UsageError(f"label smoothing is {label_smoothing}: choose a number from 0 to 1")
+    xp = array_module(logits)
+    n, k = logits.shape
+    smoothing = float(label_smoothing)  # a np.float64 would promote float32
+    log_p = logits - logits.max(axis=1, keepdims=True)
+    p = xp.exp(log_p)
+    total = p.sum(axis=1, keepdims=True)  # (N, 1)
+    log_p -= xp.log(total)
+    p /= total
+
+    # The label's own log p is picked, not multiplied by a one-hot row: 0 * log 0 would be NaN for a logit of -inf.
+    loss = xp.take_along_axis(log_p, labels[:, None], axis=1).sum() * ((smoothing - 1) / n)
+    one_hot = labels[:, None] == xp.arange(k)  # (N, K) bool
+    p -= one_hot.astype(p.dtype) * (1 - smoothing)
+    if smoothing:
+        loss -= log_p.sum() * (smoothing / (n * k))
+        p -= smoothing / k
+    p /= n
+    return xp.asarray(loss), p  # NumPy's sums are scalars, CuPy's 0-d arrays; asarray makes both the latter
+
+
+def top_k_correct(logits: Array, labels: Array, k: int) -> Array:
+    """How many labels are among the k largest logits of their row: a 0-d integer array on the device.
+
+    Of equal logits the lower class comes first: the rank of a label is the number of strictly larger logits
+    and of equal ones with a lower class. A row with a NaN in it counts as wrong.
+    """
+    _check(logits, labels)
+    xp = array_module(logits)
+    column = labels[:, None]  # (N, 1)
+    own = xp.take_along_axis(logits, column, axis=1)  # (N, 1)
+    ahead = (logits > own) | ((logits == own) & (xp.arange(logits.shape[1]) < column))
+    right = (ahead.sum(axis=1) < k) & ~xp.isnan(logits).any(axis=1)
+    return xp.asarray(right.sum())
+
+
+def _check(logits: Array, labels: Array) -> None:
+    if logits.ndim != 2 or not logits.size:
+        raise ShapeError(f"logits have shape {logits.shape}: expected (N, K) with N and K at least 1")
+    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
+        raise ShapeError(
+            f"labels are {labels.dtype} {labels.shape}: expected one integer a row of logits {logits.shape}"
+        )

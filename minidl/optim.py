@@ -1,0 +1,229 @@
+"""Optimizers: SGD with momentum, Adam and AdamW, in place and without large temporaries.
+
+The equations use t for the number of the step (from 1), w for a value, g for its gradient, lr for the learning
+rate of the step times the group's lr_scale, and wd for the weight decay. Nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from minidl.backend import Array, array_module
+from minidl.errors import UsageError
+from minidl.io import assign, check_arrays
+from minidl.layers.base import Parameter
+
+_TAGS = {"weight", "bias", "norm"}  # those of minidl's own layers: a group may name them in a model that has none
+
+
+class Optimizer:
+    """Updates named parameters from their gradients; a subclass gives one parameter's `_update`.
+
+    `params` is Layer.named_parameters(); the state is keyed by those names. `groups` overrides weight_decay and
+    lr_scale by tag: {"norm": {"weight_decay": 0.0}, "bias": {"lr_scale": 2.0}}. A parameter takes the options of
+    the first group whose tag it carries, and of no other.
+    Raises UsageError for a rate or decay below zero, and for an unknown tag or option.
+    """
+
+    slots: tuple[str, ...] = ()  # names of the state arrays each parameter has
+
+    def __init__(
+        self,
+        params: Mapping[str, Parameter],
+        lr: float,
+        weight_decay: float = 0.0,
+        groups: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        _require("lr", lr, 0 <= lr < math.inf)
+        _require("weight_decay", weight_decay, weight_decay >= 0)
+        self.params = dict(params)
+        self.lr = float(lr)
+        self.steps = 0
+        self.options = _options(self.params, float(weight_decay), groups or {})
+        self._state = {
+            f"{name}/{slot}": array_module(p.value).zeros_like(p.value)
+            for name, p in self.params.items()
+            for slot in self.slots
+        }
+        self._pool: dict[Any, Array] = {}
+
+    def step(self, lr: float | None = None) -> None:
+        """One update of every parameter, with the learning rate `lr` (by default `self.lr`)."""
+        lr = self.lr if lr is None else float(lr)  # with a np.float64, float32 arrays would compute in float64
+        self.steps += 1
+        for name, p in self.params.items():
+            option = self.options[name]
+            state = [self._state[f"{name}/{slot}"] for slot in self.slots]
+            self._update(p.value, p.grad, state, lr * option["lr_scale"], option["weight_decay"])
+
+    def state(self) -> dict[str, Array]:
+        """The state arrays by name, such as "stem.conv.weight/m": the live ones, to be saved with `steps`."""
+        return dict(self._state)
+
+    def load_state(self, arrays: Mapping[str, Array], steps: int) -> None:
+        """Takes up `state()` and `steps` of an earlier run: the next step is the one that run would have made.
+
+        Raises DataError naming all missing, unexpected and misshapen arrays, and then changes nothing.
+        """
+        check_arrays({name: a.shape for name, a in self._state.items()}, arrays, "the optimizer's state")
+        for name, a in self._state.items():
+            assign(a, arrays[name])
+        self.steps = int(steps)
+
+    def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:
+        raise NotImplementedError
+
+    def _scratch(self, like: Array, slot: int) -> Array:
+        """Persistent memory of the shape of `like`, shared by all parameters; slots 0 and 1 do not overlap."""
+        key = (slot, like.dtype)
+        if key not in self._pool:
+            size = max(p.value.size for p in self.params.values() if p.value.dtype == like.dtype)
+            self._pool[key] = array_module(like).empty(size, like.dtype)
+        return self._pool[key][: like.size].reshape(like.shape)  # (size,) -> shape of the parameter
+
+    def _decayed(self, w: Array, g: Array, wd: float) -> Array:
+        """g + wd w, the gradient with that of the penalty wd/2 |w|^2, in slot 0; g itself without decay."""
+        if not wd:
+            return g
+        xp = array_module(w)
+        out = xp.multiply(w, wd, out=self._scratch(w, 0))
+        return xp.add(out, g, out=out)
+
+
+def _options(
+    params: Mapping[str, Parameter], weight_decay: float, groups: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """weight_decay and lr_scale of each parameter, by name."""
+    defaults = {"weight_decay": weight_decay, "lr_scale": 1.0}
+    tags = _TAGS.union(*(p.tags for p in params.values()))
+    for tag, group in groups.items():
+        if tag not in tags:
+            raise UsageError(f"optimizer: no parameter has the tag {tag!r}, choose {', '.join(sorted(tags))}")
+        for option, value in group.items():
+            if option not in defaults:
+                raise UsageError(f"optimizer: group {tag} has no option {option!r}, choose {', '.join(defaults)}")
+            _require(f"{option} of group {tag}", value, value >= 0)
+    return {
+        name: defaults | {k: float(v) for k, v in next((groups[t] for t in groups if t in p.tags), {}).items()}
+        for name, p in params.items()
+    }
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum mu (Sutskever et al. 2013, section 2, in torch.optim.SGD's form).
+
+        g <- g + wd w
+        v <- mu v + g
+        w <- w - lr v                without nesterov
+        w <- w - lr (g + mu v)       with nesterov
+
+    The paper keeps lr within v; with lr outside, as here, a change of lr acts at once. Without momentum, v = g and
+    there is no state.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Parameter],
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        groups: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        _require("momentum", momentum, 0 <= momentum < 1)
+        _require("nesterov", nesterov, bool(momentum) or not nesterov)
+        self.momentum, self.nesterov = float(momentum), nesterov
+        self.slots = ("v",) if momentum else ()
+        super().__init__(params, lr, weight_decay, groups)
+
+    def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:
+        xp = array_module(w)
+        g = self._decayed(w, g, wd)
+        move = self._scratch(w, 1)
+        if not self.momentum:
+            xp.multiply(g, lr, out=move)
+        else:
+            (v,) = state
+            v *= self.momentum
+            v += g
+            if self.nesterov:
+                xp.multiply(v, self.momentum, out=move)
+                move += g
+                move *= lr
+            else:
+                xp.multiply(v, lr, out=move)
+        w -= move
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1), the decay added to the gradient, as torch.optim.Adam.
+
+    g <- g + wd w
+    m <- b1 m + (1 - b1) g
+    v <- b2 v + (1 - b2) g^2
+    w <- w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+    """
+
+    slots = ("m", "v")
+
+    def __init__(
+        self,
+        params: Mapping[str, Parameter],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        groups: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        _require("betas", betas, all(0 <= beta < 1 for beta in betas))
+        _require("eps", eps, eps >= 0)
+        self.betas, self.eps = (float(betas[0]), float(betas[1])), float(eps)
+        super().__init__(params, lr, weight_decay, groups)
+
+    def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:
+        xp = array_module(w)
+        (m, v), (b1, b2) = state, self.betas
+        g = self._decayed(w, g, wd)
+        move = self._scratch(w, 1)
+        m *= b1
+        m += xp.multiply(g, 1 - b1, out=move)
+        v *= b2
+        xp.multiply(g, g, out=move)
+        move *= 1 - b2
+        v += move
+        xp.sqrt(v, out=move)
+        move /= math.sqrt(1 - b2**self.steps)
+        move += self.eps
+        xp.divide(m, move, out=move)
+        move *= lr / (1 - b1**self.steps)
+        w -= move
+
+
+class AdamW(Adam):
+    """Adam with decoupled decay (Loshchilov & Hutter 2019, algorithm 2), as torch.optim.AdamW: lr scales it too.
+
+    w <- w - lr wd w
+    then Adam's step with wd = 0
+    """
+
+    def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:
+        if wd:
+            w *= 1 - lr * wd
+        super()._update(w, g, state, lr, 0.0)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+
+
+def get_optimizer(name: str) -> type[Optimizer]:
+    """The class registered as "sgd", "adam" or "adamw"; UsageError for any other name."""
+    if name not in OPTIMIZERS:
+        raise UsageError(f"unknown optimizer {name!r}: choose {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name]
+
+
+def _require(option: str, value: object, fits: bool) -> None:
+    if not fits:
+        raise UsageError(f"optimizer: {option} can't be {value}")

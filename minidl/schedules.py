@@ -1,0 +1,116 @@
+"""Learning-rate schedules: pure functions of the step, so a resumed run sees the very rates it would have seen.
+
+The rate of step s (counted from 0) of T. Past the last step a schedule stays at its final value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from minidl.errors import UsageError
+
+Schedule = Callable[[int], float]
+
+
+def constant(lr: float) -> Schedule:
+    """lr."""
+    return lambda step: lr
+
+
+def step_drops(lr: float, drop_steps: Sequence[int], factor: float = 0.1) -> Schedule:
+    """lr * factor^d, where d is the number of `drop_steps` at or before the step."""
+    return lambda step: lr * factor ** sum(step >= drop for drop in drop_steps)
+
+
+def cosine(lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
+    """Half a cosine from lr to final_lr, reached at s = T, one step after the last (Loshchilov & Hutter 2017, eq. 5).
+
+    final_lr + (lr - final_lr) (1 + cos(pi s / T)) / 2
+    """
+    return lambda step: _anneal(lr, final_lr, step / total_steps)
+
+
+def one_cycle(lr: float, total_steps: int, rise: float = 0.3, div: float = 25.0, final_div: float = 1e4) -> Schedule:
+    """Up from lr / div to lr in the first `rise` of the steps, then down to lr / final_div at the last step.
+
+    Both ways along half a cosine (Smith & Topin 2018, in the form of torch.optim.lr_scheduler.OneCycleLR, whose
+    final_div_factor counts from the start: it is final_div / div here).
+    """
+    peak_step = max(rise * total_steps - 1, 0)
+    fall = max(total_steps - 1 - peak_step, 1)
+
+    def schedule(step: int) -> float:
+        if step < peak_step:
+            return _anneal(lr / div, lr, step / peak_step)
+        return _anneal(lr, lr / final_div, (step - peak_step) / fall)
+
+    return schedule
+
+
+def warm_up(schedule: Schedule, warmup_steps: int) -> Schedule:
+    """`schedule`, begun after `warmup_steps` steps that rise in a line to its first value.
+
+    schedule(0) (s + 1) / W for s < W, then schedule(s - W) (Goyal et al. 2017, section 2.2).
+    """
+
+    def warmed(step: int) -> float:
+        if step < warmup_steps:
+            return schedule(0) * ((step + 1) / warmup_steps)
+        return schedule(step - warmup_steps)
+
+    return warmed
+
+
+def make_schedule(
+    name: str,
+    lr: float,
+    total_steps: int,
+    *,
+    warmup_steps: int = 0,
+    drop_steps: Sequence[int] = (),
+    factor: float = 0.1,
+    final_lr: float = 0.0,
+    rise: float = 0.3,
+    div: float = 25.0,
+    final_div: float = 1e4,
+) -> Schedule:
+    """The schedule called "constant", "step", "cosine" or "one-cycle" for a run of `total_steps` steps.
+
+    Warm-up steps are part of `total_steps`; `drop_steps` count from the start of the run. Each name reads its own
+    options: step drop_steps and factor, cosine final_lr, one_cycle rise, div and final_div.
+    Raises UsageError naming the option that makes no sense.
+    """
+    for option, value, fits in (
+        ("lr", lr, lr >= 0 and math.isfinite(lr)),
+        ("total_steps", total_steps, total_steps >= 1),
+        ("warmup_steps", warmup_steps, 0 <= warmup_steps < max(total_steps, 1)),
+        ("drop_steps", list(drop_steps), all(drop > warmup_steps for drop in drop_steps)),
+        ("factor", factor, factor > 0),
+        ("final_lr", final_lr, final_lr >= 0),
+        ("rise", rise, 0 <= rise <= 1),
+        ("div", div, div > 0),
+        ("final_div", final_div, final_div > 0),
+    ):
+        if not fits:
+            raise UsageError(f"learning-rate schedule {name}: {option} can't be {value}")
+    left = total_steps - warmup_steps
+    if name == "constant":
+        schedule = constant(lr)
+    elif name == "step":
+        schedule = step_drops(lr, [drop - warmup_steps for drop in drop_steps], factor)
+    elif name == "cosine":
+        schedule = cosine(lr, left, final_lr)
+    elif name == "one-cycle":
+        schedule = one_cycle(lr, left, rise, div, final_div)
+    else:
+        raise UsageError(f"unknown learning-rate schedule {name!r}: choose {', '.join(SCHEDULES)}")
+    return warm_up(schedule, warmup_steps) if warmup_steps else schedule
+
+
+SCHEDULES = ("constant", "step", "cosine", "one-cycle")
+
+
+def _anneal(start: float, end: float, t: float) -> float:
+    """From start (t = 0) to end (t = 1 and beyond) along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(t, 1.0))) / 2

@@ -1,0 +1,65 @@
+"""How good a model is on a split: loss, top-1, top-5, and which classes it takes for which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from minidl.backend import Array, to_device, to_host
+from minidl.data.loader import Loader
+from minidl.layers.base import INFER, Layer
+from minidl.losses import softmax_cross_entropy, top_k_correct
+
+
+@dataclass
+class Evaluation:
+    """Figures of one pass over a split; accuracies are fractions of its images."""
+
+    images: int
+    loss: float  # mean cross-entropy without label smoothing
+    top1: float
+    top5: float
+    confusion: np.ndarray  # int64 (K, K): [true class, predicted class] -> images
+
+    @property
+    def class_accuracy(self) -> np.ndarray:
+        """top-1 per class, (K,); NaN for a class without images."""
+        with np.errstate(invalid="ignore"):
+            return self.confusion.diagonal() / self.confusion.sum(axis=1)
+
+    def worst_confusions(self, most: int = 10) -> list[tuple[int, int, int]]:
+        """(true class, predicted class, images), the most frequent mistakes first."""
+        wrong = self.confusion.copy()
+        np.fill_diagonal(wrong, 0)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+        pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+        return [(int(t), int(p), int(wrong[t, p])) for t, p in pairs if wrong[t, p]]
+
+
+def predict(model: Layer, loader: Loader, xp: ModuleType = np) -> Iterator[tuple[Array, Array]]:
+    """(logits, labels) of every batch, on the device."""
+    for x, y in loader.epoch(0):
+        logits, _ = model.forward(to_device(x, xp), INFER)
+        yield logits, to_device(y, xp)
+
+
+def evaluate(
+    model: Layer, loader: Loader, xp: ModuleType = np, on_batch: Callable[[int], None] = lambda images: None
+) -> Evaluation:
+    """Runs `model` over `loader` with running statistics; `on_batch` hears the size of each batch."""
+    loss = top1 = top5 = 0
+    true, predicted = [], []
+    for logits, y in predict(model, loader, xp):
+        loss = loss + softmax_cross_entropy(logits, y)[0].astype(np.float64) * len(y)
+        top1 = top1 + top_k_correct(logits, y, 1)
+        top5 = top5 + top_k_correct(logits, y, 5)
+        true.append(y)
+        predicted.append(logits.argmax(axis=1))
+        on_batch(len(y))
+    true, predicted = (to_host(xp.concatenate(part)) for part in (true, predicted))
+    classes, n = logits.shape[1], len(true)
+    confusion = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    return Evaluation(n, float(loss) / n, int(top1) / n, int(top5) / n, confusion)

@@ -1,0 +1,190 @@
+"""From settings to a trainer that is ready to run, or to a saved model that is ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from minidl.backend import get_backend
+from minidl.convert import convert
+from minidl.data import (
+    Dataset,
+    Loader,
+    OnlineAugment,
+    PaperAugment,
+    channel_statistics,
+    load_dataset,
+    split_off,
+    subset,
+)
+from minidl.data.base import Split
+from minidl.errors import DataError
+from minidl.layers.base import Layer
+from minidl.optim import Optimizer, get_optimizer
+from minidl.schedules import Schedule, make_schedule
+from minidl.training.checkpoints import About, Checkpoint
+from minidl.training.config import Config
+from minidl.training.trainer import Trainer
+
+STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to be drawn first
+EVAL_BATCH = 100
+
+BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
+
+
+@dataclass
+class Data:
+    """The splits as a run uses them, and the normalisation that belongs to them."""
+
+    dataset: Dataset
+    train: Split
+    val: Split
+    mean: np.ndarray
+    std: np.ndarray
+
+    def loader(self, split: Split, batch_size: int = EVAL_BATCH, workers: int = 1) -> Loader:
+        """`split` once, in order, to the last image."""
+        return Loader(
+            split, batch_size, mean=self.mean, std=self.std, shuffle=False, drop_last=False, workers=workers
+        )
+
+
+def load_data(config: Config, progress: bool = True) -> Data:
+    """The data set of `config` with its subset, hold-out split and paper augmentation; statistics of its own."""
+    dataset = load_dataset(
+        config.data, gray=config.gray, image_size=config.image_size, seed=config.seed, progress=progress
+    )
+    train, val = dataset.train, dataset.val
+    if config.val_split:
+        train, val = split_off(train, config.val_split, config.seed)
+    if config.subset < 1:
+        train, val = (subset(split, config.subset, config.seed) for split in (train, val))
+    drawn = getattr(train, "sums", None) is None
+    some = np.arange(min(len(train), STATISTICS_IMAGES)) if drawn else None
+    mean, std = channel_statistics(train, some)
+    if config.augment == "paper":
+        train = PaperAugment(train, config.seed)
+    return Data(dataset, train, val, mean, std)
+
+
+def make_trainer(config: Config, data: Data, build: BuildModel, resume: Checkpoint | None = None) -> Trainer:
+    """Model, optimizer, schedule and loaders of `config`, at the state of the checkpoint `resume` if given.
+
+    Raises BackendError if the backend can't be used.
+    """
+    xp = get_backend(config.backend)
+    model = build(config.model, classes=len(data.dataset.classes), dropout=config.dropout, seed=config.seed)
+    model.out_shape((config.batch_size, *data.dataset.image_shape))
+    if xp is not np:
+        model = convert(model, xp=xp)
+    optimizer = make_optimizer(config, model)
+    train = train_loader(config, data)
+    if resume is not None:
+        check_classes(resume, data.dataset)
+        resume.restore_weights(model)
+        resume.restore_optimizer(optimizer)
+    return Trainer(
+        model,
+        optimizer,
+        config_schedule(config, len(train)),
+        train,
+        data.loader(data.val, workers=config.workers),
+        epochs=config.epochs,
+        label_smoothing=config.label_smoothing,
+        patience=config.patience,
+        seed=config.seed,
+        xp=xp,
+        state=None if resume is None else resume.state,
+    )
+
+
+def train_loader(config: Config, data: Data) -> Loader:
+    """Shuffled, augmented, full batches."""
+    return Loader(
+        data.train,
+        config.batch_size,
+        mean=data.mean,
+        std=data.std,
+        seed=config.seed,
+        augment=OnlineAugment() if config.augment == "online" else None,
+        workers=config.workers,
+    )
+
+
+def make_optimizer(config: Config, model: Layer) -> Optimizer:
+    options = {"momentum": config.momentum, "nesterov": config.momentum > 0} if config.optimizer == "sgd" else {}
+    rule = get_optimizer(config.optimizer)
+    return rule(model.named_parameters(), config.lr, weight_decay=config.weight_decay, **options)
+
+
+def config_schedule(config: Config, steps_per_epoch: int) -> Schedule:
+    """The learning rate of `config` as a function of the step."""
+    return make_schedule(
+        config.schedule,
+        config.lr,
+        config.epochs * steps_per_epoch,
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+        drop_steps=[config.drop_epoch * steps_per_epoch],
+    )
+
+
+def about(config: Config, data: Data) -> About:
+    """What checkpoints of this run say of their model."""
+    return About(
+        model=config.model,
+        classes=data.dataset.classes,
+        words=data.dataset.words,
+        image_shape=list(data.dataset.image_shape),
+        mean=data.mean.tolist(),
+        std=data.std.tolist(),
+        config=config.as_dict(),
+    )
+
+
+def initialise_from(model: Layer, source: Checkpoint) -> list[str]:
+    """Takes over all weights of `source` that fit; returns the names of the head's arrays if it was left new.
+
+    Only the last layer may differ (another number of classes). Raises DataError for any other difference.
+    """
+    head = list(model.leaves())[-1].path
+    own = model.named_parameters()
+    new = [
+        name
+        for name in own
+        if name.startswith(head + ".")
+        and name in source.arrays
+        and source.arrays[name].shape != own[name].value.shape
+    ]
+    arrays = {name: own[name].value if name in new else array for name, array in source.arrays.items()}
+    Checkpoint(source.path, source.about, source.state, arrays).restore_weights(model)
+    return new
+
+
+def saved_data(checkpoint: Checkpoint, path: str | None, progress: bool = True) -> Data:
+    """The data set a checkpoint was trained on (or the one at `path`), normalised as in its training."""
+    config = checkpoint.about.config
+    name = path or config["data"]
+    dataset = load_dataset(name, image_size=checkpoint.about.image_shape[0], seed=config["seed"], progress=progress)
+    check_classes(checkpoint, dataset)
+    mean, std = (np.array(v, np.float32) for v in (checkpoint.about.mean, checkpoint.about.std))
+    return Data(dataset, dataset.train, dataset.val, mean, std)
+
+
+def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:
+    """The outputs of the model must mean the classes of the data set."""
+    if checkpoint.about.classes != dataset.classes:
+        raise DataError(
+            f"{checkpoint.path}: trained on {len(checkpoint.about.classes)} classes "
+            f"({', '.join(checkpoint.about.classes[:3])}, ...), but {dataset.name} has {len(dataset.classes)} "
+            f"({', '.join(dataset.classes[:3])}, ...)"
+        )
+
+
+def saved_model(checkpoint: Checkpoint, build: BuildModel, backend: str = "numpy") -> tuple[Layer, ModuleType]:
+    """The model of a checkpoint on `backend`, and the array module."""
+    xp = get_backend(backend)
+    model = checkpoint.build(build)
+    return (model if xp is np else convert(model, xp=xp)), xp

@@ -1,0 +1,168 @@
+"""The training loop. All it knows of files, screens and signals are its callbacks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minidl.backend import Array, to_device
+from minidl.data.loader import Loader
+from minidl.errors import DivergedError
+from minidl.layers.base import Context, Layer, Mode
+from minidl.losses import softmax_cross_entropy, top_k_correct
+from minidl.optim import Optimizer
+from minidl.schedules import Schedule
+from minidl.training.evaluation import evaluate
+
+READ_EVERY = 20  # steps between two looks at the loss: on a GPU each look waits for the device
+
+
+@dataclass
+class TrainState:
+    """Where a run stands. With the weights and the optimizer's arrays it is all that a resumed run needs."""
+
+    epoch: int = 0  # whole epochs done
+    batch: int = 0  # batches done of the epoch that runs
+    step: int = 0  # batches done in all
+    loss_sum: float = 0.0  # sum of the batch losses of the epoch that runs
+    correct: int = 0  # its images whose label came first
+    best_epoch: int = 0
+    best_top1: float = -1.0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)  # the rows of metrics.csv
+
+
+class Callback:
+    """Is told of every step and every epoch; any of the methods may be left out."""
+
+    def on_step(self, trainer: Trainer) -> None: ...
+
+    def on_evaluation_batch(self, trainer: Trainer, images: int) -> None: ...
+
+    def on_epoch(self, trainer: Trainer) -> None: ...
+
+
+class Trainer:
+    """Trains `model` on `train`, evaluates it on `val` after every epoch, and calls the `callbacks`.
+
+    One step, for the batch (x, y) at rate schedule(step):
+
+        logits, cache = model.forward(x)          loss, dlogits = softmax_cross_entropy(logits, y)
+        model.backward(dlogits, cache)            optimizer.step(rate)
+
+    Everything random follows from (seed, epoch, step), so that a run continued from a saved `state` ends in the
+    same bits. Raises DivergedError when the loss is not a number.
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        train: Loader,
+        val: Loader,
+        *,
+        epochs: int,
+        label_smoothing: float = 0.0,
+        patience: int = 0,
+        seed: int = 0,
+        xp: ModuleType = np,
+        state: TrainState | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.train, self.val, self.epochs = train, val, epochs
+        self.label_smoothing, self.patience, self.seed, self.xp = label_smoothing, patience, seed, xp
+        self.state = state or TrainState()
+        self.callbacks = list(callbacks)
+        self._started = time.monotonic() - self.state.seconds
+        self._load_sums()
+
+    def fit(self) -> TrainState:
+        """Runs the epochs that are left; returns the state."""
+        while self.state.epoch < self.epochs and not self.out_of_patience:
+            self.run_epoch()
+        return self.state
+
+    @property
+    def out_of_patience(self) -> bool:
+        return bool(self.patience) and self.state.epoch - self.state.best_epoch >= self.patience
+
+    def run_epoch(self) -> None:
+        """The rest of one epoch, and its evaluation."""
+        state, first, begun = self.state, self.state.batch, time.monotonic()
+        for x, y in self.train.epoch(state.epoch, start=first):
+            loss, correct = self.train_step(to_device(x, self.xp), to_device(y, self.xp))
+            self._loss_sum += loss
+            self._correct += correct
+            state.batch += 1
+            state.step += 1
+            if state.step % READ_EVERY == 0:
+                self.read_sums()
+            self._tell("on_step")
+        speed = (state.batch - first) * self.train.batch_size / max(time.monotonic() - begun, 1e-9)
+        self.read_sums()
+        self._finish_epoch(speed)
+
+    def train_step(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """One update of the weights; returns the batch's loss and number of right answers, on the device."""
+        context = Context(Mode.TRAIN, self.seed, self.state.step)
+        logits, cache = self.model.forward(x, context)
+        loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing)
+        self.model.zero_grad()
+        self.model.backward(dlogits, cache, need_dx=False)
+        self.optimizer.step(self.schedule(self.state.step))
+        return loss, top_k_correct(logits, y, 1)
+
+    def _finish_epoch(self, images_per_s: float) -> None:
+        state = self.state
+        result = evaluate(self.model, self.val, self.xp, lambda n: self._tell("on_evaluation_batch", n))
+        batches = len(self.train)
+        lr = self.schedule(state.step - 1)
+        state.epoch += 1
+        if result.top1 > state.best_top1:
+            state.best_epoch, state.best_top1 = state.epoch, result.top1
+        state.history.append(
+            {
+                "epoch": state.epoch,
+                "train_loss": state.loss_sum / batches,
+                "train_top1": state.correct / (batches * self.train.batch_size),
+                "val_loss": result.loss,
+                "val_top1": result.top1,
+                "val_top5": result.top5,
+                "lr": lr,
+                "images_per_s": round(images_per_s, 1),
+                "seconds": round(self.elapsed(), 1),
+            }
+        )
+        state.batch, state.loss_sum, state.correct = 0, 0.0, 0
+        self._load_sums()
+        self._tell("on_epoch")
+
+    def elapsed(self) -> float:
+        """Seconds this run has taken, earlier sessions included."""
+        self.state.seconds = time.monotonic() - self._started
+        return self.state.seconds
+
+    def read_sums(self) -> None:
+        """Brings the running sums from the device into `state`; raises DivergedError if the loss is not a number."""
+        self.state.loss_sum, self.state.correct = float(self._loss_sum), int(self._correct)
+        if not math.isfinite(self.state.loss_sum):
+            raise DivergedError(
+                f"the loss is not a number in epoch {self.state.epoch + 1}, within {READ_EVERY} steps before "
+                f"step {self.state.step}: try a smaller --lr"
+            )
+
+    def _load_sums(self) -> None:
+        self._loss_sum = self.xp.asarray(self.state.loss_sum, dtype=self.xp.float64)
+        self._correct = self.xp.asarray(self.state.correct, dtype=self.xp.int64)
+
+    def _tell(self, event: str, *details: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *details)

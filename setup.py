@@ -1,0 +1,36 @@
+"""Packaging of minidl: `pip install -e .`, extras test, parity, cuda12, cuda13."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "minidl" / "__init__.py").read_text("utf-8")).group(1)
+
+setup(
+    name="minidl",
+    version=VERSION,
+    description="A deep-learning framework in NumPy and CuPy whose every backward pass can be read",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["minidl", "minidl.*", "models", "models.*"]),
+    install_requires=[
+        "numpy>=2",
+        "scipy",
+        "pillow",
+        "scikit-learn",
+        "matplotlib",
+        "safetensors",
+        "threadpoolctl",
+        "tqdm",
+    ],
+    extras_require={
+        "test": ["pytest", "hypothesis", "ruff"],
+        "parity": ["torch==2.13.0", "captum"],
+        "cuda12": ["cupy-cuda12x"],
+        "cuda13": ["cupy-cuda13x"],
+    },
+)

@@ -1,0 +1,56 @@
+"""One example of every layer, of a module and of a network: what the contract's tests are run on."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+import models
+from minidl.layers import (
+    AvgPool2D,
+    BatchNorm2D,
+    Concat,
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    Linear,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+)
+from models.inception import Inception, inception
+from tests.strategies import randomized
+
+IMAGES = (2, 7, 6, 3)
+EXAMPLES: dict[str, tuple[Callable[[type], Layer], tuple[int, ...]]] = {
+    "Conv2D": (lambda dtype: Conv2D(3, 4, 3, stride=2, padding=1, rng=0, dtype=dtype), IMAGES),
+    "Conv2D of 1x1": (lambda dtype: Conv2D(3, 4, 1, bias=False, rng=0, dtype=dtype), IMAGES),
+    "BatchNorm2D": (lambda dtype: BatchNorm2D(3, dtype=dtype), IMAGES),
+    "ReLU": (lambda dtype: ReLU(), IMAGES),
+    "MaxPool2D": (lambda dtype: MaxPool2D(4, 2, 1), IMAGES),
+    "AvgPool2D": (lambda dtype: AvgPool2D(3, 1, 1), IMAGES),
+    "GlobalAvgPool": (lambda dtype: GlobalAvgPool(), IMAGES),
+    "Dropout": (lambda dtype: Dropout(0.4), IMAGES),
+    "Linear": (lambda dtype: Linear(5, 4, rng=0, dtype=dtype), (3, 5)),
+    "Flatten": (lambda dtype: Flatten(), IMAGES),
+    "Sequential": (
+        lambda dtype: Sequential(
+            {"conv": Conv2D(3, 2, 3, rng=0, dtype=dtype), "relu": ReLU(), "pool": MaxPool2D(2, 1), "flat": Flatten()}
+        ),
+        IMAGES,
+    ),
+    "Concat": (lambda dtype: Concat([{"a": Conv2D(3, 2, 1, rng=0, dtype=dtype)}, {"b": ReLU()}]), IMAGES),
+    "inception": (lambda dtype: inception(3, Inception(2, 3, 4, 1, 2, 3), np.random.default_rng(0), dtype), IMAGES),
+    "network": (lambda dtype: models.build("convnet", 3, dropout=0.3, dtype=dtype), (2, 9, 8, 3)),
+}
+
+
+def example(name: str, dtype: type = np.float64, seed: int = 0) -> tuple[Layer, np.ndarray, np.ndarray]:
+    """(layer with random parameters, x, dy)"""
+    make, shape = EXAMPLES[name]
+    rng = np.random.default_rng(seed)
+    layer = randomized(make(dtype), rng)
+    x = rng.normal(size=shape).astype(dtype)
+    dy = rng.normal(size=layer.out_shape(shape)).astype(dtype)
+    return layer, x, dy

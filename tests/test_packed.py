@@ -1,0 +1,256 @@
+"""The packed cache: opened when it is whole and its source unchanged, made anew otherwise."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minidl.data.packing as packing
+from minidl.data import channel_statistics, default_cache, open_packed
+from minidl.data.loader import image_sums
+from minidl.errors import DataError
+from tests.tiny_fixture import WNIDS, make_folders, make_tiny, write_image, zip_folder
+
+PACK = (
+    "import sys; from minidl.data import open_packed; print(len(open_packed(sys.argv[1], cache=sys.argv[2]).train))"
+)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return make_tiny(tmp_path / "tiny")
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def packed_again(monkeypatch):
+    """The list of packings that have been made."""
+    made = []
+    pack = packing.pack
+    monkeypatch.setattr("minidl.data.packed.pack", lambda *args: made.append(args[2]) or pack(*args))
+    return made
+
+
+def folders(cache):
+    return [path for path in cache.iterdir() if path.is_dir()]
+
+
+def start_packing(source, cache, **options):
+    command = [sys.executable, "-c", PACK, str(source), str(cache)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def everything(data):
+    return data.train.images(np.arange(len(data.train)))
+
+
+def test_a_second_start_reads_no_image_and_gives_the_same_bits(tiny, cache, packed_again, monkeypatch):
+    first = open_packed(tiny, cache=cache)
+    monkeypatch.setattr(packing, "decode", None)
+    monkeypatch.setattr("minidl.data.packed.open_source", None)
+    second = open_packed(tiny, cache=cache)
+    assert len(packed_again) == 1
+    assert np.array_equal(everything(first), everything(second))
+    assert first.notes == second.notes and first.classes == second.classes and first.train.names == second.train.names
+
+
+def test_images_lie_in_a_memory_mapped_uint8_array(tiny, cache):
+    open_packed(tiny, cache=cache)
+    (folder,) = folders(cache)
+    images = np.load(folder / "train_images.npy", mmap_mode="r", allow_pickle=False)
+    assert images.shape == (12, 64, 64, 3) and images.dtype == np.uint8
+
+
+def test_images_handed_out_are_new_arrays(tiny, cache):
+    data = open_packed(tiny, cache=cache)
+    data.train.images(np.arange(3))[:] = 0
+    assert everything(data).any(axis=(1, 2, 3)).all()
+
+
+def test_stored_sums_give_the_statistics_of_the_pixels(tiny, cache):
+    data = open_packed(tiny, cache=cache)
+    assert np.array_equal(data.train.sums, image_sums(everything(data)))
+    pixels = everything(data).reshape(-1, 3) / 255
+    mean, std = channel_statistics(data.train)
+    np.testing.assert_allclose(mean, pixels.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(std, pixels.std(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: write_image(root / "train" / WNIDS[0] / "images" / "new_9.JPEG", 9, format="JPEG"),
+        lambda root: (root / "test" / "images" / "test_1.JPEG").unlink(),
+        lambda root: (root / "wnids.txt").write_text("\n".join(sorted(WNIDS))),
+        lambda root: (root / "words.txt").write_text("\n"),
+    ],
+    ids=["an image more", "an image less", "another order of classes", "no words"],
+)
+def test_a_changed_folder_is_packed_anew_in_place_of_the_old(tiny, cache, packed_again, change):
+    open_packed(tiny, cache=cache)
+    change(tiny)
+    open_packed(tiny, cache=cache)
+    open_packed(tiny, cache=cache)
+    assert len(packed_again) == 2
+    assert len(folders(cache)) == 1
+
+
+def test_a_changed_archive_is_packed_anew(tiny, cache, tmp_path):
+    archive = zip_folder(tiny, tmp_path / "tiny.zip")
+    assert len(open_packed(archive, cache=cache).train) == 12
+    zip_folder(make_tiny(tmp_path / "other", train=5), archive)
+    assert len(open_packed(archive, cache=cache).train) == 15
+
+
+def test_sources_and_image_sizes_have_their_own_folders(tmp_path, cache, packed_again):
+    one, two = make_folders(tmp_path / "a" / "pets"), make_folders(tmp_path / "b" / "pets", train=5)
+    for size in (16, 24):
+        assert len(open_packed(one, cache=cache, image_size=size).train) == 6
+        assert len(open_packed(two, cache=cache, image_size=size).train) == 10
+    open_packed(one, cache=cache, image_size=16)
+    assert len(packed_again) == len(folders(cache)) == 4
+
+
+def test_data_open_elsewhere_outlives_a_new_packing(tiny, cache):
+    data = open_packed(tiny, cache=cache)
+    before = everything(data)
+    write_image(tiny / "train" / WNIDS[0] / "images" / "new_9.JPEG", 9, format="JPEG")
+    assert len(open_packed(tiny, cache=cache).train) == 13
+    assert np.array_equal(everything(data), before)
+
+
+@pytest.mark.parametrize(
+    "file", ["meta.json", "train_images.npy", "val_labels.npy", "test_names.json", "train_sums.npy"]
+)
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_cache_is_packed_anew(tiny, cache, packed_again, file, damage):
+    before = everything(open_packed(tiny, cache=cache))
+    victim = folders(cache)[0] / file
+    content = victim.read_bytes()
+    victim.unlink()
+    if damage == "cut":
+        victim.write_bytes(content[: len(content) // 2])
+    assert np.array_equal(everything(open_packed(tiny, cache=cache)), before)
+    assert len(packed_again) == 2
+
+
+def test_a_cache_of_another_format_is_packed_anew(tiny, cache, packed_again, monkeypatch):
+    open_packed(tiny, cache=cache)
+    monkeypatch.setattr("minidl.data.packed.FORMAT", 999)
+    open_packed(tiny, cache=cache)
+    assert len(packed_again) == 2
+
+
+def test_no_file_of_the_cache_holds_a_pickle(tiny, cache):
+    open_packed(tiny, cache=cache)
+    for file in folders(cache)[0].iterdir():
+        if file.suffix == ".json":
+            json.loads(file.read_text())
+        else:
+            np.load(file, allow_pickle=False)
+
+
+def test_processes_that_start_at_once_share_one_packing(tmp_path, cache):
+    root = make_tiny(tmp_path / "tiny", train=40)
+    processes = [start_packing(root, cache) for _ in range(3)]
+    results = [process.communicate(timeout=60) for process in processes]
+    assert [out.strip() for out, _ in results] == ["120"] * 3, results
+    assert sum("packing images" in err for _, err in results) == 1
+    assert len(folders(cache)) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_a_packing_killed_at_any_moment_is_never_read_and_its_leftovers_go(tmp_path, cache):
+    root = make_tiny(tmp_path / "tiny", train=2)
+    fatal = (
+        "import sys, time, os, signal, minidl.data.packing as p; from minidl.data import open_packed\n"
+        "count, at = 0, int(sys.argv[3])\n"
+        "def die(event, args):\n"
+        "    global count\n"
+        "    if event in ('open', 'os.rename', 'os.mkdir') and sys.argv[2] in str(args[0]):\n"
+        "        count += 1\n"
+        "        if count == at: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(die)\n"
+        "open_packed(sys.argv[1], cache=sys.argv[2])\n"
+    )
+    expected = everything(open_packed(root, cache=tmp_path / "reference"))
+    killed = 0
+    for moment in range(3, 60, 5):
+        code = subprocess.run([sys.executable, "-c", fatal, str(root), str(cache), str(moment)], capture_output=True)
+        killed += code.returncode == -signal.SIGKILL
+        if code.returncode != -signal.SIGKILL:
+            break
+        whole = [folder for folder in folders(cache) if not folder.name.startswith(".tmp-")]
+        assert not whole or (whole[0] / "meta.json").exists()
+    assert killed >= 5
+    assert np.array_equal(everything(open_packed(root, cache=cache)), expected)
+    assert [path.name for path in cache.iterdir() if path.name.startswith(".tmp-")] == []
+
+
+def test_a_bad_image_leaves_nothing_behind(tiny, cache):
+    (tiny / "val" / "images" / "val_3.JPEG").write_bytes(b"no image")
+    with pytest.raises(DataError, match="val_3.JPEG"):
+        open_packed(tiny, cache=cache)
+    assert folders(cache) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="resource limits")
+def test_a_disk_that_fills_while_packing_ends_in_one_line(tmp_path, cache):
+    import resource
+
+    def allow_100_kilobytes():  # a write beyond fails like one on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    process = start_packing(make_tiny(tmp_path / "tiny"), cache, preexec_fn=allow_100_kilobytes)
+    _, err = process.communicate(timeout=60)
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("minidl.errors.DataError:") and str(cache) in last and "can't be written" in last
+    assert folders(cache) == []
+
+
+def test_a_disk_without_room_is_seen_before_packing(tiny, cache, monkeypatch):
+    usage = packing.shutil.disk_usage
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
+    with pytest.raises(DataError, match="make room, or name another folder in MINIDL_CACHE"):
+        open_packed(tiny, cache=cache)
+
+
+def test_a_cache_that_cannot_be_a_folder_ends_in_one_line(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="can't be written"):
+        open_packed(tiny, cache=tmp_path / "file")
+
+
+def test_the_cache_folder_is_taken_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("MINIDL_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert default_cache() == Path.home() / ".cache" / "minidl"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache() == tmp_path / "xdg" / "minidl"
+    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "own"))
+    assert default_cache() == tmp_path / "own"
+
+
+def test_opening_a_packed_set_is_quick(tiny, cache):
+    open_packed(tiny, cache=cache)
+    start = time.perf_counter()
+    open_packed(tiny, cache=cache)
+    assert time.perf_counter() - start < 0.1
+
+
+def test_a_long_packing_prints_plain_lines_in_a_log(tiny, cache, capsys, monkeypatch):
+    monkeypatch.setattr("minidl.progress.LINE_EVERY", 0)
+    open_packed(tiny, cache=cache)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("packing images: 12.0 of 20.0 images, ")
+    assert lines[-1].startswith("packing images: 20.0 of 20.0 images, ")

@@ -1,0 +1,226 @@
+"""Runs of train.py on a few images: the run folder, exact resume, interruption, divergence."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train
+from minidl.io import load_arrays
+from minidl.training.checkpoints import load_checkpoint
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "3", "--dropout", "0.2"]
+SMALL += ["--augment", "online", "--threads", "1"]
+
+
+def run(tmp_path, *flags, name="run"):
+    """Exit code and folder of a small run."""
+    return train.main([*SMALL, "--output", str(tmp_path), "--name", name, *flags]), tmp_path / name
+
+
+def rows(folder):
+    """metrics.csv without its two time columns."""
+    with (folder / "metrics.csv").open() as file:
+        return [
+            {k: v for k, v in row.items() if k not in ("images_per_s", "seconds")} for row in csv.DictReader(file)
+        ]
+
+
+def assert_same_run(a, b):
+    one, two = (load_arrays(folder / "checkpoints" / "last.safetensors")[0] for folder in (a, b))
+    assert one.keys() == two.keys()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert rows(a) == rows(b)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run from start to end."""
+    code, folder = run(tmp_path_factory.mktemp("whole"))
+    assert code == 0
+    return folder
+
+
+def test_a_run_folder_holds_what_design_says(whole):
+    for name in ("config.json", "env.json", "log.txt", "metrics.csv", "figures/history.png"):
+        assert (whole / name).stat().st_size > 0, name
+    assert {p.name for p in (whole / "checkpoints").iterdir()} == {"best.safetensors", "last.safetensors"}
+    assert json.loads((whole / "config.json").read_text())["model"] == "convnet"
+    assert list(rows(whole)[0]) == ["epoch", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "lr"]
+    assert len(rows(whole)) == 3
+    assert all(0 <= float(row["val_top1"]) <= float(row["val_top5"]) <= 1 for row in rows(whole))
+
+
+def test_the_loss_falls(whole):
+    losses = [float(row["train_loss"]) for row in rows(whole)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(whole, tmp_path):
+    _, again = run(tmp_path)
+    assert_same_run(whole, again)
+    _, other = run(tmp_path, "--seed", "1", name="other")
+    assert rows(other) != rows(whole)
+
+
+def stop_after(steps):
+    """A callback that interrupts a run, as Ctrl-C does, after so many steps."""
+
+    class Stop(train.Checkpointer):
+        def on_step(self, trainer):
+            if trainer.state.step == steps:
+                self.stop()
+            super().on_step(trainer)
+
+    return Stop
+
+
+@pytest.mark.parametrize("steps", [1, 10, 13, 27])
+def test_a_run_stopped_at_any_step_and_resumed_ends_in_the_same_bits(whole, tmp_path, monkeypatch, steps):
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "Checkpointer", stop_after(steps))
+        code, folder = run(tmp_path)
+    assert code == 130
+    assert load_checkpoint(folder / "checkpoints" / "last.safetensors").state.step == steps
+    assert train.main(["--resume", str(folder)]) == 0
+    assert_same_run(whole, folder)
+
+
+def test_a_run_without_any_checkpoint_resumes_from_the_start(whole, tmp_path):
+    _, folder = run(tmp_path)
+    for file in (folder / "checkpoints").iterdir():
+        file.unlink()
+    assert train.main(["--resume", str(folder)]) == 0
+    assert_same_run(whole, folder)
+
+
+def test_resuming_a_finished_run_changes_nothing(whole):
+    before = (whole / "metrics.csv").read_text()
+    assert train.main(["--resume", str(whole)]) == 0
+    assert (whole / "metrics.csv").read_text() == before
+
+
+def test_resume_auto_takes_the_newest_run_and_starts_one_if_there_is_none(tmp_path, capsys):
+    assert train.main([*SMALL, "--output", str(tmp_path), "--name", "first", "--resume"]) == 0
+    assert train.main(["--output", str(tmp_path), "--resume", "auto"]) == 0
+    assert "resumed" in capsys.readouterr().out
+
+
+def test_a_resumed_run_keeps_its_settings(whole, capsys):
+    assert train.main(["--resume", str(whole), "--lr", "0.5"]) == 2
+    assert "--lr" in capsys.readouterr().err
+
+
+def test_a_real_ctrl_c_saves_and_exits_with_130(whole, tmp_path):
+    command = [sys.executable, str(ROOT / "train.py"), *SMALL, "--output", str(tmp_path), "--name", "run"]
+    process = subprocess.Popen([*command, "--epochs", "500"], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors").state.step > 0
+
+
+def test_a_run_folder_is_never_overwritten(whole, capsys):
+    assert train.main([*SMALL, "--output", str(whole.parent), "--name", whole.name]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_divergence_stops_with_exit_code_4_and_names_the_last_good_checkpoint(tmp_path, capsys):
+    with np.errstate(all="ignore"):
+        code, folder = run(tmp_path, "--optimizer", "sgd", "--schedule", "constant", "--lr", "1e30")
+    assert code == 4
+    assert "last good checkpoint" in capsys.readouterr().err
+    last = folder / "checkpoints" / "last.safetensors"
+    assert not last.exists() or all(np.isfinite(a).all() for a in load_arrays(last)[0].values())
+
+
+def test_out_of_memory_names_a_smaller_batch_and_exits_with_5(tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("minidl.training.trainer.Trainer.train_step", fail)
+    assert run(tmp_path)[0] == 5
+    assert "--batch-size 4" in capsys.readouterr().err
+
+
+def test_snapshots_are_kept_as_asked_and_deletions_are_announced(tmp_path, capsys):
+    _, folder = run(tmp_path, "--snapshot-epochs", "1", "--keep", "1")
+    assert [p.name for p in (folder / "checkpoints").glob("epoch-*")] == ["epoch-003.safetensors"]
+    assert "deleted epoch-001.safetensors" in capsys.readouterr().out
+
+
+def test_patience_ends_a_run_that_gets_no_better(tmp_path):
+    _, folder = run(tmp_path, "--epochs", "40", "--lr", "1e-12", "--patience", "2")
+    assert len(rows(folder)) < 40
+
+
+def test_dry_run_writes_nothing(tmp_path, capsys):
+    assert run(tmp_path, "--dry-run")[0] == 0
+    assert "parameters" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_from_takes_the_weights_of_another_run(whole, tmp_path, capsys):
+    code, _ = run(tmp_path, "--init-from", str(whole), "--dry-run")
+    assert code == 0
+    assert "weights of" in capsys.readouterr().out
+
+
+def test_presets_give_way_to_flags_and_know_the_papers_two_trainings():
+    from minidl.training.config import make_config
+
+    baseline, refined = (make_config("paper", {"model": name}) for name in ("baseline", "refined"))
+    assert (baseline.gray, baseline.augment, baseline.dropout, baseline.schedule) == ("skip", "none", 0.0, "constant")
+    assert (refined.gray, refined.augment, refined.schedule, refined.drop_epoch) == ("convert", "paper", "step", 25)
+    for config in (baseline, refined):
+        assert (config.optimizer, config.epochs, config.lr, config.weight_decay) == ("adam", 40, 1e-4, 3.16e-5)
+    assert make_config("paper", {"model": "refined", "lr": 1.0}).lr == 1.0
+
+
+def test_eval_prints_accuracies_and_confusions_as_text_and_json(whole, capsys):
+    assert train.main(["eval", str(whole)]) == 0
+    text = capsys.readouterr().out
+    assert "accuracy per class" in text and "taken for" in text
+    assert train.main(["eval", str(whole), "--json", "--checkpoint", "last"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["images"] == 1000
+    assert len(report["class_accuracy"]) == 20
+    assert np.mean(list(report["class_accuracy"].values())) == pytest.approx(report["top1"])
+
+
+def test_cupy_without_a_gpu_is_one_line_and_exit_code_2(tmp_path, capsys):
+    from minidl.backend import cupy_problem
+
+    if cupy_problem() is None:
+        pytest.skip("this machine has a GPU")
+    assert run(tmp_path, "--backend", "cupy")[0] == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "cupy" in error
+
+
+def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
+    """kill -9 in the middle, twice, with checkpoints every few milliseconds."""
+    command = [sys.executable, str(ROOT / "train.py"), *SMALL, "--output", str(tmp_path), "--name", "run"]
+    command += ["--checkpoint-minutes", "1e-9"]
+    folder, environment = tmp_path / "run", {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _ in range(2):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not (folder / "checkpoints" / "last.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.15)
+        process.kill()
+        process.wait()
+        command = [sys.executable, str(ROOT / "train.py"), "--resume", str(folder)]
+    assert train.main(["--resume", str(folder)]) == 0
+    assert_same_run(whole, folder)
