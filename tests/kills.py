@@ -1,0 +1,101 @@
+"""kill -9 at random moments of a run, packing and checkpoints included: resumed, it must end in the same bits.
+
+    python -m tests.kills [--kills 20] [--seed 0]
+
+Every trial starts with an empty cache, is killed at a moment drawn from the whole length of an undisturbed run, and
+is then resumed. Its weights, optimizer state and metrics (but for the two time columns) are held against those of
+the undisturbed run. Checkpoints are written after every step, so that many a kill meets a file being written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from minidl.data.export import export_tiny_imagenet_layout
+from minidl.data.shapes import load_shapes
+from minidl.io import load_arrays
+
+TRAIN = [sys.executable, str(Path(__file__).parents[1] / "train.py")]
+SETTINGS = ["--model", "convnet", "--batch-size", "50", "--epochs", "2", "--dropout", "0.2", "--augment", "online"]
+SETTINGS += ["--threads", "1", "--checkpoint-minutes", "1e-9"]
+
+
+def start(data: Path, folder: Path) -> subprocess.Popen:
+    """The run in `folder`, new or resumed, with its packed cache beside it."""
+    settings = ["--resume", str(folder)]
+    if not folder.exists():
+        settings = ["--data", str(data), *SETTINGS, "--output", str(folder.parent), "--name", folder.name]
+    env = {**os.environ, "MINIDL_CACHE": str(folder.parent / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*TRAIN, *settings], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, errors = process.communicate()
+    if process.returncode:
+        sys.exit(f"the resumed run failed with exit code {process.returncode}: {errors}")
+
+
+def result(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
+    """All arrays of the last checkpoint, and metrics.csv without its time columns."""
+    with (folder / "metrics.csv").open() as file:
+        rows = [{k: v for k, v in r.items() if k not in ("images_per_s", "seconds")} for r in csv.DictReader(file)]
+    return load_arrays(folder / "checkpoints" / "last.safetensors")[0], rows
+
+
+def moment(folder: Path) -> str:
+    """What the kill met."""
+    if not folder.exists():
+        return "while packing" if (folder.parent / "cache").exists() else "before packing"
+    writing = any(folder.glob("**/.tmp-*"))
+    return "while a file was being written" if writing else "between two files"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        data = export_tiny_imagenet_layout(load_shapes(1000, 200), root / "data", progress=False)
+        begun = time.monotonic()
+        finish(start(data, root / "whole" / "run"))
+        seconds = time.monotonic() - begun
+        arrays, rows = result(root / "whole" / "run")
+        print(f"an undisturbed run takes {seconds:.1f} s")
+        for kill in range(args.kills):
+            folder = root / f"trial{kill}" / "run"
+            folder.parent.mkdir()
+            process, wait = start(data, folder), rng.uniform(0.1, 1) * seconds
+            time.sleep(wait)
+            process.kill()
+            process.communicate()
+            met = moment(folder)
+            finish(start(data, folder))
+            again, rows_again = result(folder)
+            same = again.keys() == arrays.keys() and all(np.array_equal(again[n], a) for n, a in arrays.items())
+            print(
+                f"kill {kill + 1:2} after {wait:4.1f} s, {met}: {'same bits' if same else 'OTHER BITS'}", flush=True
+            )
+            if not same or rows_again != rows:
+                sys.exit("the resumed run differs from the undisturbed one")
+            shutil.rmtree(folder.parent)
+    print(f"{args.kills} kills, {args.kills} resumed to the same bits")
+
+
+if __name__ == "__main__":
+    main()
