@@ -15,9 +15,11 @@ from threadpoolctl import threadpool_limits
 
 import minidl
 import models
-from minidl.data import check_data, denormalise, download
+from minidl.backend import available_memory
+from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.errors import DataError, DivergedError, MinidlError, OutOfMemoryError, UsageError
 from minidl.progress import Progress
+from minidl.summary import Summary
 from minidl.training import session
 from minidl.training.callbacks import Checkpointer, ProgressBar, Records, StopRequested
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
@@ -27,9 +29,6 @@ from minidl.training.runs import Run, find_checkpoint, newest_run
 from minidl.training.trainer import Trainer
 
 INTERRUPTED = 130
-TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
-TINY_IMAGENET_BYTES = 248_100_043
 
 
 def fit(args: argparse.Namespace) -> int:
@@ -41,7 +40,8 @@ def fit(args: argparse.Namespace) -> int:
         checkpoint = load_checkpoint(run.checkpoint()) if run and run.checkpoint().is_file() else None
         data = session.load_data(config)
         trainer = session.make_trainer(config, data, models.build, checkpoint)
-        lines = _describe(config, data, trainer)
+        summary = minidl.summary(trainer.model, (config.batch_size, *data.dataset.image_shape))
+        lines = _describe(config, data, trainer, summary)
         if config.init_from and checkpoint is None:
             source = load_checkpoint(find_checkpoint(Path(config.init_from)))
             new = session.initialise_from(trainer.model, source)
@@ -49,6 +49,7 @@ def fit(args: argparse.Namespace) -> int:
         if args.dry_run:
             print("\n".join(lines))
             return 0
+        _check_memory(config, summary)
         if run is None:
             run = Run.create(Path(args.output), args.name, config)
         for line in [*lines, f"run      {run.path}"]:
@@ -96,9 +97,19 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data) -> in
     return 0
 
 
-def _describe(config: Config, data: session.Data, trainer: Trainer) -> list[str]:
+def _check_memory(config: Config, summary: Summary) -> None:
+    """Linux grants more memory than there is and later kills who uses it: refuse before that happens."""
+    available = available_memory() if config.backend == "numpy" else None
+    if available is not None and summary.training_bytes > available:
+        fits = max(int(config.batch_size * 0.9 * available / summary.training_bytes), 1)
+        raise OutOfMemoryError(
+            f"batch size {config.batch_size} needs about {summary.training_bytes / 1e9:.1f} GB and "
+            f"{available / 1e9:.1f} GB are free: try --batch-size {fits}"
+        )
+
+
+def _describe(config: Config, data: session.Data, trainer: Trainer, summary: Summary) -> list[str]:
     h, w, _ = data.dataset.image_shape
-    summary = minidl.summary(trainer.model, (config.batch_size, *data.dataset.image_shape))
     notes = "".join(f"\n         {count:,} {what}" for what, count in data.dataset.notes.items())
     return [
         f"data     {data.dataset.name}: {len(data.train):,} train and {len(data.val):,} val images, "
@@ -229,12 +240,12 @@ def check(args: argparse.Namespace) -> int:
 
 def download_data(args: argparse.Namespace) -> int:
     """Downloads Tiny ImageNet (237 MB), going on where an earlier attempt stopped."""
-    official = args.url == TINY_IMAGENET_URL
+    official = args.url == tiny_imagenet.URL
     path = download(
         args.url,
         args.folder,
-        md5=args.md5 or (TINY_IMAGENET_MD5 if official else None),
-        size=TINY_IMAGENET_BYTES if official else None,
+        md5=args.md5 or (tiny_imagenet.MD5 if official else None),
+        size=tiny_imagenet.SIZE if official else None,
     )
     print(f"{path} is complete; train on it with: python train.py --data {path}")
     return 0
@@ -313,7 +324,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     sub = command("download", download_data)
     sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="where to (default: here)")
-    sub.add_argument("--url", default=TINY_IMAGENET_URL, help="another address (default %(default)s)")
+    sub.add_argument("--url", default=tiny_imagenet.URL, help="another address (default %(default)s)")
     sub.add_argument("--md5", help="checksum of the file at another address")
 
     sub = command("export-shapes", export_shapes)

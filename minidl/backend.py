@@ -47,6 +47,15 @@ def get_backend(name: str) -> ModuleType:
     return sys.modules["cupy"]
 
 
+def available_memory() -> int | None:
+    """Bytes of host memory that can be had without swapping, or None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
 def cupy_problem() -> str | None:
     """Why CuPy can't compute here, in one clause, or None if it can.
 

@@ -2,9 +2,10 @@
 
     python -m tests.kills [--kills 20] [--seed 0]
 
-Every trial starts with an empty cache, is killed at a moment drawn from the whole length of an undisturbed run, and
-is then resumed. Its weights, optimizer state and metrics (but for the two time columns) are held against those of
-the undisturbed run. Checkpoints are written after every step, so that many a kill meets a file being written.
+Every trial starts with an empty cache, is killed, and is then resumed. Half of the kills come at a moment drawn from
+the whole length of an undisturbed run, a quarter while the data is packed, a quarter while a checkpoint is written.
+Weights, optimizer state and metrics (but for the two time columns) are held against those of an undisturbed run.
+Checkpoints are written after every step.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,12 @@ def result(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
     return load_arrays(folder / "checkpoints" / "last.safetensors")[0], rows
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.0002)
+
+
 def moment(folder: Path) -> str:
     """What the kill met."""
     if not folder.exists():
@@ -80,9 +88,17 @@ def main() -> None:
         for kill in range(args.kills):
             folder = root / f"trial{kill}" / "run"
             folder.parent.mkdir()
-            process, wait = start(data, folder), rng.uniform(0.1, 1) * seconds
-            time.sleep(wait)
+            process, begun = start(data, folder), time.monotonic()
+            if kill % 4 == 0:
+                wait_for(lambda folder=folder: (folder.parent / "cache").exists())
+                time.sleep(rng.uniform(0, 0.05) * seconds)
+            elif kill % 4 == 1:
+                time.sleep(rng.uniform(0.3, 0.9) * seconds)
+                wait_for(lambda folder=folder: any(folder.glob("checkpoints/.tmp-*")))
+            else:
+                time.sleep(rng.uniform(0.1, 1) * seconds)
             process.kill()
+            wait = time.monotonic() - begun
             process.communicate()
             met = moment(folder)
             finish(start(data, folder))

@@ -87,7 +87,7 @@ class Device(np.ndarray):
     """Stands for an array of another module."""
 
 
-class xp:  # noqa: N801
+class xp:
     __name__ = "device"
 
     @staticmethod

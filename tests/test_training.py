@@ -153,6 +153,15 @@ def test_out_of_memory_names_a_smaller_batch_and_exits_with_5(tmp_path, monkeypa
     assert "--batch-size 4" in capsys.readouterr().err
 
 
+def test_a_batch_that_cannot_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "available_memory", lambda: 2_000_000)
+    assert run(tmp_path)[0] == 5
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert 1 <= int(line.split("--batch-size ")[1]) < 8
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_snapshots_are_kept_as_asked_and_deletions_are_announced(tmp_path, capsys):
     _, folder = run(tmp_path, "--snapshot-epochs", "1", "--keep", "1")
     assert [p.name for p in (folder / "checkpoints").glob("epoch-*")] == ["epoch-003.safetensors"]
