@@ -100,9 +100,11 @@ class _Step:
 
     def backward(self, layer: Layer, dy: _Array, cache: Any) -> _Array:
         if isinstance(layer, Sequential):
+            gradient = [dy]
+            del dy
             for child in reversed(layer.layers.values()):
-                dy = self.backward(child, dy, cache.pop())
-            return dy
+                gradient.append(self.backward(child, gradient.pop(), cache.pop()))
+            return gradient.pop()
         if isinstance(layer, Concat):
             dx = None
             for branch, c in zip(layer.branches, cache, strict=True):

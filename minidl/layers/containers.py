@@ -42,9 +42,12 @@ class Sequential(Layer):
         return x, (caches if ctx.keeps_cache else None)
 
     def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
+        # What is popped belongs to the callee alone: used caches and gradients give their memory back at once.
+        gradient = [dy]
+        del dy
         for i, layer in reversed(list(enumerate(self.layers.values()))):
-            dy = layer.backward(dy, cache.pop(), need_dx or i > 0)  # pop: a used cache gives its memory back
-        return dy
+            gradient.append(layer.backward(gradient.pop(), cache.pop(), need_dx or i > 0))
+        return gradient.pop()
 
     def input_grad(self, dy: Array, cache: list) -> Array:
         for layer, c in zip(reversed(self.layers.values()), reversed(cache), strict=True):
