@@ -179,6 +179,22 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_drawn_figure_leaves_nothing_in_memory(tmp_path):
+    import gc
+
+    from matplotlib.figure import Figure
+
+    from minidl.visual.figures import save_history
+
+    row = {"epoch": 1, "train_loss": 2.0, "val_loss": 2.0, "train_top1": 0.1, "val_top1": 0.1}
+    gc.disable()  # whatever survives here would pile up, epoch after epoch, between two collections
+    try:
+        save_history(tmp_path / "history.png", [row], "a title")
+        assert not [o for o in gc.get_objects() if isinstance(o, Figure)]
+    finally:
+        gc.enable()
+
+
 def test_init_from_takes_the_weights_of_another_run(whole, tmp_path, capsys):
     code, _ = run(tmp_path, "--init-from", str(whole), "--dry-run")
     assert code == 0

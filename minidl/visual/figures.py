@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def save_history(path: Path, history: list[dict[str, Any]], title: str) -> None:
     figure.suptitle(title, fontsize=11)
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=150)
+    del figure, accuracy, loss, axes
+    gc.collect()  # a figure is full of reference cycles: megabytes an epoch until Python looks for them
 
 
 def save_batch(path: Path, images: np.ndarray, titles: list[str], title: str, columns: int = 8) -> None:
