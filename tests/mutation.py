@@ -72,6 +72,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "if stride == 0 and kh == kw and (padding < kh):",
             "never takes the shortcut for stride 1: slower, the same numbers",
         ),
+        (
+            "conv2d_dx",
+            "for block in _image_blocks(len(dy), oh * ow * math.prod(w.shape[:4]) * dy.itemsize):",
+            BLOCK_SIZE,
+        ),
         ("_wide", "k = max(1, INNER_LENGTH * c)", BLOCK_SIZE),
         ("_wide", "step = k * max(1, ELEMENT_BYTES * (k * c * arrays[0].itemsize))", BLOCK_SIZE),
         ("_wide", "step = k * max(2, ELEMENT_BYTES // (k * c * arrays[0].itemsize))", BLOCK_SIZE),

@@ -434,6 +434,7 @@ def test_the_deconvnets_unpooling_keeps_the_dtype(kernels, overlap):
         (1 << 30, [16]),
         (300_000, [1] * 16),
         (500_000, [2] * 8),
+        (700_000, [2, 3, 3, 2, 3, 3]),
     ],
 )
 def test_the_column_buffer_stays_within_its_bound(bound, sizes):
