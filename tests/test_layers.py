@@ -401,3 +401,9 @@ def test_a_layer_can_serve_two_inputs_of_different_sizes():
     (_, a), (_, b) = conv.forward(small, PROBE), conv.forward(large, PROBE)
     assert conv.input_grad(np.ones((2, 4, 3, 3)), b).shape == large.shape
     assert conv.input_grad(np.ones((1, 1, 1, 3)), a).shape == small.shape
+
+
+def test_an_empty_batch_is_refused():
+    for layer in (Conv2D(2, 3, 3), MaxPool2D(2), AvgPool2D(2)):
+        with pytest.raises(ShapeError, match="at least one image"):
+            layer.forward(np.ones((0, 5, 6, 2), np.float32), TRAIN)

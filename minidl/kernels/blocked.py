@@ -36,7 +36,7 @@ def _pointwise(kernel: tuple[int, int], stride: int, padding: int) -> bool:
 def _image_blocks(images: int, bytes_each: int) -> Iterator[slice]:
     """Slices of as many images as stay within COLUMN_BYTES, of nearly equal size."""
     most = max(1, COLUMN_BYTES // bytes_each)
-    blocks = max(1, -(-images // most))  # no images: one empty block
+    blocks = -(-images // most)
     bounds = [images * i // blocks for i in range(blocks + 1)]
     return (slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
 

@@ -18,6 +18,8 @@ def window_out_shape(
     """(N, OH, OW, C) of a KH x KW window slid over (N, H, W, C)."""
     require_rank(label, in_shape, 4, "(N, H, W, C)")
     n, h, w, c = in_shape
+    if n < 1:
+        raise ShapeError(f"{label}: needs at least one image, got an input of shape {in_shape}")
     oh = window_positions(h, kernel[0], stride, padding)
     ow = window_positions(w, kernel[1], stride, padding)
     if oh < 1 or ow < 1:
