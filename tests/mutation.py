@@ -72,6 +72,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "if stride == 0 and kh == kw and (padding < kh):",
             "never takes the shortcut for stride 1: slower, the same numbers",
         ),
+        ("_columns", "padded = np.zeros((most, h + 2 * padding, w + 3 * padding, c), x.dtype)", WIDER_BORDER),
         (
             "conv2d_dx",
             "for block in _image_blocks(len(dy), oh * ow * math.prod(w.shape[:4]) * dy.itemsize):",
