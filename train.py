@@ -7,23 +7,35 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import NoReturn
-
-from threadpoolctl import threadpool_limits
 
 import minidl
 import models
 from minidl.backend import available_memory
 from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.errors import DataError, DivergedError, MinidlError, OutOfMemoryError, UsageError
+from minidl.layers import Layer
 from minidl.progress import Progress
 from minidl.summary import Summary
 from minidl.training import session
 from minidl.training.callbacks import Checkpointer, ProgressBar, Records, StopRequested
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
-from minidl.training.config import FREE_ON_RESUME, PRESETS, Config, add_flags, count, make_config, whole
+from minidl.training.config import (
+    ENGINE_HELP,
+    ENGINES,
+    FREE_ON_RESUME,
+    PRESETS,
+    THREADS_HELP,
+    Config,
+    add_flags,
+    count,
+    make_config,
+    whole,
+)
 from minidl.training.evaluation import Evaluation, evaluate
 from minidl.training.runs import Run, find_checkpoint, newest_run
 from minidl.training.trainer import Trainer
@@ -36,12 +48,14 @@ def fit(args: argparse.Namespace) -> int:
     given = _given(args)
     run = _run_to_resume(args)
     config = _resumed_config(run, given, args.preset) if run else make_config(args.preset or "quick", given)
-    with threadpool_limits(config.threads or None):
+    with session.blas_threads(config):
         checkpoint = load_checkpoint(run.checkpoint()) if run and run.checkpoint().is_file() else None
         data = session.load_data(config)
-        trainer = session.make_trainer(config, data, models.build, checkpoint)
-        summary = minidl.summary(trainer.model, (config.batch_size, *data.dataset.image_shape))
-        lines = _describe(config, data, trainer, summary)
+        model = session.make_model(config, data, models.build)
+        summary = minidl.summary(model, (config.batch_size, *data.dataset.image_shape))
+        trainer = session.make_trainer(config, data, model, checkpoint)
+        needed = session.training_bytes(config, summary.memory)
+        lines = _describe(config, data, trainer, summary, needed)
         if config.init_from and checkpoint is None:
             source = load_checkpoint(find_checkpoint(Path(config.init_from)))
             new = session.initialise_from(trainer.model, source)
@@ -49,7 +63,7 @@ def fit(args: argparse.Namespace) -> int:
         if args.dry_run:
             print("\n".join(lines))
             return 0
-        _check_memory(config, summary)
+        _check_memory(config, needed)
         if run is None:
             run = Run.create(Path(args.output), args.name, config)
         for line in [*lines, f"run      {run.path}"]:
@@ -97,18 +111,18 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data) -> in
     return 0
 
 
-def _check_memory(config: Config, summary: Summary) -> None:
+def _check_memory(config: Config, needed: int) -> None:
     """Linux grants more memory than there is and later kills who uses it: refuse before that happens."""
     available = available_memory() if config.backend == "numpy" else None
-    if available is not None and summary.training_bytes > available:
-        fits = max(int(config.batch_size * 0.9 * available / summary.training_bytes), 1)
+    if available is not None and needed > available:
+        fits = max(int(config.batch_size * 0.9 * available / needed), 1)
         raise OutOfMemoryError(
-            f"batch size {config.batch_size} needs about {summary.training_bytes / 1e9:.1f} GB and "
+            f"batch size {config.batch_size} needs about {needed / 1e9:.1f} GB and "
             f"{available / 1e9:.1f} GB are free: try --batch-size {fits}"
         )
 
 
-def _describe(config: Config, data: session.Data, trainer: Trainer, summary: Summary) -> list[str]:
+def _describe(config: Config, data: session.Data, trainer: Trainer, summary: Summary, needed: int) -> list[str]:
     h, w, _ = data.dataset.image_shape
     notes = "".join(f"\n         {count:,} {what}" for what, count in data.dataset.notes.items())
     return [
@@ -116,9 +130,10 @@ def _describe(config: Config, data: session.Data, trainer: Trainer, summary: Sum
         f"{len(data.dataset.classes)} classes, {h}x{w}{notes}",
         f"model    {config.model}: {summary.parameters:,} parameters, "
         f"{summary.multiply_adds / 1e6:.0f} M multiply-adds an image",
-        f"memory   about {summary.training_bytes / 2**20:,.0f} MB for training at batch size {config.batch_size}",
+        f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
         f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} lr "
-        f"{config.lr:g}, weight decay {config.weight_decay:g}, seed {config.seed}, {config.backend} {config.engine}",
+        f"{config.lr:g}, weight decay {config.weight_decay:g}, seed {config.seed}, "
+        f"{config.backend} {session.engine_of(config)}",
     ]
 
 
@@ -146,13 +161,19 @@ def _resumed_config(run: Run, given: dict, preset: str | None) -> Config:
     return Config(**{**saved, **given})
 
 
+@contextmanager
+def _trained(checkpoint: Checkpoint, args: argparse.Namespace) -> Iterator[tuple[Layer, ModuleType]]:
+    """The checkpoint's model on the engine asked for, and its array module."""
+    with session.blas_threads(args):
+        yield session.on_engine(checkpoint.build(models.build), args)
+
+
 def evaluate_run(args: argparse.Namespace) -> int:
     """Prints accuracy, accuracy per class and the most frequent mistakes of a trained network."""
     checkpoint = load_checkpoint(find_checkpoint(Path(args.run), args.checkpoint))
     data = session.saved_data(checkpoint, args.data)
-    model, xp = session.saved_model(checkpoint, models.build, args.backend)
     split = getattr(data.dataset, args.split)
-    with Progress("evaluating", len(split), "image") as bar:
+    with _trained(checkpoint, args) as (model, xp), Progress("evaluating", len(split), "image") as bar:
         result = evaluate(model, data.loader(split), xp, bar.add)
     _print_json(result, checkpoint, args) if args.json else _print_evaluation(result, checkpoint, args)
     return 0
@@ -197,9 +218,10 @@ def predict_images(args: argparse.Namespace) -> int:
     if bool(args.images) == bool(args.split):
         raise UsageError("give either image files or --split")
     checkpoint = load_checkpoint(find_checkpoint(Path(args.run), args.checkpoint))
-    model, xp = session.saved_model(checkpoint, models.build, args.backend)
     if args.images:
-        for p in predict_files(model, checkpoint.about, args.images, xp):
+        with _trained(checkpoint, args) as (model, xp):
+            predictions = predict_files(model, checkpoint.about, args.images, xp)
+        for p in predictions:
             print(p.name)
             for c, probability in zip(p.classes, p.probabilities, strict=True):
                 print(f"{100 * probability:6.1f} %  {checkpoint.about.classes[c]}  {checkpoint.about.words[c]}")
@@ -209,7 +231,7 @@ def predict_images(args: argparse.Namespace) -> int:
     if split is None:
         raise UsageError(f"{data.dataset.name} has no {args.split} images")
     names = getattr(split, "names", None) or [f"{args.split}_{i}" for i in range(len(split))]
-    with Progress("predicting", len(split), "image") as bar:
+    with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(split), "image") as bar:
         predictions = list(predict_split(model, data.loader(split), names, xp, bar.add))
     folder = checkpoint.path.parent.parent / "predictions" if args.output is None else Path(args.output)
     for path in write_predictions(folder, args.split, predictions, checkpoint.about):
@@ -284,6 +306,8 @@ def make_parser() -> argparse.ArgumentParser:
         sub.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default best)")
         sub.add_argument("--data", help="data set (default: the one it was trained on)")
         sub.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
+        sub.add_argument("--engine", default="fused", choices=ENGINES, help=f"{ENGINE_HELP} (default fused)")
+        sub.add_argument("--threads", default=0, type=whole, help=f"{THREADS_HELP} (default 0)")
 
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 

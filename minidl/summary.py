@@ -43,10 +43,6 @@ class Summary:
     def multiply_adds(self) -> int:
         return self.rows[0].multiply_adds
 
-    @property
-    def training_bytes(self) -> int:
-        return self.memory.resident
-
     def __str__(self) -> str:
         depth = math.inf if self.depth is None else self.depth
         table = [("path", "layer", "output", "parameters", "multiply-adds")]

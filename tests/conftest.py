@@ -8,6 +8,8 @@ from hypothesis import Phase, settings
 
 import minidl
 
+ENGINE: list[str] = []  # train.py's flags for the engine of this test run
+
 settings.register_profile("minidl", derandomize=True, deadline=None)
 # Under tests.mutation a test fails on purpose: that some case fails is enough, the smallest one is not looked for.
 settings.register_profile("mutation", settings.get_profile("minidl"), phases=(Phase.explicit, Phase.generate))
@@ -15,6 +17,14 @@ settings.load_profile("minidl")
 if mutant := os.environ.get("MINIDL_MUTANT"):
     settings.load_profile("mutation")
     assert Path(minidl.__file__).is_relative_to(mutant), f"{minidl.__file__} is not the mutant in {mutant}"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--engine", choices=("fused", "plain"), default="fused", help="engine that trains and evaluates")
+
+
+def pytest_configure(config):
+    ENGINE[:] = ["--engine", config.getoption("engine")]
 
 
 def pytest_terminal_summary(terminalreporter):

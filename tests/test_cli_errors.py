@@ -10,8 +10,9 @@ from safetensors.numpy import save_file
 
 import train
 from minidl.io import load_arrays, save_arrays
+from tests.conftest import ENGINE
 
-SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "1", "--threads", "1"]
+SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "1", "--threads", "1", *ENGINE]
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +225,17 @@ def test_predict_needs_images_or_a_split_and_not_both(finished, capsys):
     assert answer(capsys, "predict", finished, "--split", "test")[0] == 2  # shapes has none
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [(["--engine", "warp"], "fused"), (["--threads", "-1"], "--threads"), (["--threads", "two"], "two")],
+)
+@pytest.mark.parametrize("command", ["eval", "predict"])
+def test_a_wrong_engine_or_number_of_threads_is_named(command, flags, named, finished, capsys):
+    code, error = answer(capsys, command, finished, *flags)
+    assert code == 2
+    assert named in error
+
+
 def test_a_photo_that_is_none_is_named(finished, tmp_path, capsys):
     for name, content in (("a.jpg", b"not a picture"), ("b.png", b"")):
         (tmp_path / name).write_bytes(content)
@@ -239,7 +251,7 @@ def test_classes_named_in_html_do_no_harm(finished, tmp_path, capsys):
 
     words = ['<script>alert("1")</script>', "a, b", 'say "no"', "naïve", "$x_1$"] * 4
     copy = damaged(finished, tmp_path, lambda file: edit(file, lambda header: header["about"].update(words=words)))
-    assert train.main(["eval", str(copy)]) == 0
-    assert train.main(["predict", str(copy), "--split", "val"]) == 0
+    assert train.main(["eval", str(copy), *ENGINE]) == 0
+    assert train.main(["predict", str(copy), "--split", "val", *ENGINE]) == 0
     with (copy / "predictions" / "val.csv").open(newline="", encoding="utf-8") as file:
         assert {row["words1"] for row in csv.DictReader(file)} <= set(words)

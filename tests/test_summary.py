@@ -137,11 +137,14 @@ def test_the_counted_arrays_are_those_a_real_step_allocates(name, batch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is measured as Linux counts it")
-def test_the_resident_memory_is_within_a_fifth_of_a_real_trainings():
-    code = """if True:
+@pytest.mark.parametrize("engine", ["plain", "fused"])
+def test_the_resident_memory_is_within_a_fifth_of_a_real_trainings(engine):
+    code = f"""if True:
         import models
+        from minidl.fused import fuse
         from tests.test_summary import peak_resident, train_step
         model = models.build("refined", dropout=0.4)
+        model = fuse(model, threads=2) if {engine == "fused"} else model
         before = peak_resident()
         for _ in range(3):
             train_step(model, 32)
@@ -150,7 +153,8 @@ def test_the_resident_memory_is_within_a_fifth_of_a_real_trainings():
     root = Path(__file__).parents[1]
     python = [sys.executable, "-c", code]
     grown = int(subprocess.check_output(python, cwd=root, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}))
-    assert training_memory(models.build("refined"), (32, 64, 64, 3)).resident == pytest.approx(grown, rel=0.2)
+    memory = training_memory(models.build("refined"), (32, 64, 64, 3))
+    assert (memory.fused(threads=2) if engine == "fused" else memory.resident) == pytest.approx(grown, rel=0.2)
 
 
 def test_columns_are_aligned():

@@ -14,11 +14,14 @@ import pytest
 
 import train
 from minidl.io import load_arrays
+from minidl.training import session
 from minidl.training.checkpoints import load_checkpoint
+from minidl.training.config import ENGINES, Config
+from tests.conftest import ENGINE
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "3", "--dropout", "0.2"]
-SMALL += ["--augment", "online", "--threads", "1"]
+SMALL += ["--augment", "online", "--threads", "1", *ENGINE]
 
 
 def run(tmp_path, *flags, name="run"):
@@ -212,15 +215,54 @@ def test_presets_give_way_to_flags_and_know_the_papers_two_trainings():
     assert make_config("paper", {"model": "refined", "lr": 1.0}).lr == 1.0
 
 
+def evaluation(capsys, folder, *flags):
+    """What eval --json prints."""
+    capsys.readouterr()
+    assert train.main(["eval", str(folder), "--json", "--checkpoint", "last", *flags]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
 def test_eval_prints_accuracies_and_confusions_as_text_and_json(whole, capsys):
-    assert train.main(["eval", str(whole)]) == 0
+    assert train.main(["eval", str(whole), *ENGINE]) == 0
     text = capsys.readouterr().out
     assert "accuracy per class" in text and "taken for" in text
-    assert train.main(["eval", str(whole), "--json", "--checkpoint", "last"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    report = evaluation(capsys, whole, *ENGINE)
     assert report["images"] == 1000
     assert len(report["class_accuracy"]) == 20
     assert np.mean(list(report["class_accuracy"].values())) == pytest.approx(report["top1"])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_either_engine_reads_the_checkpoints_of_the_other(engine, tmp_path, capsys):
+    _, folder = run(tmp_path, "--epochs", "1", "--engine", engine)
+    fused, plain = (evaluation(capsys, folder, "--engine", e) for e in ENGINES)
+    assert fused["loss"] == pytest.approx(plain["loss"], rel=1e-5)
+    assert fused["top1"] == pytest.approx(plain["top1"], abs=2 / fused["images"])  # a near tie may fall either way
+
+
+def test_both_engines_train_alike(tmp_path):
+    fused, plain = (rows(run(tmp_path, "--epochs", "1", "--engine", e, name=e)[1])[0] for e in ENGINES)
+    for loss in ("train_loss", "val_loss"):
+        assert float(fused[loss]) == pytest.approx(float(plain[loss]), rel=1e-3)
+        assert fused[loss] != plain[loss]  # they round differently: there are indeed two
+
+
+def test_the_fused_engine_trains_to_the_same_bits_on_any_number_of_threads(tmp_path):
+    one, three = (run(tmp_path, "--engine", "fused", "--threads", n, name=n)[1] for n in ("1", "3"))
+    assert_same_run(one, three)
+
+
+def test_a_run_of_the_plain_engine_is_resumed_on_it(tmp_path, capsys):
+    _, folder = run(tmp_path, "--engine", "plain")
+    capsys.readouterr()
+    assert train.main(["--resume", str(folder)]) == 0
+    assert "numpy plain" in capsys.readouterr().out
+    assert train.main(["--resume", str(folder), "--engine", "fused"]) == 2
+    assert "--engine" in capsys.readouterr().err
+
+
+def test_a_gpu_runs_plain_layers():
+    assert session.engine_of(Config(engine="fused", backend="cupy")) == "plain"
 
 
 def test_cupy_without_a_gpu_is_one_line_and_exit_code_2(tmp_path, capsys):

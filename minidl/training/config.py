@@ -35,6 +35,10 @@ not_negative = _number(float, lambda v: v >= 0, "a number of at least 0")
 share = _number(float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
 part = _number(float, lambda v: 0 < v <= 1, "a number above 0, up to 1")
 
+ENGINES = ("fused", "plain")
+ENGINE_HELP = "fused: layers joined into fast blocks; plain: one layer after another (cupy: always plain)"
+THREADS_HELP = "threads of the fused engine, or of BLAS under plain layers (0: all cores)"
+
 
 @dataclass(frozen=True)
 class Config:
@@ -57,7 +61,7 @@ class Config:
     model: str = _setting("refined", "network: {models}")
     dropout: float = _setting(0.0, "share of the features set to zero before the last layer", type=share)
     init_from: str | None = _setting(None, "start from the weights of this run or checkpoint", metavar="RUN")
-    engine: str = _setting("plain", "form of the layers", choices=("plain",))
+    engine: str = _setting("fused", ENGINE_HELP, choices=ENGINES)
     backend: str = _setting("numpy", "numpy (CPU) or cupy (GPU)", choices=("numpy", "cupy"))
     batch_size: int = _setting(32, "images a step", type=count)
     epochs: int = _setting(2, "passes over the training set", type=count)
@@ -78,7 +82,7 @@ class Config:
     patience: int = _setting(0, "stop after so many epochs without a better val top-1 (0: never)", type=whole)
     seed: int = _setting(0, "of every random draw: same seed, same bits", type=whole)
     # The settings below change neither weights nor metrics, so a resumed run may give others.
-    threads: int = _setting(0, "BLAS threads (0: all cores)", type=whole)
+    threads: int = _setting(0, THREADS_HELP, type=whole)
     workers: int = _setting(1, "threads that prepare batches", type=whole)
     checkpoint_minutes: float = _setting(3.0, "save that often within an epoch", type=positive)
     snapshot_epochs: int = _setting(0, "keep a checkpoint of every so many epochs (0: none)", type=whole)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from minidl.backend import get_backend
 from minidl.convert import convert
@@ -22,7 +24,10 @@ from minidl.data import (
 )
 from minidl.data.base import Split
 from minidl.errors import DataError
+from minidl.fused import fuse
+from minidl.fused.runner import LANES, available_cores
 from minidl.layers.base import Layer
+from minidl.memory import TrainingMemory
 from minidl.optim import Optimizer, get_optimizer
 from minidl.schedules import Schedule, make_schedule
 from minidl.training.checkpoints import About, Checkpoint
@@ -70,16 +75,47 @@ def load_data(config: Config, progress: bool = True) -> Data:
     return Data(dataset, train, val, mean, std)
 
 
-def make_trainer(config: Config, data: Data, build: BuildModel, resume: Checkpoint | None = None) -> Trainer:
-    """Model, optimizer, schedule and loaders of `config`, at the state of the checkpoint `resume` if given.
+def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
+    """The network of `config` with new weights, made of plain layers; ShapeError if the images don't fit it."""
+    model = build(config.model, classes=len(data.dataset.classes), dropout=config.dropout, seed=config.seed)
+    model.out_shape((config.batch_size, *data.dataset.image_shape))
+    return model
+
+
+def engine_of(settings: Config | Namespace) -> str:
+    """The engine that the settings come to: there are no fused layers for the GPU."""
+    return settings.engine if settings.backend == "numpy" else "plain"
+
+
+def on_engine(model: Layer, settings: Config | Namespace) -> tuple[Layer, ModuleType]:
+    """The plain `model` on the engine and backend asked for, and the array module of the backend.
 
     Raises BackendError if the backend can't be used.
     """
-    xp = get_backend(config.backend)
-    model = build(config.model, classes=len(data.dataset.classes), dropout=config.dropout, seed=config.seed)
-    model.out_shape((config.batch_size, *data.dataset.image_shape))
+    xp = get_backend(settings.backend)
     if xp is not np:
-        model = convert(model, xp=xp)
+        return convert(model, xp=xp), xp
+    return (fuse(model, settings.threads) if settings.engine == "fused" else model), xp
+
+
+def blas_threads(settings: Config | Namespace) -> threadpool_limits:
+    """Limits the threads of BLAS while it is open; the fused engine has threads of its own, each with one of BLAS."""
+    return threadpool_limits(1 if engine_of(settings) == "fused" else settings.threads or None)
+
+
+def training_bytes(config: Config, memory: TrainingMemory) -> int:
+    """What a training process grows by on the engine of `config`."""
+    if engine_of(config) == "plain":
+        return memory.resident
+    return memory.fused(min(config.threads or available_cores(), LANES))  # no more threads than lanes work
+
+
+def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | None = None) -> Trainer:
+    """A trainer of `model`, with the engine, optimizer, schedule and loaders of `config`.
+
+    It stands at the state of the checkpoint `resume` if given. Raises BackendError if the backend can't be used.
+    """
+    model, xp = on_engine(model, config)
     optimizer = make_optimizer(config, model)
     train = train_loader(config, data)
     if resume is not None:
@@ -181,10 +217,3 @@ def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:
             f"({', '.join(checkpoint.about.classes[:3])}, ...), but {dataset.name} has {len(dataset.classes)} "
             f"({', '.join(dataset.classes[:3])}, ...)"
         )
-
-
-def saved_model(checkpoint: Checkpoint, build: BuildModel, backend: str = "numpy") -> tuple[Layer, ModuleType]:
-    """The model of a checkpoint on `backend`, and the array module."""
-    xp = get_backend(backend)
-    model = checkpoint.build(build)
-    return (model if xp is np else convert(model, xp=xp)), xp
