@@ -1,4 +1,4 @@
-"""Packaging of minidl: `pip install -e .`, extras test, parity, cuda12, cuda13."""
+"""Packaging of minidl: `pip install -e .`, extras test, parity, benchmarks, cuda12, cuda13."""
 
 import re
 from pathlib import Path
@@ -30,6 +30,7 @@ setup(
     extras_require={
         "test": ["pytest", "hypothesis", "ruff"],
         "parity": ["torch==2.13.0", "captum"],
+        "benchmarks": ["torch==2.13.0", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
     },

@@ -1,46 +1,94 @@
-"""Who takes part in the speed comparison.
+"""Who takes part in the speed comparisons.
 
-A contender is a class made from (batches, threads, **options) with two methods, `train(step)` for one training step
-and `infer(step)` for one forward pass. It is named by its module, so that only its own process imports it.
+A contender is a class made from (batch_size, threads, **options), with a method `train(step)` for one training step
+and `infer(step)` for one forward pass (or, in the comparison of single layers, an attribute with a method for each),
+and `threads`, the number its framework says it works with. It is named by its module, so that only its own process
+imports it.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from benchmarks.settings import BATCHES, CLASSES, SIDE
-
-
-class Runner(Protocol):
-    def train(self, step: int) -> None: ...
-
-    def infer(self, step: int) -> None: ...
+from minidl.errors import UsageError
 
 
 class Contender(NamedTuple):
     module: str
     cls: str
     options: dict[str, Any]
-    needs: str  # the package without which it can't take part
+    needs: tuple[str, ...]  # the packages without which it can't take part
+    trains: bool = True  # False: inference only
+    optional: bool = False  # True: the comparison goes on without it
+    compiles: bool = False  # True: it takes minutes to get ready, so --quick goes without it
 
 
+def _networks(network: str) -> dict[str, Contender]:
+    """The contenders that have both networks: minidl and torch."""
+    minidl, torch = ("benchmarks.minidl_step", "MiniDL"), "benchmarks.torch_step"
+    options = {"network": network}
+    return {
+        "minidl": Contender(*minidl, options | {"fused": True}, ("numpy",)),
+        "minidl_plain": Contender(*minidl, options | {"fused": False}, ("numpy",)),
+        "torch_nchw": Contender(torch, "Eager", options | {"channels_last": False}, ("torch",)),
+        "torch_channels_last": Contender(torch, "Eager", options | {"channels_last": True}, ("torch",)),
+        "torch_compile": Contender(torch, "Compiled", options, ("torch",), optional=True, compiles=True),
+    }
+
+
+_ONNX = ("torch", "onnx", "onnxscript")
+_LAYERS = "benchmarks.minidl_layers", "MiniDLLayers"
 CONTENDERS = {
-    "minidl_plain": Contender("benchmarks.minidl_refined", "Plain", {}, needs="numpy"),
-    "torch_nchw": Contender("benchmarks.torch_refined", "Eager", {"channels_last": False}, needs="torch"),
-    "torch_channels_last": Contender("benchmarks.torch_refined", "Eager", {"channels_last": True}, needs="torch"),
+    "refined": {
+        **_networks("refined"),
+        "jax": Contender("benchmarks.jax_refined", "Jitted", {}, ("jax",), optional=True),
+        "onnxruntime": Contender(
+            "benchmarks.onnxruntime_refined", "Session", {}, (*_ONNX, "onnxruntime"), trains=False, optional=True
+        ),
+        "openvino": Contender(
+            "benchmarks.openvino_refined", "Session", {}, (*_ONNX, "openvino"), trains=False, optional=True
+        ),
+    },
+    "vgg": _networks("vgg"),
+    "layers": {
+        "minidl": Contender(*_LAYERS, {"fused": True}, ("numpy",)),
+        "minidl_plain": Contender(*_LAYERS, {"fused": False}, ("numpy",)),
+        "torch_channels_last": Contender("benchmarks.torch_layers", "TorchLayers", {}, ("torch",)),
+    },
 }
-BASIS = "torch_nchw"  # ratios are against this one
 
 
-def make(name: str, batch_size: int, threads: int) -> Runner:
-    """The contender `name`, with random images (N, 64, 64, 3) and labels that are the same for all."""
-    contender = CONTENDERS[name]
-    rng = np.random.default_rng(0)
-    batches = [
-        (rng.standard_normal((batch_size, SIDE, SIDE, 3), dtype=np.float32), rng.integers(0, CLASSES, batch_size))
-        for _ in range(BATCHES)
-    ]
-    return getattr(import_module(contender.module), contender.cls)(batches, threads, **contender.options)
+def make(comparison: str, name: str, batch_size: int, threads: int) -> Any:
+    """The contender itself, with its framework; for its own process only."""
+    contender = CONTENDERS[comparison][name]
+    return getattr(import_module(contender.module), contender.cls)(batch_size, threads, **contender.options)
+
+
+def choose(comparison: str, only: list[str] | None = None, quick: bool = False) -> list[str]:
+    """The names of those who take part: `only` these, or all; says in one line each who is left out, and why.
+
+    Raises UsageError for a name that isn't there, and if one that the comparison can't do without isn't installed.
+    """
+    known = CONTENDERS[comparison]
+    for name in only or []:
+        if name not in known:
+            raise UsageError(f"unknown contender {name!r} for {comparison}: choose {', '.join(known)}")
+    names = []
+    for name, contender in known.items():
+        if only and name not in only:
+            continue
+        missing = ", ".join(package for package in contender.needs if find_spec(package) is None)
+        if missing and not contender.optional:
+            raise UsageError(f"not installed: {missing}; pip install -e '.[benchmarks]' brings it")
+        if missing:
+            print(f"{name} is left out: not installed: {missing}", file=sys.stderr)
+        elif contender.compiles and quick and not only:
+            print(f"{name} is left out of --quick: compiling takes minutes (--only {name} runs it)", file=sys.stderr)
+        else:
+            names.append(name)
+    if not names:
+        raise UsageError("none of the chosen contenders is installed")
+    return names

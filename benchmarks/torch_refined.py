@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
-from benchmarks.settings import DROPOUT, LEARNING_RATE, WEIGHT_DECAY
+from benchmarks.settings import CLASSES, DROPOUT
 
 
 class ConvBNReLU(nn.Sequential):
@@ -41,7 +39,7 @@ class Inception(nn.Module):
         return torch.cat(branches, dim=1)
 
 
-def refined(classes: int = 200, dropout: float = DROPOUT) -> nn.Sequential:
+def refined(classes: int = CLASSES, dropout: float = DROPOUT) -> nn.Sequential:
     """The paper's Tables 3 and 4, for images (N, 3, H, W)."""
     return nn.Sequential(
         OrderedDict(
@@ -59,34 +57,3 @@ def refined(classes: int = 200, dropout: float = DROPOUT) -> nn.Sequential:
             fc=nn.Linear(320, classes),
         )
     )
-
-
-class Eager:
-    """A contender: torch without compilation, in either layout."""
-
-    def __init__(self, batches: list[tuple[np.ndarray, np.ndarray]], threads: int, channels_last: bool) -> None:
-        torch.set_num_threads(threads)
-        torch.manual_seed(0)
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = refined().to(memory_format=layout)
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
-        )
-        self.batches = [
-            (torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout), torch.from_numpy(labels))
-            for x, labels in batches
-        ]
-
-    def train(self, step: int) -> None:
-        x, labels = self.batches[step % len(self.batches)]
-        self.model.train()
-        loss = functional.cross_entropy(self.model(x), labels)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-    def infer(self, step: int) -> None:
-        x, _ = self.batches[step % len(self.batches)]
-        self.model.eval()
-        with torch.inference_mode():
-            self.model(x)

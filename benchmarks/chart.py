@@ -1,0 +1,39 @@
+"""The speeds of whole nets as a bar chart that the colour-blind and a gray printer can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.report import NETWORKS
+from minidl.files import atomic
+
+OURS, OTHERS = "#0072B2", "#D9D9D9"  # minidl dark, the others light: apart in gray too
+PANELS = {"train_img_s": "training, images/s", "infer_img_s": "inference, images/s"}
+
+
+def save_chart(path: Path, figures: dict[str, Any]) -> None:
+    """Two panels of horizontal bars, one contender a row in both, each bar with its figure."""
+    names = list(figures["infer_img_s"])
+    figure = Figure(figsize=(9, 0.4 * len(names) + 1.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (key, title) in zip(figure.subplots(1, 2, sharey=True), PANELS.items(), strict=True):
+        speeds = [figures[key].get(name, 0) for name in names]
+        colors = [OURS if name.startswith("minidl") else OTHERS for name in names]
+        bars = axes.barh(names, speeds, color=colors, edgecolor="black", linewidth=0.6)
+        axes.bar_label(bars, [f"{speed:,.0f}" if speed else "inference only" for speed in speeds], padding=3)
+        axes.set_xlabel(title)
+        axes.margins(x=0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.invert_yaxis()  # shared: the first contender on top
+    settings, machine = figures["settings"], figures["machine"]
+    figure.suptitle(
+        f"{NETWORKS[settings['network']].split(' (')[0]}, batch {settings['batch_size']}, float32, "
+        f"{settings['threads']} threads on {machine['processor']}, {settings['date']}",
+        fontsize=10,
+    )
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=150)

@@ -1,0 +1,110 @@
+"""The contenders' processes, and rounds that go from one to the next.
+
+Rounds alternate so that whatever else the machine does meets all contenders alike; while one works the others wait.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minidl.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NPROC",  # XLA's
+)
+PAUSE = 0.3  # seconds until idle threads of the last contender have stopped spinning
+
+
+class Task(NamedTuple):
+    """What a worker is to measure."""
+
+    comparison: str
+    name: str
+    batch_size: int
+    threads: int
+    steps: int  # a measurement takes so many
+    label: str = ""  # if the name alone doesn't tell it from the others
+
+    def __str__(self) -> str:
+        return self.label or self.name
+
+
+class Worker:
+    """A contender's process; see worker.py."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        command = [sys.executable, "-m", "benchmarks.worker", *map(str, task[:4])]
+        env = os.environ | dict.fromkeys(THREAD_VARIABLES, str(task.threads))
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        ready = self._answer()
+        self.failed: str | None = ready.get("failed")  # why it can't take part
+        self.threads: int | None = ready.get("threads")  # as the framework says
+
+    def measure(self, what: str) -> dict[str, float]:
+        """Seconds of the steps, seconds of processor time, and the peak memory so far."""
+        time.sleep(PAUSE)
+        print(what, self.task.steps, file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"the process of {self.task} has ended with exit code {self.process.wait()}")
+        return json.loads(line)
+
+    def close(self) -> int:
+        """Ends the process; returns its exit code."""
+        self.process.stdin.close()
+        return self.process.wait()
+
+
+@contextmanager
+def working(tasks: Iterable[Task]) -> Iterator[list[Worker]]:
+    """A worker for each task, closed at the end.
+
+    One that can't start is left out with a line on standard error; if `contenders.py` doesn't call it optional, the
+    program ends.
+    """
+    workers: list[Worker] = []
+    try:
+        for task in tasks:
+            workers.append(Worker(task))
+            if failed := workers[-1].failed:
+                if workers.pop().close():
+                    sys.exit(f"{task} can't start: {failed}")
+                print(f"{task} is left out: {failed}", file=sys.stderr)
+        if not workers:
+            raise UsageError("none of the contenders could start")
+        yield workers
+    finally:
+        for worker in workers:
+            worker.close()
+        print(file=sys.stderr)  # after the rounds
+
+
+def alternate(workers: list[Worker], what: str, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """What each worker measured, by its task and round."""
+    seen: dict[str, list[dict[str, float]]] = {str(worker.task): [] for worker in workers}
+    for i in range(rounds + 1):  # the first one warms up
+        for worker in workers:
+            measured = worker.measure(what)
+            if i:
+                seen[str(worker.task)].append(measured)
+        print(f"\r{what} round {i}/{rounds}    ", end="", file=sys.stderr, flush=True)
+    return seen

@@ -1,0 +1,236 @@
+"""The benchmarks' pure pieces: tables, charts, names, and that all frameworks run the same nets. No timings."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as nets
+from benchmarks import cli, ladder, layers, report, scaling
+from benchmarks.chart import save_chart
+from benchmarks.contenders import CONTENDERS, choose
+from benchmarks.minidl_vgg import build_vgg
+from benchmarks.settings import CLASSES, SIDES, random_batches
+from minidl.errors import UsageError
+from minidl.io import to_torch_state_dict
+from minidl.layers import INFER, TRAIN
+
+MACHINE = {"machine": {"processor": "Abacus", "cores": 2}}
+SETTINGS = {"batch_size": 4, "threads": 2, "rounds": 3, "steps": 1, "images": 8, "load": 0.0, "date": "2017-06-12"}
+
+
+def net_figures(network="refined"):
+    """A trained contender with ratios, and one for inference only."""
+    return {
+        **MACHINE,
+        "settings": {"network": network, **SETTINGS},
+        "train_img_s": {"minidl": 150.0, "torch_nchw": 100.0},
+        "infer_img_s": {"minidl": 900.0, "torch_nchw": 200.0, "openvino": 1000.0},
+        "peak_rss_mb": {"minidl": 1234, "torch_nchw": 2000},
+        "threads": {"minidl": 2, "torch_nchw": 2, "openvino": 2},
+        "cores_busy": {"train": {"minidl": 1.9, "torch_nchw": 2.0}, "infer": {"minidl": 1.8, "openvino": 2.0}},
+    }
+
+
+@pytest.mark.parametrize("network", SIDES)
+def test_the_report_of_nets(network):
+    text = report.report(net_figures(network))
+    assert "| minidl | 150.0 | 1.50 | 900.0 | 4.50 | 1,234 MB | 2 | 1.9, 1.8 |" in text
+    assert "| openvino |  |  | 1000.0 | 5.00 |  | 2 | -, 2.0 |" in text
+    assert f"{SIDES[network]}x{SIDES[network]}" in text and "Abacus" in text and "2017-06-12" in text
+
+
+def test_without_torch_there_are_no_ratios():
+    figures = net_figures()
+    for key in ("train_img_s", "infer_img_s"):
+        del figures[key][report.BASIS]
+    assert "| minidl | 150.0 |  | 900.0 |  |" in report.table(figures)
+
+
+@pytest.mark.parametrize("network", SIDES)
+def test_a_chart_is_a_png(tmp_path, network):
+    save_chart(tmp_path / "chart.png", net_figures(network))
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_figures_of_nets_from_what_the_workers_measured(monkeypatch, tmp_path):
+    class Worker:
+        threads = 2
+
+        def __init__(self, task):
+            self.task, self.failed, self.seconds = task, None, iter((9.0, 1.0, 4.0, 2.0) * 2)  # the first warms up
+
+        def measure(self, what):
+            assert (what, self.task.name) != ("train", "openvino")
+            seconds = next(self.seconds)
+            return {"seconds": seconds, "cpu_seconds": 1.5 * seconds, "peak_rss_mb": 100.4}
+
+        def close(self):
+            return 0
+
+    monkeypatch.setattr("benchmarks.rounds.Worker", Worker)
+    monkeypatch.setattr("benchmarks.__main__.choose", lambda *_: ["minidl", "openvino"])
+    flags = ["--batch-size", "16", "--steps", "2", "--rounds", "3", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *flags, "--json", str(tmp_path / "figures.json")])
+    nets.main()
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["train_img_s"] == {"minidl": 16.0}
+    assert figures["infer_img_s"] == {"minidl": 16.0, "openvino": 16.0}
+    assert figures["peak_rss_mb"] == {"minidl": 100}
+    assert figures["rounds"]["train"] == {"minidl": [32.0, 8.0, 16.0]}
+    assert figures["cores_busy"]["infer"]["openvino"] == 1.5
+    assert {path.name for path in tmp_path.iterdir()} == {"figures.json", "refined.json", "refined.png", "README.md"}
+
+
+def test_the_table_of_layers():
+    times = {name: dict.fromkeys(layers.CASES, 1.234) for name in ("minidl", "torch_channels_last")}
+    text = layers.report({**MACHINE, "settings": SETTINGS, **dict.fromkeys(layers.PASSES.values(), times)})
+    assert "| linear 320->200 | 320 | 1.23 | 1.23 | 1.23 | 1.23 |" in text
+    assert text.count("\n| ") == len(layers.CASES) + 1
+
+
+def test_the_table_of_scaling():
+    rows = [{"batch_size": 16, "threads": 2, "train_img_s": 99.96, "peak_rss_mb": 2000}]
+    assert "| 16 | 2 | 100.0 | 2,000 MB |" in scaling.report({**MACHINE, "settings": SETTINGS, "scaling": rows})
+
+
+def test_scaling_never_takes_more_threads_than_it_may():
+    assert scaling.pairs(1) == [(16, 1), (64, 1), (256, 1)]
+    assert scaling.pairs(2) == [(16, 2), (64, 2), (256, 2), (64, 1)]
+    assert scaling.pairs(8)[3:] == [(64, 1), (64, 2)]
+    labels = [str(task) for task in scaling.tasks(8, images=256)]
+    assert len(set(labels)) == len(labels)
+
+
+def test_the_table_of_the_ladder():
+    rows = [
+        {"rung": "sums", "step": "sum -> product", "before": 1.0, "after": 2.0, "unit": "G numbers/s", "ratio": 2.0},
+        {"rung": "sums", "step": "slow -> fast", "before": 1234.5, "after": 98.76, "unit": "us", "ratio": 12.5},
+    ]
+    text = ladder.report({**MACHINE, "settings": SETTINGS, "ladder": rows})
+    assert "| sums | sum -> product | 1 | 2 | G numbers/s | 2.00 |" in text
+    assert "|  | slow -> fast | 1230 | 98.8 | us | 12.50 |" in text and "Abacus" in text
+
+
+def test_a_time_in_the_unit_of_a_step():
+    assert ladder.in_unit(0.002, "ms", 0) == 2
+    assert ladder.in_unit(0.5, "images/s", 64) == 128
+    assert ladder.in_unit(1.0, "G numbers/s", 3_000_000_000) == 3
+
+
+@pytest.mark.parametrize("rung", ["reference", "alignment", "rows", "zeros", "mask", "sums", "winograd", "products"])
+def test_both_sides_of_a_rung_compute_the_same(rung):
+    for step in ladder.LADDER[rung](2, 1):
+        before, after = step.before(), step.after()
+        assert step.unit in ladder.SIZES or (step.unit in ladder.RATES and step.work)
+        np.testing.assert_allclose(before, after, atol=1e-4 * abs(after).max(), err_msg=step.name)
+
+
+def test_an_unknown_rung_gets_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ladder", "--quick", "--only", "moon"])
+    with pytest.raises(UsageError, match=r"^unknown rung 'moon': choose reference, .*"):
+        ladder.main()
+
+
+@pytest.mark.parametrize("comparison", CONTENDERS)
+def test_an_unknown_contender_gets_one_line(comparison):
+    with pytest.raises(UsageError, match=r"^unknown contender 'caffe' for .*: choose minidl, .*") as error:
+        choose(comparison, ["caffe"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_package(monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.contenders.find_spec", lambda name: None if name == "jax" else name)
+    assert "jax" not in choose("refined", quick=True)
+    assert "jax is left out: not installed: jax\n" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="none of the chosen"):
+        choose("refined", ["jax"])
+    monkeypatch.setattr("benchmarks.contenders.find_spec", lambda name: None if name == "torch" else name)
+    with pytest.raises(UsageError, match="not installed: torch"):
+        choose("refined")
+    assert choose("refined", ["minidl"]) == ["minidl"]
+
+
+def test_an_error_ends_in_its_code_and_one_line(capsys):
+    def fails():
+        raise UsageError("no")
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(fails)
+    assert ended.value.code == 2 and capsys.readouterr().err == "no\n"
+
+
+@pytest.mark.parametrize("case", layers.CASES)
+def test_every_case_of_layers_fits_the_refined_net(case):
+    from benchmarks.minidl_layers import layer_of
+
+    assert layer_of(layers.CASES[case]).out_shape((2, *layers.CASES[case].in_shape))[0] == 2
+
+
+@pytest.mark.parity
+def test_vgg_is_the_same_net_in_torch():
+    torch = pytest.importorskip("torch")
+    from benchmarks.torch_vgg import vgg
+
+    ours, theirs = build_vgg(), vgg()
+    assert sum(p.value.size for p in ours.named_parameters().values()) == sum(p.numel() for p in theirs.parameters())
+    x, _ = random_batches("vgg", 2)[0]
+    ours.forward(x, TRAIN)  # so that the running statistics are not what they start as
+    theirs.load_state_dict({name: torch.from_numpy(a) for name, a in to_torch_state_dict(ours).items()}, strict=False)
+    with torch.inference_mode():
+        logits = theirs.eval()(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(ours.forward(x, INFER)[0], logits, atol=1e-5)
+    assert logits.shape == (2, CLASSES)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("case", layers.CASES)
+def test_the_layers_are_the_same_in_torch(case):
+    pytest.importorskip("torch")
+    from benchmarks import minidl_layers, torch_layers
+
+    ours = minidl_layers.Passes(minidl_layers.layer_of(layers.CASES[case]), layers.CASES[case], 2)
+    theirs = torch_layers.Passes(torch_layers.layer_of(layers.CASES[case]), layers.CASES[case], 2)
+    assert sum(p.value.size for p in ours.layer.named_parameters().values()) == sum(
+        p.numel() for p in theirs.layer.parameters()
+    )
+    assert ours.dy.size == theirs.dy.numel()
+    ours.both(0)
+    theirs.both(0)
+
+
+@pytest.mark.slow
+def test_a_training_step_in_jax_is_minidls(monkeypatch):
+    jax = pytest.importorskip("jax")
+    import models
+    from benchmarks import jax_refined
+    from benchmarks.settings import LEARNING_RATE, WEIGHT_DECAY
+    from minidl.losses import softmax_cross_entropy
+    from minidl.optim import Adam
+
+    monkeypatch.setattr(jax_refined, "DROPOUT", 0.0)
+    model = models.build("refined")
+    params, stats = ({k: jax.numpy.array(a) for k, a in arrays.items()} for arrays in _arrays(model))
+    moments = [{name: jax.numpy.zeros_like(a) for name, a in params.items()} for _ in range(2)]
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((4, 32, 32, 3), dtype=np.float32), np.array([3, 1, 4, 1])
+    optimizer = Adam(model.named_parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    logits, cache = model.forward(x, TRAIN)
+    model.backward(softmax_cross_entropy(logits, labels)[1], cache)
+    optimizer.step()
+    state = jax_refined.train_step(params, stats, *moments, 1, x, labels, jax.random.key(0))
+    for ours, theirs in zip((*_arrays(model), *_moments(optimizer)), state, strict=True):
+        for name, a in ours.items():
+            close = np.isclose(a, theirs[name], atol=1e-3 * abs(a).max())
+            assert close.mean() > 0.999, name  # Adam's first step turns on the sign of gradients near 0
+    np.testing.assert_allclose(model.forward(x, INFER)[0], jax_refined.logits(*state[:2], x), atol=1e-3)
+
+
+def _arrays(model):
+    return {name: p.value for name, p in model.named_parameters().items()}, model.named_buffers()
+
+
+def _moments(optimizer):
+    state = optimizer.state()
+    return [{name: state[f"{name}/{slot}"] for name in optimizer.params} for slot in "mv"]
