@@ -203,7 +203,9 @@ def shift_relu(z: Array, shift: Array) -> None:
     """z = max(z + shift, 0), in place, shift `per_row`."""
     y = rows(z)
     y += shift
-    np.maximum(y, _filled(0, y.shape[1], y.dtype), out=y)  # a vector: with a scalar, maximum is three times slower
+    np.maximum(
+        y, _filled(0, y.shape[1], y.dtype), out=y
+    )  # a vector: with a scalar, maximum is slower, on some machines three times
 
 
 @cache

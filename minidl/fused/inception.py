@@ -22,6 +22,8 @@ from minidl.fused.base import Fused
 from minidl.fused.box import box_sum
 from minidl.fused.branches import Branch, branches_of, conv_bns
 from minidl.fused.convolution import Filters, TileConv, tile_conv, weight_grad_jobs
+from minidl.fused.memory import aligned_copy
+from minidl.fused.products import product
 from minidl.fused.runner import LANES, Scratch, TileRunner, tile_slices
 from minidl.fused.tail import Cache as TailCache
 from minidl.fused.tail import Tail
@@ -44,7 +46,7 @@ class Cache(NamedTuple):
 class Folded(NamedTuple):
     """The module's INFER mode: filters with BN's scale in them, and BN's shifts."""
 
-    w1: Array  # (C, C1)
+    w1: list[Array]  # see _split
     filters: list[Array]  # of the k x k convolutions
     reduce_shift: Array  # this and the next one `per_row`
     out_shift: Array
@@ -78,7 +80,7 @@ class FusedInception(Fused):
     def train(self, x: Array) -> tuple[Array, Cache]:
         tiles, empty = self._tiles(x), self.runner.empty
         signs = self.tail.bn.signs()
-        w1 = self._w1() * self._inner(self.reduce_bn.signs(), signs)
+        w1 = self._split(self._w1() * self._inner(self.reduce_bn.signs(), signs))
         filters = [Filters(_conv(b, x).filters, b.conv.value * signs[b.out]) for b in self.convs]
         z_reduce = empty((*x.shape[:3], self.reduce_bn.channels), x.dtype)
         sums = bn.Sums(len(tiles), z_reduce)
@@ -136,7 +138,8 @@ class FusedInception(Fused):
         ]
         slopes = [bn.per_row(v, z_reduce) for v in self.reduce_bn.backward(*sums.over_batch(), reduce)]
         scale1 = self._inner(reduce.scale * reduce.signs, scale)
-        w1, dw1 = (self._w1() * scale1).T, empty((lanes, *self.w1_shape), x.dtype)
+        dw1 = empty((lanes, *self.w1_shape), x.dtype)
+        w1 = aligned_copy((self._w1() * scale1).T)
         dx = empty(x.shape, x.dtype) if need_dx else None
 
         def points_back(i: int, lane: int, scratch: Scratch) -> None:
@@ -150,7 +153,7 @@ class FusedInception(Fused):
             if i >= LANES:
                 dw1[lane] += part
             if need_dx:
-                np.matmul(dz, w1, out=dx[tile].reshape(len(dz), -1))
+                product(dz, w1, dx[tile].reshape(len(dz), -1))
 
         self.runner.run(points_back, len(tiles), jobs)
         grad = np.add.reduce(dw1, axis=0) * scale1
@@ -177,7 +180,7 @@ class FusedInception(Fused):
         row = (1, *x.shape[1:3], len(reduce_shift))
         reduce_shift = bn.per_row(reduce_shift, np.broadcast_to(reduce_shift, row))
         shift = self.tail.infer_shift(shift, (*row[:3], len(shift)))
-        return Folded(self._w1() * self._inner(reduce_scale, scale), filters, reduce_shift, shift)
+        return Folded(self._split(self._w1() * self._inner(reduce_scale, scale)), filters, reduce_shift, shift)
 
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory that the next call uses again."""
@@ -190,13 +193,13 @@ class FusedInception(Fused):
 
     # ---------------------------------------------------- the linear parts of a tile
 
-    def _points(self, x: Array, w1: Array, z_reduce: Array, z_out: Array, scratch: Scratch) -> None:
+    def _points(self, x: Array, w1: list[Array], z_reduce: Array, z_out: Array, scratch: Scratch) -> None:
         """The 1x1 convolutions: the reduced maps, and the output channels of the other branches."""
-        reduced = z_reduce.shape[3]
-        z1 = scratch("z1", (*x.shape[:3], w1.shape[1] - reduced), x.dtype)
-        x = x.reshape(-1, len(w1))  # (n, H, W, C) -> (P, C)
-        np.matmul(x, w1[:, :reduced], out=z_reduce.reshape(len(x), -1))
-        np.matmul(x, w1[:, reduced:], out=z1.reshape(len(x), -1))
+        (w_reduce, w_direct), reduced = w1, z_reduce.shape[3]
+        z1 = scratch("z1", (*x.shape[:3], w_direct.shape[1]), x.dtype)
+        x = x.reshape(-1, x.shape[3])  # (n, H, W, C) -> (P, C)
+        product(x, w_reduce, z_reduce.reshape(len(x), -1))
+        product(x, w_direct, z1.reshape(len(x), -1))
         for b in self.direct:
             box_sum(z1[..., b.inner.start - reduced : b.inner.stop - reduced], b.pool, z_out[..., b.out], scratch)
 
@@ -212,6 +215,11 @@ class FusedInception(Fused):
         for b in self.branches:
             w1[:, b.inner] = b.point.value[0, 0] * (1 / b.pool**2)
         return w1
+
+    def _split(self, w1: Array) -> list[Array]:
+        """The columns of w1 in front of k x k convolutions, and the others."""
+        reduced = self.reduce_bn.channels
+        return [aligned_copy(w1[:, :reduced]), aligned_copy(w1[:, reduced:])]
 
     def _inner(self, reduce: Array, out: Array) -> Array:
         """Numbers per channel of z_reduce and of z_out, in the order of w1's columns."""

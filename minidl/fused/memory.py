@@ -26,6 +26,16 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
     return _aligned_bytes(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
 
 
+def aligned_copy(a: Array) -> Array:
+    """The numbers of `a` in an array of its own, contiguous from a cache line on.
+
+    Products of small matrices read their operands where they are, and are up to a fifth slower where lines are split.
+    """
+    copy = aligned(a.shape, a.dtype)
+    copy[...] = a
+    return copy
+
+
 def _aligned_bytes(size: int) -> Array:
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT

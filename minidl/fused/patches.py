@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from minidl.fused.memory import aligned_copy
 from minidl.fused.runner import Scratch
 from minidl.fused.winograd import turned
 from minidl.kernels import blocked
@@ -19,10 +20,10 @@ class PatchConv:
         self.stride, self.padding = stride, padding
 
     def filters(self, w: Array) -> Array:
-        return np.ascontiguousarray(w)
+        return aligned_copy(w)
 
     def turned_filters(self, w: Array) -> Array:
-        return np.ascontiguousarray(turned(w))
+        return aligned_copy(turned(w))
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         return w_shape

@@ -28,7 +28,6 @@ the dense part comes from G again, which is also why c cancels (sum dz = 0).
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,13 +36,14 @@ from minidl.fused import batchnorm as bn
 from minidl.fused.base import Fused
 from minidl.fused.conv_bn_relu import FusedConvBNReLU
 from minidl.fused.maxpool import FusedMaxPool
+from minidl.fused.memory import aligned_copy
+from minidl.fused.products import part
 from minidl.fused.runner import Scratch, TileRunner, tile_slices
 from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential
 
 Array = np.ndarray
 
 GATHER_IMAGES = 4  # whose patches are gathered at a time
-SMALL_PRODUCT = 1_000_000  # multiply-adds up to which OpenBLAS takes its kernels for small matrices
 
 
 class Wins(NamedTuple):
@@ -134,7 +134,7 @@ class FusedStem(Fused):
         y = self.runner.empty((n, h - 1, w - 2, f), x.dtype)
         line = norm._replace(shift=(self.bn.param("beta") - mean * norm.scale).astype(x.dtype)).line(y)
         wins = Wins.new(y.shape, h * w, self.runner.empty)
-        rising = filters * (self.bn.param("gamma") != 0)  # with gamma 0 all pixels tie
+        rising = aligned_copy(filters * (self.bn.param("gamma") != 0))  # with gamma 0 all pixels tie
 
         def pool(i: int, lane: int, scratch: Scratch) -> None:
             pool_blocks(patches[i, :-1], rising, y[i], wins.of(i), scratch)
@@ -184,7 +184,7 @@ class FusedStem(Fused):
         if not _even(x.shape):
             return self.conv.fold(x)
         scale, shift = self.bn.folded()
-        return np.concatenate([self.weight.value.reshape(-1, len(scale)) * scale, shift[None]])  # (K + 1, F)
+        return aligned_copy(np.vstack([self.weight.value.reshape(-1, len(scale)) * scale, shift]))  # (K + 1, F)
 
     def infer_tile(self, x: Array, folded: Any, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
@@ -243,19 +243,9 @@ def fill_patches(x: Array, center: Array, patches: Array, scratch: Scratch) -> N
 
 
 def in_parts(patches: Array, f: int) -> Array:
-    """(K, 4, h w) -> (K, 4, parts, pixels): so OpenBLAS need not pack the operands of a product with F columns first.
-
-    It is a third faster on processors with AVX-512, and no slower on others.
-    """
+    """(K, 4, h w) -> (K, 4, parts, pixels), for small products with F columns."""
     k, _, pixels = patches.shape
-    return patches.reshape(k, 4, -1, _part(pixels, k * f))
-
-
-@cache
-def _part(pixels: int, work: int) -> int:
-    """The largest number that divides `pixels` and keeps a product small; all of them if it would be below 64."""
-    fits = [d for d in range(64, pixels) if pixels % d == 0 and d * work <= SMALL_PRODUCT]
-    return max(fits, default=pixels)
+    return patches.reshape(k, 4, -1, part(pixels, k * f))
 
 
 def pool_blocks(patches: Array, filters: Array, y: Array, wins: Wins | None, scratch: Scratch) -> None:

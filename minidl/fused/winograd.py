@@ -39,6 +39,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidl.fused.memory import aligned, aligned_copy
 from minidl.fused.runner import Scratch
 
 Array = np.ndarray
@@ -79,7 +80,7 @@ def transforms(kernel: int, size: int, m: int, dtype: np.dtype) -> Transforms:
         for i in range(min(m, size - run * m)):
             gather[run * m + i, :, run] = a_t[i]
     parts = spread.reshape(a * runs, size), gather.reshape(size, a * runs), g
-    return Transforms(*(np.ascontiguousarray(part, dtype) for part in parts))
+    return Transforms(*(aligned_copy(part.astype(dtype)) for part in parts))
 
 
 def run_of(kernel: int, size: int) -> int:
@@ -124,7 +125,9 @@ class WinogradConv:
     def filters(self, w: Array) -> Array:
         """w (KH, KW, C, F) as `forward` takes it, (a, KW C, F)."""
         kh, kw, c, f = w.shape
-        return (self.matrices.filters @ w.reshape(kh, -1)).reshape(-1, kw * c, f)  # (a, KH) @ (KH, KW C F)
+        out = aligned((self.points, kw * c, f), w.dtype)
+        np.matmul(self.matrices.filters, w.reshape(kh, -1), out=out.reshape(self.points, -1))  # KH -> a
+        return out
 
     def turned_filters(self, w: Array) -> Array:
         """w (KH, KW, C, F) as `backward` takes it, (a, KW F, C)."""

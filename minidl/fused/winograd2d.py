@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.fused.memory import aligned
 from minidl.fused.runner import Scratch
 from minidl.fused.winograd import transforms, turned
 
@@ -105,4 +106,5 @@ def _on_both_axes(g: Array, w: Array) -> Array:
     """(rows, columns, C, F) -> (columns', rows', C, F), g applied to both axes in front, a view."""
     rows, columns, c, f = w.shape
     w = (g @ w.reshape(rows, -1)).reshape(-1, columns, c * f)
-    return np.matmul(g, w).reshape(len(w), -1, c, f).swapaxes(0, 1)
+    out = aligned((len(w), len(g), c * f), w.dtype)
+    return np.matmul(g, w, out=out).reshape(*out.shape[:2], c, f).swapaxes(0, 1)

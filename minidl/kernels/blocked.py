@@ -291,7 +291,7 @@ def batch_norm_dx(
 
 
 def relu(x: Array) -> tuple[Array, Array]:
-    """See reference.relu. The zeros are a vector: NumPy's maximum with a scalar is three times slower."""
+    """See reference.relu. The zeros are a vector: with a scalar, NumPy's maximum is up to three times slower."""
     y, mask = np.empty(x.shape, x.dtype), np.empty(x.shape, bool)
     for xb, yb, mb, zero in _wide([x, y, mask], (np.zeros(x.shape[-1], x.dtype),)):
         np.greater(xb, zero, out=mb)
