@@ -34,9 +34,9 @@ from minidl.fused.inception import FusedInception
 from minidl.fused.inference import FusedSequential
 from minidl.fused.maxpool import FusedMaxPool
 from minidl.fused.memory import Recycler, aligned
+from minidl.fused.parity import in_parts
 from minidl.fused.patches import PatchConv
 from minidl.fused.runner import Scratch, TileRunner
-from minidl.fused.stem import in_parts
 from minidl.fused.winograd import WinogradConv
 from minidl.fused.winograd2d import Winograd2DConv
 from minidl.kernels import blocked, reference

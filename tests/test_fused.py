@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import models
-from minidl.errors import ShapeError
+from minidl.errors import ShapeError, UsageError
 from minidl.fused import fuse
 from minidl.fused.base import Fused
 from minidl.fused.conv_bn_relu import FusedConvBNReLU
@@ -288,6 +288,14 @@ def test_a_users_own_layers_take_part_as_they_are():
     fused_y, fused_cache = mixed_fused.forward(x, TRAIN)
     close(fused_y, y)
     close(mixed_fused.backward(dy, fused_cache), mixed.backward(dy, cache))
+
+
+def test_input_grad_after_a_train_pass_is_refused_in_one_line():
+    layer = fuse(models.build("convnet", classes=3)).layers["conv1+bn1+relu1+pool1"]
+    x = np.ones((2, 8, 8, 3), np.float32)
+    y, cache = layer.forward(x, TRAIN)
+    with pytest.raises(UsageError, match="conv1.*PROBE"):
+        layer.input_grad(y, cache)
 
 
 def test_a_concat_that_is_no_module_is_fused_inside():

@@ -6,15 +6,16 @@ from typing import Any
 
 from minidl.backend import Array
 from minidl.errors import UsageError
-from minidl.fused.runner import TileRunner
+from minidl.fused.runner import Scratch, TileRunner
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 
 
 class Fused(Layer):
     """The fast form of a run of plain layers, `plain`, whose Parameters and buffers it works on.
 
-    A subclass implements `train` (TRAIN: batch statistics, cache kept), `train_backward` and `infer`. PROBE
-    and `project` go to the plain layers, so that every inner map exists. Names stay those of the plain layers.
+    A subclass implements `train` (TRAIN: batch statistics, cache kept) and `train_backward`; `tiles`, `fold` and
+    `infer_tile` (INFER). PROBE and `project` go to the plain layers, so that every inner map exists. Names stay those
+    of the plain layers.
     """
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
@@ -62,6 +63,25 @@ class Fused(Layer):
 
     def infer(self, x: Array) -> Array:
         """y with running statistics."""
+        tiles, folded = self.tiles(x), self.fold(x)
+        y = self.runner.empty(self.out_shape(x.shape), x.dtype)
+
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            y[tiles[i]] = self.infer_tile(x[tiles[i]], folded, scratch)
+
+        self.runner.run(task, len(tiles))
+        return y
+
+    def tiles(self, x: Array) -> list[slice]:
+        """The batch in tiles."""
+        raise NotImplementedError
+
+    def fold(self, x: Array) -> Any:
+        """What `infer_tile` needs of weights and running statistics, for inputs like x."""
+        raise NotImplementedError
+
+    def infer_tile(self, x: Array, folded: Any, scratch: Scratch) -> Array:
+        """y of some images, in scratch memory that the next call uses again."""
         raise NotImplementedError
 
     def __repr__(self) -> str:

@@ -57,7 +57,7 @@ class FusedConvBNReLU(Fused):
 
     def train(self, x: Array, norm: Normalization | None = None) -> tuple[Array, Cache]:
         """See Fused.train; statistics that are known already may be given, and then the running ones stay."""
-        tiles, signs = self._tiles(x.shape), self.tail.bn.signs()
+        tiles, signs = self.tiles(x), self.tail.bn.signs()
         filters = self._kernel(x).filters(self.weight.value * signs)
         m = self.tail.start(self.conv.out_shape(x.shape), x.dtype, len(tiles))
 
@@ -74,7 +74,7 @@ class FusedConvBNReLU(Fused):
 
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
         x, tail = cache
-        tiles = self._tiles(x.shape)
+        tiles = self.tiles(x)
         scale, w_shape = tail.norm.scale * tail.norm.signs, self.weight.value.shape
         filters = Filters(self._kernel(x).turned_filters, self.weight.value * scale)
         back = self.tail.backward(dy, tail, tiles, [filters] if need_dx else [])
@@ -94,16 +94,6 @@ class FusedConvBNReLU(Fused):
 
     # ----------------------------------------------------------------- inference
 
-    def infer(self, x: Array) -> Array:
-        tiles, folded = self._tiles(x.shape), self.fold(x)
-        y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
-
-        def task(i: int, lane: int, scratch: Scratch) -> None:
-            y[tiles[i]] = self.infer_tile(x[tiles[i]], folded, scratch)
-
-        self.runner.run(task, len(tiles))
-        return y
-
     def fold(self, x: Array) -> Folded:
         """Weights and running statistics as one set of filters and a shift, for inputs like x."""
         scale, shift = self.tail.bn.folded()
@@ -120,10 +110,9 @@ class FusedConvBNReLU(Fused):
 
     # ------------------------------------------------------------------ geometry
 
-    def _tiles(self, x_shape: tuple[int, ...]) -> list[slice]:
-        n, *image = x_shape
-        numbers = max(np.prod(image), np.prod(self.conv.out_shape(x_shape)[1:]))
-        return tile_slices(n, max(1, TILE_NUMBERS // int(numbers)))
+    def tiles(self, x: Array) -> list[slice]:
+        numbers = max(np.prod(x.shape[1:]), np.prod(self.conv.out_shape(x.shape)[1:]))
+        return tile_slices(len(x), max(1, TILE_NUMBERS // int(numbers)))
 
     def _kernel(self, x: Array) -> TileConv:
         """The convolution of a tile x."""

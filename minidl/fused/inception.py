@@ -78,7 +78,7 @@ class FusedInception(Fused):
     # ------------------------------------------------------------------ training
 
     def train(self, x: Array) -> tuple[Array, Cache]:
-        tiles, empty = self._tiles(x), self.runner.empty
+        tiles, empty = self.tiles(x), self.runner.empty
         signs = self.tail.bn.signs()
         w1 = self._split(self._w1() * self._inner(self.reduce_bn.signs(), signs))
         filters = [Filters(_conv(b, x).filters, b.conv.value * signs[b.out]) for b in self.convs]
@@ -105,7 +105,7 @@ class FusedInception(Fused):
 
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
         x, z_reduce, reduce, tail = cache
-        tiles, empty = self._tiles(x), self.runner.empty
+        tiles, empty = self.tiles(x), self.runner.empty
         lanes = min(LANES, len(tiles))
         scale = tail.norm.scale * tail.norm.signs
         filters = [Filters(_conv(b, x).turned_filters, b.conv.value * scale[b.out]) for b in self.convs]
@@ -163,16 +163,6 @@ class FusedInception(Fused):
 
     # ----------------------------------------------------------------- inference
 
-    def infer(self, x: Array) -> Array:
-        tiles, folded = self._tiles(x), self.fold(x)
-        y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
-
-        def task(i: int, lane: int, scratch: Scratch) -> None:
-            y[tiles[i]] = self.infer_tile(x[tiles[i]], folded, scratch)
-
-        self.runner.run(task, len(tiles))
-        return y
-
     def fold(self, x: Array) -> Folded:
         """Weights and running statistics as one set of filters and shifts, for inputs like x."""
         (reduce_scale, reduce_shift), (scale, shift) = self.reduce_bn.folded(), self.tail.bn.folded()
@@ -225,7 +215,7 @@ class FusedInception(Fused):
         """Numbers per channel of z_reduce and of z_out, in the order of w1's columns."""
         return np.concatenate([reduce, *(out[b.out] for b in self.direct)])
 
-    def _tiles(self, x: Array) -> list[slice]:
+    def tiles(self, x: Array) -> list[slice]:
         n, h, w, c = x.shape
         return tile_slices(n, max(1, TILE_NUMBERS // (h * w * max(c, self.tail.bn.channels))))
 

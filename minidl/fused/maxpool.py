@@ -101,57 +101,49 @@ class FusedMaxPool(Fused):
 
     def train(self, x: Array) -> tuple[Array, MaxPoolCache]:
         y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
-        index = self.runner.empty(y.shape, np.uint8)
+        index, tiles = self.runner.empty(y.shape, np.uint8), self.tiles(x)
 
-        def task(tile: slice, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            tile = tiles[i]
             if self._pairs:
                 self._pairs.forward(x[tile], y[tile], index[tile], scratch)
             if not self._pairs or np.isnan(np.vdot(y[tile], y[tile])):  # no comparison sees a NaN
                 y[tile], index[tile] = blocked.max_pool(x[tile], *self._geometry)
 
-        self._over_tiles(task, x.shape)
+        self.runner.run(task, len(tiles))
         return y, MaxPoolCache(index, x.shape)
 
     def train_backward(self, dy: Array, cache: MaxPoolCache, need_dx: bool) -> Array | None:
         if not need_dx:
             return None
         dx = self.runner.empty(cache.x_shape, dy.dtype)
+        tiles = self.tiles(dx)
 
-        def task(tile: slice, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            tile = tiles[i]
             if self._pairs:
                 dx[tile] = 0
                 self._pairs.add_backward(dy[tile], cache.index[tile], dx[tile], scratch)
             else:
                 dx[tile] = blocked.max_pool_dx(dy[tile], cache.index[tile], dx[tile].shape, *self._geometry)
 
-        self._over_tiles(task, cache.x_shape)
+        self.runner.run(task, len(tiles))
         return dx
 
-    def infer(self, x: Array) -> Array:
-        y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
-        self._over_tiles(lambda tile, scratch: self._infer_into(x[tile], y[tile], scratch), x.shape)
-        return y
+    def tiles(self, x: Array) -> list[slice]:
+        return tile_slices(len(x), max(1, TILE_NUMBERS // x[0].size))
 
     def fold(self, x: Array) -> None:
         """Nothing to prepare."""
 
     def infer_tile(self, x: Array, folded: None, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
+        if not self._pairs:
+            return blocked.max_pool(x, *self._geometry)[0]
         y = scratch(f"y of {self.path}", self.plain.out_shape(x.shape), x.dtype)
-        self._infer_into(x, y, scratch)
+        self._pairs.forward(x, y, None, scratch)
         return y
-
-    def _infer_into(self, x: Array, y: Array, scratch: Scratch) -> None:
-        if self._pairs:
-            self._pairs.forward(x, y, None, scratch)
-        else:
-            y[...] = blocked.max_pool(x, *self._geometry)[0]
 
     @property
     def _geometry(self) -> tuple[int, int, int]:
         return self.plain.kernel, self.plain.stride, self.plain.padding
-
-    def _over_tiles(self, task: Any, x_shape: tuple[int, ...]) -> None:
-        n, h, w, c = x_shape
-        tiles = tile_slices(n, max(1, TILE_NUMBERS // (h * w * c)))
-        self.runner.run(lambda i, lane, scratch: task(tiles[i], scratch), len(tiles))

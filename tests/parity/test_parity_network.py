@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 
 import models  # noqa: E402
 from benchmarks import torch_refined  # noqa: E402
+from minidl.fused import fuse  # noqa: E402
 from minidl.io import load_torch_state_dict, to_torch_state_dict  # noqa: E402
 from minidl.layers import INFER, PROBE, TRAIN  # noqa: E402
 from minidl.losses import softmax_cross_entropy  # noqa: E402
@@ -19,10 +20,10 @@ CLASSES, BATCH, SIDE = 200, 8, 32
 STEPS, LEARNING_RATE, WEIGHT_DECAY = 20, 1e-3, 3.16e-5
 
 
-@pytest.fixture
-def pair():
+@pytest.fixture(params=[lambda model: model, fuse], ids=["plain", "fused"])
+def pair(request):
     """The refined net in both libraries, in float64, without dropout, with the same weights."""
-    ours = models.build("refined", CLASSES, dropout=0.0, seed=1, dtype=np.float64)
+    ours = request.param(models.build("refined", CLASSES, dropout=0.0, seed=1, dtype=np.float64))
     return ours, twin(ours, torch_refined.refined(CLASSES, dropout=0.0))
 
 
