@@ -106,7 +106,7 @@ def alignment(batch_size: int, threads: int) -> Iterator[Step]:
 
 def long_rows(batch_size: int, threads: int) -> Iterator[Step]:
     z, out, scale = normal(*TILE), normal(*TILE), normal(TILE[-1])
-    wide, wide_out, wide_scale = batchnorm.rows(z), batchnorm.rows(out), batchnorm.per_row(scale, z)
+    wide, wide_out, wide_scale = batchnorm.rows(z), batchnorm.rows(out), batchnorm.per_row(scale, z.shape[2])
     yield Step(
         "product with a vector over channels: rows of C = 56 -> of W C = 1,680",
         lambda: np.multiply(z, scale, out=out),
@@ -118,7 +118,7 @@ def long_rows(batch_size: int, threads: int) -> Iterator[Step]:
 
 def zeros(batch_size: int, threads: int) -> Iterator[Step]:
     x, y = batchnorm.rows(normal(*TILE)), batchnorm.rows(normal(*TILE))
-    zero = batchnorm.per_row(np.zeros(TILE[-1], x.dtype), y.reshape(TILE))
+    zero = batchnorm.per_row(np.zeros(TILE[-1], x.dtype), TILE[2])
     yield Step(
         "maximum with 0, in place -> with a vector of zeros",
         lambda: np.maximum(x, 0, out=x),

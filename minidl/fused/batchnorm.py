@@ -74,8 +74,8 @@ class Normalization(NamedTuple):
     far: bool  # some channel has mean^2 > FAR var: sums of products with z must take the mean off first
 
     def line(self, z: Array) -> tuple[Array, Array]:
-        """scale and shift, each `per_row`."""
-        return per_row(self.scale, z), per_row(self.shift, z)
+        """scale and shift, each `per_row` of z."""
+        return per_row(self.scale, z.shape[2]), per_row(self.shift, z.shape[2])
 
 
 class BatchNorms:
@@ -141,9 +141,8 @@ class BatchNorms:
         mean, var = (np.concatenate([layer.buffers[name] for layer in self.layers]).astype(np.float64)
                      for name in ("running_mean", "running_var"))  # fmt: skip
         gamma, inv_std = self.param("gamma"), self._inv_std(var)
-        return (gamma * inv_std).astype(gamma.dtype), (self.param("beta") - mean * gamma * inv_std).astype(
-            gamma.dtype
-        )
+        scale, shift = gamma * inv_std, self.param("beta") - mean * gamma * inv_std
+        return scale.astype(gamma.dtype), shift.astype(gamma.dtype)
 
     def backward(self, dbeta: Array, dot: Array, norm: Normalization) -> tuple[Array, Array]:
         """Adds dgamma and dbeta into the layers, from sum d and sum d (z - mean); returns (slope, offset)."""
@@ -185,9 +184,9 @@ def rows(a: Array) -> Array:
     return a.reshape(-1, a.shape[-2] * a.shape[-1])
 
 
-def per_row(vector: Array, z: Array) -> Array:
-    """A vector over channels, (C,), repeated for all pixels of a row of z: (W C,)."""
-    row = aligned((z.shape[2], z.shape[3]), vector.dtype)
+def per_row(vector: Array, width: int) -> Array:
+    """A vector over channels, (C,), repeated for all pixels of a row: (W C,)."""
+    row = aligned((width, len(vector)), vector.dtype)
     row[...] = vector
     return row.reshape(-1)  # (W, C) -> (W C,)
 

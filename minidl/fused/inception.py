@@ -1,7 +1,8 @@
 """The fused inception module: parallel branches over one input that share their matrix products and passes.
 
 The module's 1x1 convolutions all read x, so their filters stand side by side, w1 = [w_a w_b ...], and
-    [z_a z_b ...] = x w1,    dx = [dz_a dz_b ...] w1',    dw1 = x' [dz_a dz_b ...].
+    [z_a z_b ...] = x w1,    dx = [dz_a dz_b ...] w1',    dw1 = x' [dz_a dz_b ...],
+forward cut in two where the results go to two arrays: in front of k x k convolutions, and to the module's output.
 An average pool works on every channel alike and a 1x1 convolution on every pixel alike, so they commute,
     sum_c (sum_j P[i,j] x[j,c]) w[c,f] = sum_j P[i,j] (sum_c x[j,c] w[c,f]),
 and the pool comes after the convolution, where it has 16 channels to add up instead of 128.
@@ -136,7 +137,7 @@ class FusedInception(Fused):
             for b, dw in zip(self.convs, dws, strict=True)
             for job in weight_grad_jobs(_conv(b, x), dw, scale[b.out], b.conv.grad)
         ]
-        slopes = [bn.per_row(v, z_reduce) for v in self.reduce_bn.backward(*sums.over_batch(), reduce)]
+        slopes = [bn.per_row(v, z_reduce.shape[2]) for v in self.reduce_bn.backward(*sums.over_batch(), reduce)]
         scale1 = self._inner(reduce.scale * reduce.signs, scale)
         dw1 = empty((lanes, *self.w1_shape), x.dtype)
         w1 = aligned_copy((self._w1() * scale1).T)
@@ -167,9 +168,8 @@ class FusedInception(Fused):
         """Weights and running statistics as one set of filters and shifts, for inputs like x."""
         (reduce_scale, reduce_shift), (scale, shift) = self.reduce_bn.folded(), self.tail.bn.folded()
         filters = [_conv(b, x).filters(b.conv.value * scale[b.out]) for b in self.convs]
-        row = (1, *x.shape[1:3], len(reduce_shift))
-        reduce_shift = bn.per_row(reduce_shift, np.broadcast_to(reduce_shift, row))
-        shift = self.tail.infer_shift(shift, (*row[:3], len(shift)))
+        reduce_shift = bn.per_row(reduce_shift, x.shape[2])
+        shift = self.tail.infer_shift(shift, (*x.shape[:3], len(shift)))
         return Folded(self._split(self._w1() * self._inner(reduce_scale, scale)), filters, reduce_shift, shift)
 
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:

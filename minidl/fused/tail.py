@@ -102,7 +102,7 @@ class Tail:
 
         self.runner.run(task, len(tiles), jobs)
         line = self.bn.backward(*sums.over_batch(), cache.norm)
-        return Back(d, *(bn.per_row(vector, cache.z) for vector in line))
+        return Back(d, *(bn.per_row(vector, cache.z.shape[2]) for vector in line))
 
     def dz(self, back: Back, cache: Cache, tile: slice, out: Array, scratch: Scratch) -> None:
         """out = dz / scale of one tile, (n, H, W, F), contiguous."""
@@ -115,7 +115,7 @@ class Tail:
     def infer_shift(self, shift: Array, z_shape: tuple[int, ...]) -> Array:
         """`per_row` of the map that `infer_tile` shifts: z, or what the pool leaves of it."""
         shape = self.pool.plain.out_shape(z_shape) if self.pool else z_shape
-        return bn.per_row(shift, np.broadcast_to(shift, shape))
+        return bn.per_row(shift, shape[2])
 
     def infer_tile(self, z: Array, shift: Array, name: str, scratch: Scratch) -> Array:
         """y from z with BN's scale (of any sign) in it; in scratch memory called `name`, or in z itself."""
