@@ -47,7 +47,7 @@ class Cache(NamedTuple):
 class Folded(NamedTuple):
     """The module's INFER mode: filters with BN's scale in them, and BN's shifts."""
 
-    w1: list[Array]  # see _split
+    w1: list[Array]  # see split
     filters: list[Array]  # of the k x k convolutions
     reduce_shift: Array  # this and the next one `per_row`
     out_shift: Array
@@ -81,20 +81,20 @@ class FusedInception(Fused):
     def train(self, x: Array) -> tuple[Array, Cache]:
         tiles, empty = self.tiles(x), self.runner.empty
         signs = self.tail.bn.signs()
-        w1 = self._split(self._w1() * self._inner(self.reduce_bn.signs(), signs))
-        filters = [Filters(_conv(b, x).filters, b.conv.value * signs[b.out]) for b in self.convs]
+        w1 = self.split(self.w1() * self.inner(self.reduce_bn.signs(), signs))
+        filters = [Filters(conv_of(b, x).filters, b.conv.value * signs[b.out]) for b in self.convs]
         z_reduce = empty((*x.shape[:3], self.reduce_bn.channels), x.dtype)
         sums = bn.Sums(len(tiles), z_reduce)
         out = self.tail.start((*x.shape[:3], self.tail.bn.channels), x.dtype, len(tiles))
 
         def points(i: int, lane: int, scratch: Scratch) -> None:
-            self._points(x[tiles[i]], w1, z_reduce[tiles[i]], out.z[tiles[i]], scratch)
+            self.points(x[tiles[i]], w1, z_reduce[tiles[i]], out.z[tiles[i]], scratch)
             sums.add_up(i, z_reduce[tiles[i]], z_reduce[tiles[i]])
 
         def windows(i: int, lane: int, scratch: Scratch) -> None:
             hidden = scratch("hidden", z_reduce[tiles[i]].shape, x.dtype)
             bn.affine_relu(z_reduce[tiles[i]], *line, hidden)
-            self._windows(hidden, [f.ready for f in filters], out.z[tiles[i]], scratch)
+            self.windows(hidden, [f.ready for f in filters], out.z[tiles[i]], scratch)
             self.tail.add(i, tiles[i], out, scratch)
 
         self.runner.run(points, len(tiles), filters)
@@ -109,9 +109,9 @@ class FusedInception(Fused):
         tiles, empty = self.tiles(x), self.runner.empty
         lanes = min(LANES, len(tiles))
         scale = tail.norm.scale * tail.norm.signs
-        filters = [Filters(_conv(b, x).turned_filters, b.conv.value * scale[b.out]) for b in self.convs]
+        filters = [Filters(conv_of(b, x).turned_filters, b.conv.value * scale[b.out]) for b in self.convs]
         back = self.tail.backward(dy, tail, tiles, filters)
-        dws = [empty((lanes, *_conv(b, x).dw_shape(b.conv.value.shape)), x.dtype) for b in self.convs]
+        dws = [empty((lanes, *conv_of(b, x).dw_shape(b.conv.value.shape)), x.dtype) for b in self.convs]
         reduced = z_reduce.shape[3]
         dz1 = empty((*x.shape[:3], self.w1_shape[1]), x.dtype)  # at the 1x1s; first d of those in front of BN
         sums, line = bn.GradientSums(len(tiles), z_reduce, reduce), reduce.line(z_reduce)
@@ -126,7 +126,7 @@ class FusedInception(Fused):
             bn.affine_relu(z_reduce[tile], *line, hidden)
             for b, w, dw in zip(self.convs, filters, dws, strict=True):
                 h, dh = hidden[..., b.inner], dhidden[..., b.inner]
-                _conv(b, h).backward(dz[..., b.out], h, w.ready, dw[lane], i >= LANES, dh, scratch)
+                conv_of(b, h).backward(dz[..., b.out], h, w.ready, dw[lane], i >= LANES, dh, scratch)
             bn.relu_grad(dhidden, hidden, dhidden, scratch)
             sums.add_up(i, dhidden, z_reduce[tile])
             dz1[tile][..., :reduced] = dhidden
@@ -135,12 +135,12 @@ class FusedInception(Fused):
         jobs = [
             job
             for b, dw in zip(self.convs, dws, strict=True)
-            for job in weight_grad_jobs(_conv(b, x), dw, scale[b.out], b.conv.grad)
+            for job in weight_grad_jobs(conv_of(b, x), dw, scale[b.out], b.conv.grad)
         ]
         slopes = [bn.per_row(v, z_reduce.shape[2]) for v in self.reduce_bn.backward(*sums.over_batch(), reduce)]
-        scale1 = self._inner(reduce.scale * reduce.signs, scale)
+        scale1 = self.inner(reduce.scale * reduce.signs, scale)
         dw1 = empty((lanes, *self.w1_shape), x.dtype)
-        w1 = aligned_copy((self._w1() * scale1).T)
+        w1 = aligned_copy((self.w1() * scale1).T)
         dx = empty(x.shape, x.dtype) if need_dx else None
 
         def points_back(i: int, lane: int, scratch: Scratch) -> None:
@@ -167,23 +167,23 @@ class FusedInception(Fused):
     def fold(self, x: Array) -> Folded:
         """Weights and running statistics as one set of filters and shifts, for inputs like x."""
         (reduce_scale, reduce_shift), (scale, shift) = self.reduce_bn.folded(), self.tail.bn.folded()
-        filters = [_conv(b, x).filters(b.conv.value * scale[b.out]) for b in self.convs]
+        filters = [conv_of(b, x).filters(b.conv.value * scale[b.out]) for b in self.convs]
         reduce_shift = bn.per_row(reduce_shift, x.shape[2])
         shift = self.tail.infer_shift(shift, (*x.shape[:3], len(shift)))
-        return Folded(self._split(self._w1() * self._inner(reduce_scale, scale)), filters, reduce_shift, shift)
+        return Folded(self.split(self.w1() * self.inner(reduce_scale, scale)), filters, reduce_shift, shift)
 
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory that the next call uses again."""
         hidden = scratch("hidden", (*x.shape[:3], self.reduce_bn.channels), x.dtype)
         z = scratch(f"z of {self.path}", (*x.shape[:3], self.tail.bn.channels), x.dtype)
-        self._points(x, folded.w1, hidden, z, scratch)
+        self.points(x, folded.w1, hidden, z, scratch)
         bn.shift_relu(hidden, folded.reduce_shift)
-        self._windows(hidden, folded.filters, z, scratch)
+        self.windows(hidden, folded.filters, z, scratch)
         return self.tail.infer_tile(z, folded.out_shift, f"y of {self.path}", scratch)
 
     # ---------------------------------------------------- the linear parts of a tile
 
-    def _points(self, x: Array, w1: list[Array], z_reduce: Array, z_out: Array, scratch: Scratch) -> None:
+    def points(self, x: Array, w1: list[Array], z_reduce: Array, z_out: Array, scratch: Scratch) -> None:
         """The 1x1 convolutions: the reduced maps, and the output channels of the other branches."""
         (w_reduce, w_direct), reduced = w1, z_reduce.shape[3]
         z1 = scratch("z1", (*x.shape[:3], w_direct.shape[1]), x.dtype)
@@ -193,25 +193,25 @@ class FusedInception(Fused):
         for b in self.direct:
             box_sum(z1[..., b.inner.start - reduced : b.inner.stop - reduced], b.pool, z_out[..., b.out], scratch)
 
-    def _windows(self, hidden: Array, filters: list[Array], z_out: Array, scratch: Scratch) -> None:
+    def windows(self, hidden: Array, filters: list[Array], z_out: Array, scratch: Scratch) -> None:
         """The k x k convolutions, each into its output channels."""
         for b, w in zip(self.convs, filters, strict=True):
             h = hidden[..., b.inner]
-            _conv(b, h).forward(h, w, z_out[..., b.out], scratch)
+            conv_of(b, h).forward(h, w, z_out[..., b.out], scratch)
 
-    def _w1(self) -> Array:
+    def w1(self) -> Array:
         """The 1x1 filters side by side, (C, C1); those behind an average pool carry its 1/k^2."""
         w1 = np.empty(self.w1_shape, self.branches[0].point.value.dtype)
         for b in self.branches:
             w1[:, b.inner] = b.point.value[0, 0] * (1 / b.pool**2)
         return w1
 
-    def _split(self, w1: Array) -> list[Array]:
+    def split(self, w1: Array) -> list[Array]:
         """The columns of w1 in front of k x k convolutions, and the others."""
         reduced = self.reduce_bn.channels
         return [aligned_copy(w1[:, :reduced]), aligned_copy(w1[:, reduced:])]
 
-    def _inner(self, reduce: Array, out: Array) -> Array:
+    def inner(self, reduce: Array, out: Array) -> Array:
         """Numbers per channel of z_reduce and of z_out, in the order of w1's columns."""
         return np.concatenate([reduce, *(out[b.out] for b in self.direct)])
 
@@ -220,7 +220,7 @@ class FusedInception(Fused):
         return tile_slices(n, max(1, TILE_NUMBERS // (h * w * max(c, self.tail.bn.channels))))
 
 
-def _conv(branch: Branch, x: Array) -> TileConv:
+def conv_of(branch: Branch, x: Array) -> TileConv:
     """The branch's k x k convolution for maps of the size of x, one tile or all."""
     w_shape = branch.conv.value.shape
     return tile_conv(w_shape, 1, w_shape[0] // 2, x.shape, x.dtype)

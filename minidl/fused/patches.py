@@ -45,12 +45,16 @@ class PatchConv:
         np.matmul(patches.T, dz_rows, out=part.reshape(-1, dz.shape[3]))  # (K, P) @ (P, F)
         if add:
             dw += part
-        if out is None:
-            return
-        if self._pointwise(dw.shape):
+        if out is not None:
+            self.input_grad(dz, filters, out, scratch)
+
+    def input_grad(self, dz: Array, filters: Array, out: Array, scratch: Scratch) -> None:
+        """out = dx (n, H, W, C) from dz (n, OH, OW, F) and `turned_filters`."""
+        if self._pointwise(filters.shape):
+            dz_rows = dz.reshape(-1, dz.shape[3])  # (n, OH, OW, F) -> (P, F)
             np.matmul(dz_rows, filters.reshape(dz.shape[3], -1), out=out.reshape(len(dz_rows), -1))  # (P, F) @ (F, C)
         else:
-            out[...] = blocked.conv2d_dx(dz, turned(filters), h.shape, self.stride, self.padding)
+            out[...] = blocked.conv2d_dx(dz, turned(filters), out.shape, self.stride, self.padding)
 
     def _pointwise(self, w_shape: tuple[int, ...]) -> bool:
         return (*w_shape[:2], self.stride, self.padding) == (1, 1, 1, 0)

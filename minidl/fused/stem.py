@@ -85,7 +85,7 @@ class FusedStem(Fused):
     # ------------------------------------------------------------------ training
 
     def train(self, x: Array) -> tuple[Array, Any]:
-        if not _even(x.shape):
+        if not is_even(x.shape):
             y, cache = self.conv.train(x)
             y, pool_cache = self.pool.train(y)
             return y, (cache, pool_cache)
@@ -154,14 +154,14 @@ class FusedStem(Fused):
 
     def fold(self, x: Array) -> Any:
         """The filters with BN's scale in them, and BN's shift as the row that meets the patches' ones."""
-        if not _even(x.shape):
+        if not is_even(x.shape):
             return self.conv.fold(x)
         scale, shift = self.bn.folded()
         return aligned_copy(np.vstack([self.weight.value.reshape(-1, len(scale)) * scale, shift]))  # (K + 1, F)
 
     def infer_tile(self, x: Array, folded: Any, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
-        if not _even(x.shape):
+        if not is_even(x.shape):
             return self.pool.infer_tile(self.conv.infer_tile(x, folded, scratch), None, scratch)
         n, height, width, c = x.shape
         y = scratch(f"y of {self.path}", self.plain.out_shape(x.shape), x.dtype)
@@ -173,7 +173,7 @@ class FusedStem(Fused):
         return y
 
 
-def _even(x_shape: tuple[int, ...]) -> bool:
+def is_even(x_shape: tuple[int, ...]) -> bool:
     """Whether the blocks of 2x2 pixels cover the convolution's output, and a window fits."""
     return all(size % 2 == 0 and size >= 6 for size in x_shape[1:3])
 

@@ -146,6 +146,8 @@ class WinogradConv:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
         self._apply(self._spread(x, scratch), filters, out, scratch)
 
+    input_grad = forward  # dx from dz is the same convolution, with `turned_filters`
+
     def backward(
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
     ) -> None:

@@ -68,6 +68,8 @@ class Winograd2DConv:
             self._transform(x, self.rows.spread, self.columns.spread, "spread", scratch), filters, out, scratch
         )
 
+    input_grad = forward  # dx from dz is the same convolution, with `turned_filters`
+
     def backward(
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
     ) -> None:
