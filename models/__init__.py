@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from minidl.errors import UsageError
 from minidl.layers import Sequential
+from minidl.training.checkpoints import load_checkpoint
 from models.convnet import build_convnet
 from models.inception import BASELINE, REFINED, THREE_MODULE, build_inception
 
@@ -17,6 +19,9 @@ REGISTRY = {
     "three-module": partial(build_inception, THREE_MODULE),
     "convnet": build_convnet,
 }
+
+
+WEIGHTS = Path(__file__).parent / "weights"
 
 
 def build(
@@ -29,3 +34,26 @@ def build(
         raise UsageError(f"a classifier needs at least 2 classes, got {classes}")
     rng = np.random.default_rng([seed, 0])  # 0: the purpose "initial weights"
     return REGISTRY[name](classes=classes, dropout=dropout, rng=rng, dtype=dtype)
+
+
+def pretrained() -> list[str]:
+    """The names of the trained networks that come with minidl."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def weights_file(name: str) -> Path:
+    """The checkpoint file of the trained network `name`; UsageError with the names there are."""
+    if name not in pretrained():
+        raise UsageError(
+            f"no pretrained network {name!r}: choose {', '.join(pretrained()) or 'none, there are none'}"
+        )
+    return WEIGHTS / f"{name}.safetensors"
+
+
+def load_pretrained(name: str) -> Sequential:
+    """The trained network `name`; what it was trained on and how is in models/weights/README.md.
+
+    Its images are x = (pixels / 255 - mean) / std, with mean, std and classes as
+    `minidl.training.checkpoints.load_checkpoint(weights_file(name)).about` has them.
+    """
+    return load_checkpoint(weights_file(name)).build(build)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -10,6 +11,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from minidl.errors import DataError
 
 _GRAY_MODES = ("1", "L", "LA", "I;16")
+
+
+def read_image(path: str | Path, size: int) -> np.ndarray:
+    """The image in a file as uint8 (size, size, 3); see `decode`. Raises DataError if it can't be read."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror})") from error
+    return decode(data, str(path), size)[0]
 
 
 def decode(data: bytes, label: str, size: int, exact: int | None = None) -> tuple[np.ndarray, bool]:

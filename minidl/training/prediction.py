@@ -11,9 +11,8 @@ from types import ModuleType
 import numpy as np
 
 from minidl.backend import to_device, to_host
-from minidl.data.images import decode
+from minidl.data.images import read_image
 from minidl.data.loader import Loader, normalise
-from minidl.errors import DataError
 from minidl.files import atomic
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
@@ -35,7 +34,7 @@ class Prediction:
 def predict_files(model: Layer, about: About, paths: list[str], xp: ModuleType) -> list[Prediction]:
     """Predictions for photos of any size: their middle square, resized to what the network was trained on."""
     size = about.image_shape[0]
-    images = np.stack([decode(_read(path), path, size)[0] for path in paths])  # (n, H, W, 3)
+    images = np.stack([read_image(path, size) for path in paths])  # (n, H, W, 3)
     logits, _ = model.forward(to_device(normalise(images, about.mean, about.std), xp), INFER)
     return _ranked(paths, to_host(softmax(logits)))
 
@@ -76,10 +75,3 @@ def _ranked(names: list[str], probabilities: np.ndarray) -> list[Prediction]:
         Prediction(name, best.tolist(), row[best].tolist())
         for name, best, row in zip(names, order, probabilities, strict=True)
     ]
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from error

@@ -1,0 +1,148 @@
+"""The pictures of units: a sheet for each, a poster of a layer, and the units of a layer on the user's own photo."""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from minidl.files import atomic
+from minidl.layers import Rule
+from minidl.progress import Progress
+from minidl.visual import sheets
+from minidl.visual.probe import LayerProbe, probe
+from minidl.visual.projection import Projector, negative_gammas, project_units
+from minidl.visual.screen import to_screen
+from minidl.visual.subject import Subject
+from minidl.visual.units import by_selectivity, choose_units, table
+
+NORM_NAMES = {"inf": "L∞", "l2": "L2"}
+
+
+def make_projector(subject: Subject, layer: str) -> Projector | None:
+    """What the command asked for projects; None for the command `top`."""
+    args = subject.args
+    if args.command == "top":
+        return None
+    deconv = {"bn": args.deconv_bn, "unpool": args.unpool} if args.command == "deconv" else {}
+    rule = Rule(args.command, **deconv)
+    projector = Projector(
+        subject.model, layer, rule, norm=args.norm, seed_map=args.seed_map, engine=args.engine, threads=args.threads,
+        xp=subject.xp,
+    )  # fmt: skip
+    if rule.name == "deconv" and rule.bn == "skip":
+        flipped, channels = negative_gammas(subject.model, layer)
+        if flipped:
+            print(
+                f"{flipped} of {channels} channels on the way to {layer} have gamma < 0: skipping BN turns their sign"
+            )
+    return projector
+
+
+def save_units(subject: Subject, layer: str, projector: Projector | None) -> list[Path]:
+    """Sheets of the units asked for, on the images of the split that excite them most; and a table of all units."""
+    args, units = subject.args, subject.layer(layer).units
+    choose_units(args.unit, units, np.arange(units))  # a wrong request is answered before the scan
+    with Progress(f"scanning {args.split}", len(subject.split), "image") as bar:
+        found = probe(
+            subject.model, [layer], subject.data.loader(subject.split), len(subject.about.classes), xp=subject.xp,
+            engine=args.engine, threads=args.threads, on_batch=bar.add,
+        )[layer]  # fmt: skip
+    chosen = choose_units(args.unit, units, by_selectivity(found))
+    middle = np.median(found.selectivity)
+    print(f"{layer}: {found.units} units, {found.dead.sum()} dead, median selectivity {middle:.2f}")
+    written = [_save_table(subject, found)]
+    tops = found.images[args.norm][chosen]
+    positions = np.unique(tops[tops >= 0])
+    said = dict(zip(positions.tolist(), subject.words(subject.predicted(subject.images(positions))[0]), strict=True))
+    best, blanks = [], []
+    with Progress("drawing", len(chosen), "sheet") as bar:
+        for (unit, signals), top in zip(_signals(subject, projector, tops, chosen), tops, strict=True):
+            here = top[top >= 0]
+            originals = subject.pictures(here)
+            shades, blank = (None, None) if signals is None else to_screen(signals, args.scale)
+            true, predicted = subject.words(subject.labels(here)), [said[i] for i in here.tolist()]
+            footer = f"{_footer(subject)} · selectivity {found.selectivity[unit]:.2f}"
+            path = picture(subject, f"{args.command}-{layer}-{unit}-{args.norm}")
+            sheets.save_sheet(
+                path, originals, shades, true, predicted, _title(args, f"{layer}[{unit}]"), footer, blank
+            )
+            written += [path, *_save_raw(args, path, signals)]
+            best.append((originals if shades is None else shades)[0])
+            blanks.append(found.dead[unit])
+            bar.add(1)
+    if args.unit == "all":
+        path = picture(subject, f"{args.command}-{layer}-all-{args.norm}")
+        numbers = [str(unit) for unit in chosen]
+        sheets.save_poster(path, np.stack(best), numbers, _title(args, layer), _footer(subject), np.array(blanks))
+        written.append(path)
+    return written
+
+
+def save_photo(subject: Subject, layer: str, projector: Projector) -> list[Path]:
+    """The units asked for on the photo --image; "top" means those that it excites most."""
+    args = subject.args
+    photo = subject.photo(args.image)
+    x = subject.normalised(photo[None])
+    strength = projector.strengths(x)[0]
+    chosen = choose_units(args.unit, len(strength), np.argsort(-strength, kind="stable"))
+    signals = projector(x, np.zeros(len(chosen), np.intp), np.array(chosen))
+    shades, blank = to_screen(signals, args.scale)
+    labels, probability = subject.predicted(x)
+    footer = f"{_footer(subject)} · predicted: {subject.words(labels)[0]}, {100 * probability[0]:.0f} %"
+    title = _title(args, f"{layer} · {Path(args.image).name}")
+    path = picture(subject, f"{args.command}-{layer}-{Path(args.image).stem}-{args.norm}")
+    captions = [f"[{unit}]  {strength[unit]:.3g}" for unit in chosen]
+    sheets.save_photo_sheet(path, photo, shades, captions, title, footer, blank)
+    return [path, *_save_raw(args, path, signals)]
+
+
+def picture(subject: Subject, name: str) -> Path:
+    """Where the picture `name` goes."""
+    return subject.output(f"{name}.{subject.args.format}")
+
+
+def _signals(
+    subject: Subject, projector: Projector | None, tops: np.ndarray, chosen: list[int]
+) -> Iterator[tuple[int, np.ndarray | None]]:
+    if projector is None:
+        return ((unit, None) for unit in chosen)
+    return project_units(projector, subject.images, tops, np.array(chosen))
+
+
+def _title(args: Namespace, what: str) -> str:
+    return f"{what} · {args.command} · {NORM_NAMES[args.norm]}"
+
+
+def _footer(subject: Subject) -> str:
+    args = subject.args
+    parts = [subject.source, "photo" if getattr(args, "image", None) else args.split]
+    if args.command != "top":
+        parts += [f"scale {args.scale}", f"seed {args.seed_map}"]
+    if args.command == "deconv":
+        parts += [f"BN {args.deconv_bn}", f"unpool {args.unpool}"]
+    return " · ".join(parts)
+
+
+def _save_table(subject: Subject, found: LayerProbe) -> Path:
+    path = subject.output(f"units-{found.layer}.csv")
+    names = getattr(subject.split, "names", None)
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(table(found, subject.about.words, names))
+    return path
+
+
+def _save_raw(args: Namespace, path: Path, signals: np.ndarray | None) -> list[Path]:
+    if not getattr(args, "raw", False) or signals is None:
+        return []
+    return [save_array(path.with_suffix(".npy"), signals)]
+
+
+def save_array(path: Path, array: np.ndarray) -> Path:
+    """The numbers behind a picture, as .npy."""
+    with atomic(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+    return path

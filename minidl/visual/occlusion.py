@@ -1,0 +1,106 @@
+"""What the network looks at: the class's probability while a gray patch hides one part of the image after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minidl.backend import to_device, to_host
+from minidl.errors import UsageError
+from minidl.layers.base import INFER, Layer
+from minidl.losses import softmax
+
+
+@dataclass
+class Occlusion:
+    """One image under a patch at OH x OW places; `rows` (OH,) and `columns` (OW,) are its first pixels there."""
+
+    probability: np.ndarray  # (OH, OW) of the class asked for
+    predicted: np.ndarray  # int64 (OH, OW), the likeliest class
+    whole_probability: float  # of the class asked for, nothing hidden
+    whole_predicted: int
+    rows: np.ndarray
+    columns: np.ndarray
+    patch: int
+
+    def at_pixels(self) -> np.ndarray:
+        """The probability at every pixel, the mean over the patches that hide it: float64 (H, W)."""
+        down, across = _hides(self.rows, self.patch), _hides(self.columns, self.patch)
+        return down.T @ self.probability @ across / np.outer(down.sum(axis=0), across.sum(axis=0))
+
+
+def occlusion(
+    model: Layer,
+    x: np.ndarray,
+    label: int,
+    *,
+    fill: ArrayLike,
+    patch: int = 8,
+    stride: int = 4,
+    xp: ModuleType = np,
+    batch_size: int = 64,
+    on_batch: Callable[[int], None] = lambda images: None,
+) -> Occlusion:
+    """Slides a patch of `fill` (C,), such as gray, over the normalised image x (H, W, C).
+
+    At place (i, j), with P the patch's pixels there:
+
+        probability[i,j] = softmax(model(x with fill on P))[label],    predicted[i,j] = its argmax
+
+    Places are `stride` pixels apart. The last patch touches the border: where the stride does not divide H - patch,
+    the last step is shorter. `on_batch` hears the number of places of each batch.
+
+    Raises UsageError if the patch does not fit, if pixels would lie between patches, or for a label without output.
+    Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 4.2.
+    """
+    h, w, channels = x.shape
+    if not 1 <= patch <= min(h, w):
+        raise UsageError(f"a patch of {patch} pixels: choose 1 to {min(h, w)} for an image of {h}x{w}")
+    if not 1 <= stride <= patch:
+        raise UsageError(f"a stride of {stride} pixels: choose 1 to {patch}, so that patches leave nothing out")
+    if np.shape(fill) != (channels,):
+        raise UsageError(f"fill {fill}: give one value for each of the {channels} channels")
+
+    def probabilities(images: np.ndarray) -> np.ndarray:
+        return to_host(softmax(model.forward(to_device(images, xp), INFER)[0]))
+
+    whole = probabilities(x[None])[0]
+    if not 0 <= label < len(whole):
+        raise UsageError(f"class {label}: choose 0 to {len(whole) - 1}")
+    rows, columns = _places(h, patch, stride), _places(w, patch, stride)
+    places = [(top, left) for top in rows for left in columns]
+    probability, predicted = np.empty(len(places), whole.dtype), np.empty(len(places), np.int64)
+    for start in range(0, len(places), batch_size):
+        part = slice(start, start + batch_size)
+        images = np.repeat(x[None], len(places[part]), axis=0)  # (n, H, W, C)
+        for image, (top, left) in zip(images, places[part], strict=True):
+            image[top : top + patch, left : left + patch] = fill
+        p = probabilities(images)
+        probability[part], predicted[part] = p[:, label], p.argmax(axis=1)
+        on_batch(len(p))
+    grid = len(rows), len(columns)
+    return Occlusion(
+        probability.reshape(grid),  # (OH OW,) -> (OH, OW)
+        predicted.reshape(grid),  # (OH OW,) -> (OH, OW)
+        float(whole[label]),
+        int(whole.argmax()),
+        rows,
+        columns,
+        patch,
+    )
+
+
+def _places(size: int, patch: int, stride: int) -> np.ndarray:
+    """The first pixel of the patch at each place along an axis."""
+    last = size - patch
+    return np.append(np.arange(0, last, stride), last)
+
+
+def _hides(first: np.ndarray, patch: int) -> np.ndarray:
+    """[place, pixel] along an axis: 1 where the patch at the place hides the pixel, else 0."""
+    pixels = np.arange(first[-1] + patch)
+    return ((first[:, None] <= pixels) & (pixels < first[:, None] + patch)).astype(np.float64)

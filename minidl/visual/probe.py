@@ -1,0 +1,136 @@
+"""One scan of a data set: for every unit the images that excite it most, and how it tells classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from minidl.backend import to_device, to_host
+from minidl.data.loader import Loader
+from minidl.errors import DivergedError, UsageError
+from minidl.layers.base import Layer, Shape
+from minidl.visual.taps import Taps
+
+TOP = 9
+NORMS = ("inf", "l2")  # the first two rows of MapNorms; the third is the mean
+MAPS = 32  # images whose maps are in memory at a time
+
+
+@dataclass
+class LayerProbe:
+    """What a scan found at one layer."""
+
+    layer: str
+    shape: Shape  # of one image's output: (H, W, C) or (K,)
+    images: dict[
+        str, np.ndarray
+    ]  # by norm, int64 (units, TOP): positions in the split, best first; -1: no more images
+    values: dict[str, np.ndarray]  # by norm, float32 (units, TOP): the norms of their maps; 0 where there is no image
+    class_mean: np.ndarray  # float64 (units, classes): mean |a| over a class's maps; NaN for a class without images
+
+    @property
+    def units(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Whether a unit is zero on every image, bool (units,)."""
+        return np.all([values[:, 0] == 0 for values in self.values.values()], axis=0)
+
+    @property
+    def best_class(self) -> np.ndarray:
+        """The class with the largest mean, int64 (units,); -1 if no label is known."""
+        known = ~np.isnan(self.class_mean)
+        return np.where(known.any(axis=1), np.where(known, self.class_mean, -1).argmax(axis=1), -1)
+
+    @property
+    def selectivity(self) -> np.ndarray:
+        """How far the best class stands out, float64 (units,) in [0, 1].
+
+            (mu_max - mu_rest) / (mu_max + mu_rest),    mu_rest = mean over the other classes
+
+        Classes without images don't count; 0 for a dead unit, and where fewer than two classes have images.
+        Source: Morcos et al., On the importance of single directions for generalization, 2018, section 2.3.
+        """
+        known = ~np.isnan(self.class_mean)
+        means = np.where(known, self.class_mean, 0)
+        best = means.max(axis=1)
+        rest = (means.sum(axis=1) - best) / np.maximum(known.sum(axis=1) - 1, 1)
+        defined = (best > 0) & (known.sum(axis=1) > 1)
+        return np.where(defined, (best - rest) / np.where(defined, best + rest, 1), 0)
+
+
+def probe(
+    model: Layer,
+    layers: Sequence[str],
+    loader: Loader,
+    classes: int,
+    *,
+    norms: Sequence[str] = NORMS,
+    xp: ModuleType = np,
+    engine: str = "fused",
+    threads: int = 0,
+    on_batch: Callable[[int], None] = lambda images: None,
+) -> dict[str, LayerProbe]:
+    """The TOP images of every unit of the `layers` by the `norms` of its map, and its mean activation per class.
+
+        inf: max |a|,    l2: sqrt(sum a^2),    over the unit's map a: one value per image and unit
+
+    Images of equal value stand in the order of the split, which the loader must keep. `model` is a plain one, with
+    arrays of module `xp`; on NumPy it may run on the "fused" `engine`, on so many `threads` (0: all cores).
+    `on_batch` hears the size of each batch. Memory: TOP numbers per unit and norm and one per class, and the maps of
+    a few images.
+
+    Raises UsageError for an unknown layer or norm, DivergedError for an activation that is not a finite number.
+    """
+    for norm in norms:
+        if norm not in NORMS:
+            raise UsageError(f"unknown norm {norm!r}: choose {' or '.join(NORMS)}")
+    image_shape = loader.split.images(np.arange(1)).shape[1:]
+    taps = Taps(model, layers, image_shape, engine if xp is np else "plain", threads)
+    scans = {name: _Scan(shape[-1], classes, norms) for name, shape in taps.shapes.items()}
+    seen = 0
+    for x, labels in loader.epoch(0):
+        for start in range(0, len(x), MAPS):
+            part = slice(start, start + MAPS)
+            for name, sizes in taps(to_device(x[part], xp)):
+                sizes = to_host(sizes).astype(np.float64)
+                if not np.isfinite(sizes).all():
+                    raise DivergedError(
+                        f"{name}: its activations are not finite numbers, so the network has diverged"
+                    )
+                scans[name].add(sizes, labels[part], seen + start)
+        seen += len(x)
+        on_batch(len(x))
+    return {name: scans[name].result(name, shape) for name, shape in taps.shapes.items()}
+
+
+class _Scan:
+    """What is kept of one layer while the images pass."""
+
+    def __init__(self, units: int, classes: int, norms: Sequence[str]) -> None:
+        self.images = {norm: np.full((units, TOP), -1) for norm in norms}
+        self.values = {norm: np.full((units, TOP), -np.inf) for norm in norms}
+        self.sums, self.counts = np.zeros((units, classes)), np.zeros(classes)
+
+    def add(self, sizes: np.ndarray, labels: np.ndarray, first: int) -> None:
+        """Takes in MapNorms (n, 3, units) of the images from position `first` on."""
+        for norm in self.images:
+            new = sizes[:, NORMS.index(norm)].T  # (n, units) -> (units, n)
+            values = np.hstack([self.values[norm], new])
+            positions = np.broadcast_to(np.arange(first, first + len(sizes)), new.shape)
+            # Stable, and what is kept came earlier: equal values stay in the order of the split.
+            order = np.argsort(-values, axis=1, kind="stable")[:, :TOP]
+            self.images[norm] = np.take_along_axis(np.hstack([self.images[norm], positions]), order, axis=1)
+            self.values[norm] = np.take_along_axis(values, order, axis=1)
+        members = (labels[:, None] == np.arange(len(self.counts))).astype(np.float64)  # (n, classes)
+        self.sums += sizes[:, -1].T @ members
+        self.counts += members.sum(axis=0)
+
+    def result(self, layer: str, shape: Shape) -> LayerProbe:
+        values = {norm: np.where(self.images[norm] < 0, 0, v).astype(np.float32) for norm, v in self.values.items()}
+        with np.errstate(invalid="ignore"):
+            return LayerProbe(layer, shape, self.images, values, self.sums / self.counts)

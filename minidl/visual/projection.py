@@ -1,0 +1,158 @@
+"""From a neuron back to the pixels: gradient, guided backpropagation and deconvnet of many (unit, image) pairs.
+
+A unit is a channel of a layer's output. Its activation on an image is a map a (H, W), or a single number. The way
+back begins with a signal s of the shape of a at that channel, zero at all others (`seed`), and goes down through the
+layers' `project` under a `Rule`; only the part of the network between the pixels and the layer is ever run.
+
+Sources: Simonyan et al. 2014, section 3 (gradient); Springenberg et al. 2015, section 3.4 (guided); Zeiler & Fergus
+2013, section 2.1 (deconvnet); Boigné & Heyse 2017, section 3.2 (which images, which norm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import numpy as np
+
+from minidl.backend import Array, array_module, to_device, to_host
+from minidl.convert import convert
+from minidl.errors import UsageError
+from minidl.fused import fuse
+from minidl.fused.inference import FusedSequential
+from minidl.fused.projection import project_pairs
+from minidl.layers.base import INFER, PROBE, Layer, Rule
+from minidl.layers.norm import BatchNorm2D
+from minidl.visual.truncate import truncate
+
+SEEDS = ("norm", "map", "max", "ones")
+NORMS = ("inf", "l2")
+PLAIN_PAIRS = 8  # taken at once by plain layers, which keep all maps of the way up
+UNITS_AT_ONCE = 128  # of `project_units`
+
+
+def seed(a: Array, units: Array, norm: str, kind: str) -> Array:
+    """The signal at a layer's output, for unit units[n] of image n; of the shape of a, (N, H, W, C) or (N, C).
+
+    With m the map of the unit, k = the first argmax of |m|:
+        norm   d ||m|| / dm:   inf: sign(m[k]) at k, else 0;   l2: m / ||m||_2;   zero where m is zero
+        map    m itself
+        max    m[k] at k, else 0
+        ones   1 everywhere
+    """
+    xp, n = array_module(a), len(a)
+    rows = xp.arange(n)
+    m = xp.moveaxis(a, -1, 1)[rows, units].reshape(n, -1)  # (N, H, W, C) -> (N, C, H, W) -> (N, H, W) -> (N, P)
+    if kind == "ones":
+        s = xp.ones_like(m)
+    elif kind == "map":
+        s = m
+    elif kind == "norm" and norm == "l2":
+        size = xp.sqrt((m * m).sum(axis=1, keepdims=True))
+        s = m / xp.where(size > 0, size, 1)
+    else:
+        k = xp.abs(m).argmax(axis=1)
+        s = xp.zeros_like(m)
+        s[rows, k] = m[rows, k] if kind == "max" else xp.sign(m[rows, k])
+    signal = xp.zeros_like(a)
+    # Advanced indices first and last put the axes between them behind: (N, H, W).
+    signal[rows, ..., units] = s.reshape(n, *a.shape[1:-1])  # (N, P) -> (N, H, W)
+    return signal
+
+
+class Projector:
+    """Projections from the units of one layer of `model` (plain layers) to the pixels.
+
+    rule    see `layers.Rule`; norm and seed_map: see `seed`
+    engine  "fused" takes pairs through the network tile by tile (`fused/projection.py`), "plain" a batch layer by
+            layer; a deconvnet's unpool "last" or "max" has the stem on plain layers either way
+
+    Raises UsageError for an unknown layer, norm or seed map.
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        layer: str,
+        rule: Rule,
+        *,
+        norm: str = "l2",
+        seed_map: str = "norm",
+        engine: str = "fused",
+        threads: int = 0,
+        xp: ModuleType = np,
+    ) -> None:
+        for name, value, choices in (("norm", norm, NORMS), ("seed map", seed_map, SEEDS)):
+            if value not in choices:
+                raise UsageError(f"{name} {value!r}: choose {', '.join(choices)}")
+        self.rule, self.norm, self.seed_map, self.xp = rule, norm, seed_map, xp
+        part = truncate(model, layer)
+        self.plain = part if xp is np else convert(part, xp=xp)
+        self.fused = fuse(self.plain, threads) if engine == "fused" and xp is np else None
+
+    def __call__(self, x: np.ndarray, image: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """The signal of every pair at the pixels, (P, H, W, C) on the host.
+
+        x (N, H, W, C) images; image, units int (P,): the position in x and the channel of each pair.
+        Raises UsageError if the layer has no such unit.
+        """
+        image, units = np.asarray(image), np.asarray(units)
+        if not len(image):  # x may be empty as well, which no layer takes
+            return np.empty((0, *x.shape[1:]), x.dtype)
+        channels = self.plain.out_shape(x.shape)[-1]
+        if wrong := [u for u in units.tolist() if not 0 <= u < channels]:
+            raise UsageError(f"unit {wrong[0]}: the layer has units 0 to {channels - 1}")
+        if not isinstance(self.fused, FusedSequential):
+            return self._plain(x, image, units)
+        order = np.argsort(image, kind="stable")
+        sorted_units = units[order]
+        signals = project_pairs(
+            self.fused, x, image[order], lambda a, pairs: self._seed(a, sorted_units[pairs]), self.rule
+        )
+        out = np.empty_like(signals)
+        out[order] = signals
+        return out
+
+    def strengths(self, x: np.ndarray) -> np.ndarray:
+        """||a|| of every unit on images x (N, H, W, C): (N, units) on the host."""
+        a, _ = self.plain.forward(to_device(x, self.xp), INFER)
+        size = self.xp.abs(a).reshape(len(x), -1, a.shape[-1])  # (N, H, W, C) -> (N, H W, C)
+        return to_host(size.max(axis=1) if self.norm == "inf" else self.xp.sqrt((size * size).sum(axis=1)))
+
+    def _plain(self, x: np.ndarray, image: np.ndarray, units: np.ndarray) -> np.ndarray:
+        out = np.empty((len(image), *x.shape[1:]), x.dtype)
+        for start in range(0, len(image), PLAIN_PAIRS):
+            pairs = slice(start, start + PLAIN_PAIRS)
+            a, cache = self.plain.forward(to_device(x[image[pairs]], self.xp), PROBE)
+            s = self._seed(a, to_device(units[pairs], self.xp))
+            out[pairs] = to_host(self.plain.project(s, cache, self.rule))
+        return out
+
+    def _seed(self, a: Array, units: Array) -> Array:
+        return seed(a, units, self.norm, self.seed_map)
+
+
+def project_units(
+    projector: Projector, images: Callable[[np.ndarray], np.ndarray], tops: np.ndarray, units: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(unit, its projections (n, H, W, C) on its images in their order) for every unit of `units`.
+
+    images   gives the normalised images (n, H, W, C) at some positions of the data set
+    tops     int (units, n): each unit's images; -1 where there is none
+
+    Many units at once share the way up of the images they have in common; memory doesn't grow with their number.
+    """
+    for start in range(0, len(units), UNITS_AT_ONCE):
+        part = slice(start, start + UNITS_AT_ONCE)
+        there = tops[part] >= 0
+        positions, image = np.unique(tops[part][there], return_inverse=True)
+        counts = there.sum(axis=1)
+        signals = projector(images(positions), image, np.repeat(units[part], counts))
+        yield from zip(units[part].tolist(), np.split(signals, np.cumsum(counts)[:-1]), strict=True)
+
+
+def negative_gammas(model: Layer, layer: str) -> tuple[int, int]:
+    """(how many, of how many) channels of the BNs on the way to `layer` have gamma < 0: where the deconvnet skips BN,
+    their signal comes back with the other sign."""
+    gammas = [n.params["gamma"].value for n in truncate(model, layer).leaves() if isinstance(n, BatchNorm2D)]
+    return sum(int((g < 0).sum()) for g in gammas), sum(g.size for g in gammas)

@@ -1,0 +1,148 @@
+"""Images as points: PCA or t-SNE of their features, in three dimensions or in two with thumbnails."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.ticker import MaxNLocator
+
+from minidl.visual.figures import COLOURS, MARKERS, add_legend, fit, save_figure
+
+VIEWS = ((20, -60), (20, -15), (20, 30), (45, -60))  # elevation and azimuth in degrees
+THUMBNAIL = 0.42  # inches
+SPACING = 1.15  # of thumbnails, at least, in their sides
+HIDDEN = 4  # dots behind a thumbnail on its dot, at most; none behind one beside it
+DISTANCES = (0.7, 1.0, 1.3)  # of a thumbnail from the dot it is beside, in its sides: as near as there is room
+LEGEND_COLUMNS, NAME_WIDTH = 5, 95  # points
+
+
+def save_scatter_3d(
+    path: Path, points: np.ndarray, labels: np.ndarray, names: list[str], title: str, axis: str = "PC"
+) -> None:
+    """Points (n, 3) from four sides; point i has the colour and the mark of its class, names[labels[i]].
+
+    `axis` is what the axes are called before their number, such as "PC" or "t-SNE". Raises as `save_figure`.
+    """
+    looks = _looks(labels)
+
+    def draw(figure: Figure) -> None:
+        figure.suptitle(title, fontsize=11, y=0.98)
+        bottom = _legend(figure, looks, names)
+        high = (0.95 - bottom) / 2
+        for i, (elevation, azimuth) in enumerate(VIEWS):
+            axes = figure.add_axes((0.03 + 0.49 * (i % 2), bottom + high * (1 - i // 2), 0.45, high), projection="3d")
+            axes.set_proj_type("ortho")
+            axes.view_init(elevation, azimuth)
+            _dots(axes, points, labels, looks, depthshade=False)
+            _name_axes([axes.xaxis, axes.yaxis, axes.zaxis], axis)
+            axes.tick_params(labelbottom=False, labelleft=False, labelright=False)
+            axes.xaxis.labelpad = axes.yaxis.labelpad = axes.zaxis.labelpad = -10
+            axes.zaxis.set_rotate_label(False)
+            axes.zaxis.label.set_rotation(90)
+            axes.set_box_aspect(None, zoom=1.08)
+
+    save_figure(path, (8.2, 8.2), draw)
+
+
+def save_scatter_2d(
+    path: Path,
+    points: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    names: list[str],
+    title: str,
+    axis: str = "PC",
+) -> None:
+    """Points (n, 2) as in `save_scatter_3d`, and on them, or near them, as many `images` as there is room for.
+
+    An image, uint8 (n, H, W, 3), has a frame in the colour of its class, its mark in a corner and a line to its
+    point. Raises as `save_figure`.
+    """
+    looks = _looks(labels)
+
+    def draw(figure: Figure) -> None:
+        figure.suptitle(title, fontsize=11, y=0.985)
+        bottom = _legend(figure, looks, names) + 0.05
+        axes = figure.add_axes((0.07, bottom, 0.91, 0.95 - bottom))
+        axes.margins(0.05)
+        _dots(axes, points, labels, looks, zorder=2)
+        _name_axes([axes.xaxis, axes.yaxis], axis)
+        axes.autoscale(False)  # from here on a place on the figure stays one
+        side = THUMBNAIL * figure.dpi
+        to_pixels = axes.transData
+        shown, middles = find_room(to_pixels.transform(points), side, axes.bbox.get_points())
+        for i, middle in zip(shown, to_pixels.inverted().transform(middles), strict=True):
+            color = looks[labels[i]]["color"]
+            picture = OffsetImage(images[i], zoom=72 * THUMBNAIL / max(images.shape[1:3]))
+            frame = {"edgecolor": color, "linewidth": 1.8, "boxstyle": "square,pad=0"}
+            axes.plot(*zip(points[i], middle, strict=True), color=color, linewidth=0.8, zorder=1)
+            axes.add_artist(AnnotationBbox(picture, middle, pad=0, bboxprops=frame, zorder=3))
+        corners = to_pixels.inverted().transform(middles + np.array([-side / 2, side / 2]))
+        _dots(axes, corners, labels[shown], looks, zorder=4)
+
+    save_figure(path, (9, 8.2), draw)
+
+
+def find_room(places: np.ndarray, side: float, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the `places` (n, 2) get a square of `side` on or near them, and the middles of these, (m,) and (m, 2).
+
+    The squares lie within `box`, its (lower, upper) corners, don't overlap and hide few of the places. Each place in
+    turn takes the nearest that is free, in an order drawn by lot: in theirs the first class would take all the room.
+    """
+    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    steps = side * np.concatenate([np.zeros((1, 2)), *(distance * around for distance in DISTANCES)])
+    hidden = np.where(steps.any(axis=1), 0, HIDDEN)
+    shown: list[int] = []
+    middles = np.empty((0, 2))
+    for i in np.random.default_rng(0).permutation(len(places)).tolist():
+        tried = places[i] + steps  # (k, 2)
+        free = ((tried >= box[0] + side / 2) & (tried <= box[1] - side / 2)).all(axis=1)
+        free &= (_gaps(tried, middles) >= SPACING * side).all(axis=1)
+        free &= (_gaps(tried, places) < side / 2).sum(axis=1) <= hidden
+        if free.any():
+            shown.append(i)
+            middles = np.append(middles, tried[free.argmax()][None], axis=0)
+    return np.array(shown, int), middles
+
+
+def _gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far apart a (m, 2) and b (n, 2) are along the axis on which they are farther, (m, n)."""
+    return np.abs(a[:, None] - b).max(axis=2)
+
+
+def _looks(labels: np.ndarray) -> dict[int, dict[str, Any]]:
+    """Colour and mark of each class that occurs; as there are 8 colours and 10 marks, 40 classes differ."""
+    return {
+        label: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
+        for k, label in enumerate(np.unique(labels).tolist())
+    }
+
+
+def _dots(axes: Axes, points: np.ndarray, labels: np.ndarray, looks: dict[int, dict[str, Any]], **how: Any) -> None:
+    size = np.clip(6000 / max(len(points), 1), 8, 30)
+    for label, look in looks.items():
+        axes.scatter(*points[labels == label].T, s=size, edgecolors="black", linewidths=0.4, **look, **how)
+
+
+def _name_axes(every: list[Any], axis: str) -> None:
+    for number, one in enumerate(every, 1):
+        one.set_label_text(f"{axis} {number}", fontsize=8)
+        one.set_major_locator(MaxNLocator(5))
+        one.set_tick_params(labelsize=6)
+
+
+def _legend(figure: Figure, looks: dict[int, dict[str, Any]], names: list[str]) -> float:
+    """Draws the legend at the foot of the figure and returns how high it is, as a share of the figure."""
+    handles = [Line2D([], [], linestyle="", markeredgecolor="black", markersize=7, **look) for look in looks.values()]
+    names = [fit(names[label], NAME_WIDTH, 8) for label in looks]
+    columns = min(len(names), LEGEND_COLUMNS)
+    add_legend(figure, handles, names, loc="lower center", ncols=columns, handletextpad=0.2)
+    return (0.15 + 0.17 * math.ceil(len(names) / columns)) / figure.get_figheight()

@@ -1,0 +1,158 @@
+"""What every command of visualize.py starts from: a trained network, and the images it is shown."""
+
+from __future__ import annotations
+
+import difflib
+from argparse import Namespace
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from minidl.backend import to_device, to_host
+from minidl.data.base import Split
+from minidl.data.images import read_image
+from minidl.data.loader import normalise
+from minidl.errors import DataError, UsageError
+from minidl.layers.base import INFER, Layer
+from minidl.losses import softmax
+from minidl.training import session
+from minidl.training.checkpoints import load_checkpoint
+from minidl.visual.truncate import LayerInfo, layer_table, truncate
+
+BATCH = 100
+
+
+class Subject:
+    """The network of a checkpoint `file`, with the images of a split of its data set.
+
+    model     of plain layers, on the host
+    running   the same on the engine and backend asked for, whose array module is xp
+
+    `args` has data, split, backend, engine, threads, output and pretrained; `build` makes registered networks. The
+    data set is opened when an image of it is asked for.
+    """
+
+    def __init__(self, args: Namespace, file: Path, build: Callable[..., Layer]) -> None:
+        self.args = args
+        self.checkpoint = load_checkpoint(file)
+        self.about = self.checkpoint.about
+        self.model = self.checkpoint.build(build)
+        self.running, self.xp = session.on_engine(self.model, args)
+
+    # ------------------------------------------------------------------- images
+
+    @cached_property
+    def data(self) -> session.Data:
+        return session.saved_data(self.checkpoint, self.args.data)
+
+    @cached_property
+    def split(self) -> Split:
+        """Raises UsageError if the data set has no such split, or no image in it."""
+        split = getattr(self.data.dataset, self.args.split)
+        if split is None or len(split) == 0:
+            raise UsageError(f"{self.data.dataset.name} has no {self.args.split} images")
+        return split
+
+    def pictures(self, positions: np.ndarray) -> np.ndarray:
+        """Images of the split, uint8 (n, H, W, 3)."""
+        return self.split.images(np.asarray(positions))
+
+    def images(self, positions: np.ndarray) -> np.ndarray:
+        """The same as the network takes them, float32 (n, H, W, 3)."""
+        return self.normalised(self.pictures(positions))
+
+    def normalised(self, pictures: np.ndarray) -> np.ndarray:
+        return normalise(pictures, self.about.mean, self.about.std)
+
+    def photo(self, path: str) -> np.ndarray:
+        """A photo's middle square in the network's size, uint8 (H, W, 3); DataError if it can't be read."""
+        return read_image(path, self.about.image_shape[0])
+
+    def position(self, index: int) -> int:
+        """`index` itself; UsageError if the split has no such image."""
+        if not 0 <= index < len(self.split):
+            raise UsageError(f"image {index}: {self.args.split} has images 0 to {len(self.split) - 1}")
+        return index
+
+    # -------------------------------------------------------- labels and classes
+
+    def labels(self, positions: np.ndarray) -> np.ndarray:
+        """True labels; -1 where they are unknown."""
+        if self.split.labels is None:
+            return np.full(len(positions), -1)
+        return self.split.labels[positions]
+
+    def predicted(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The likeliest class of images (n, H, W, 3), and its probability."""
+        parts = []
+        for start in range(0, len(x), BATCH):
+            logits, _ = self.running.forward(to_device(x[start : start + BATCH], self.xp), INFER)
+            parts.append(to_host(softmax(logits)))
+        p = np.concatenate(parts)
+        return p.argmax(axis=1), p.max(axis=1)
+
+    def words(self, labels: np.ndarray) -> list[str]:
+        """The classes' first names."""
+        return ["" if c < 0 else self.about.words[c].split(",")[0] for c in labels]
+
+    def class_of(self, text: str) -> int:
+        """The class that a position, an id or a name means; UsageError with the nearest names otherwise."""
+        classes, words = self.about.classes, self.about.words
+        text = text.strip()
+        if text in classes:
+            return classes.index(text)
+        if text.isdecimal() and int(text) < len(classes):
+            return int(text)
+        names = {name.strip().lower(): c for c, synonyms in enumerate(words) for name in synonyms.split(",")}
+        if (c := names.get(text.lower())) is not None:
+            return c
+        near = difflib.get_close_matches(text.lower(), names, n=3) or list(names)[:3]
+        raise UsageError(
+            f"class {text!r}: give a position from 0 to {len(classes) - 1}, an id such as {classes[0]}, or a name "
+            f"such as {', '.join(near)}"
+        )
+
+    # ------------------------------------------------------------------- layers
+
+    @cached_property
+    def layers(self) -> list[LayerInfo]:
+        return layer_table(self.model, tuple(self.about.image_shape))
+
+    def layer(self, name: str) -> LayerInfo:
+        """What `layers` says of any layer; UsageError if there is none of this name."""
+        part = truncate(self.model, name)
+        return LayerInfo(name, repr(part), part.out_shape((1, *self.about.image_shape))[1:])
+
+    def last_map(self) -> str:
+        """The last layer whose output is a map."""
+        maps = [row.name for row in self.layers if len(row.shape) == 3]
+        if not maps:
+            raise UsageError(f"{self.checkpoint.path}: no layer of this network has a map")
+        return maps[-1]
+
+    # ------------------------------------------------------------------ pictures
+
+    def output(self, name: str) -> Path:
+        """Where the file `name` goes: --output, else figures/ of the run, else beside the checkpoint (and for a
+        pretrained network figures/ of the working directory)."""
+        folder = self.checkpoint.path.parent
+        if self.args.output is not None:
+            folder = Path(self.args.output)
+        elif folder.name == "checkpoints":
+            folder = folder.parent / "figures"
+        elif self.args.pretrained:
+            folder = Path("figures")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{folder}: can't be made ({error.strerror})") from error
+        return folder / name
+
+    @property
+    def source(self) -> str:
+        """The checkpoint in a footer: run and file."""
+        path = self.checkpoint.path
+        run = path.parent.parent.name if path.parent.name == "checkpoints" else ""
+        return f"{run}/{path.stem}" if run else path.name

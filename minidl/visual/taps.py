@@ -1,0 +1,140 @@
+"""How large every unit's map is at chosen layers, for images on one way through the network.
+
+The fast engine never makes most maps: its composites keep them in the cache, or skip them. So the network is cut
+behind every layer that is asked for, and each piece is fused and run in INFER mode on what the piece before it gave.
+A layer inside a Concat is either the end of a branch, that is, some channels of the Concat's output, or the end of a
+chain of its own over the Concat's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minidl.backend import Array, array_module
+from minidl.errors import UsageError
+from minidl.fused import fuse
+from minidl.layers import Concat, Layer, Sequential
+from minidl.layers.base import INFER, Context, Shape
+from minidl.visual.truncate import truncate
+
+
+class MapNorms(Layer):
+    """The size of every unit's map, in three numbers.
+
+    Shapes: a (N, H, W, C), or (N, C) as maps of one pixel; y (N, 3, C).
+
+    Forward:   y[n,:,c] = max |a|,  sqrt(sum a^2),  mean |a|    over h, w of a[n,h,w,c]
+    """
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return in_shape[0], 3, in_shape[-1]
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, None]:
+        xp = array_module(x)
+        a = xp.abs(x.reshape(len(x), *(x.shape[1:-1] or (1, 1)), x.shape[-1]))  # (N, C) -> (N, 1, 1, C)
+        # Over H first: rows of W C numbers make long inner loops, and sums in two steps lose fewer digits.
+        largest, mean = a.max(axis=1).max(axis=1), a.mean(axis=1).mean(axis=1)
+        a *= a
+        return xp.stack([largest, xp.sqrt(a.sum(axis=1).sum(axis=1)), mean], axis=1), None
+
+    def infer_tile(self, x: Array, folded: None, scratch: Any) -> Array:
+        """y of some images: the threads of the fused engine take the images of a batch a few at a time."""
+        return self.forward(x, INFER)[0]
+
+
+@dataclass
+class Piece:
+    """Some layers of the network, one after the other, and what is looked at behind them."""
+
+    links: dict[str, Layer] = field(default_factory=dict)  # by name
+    outputs: dict[str, slice] = field(default_factory=dict)  # a layer's channels in the output of the links
+    inside: dict[str, Layer] = field(default_factory=dict)  # chains that lead from that output to a layer
+
+    @property
+    def looked_at(self) -> bool:
+        return bool(self.outputs or self.inside)
+
+
+class Taps:
+    """Called with images x (n, H, W, C), yields (layer, MapNorms (n, 3, units)) of each of the `layers` of `model`.
+
+    No layer behind the last of them is run. `shapes` has their maps' shapes for one image, (H, W, C) or (K,).
+    Raises UsageError for an unknown layer, as `truncate`, and for one with maps of another form.
+    """
+
+    def __init__(
+        self, model: Layer, layers: Sequence[str], image_shape: Shape, engine: str = "fused", threads: int = 0
+    ) -> None:
+        self.shapes = {name: truncate(model, name).out_shape((1, *image_shape))[1:] for name in layers}
+        for name, shape in self.shapes.items():
+            if len(shape) not in (1, 3):
+                raise UsageError(f"{name}: its output for an image has the shape {shape}, not (H, W, C) or (K,)")
+
+        def ready(chain: Layer) -> Layer:
+            return fuse(chain, threads) if engine == "fused" else chain
+
+        self._pieces = [
+            (ready(Sequential(piece.links)), piece.outputs, {name: ready(c) for name, c in piece.inside.items()})
+            for piece in _cut(model, self.shapes, (1, *image_shape))
+        ]
+        self._norms = ready(Sequential([MapNorms()]))
+        model.set_path(model.path)  # a layer in two places has had the name of one of them
+
+    def __call__(self, x: Array) -> Iterator[tuple[str, Array]]:
+        for chain, outputs, inside in self._pieces:
+            x, _ = chain.forward(x, INFER)
+            if outputs:
+                norms = self._norms.forward(x, INFER)[0]
+                yield from ((name, norms[..., channels]) for name, channels in outputs.items())
+            for name, rest in inside.items():
+                yield name, self._norms.forward(rest.forward(x, INFER)[0], INFER)[0]
+
+
+def _cut(model: Layer, names: Sequence[str], shape: Shape) -> list[Piece]:
+    """The pieces of `model` up to the last of the layers `names`, for images of `shape` (1, H, W, C)."""
+    pieces, left = [Piece()], dict.fromkeys(names)
+    for link, ends in _links(model, [model.path]):
+        if not left:
+            break
+        outputs = {name: channels for name, channels in _outputs(link, ends, shape).items() if name in left}
+        below = f"{ends[0]}." if ends[0] else ""
+        inside = [name for name in left if name not in outputs and name.startswith(below)]
+        pieces[-1].inside = {name: truncate(link, link.path + name.removeprefix(ends[0])) for name in inside}
+        if pieces[-1].looked_at:
+            pieces.append(Piece())
+        pieces[-1].links[ends[0]] = link
+        pieces[-1].outputs = outputs
+        left = {name: None for name in left if name not in outputs and name not in inside}
+        shape = link.out_shape(shape)
+    return pieces if pieces[-1].looked_at else pieces[:-1]
+
+
+def _links(layer: Layer, ends: Sequence[str]) -> Iterator[tuple[Layer, list[str]]]:
+    """What nested Sequentials run one after the other, each with the names of all layers that end with it.
+
+    `ends` are those of `layer`, its own first. Names, not paths: a layer in two places has one path.
+    """
+    if type(layer) is not Sequential or not layer.layers:
+        yield layer, list(ends)
+        return
+    *before, last = layer.layers
+    for key in before:
+        yield from _links(layer.layers[key], [_join(ends[0], key)])
+    yield from _links(layer.layers[last], [_join(ends[0], last), *ends])
+
+
+def _outputs(link: Layer, ends: Sequence[str], shape: Shape) -> dict[str, slice]:
+    """The layers whose output is that of `link`, or some channels of it, for an input of `shape`."""
+    found, start = {name: slice(None) for name in ends}, 0
+    for branch in link.branches if type(link) is Concat else []:
+        stop = start + branch.out_shape(shape)[-1]
+        *_, (_, branch_ends) = _links(branch, ends[:1])
+        found |= {name: slice(start, stop) for name in branch_ends[:-1]}  # the last is the Concat's own name
+        start = stop
+    return found
+
+
+def _join(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key

@@ -1,0 +1,62 @@
+"""Which units of a layer to show, and what is known of all of them as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minidl.errors import UsageError
+from minidl.visual.probe import LayerProbe
+
+
+def choose_units(text: str, units: int, ranking: np.ndarray) -> list[int]:
+    """The units that `text` means: "17", "3,17", "all" in the order of the ranking, "top:20" its first twenty.
+
+    ranking   all units, the most interesting first
+    Raises UsageError, with what would do, for anything else.
+    """
+    if text == "all":
+        return ranking.tolist()
+    if text.startswith("top:"):
+        if not (number := text[4:]).isdecimal() or not 1 <= int(number) <= units:
+            raise UsageError(f"--unit {text}: give top:1 to top:{units}")
+        return ranking[: int(number)].tolist()
+    chosen = []
+    for part in text.split(","):
+        if not (part := part.strip()).isdecimal():
+            raise UsageError(f"--unit {text!r}: give numbers such as 17 or 3,17, or all, or top:20")
+        if int(part) >= units:
+            raise UsageError(f"--unit {part}: the layer has units 0 to {units - 1}")
+        if int(part) not in chosen:
+            chosen.append(int(part))
+    return chosen
+
+
+def by_selectivity(found: LayerProbe) -> np.ndarray:
+    """All units, the most selective first; dead ones, which select nothing, come last."""
+    return np.argsort(-found.selectivity, kind="stable")
+
+
+def table(found: LayerProbe, words: list[str], names: list[str] | None) -> Iterator[list[str]]:
+    """A row per unit, behind a row of headings, for a CSV file.
+
+    names   of the images; None: their positions in the split are their names
+    """
+    norms = list(found.images)
+    columns = [f"{norm}_{what}{i + 1}" for norm in norms for i in range(found.images[norm].shape[1])
+               for what in ("image", "value")]  # fmt: skip
+    yield ["unit", "dead", "selectivity", "best_class", *columns]
+    for unit in range(found.units):
+        best = found.best_class[unit]
+        row = [
+            str(unit),
+            str(int(found.dead[unit])),
+            f"{found.selectivity[unit]:.4f}",
+            words[best] if best >= 0 else "",
+        ]
+        for norm in norms:
+            for image, value in zip(found.images[norm][unit], found.values[norm][unit], strict=True):
+                name = "" if image < 0 else str(image) if names is None else names[image]
+                row += [name, "" if image < 0 else f"{value:.6g}"]
+        yield row
