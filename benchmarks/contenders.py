@@ -2,8 +2,9 @@
 
 A contender is a class made from (batch_size, threads, **options), with a method `train(step)` for one training step
 and `infer(step)` for one forward pass (or, in the comparison of single layers, an attribute with a method for each),
-and `threads`, the number its framework says it works with. It is named by its module, so that only its own process
-imports it.
+and `threads`, the number its framework says it works with. In the comparison of projections its third argument is a
+folder with what to project, and its method is `project(step)`. It is named by its module, so that only its own
+process imports it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def _networks(network: str) -> dict[str, Contender]:
 
 _ONNX = ("torch", "onnx", "onnxscript")
 _LAYERS = "benchmarks.minidl_layers", "MiniDLLayers"
+_PROJECTIONS, _CAPTUM = ("benchmarks.minidl_projections", "MiniDL"), ("benchmarks.captum_projections", "Captum")
 CONTENDERS = {
     "refined": {
         **_networks("refined"),
@@ -58,13 +60,20 @@ CONTENDERS = {
         "minidl_plain": Contender(*_LAYERS, {"fused": False}, ("numpy",)),
         "torch_channels_last": Contender("benchmarks.torch_layers", "TorchLayers", {}, ("torch",)),
     },
+    "projections": {
+        "minidl": Contender(*_PROJECTIONS, {}, ("numpy",)),
+        "minidl_own_images": Contender(*_PROJECTIONS, {"own_images": True}, ("numpy",)),
+        "minidl_plain": Contender(*_PROJECTIONS, {"engine": "plain"}, ("numpy",)),
+        "captum_nchw": Contender(*_CAPTUM, {"channels_last": False}, ("torch", "captum")),
+        "captum_channels_last": Contender(*_CAPTUM, {"channels_last": True}, ("torch", "captum")),
+    },
 }
 
 
-def make(comparison: str, name: str, batch_size: int, threads: int) -> Any:
+def make(comparison: str, name: str, batch_size: int, threads: int, *extra: str) -> Any:
     """The contender itself, with its framework; for its own process only."""
     contender = CONTENDERS[comparison][name]
-    return getattr(import_module(contender.module), contender.cls)(batch_size, threads, **contender.options)
+    return getattr(import_module(contender.module), contender.cls)(batch_size, threads, *extra, **contender.options)
 
 
 def choose(comparison: str, only: list[str] | None = None, quick: bool = False) -> list[str]:

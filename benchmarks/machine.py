@@ -8,7 +8,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("numpy", "scipy-openblas64", "torch", "jax", "jaxlib", "onnxruntime", "openvino")
+PACKAGES = ("numpy", "scipy-openblas64", "torch", "captum", "jax", "jaxlib", "onnxruntime", "openvino")
 
 
 def describe() -> dict[str, str | int]:

@@ -37,6 +37,7 @@ class Task(NamedTuple):
     threads: int
     steps: int  # a measurement takes so many
     label: str = ""  # if the name alone doesn't tell it from the others
+    extra: tuple[str, ...] = ()  # further arguments of the contender
 
     def __str__(self) -> str:
         return self.label or self.name
@@ -47,7 +48,7 @@ class Worker:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        command = [sys.executable, "-m", "benchmarks.worker", *map(str, task[:4])]
+        command = [sys.executable, "-m", "benchmarks.worker", *map(str, task[:4]), *task.extra]
         env = os.environ | dict.fromkeys(THREAD_VARIABLES, str(task.threads))
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -1,6 +1,6 @@
 """One contender in a process of its own: reads orders from standard input, answers each with a line of JSON.
 
-    python -m benchmarks.worker COMPARISON NAME BATCH_SIZE THREADS
+    python -m benchmarks.worker COMPARISON NAME BATCH_SIZE THREADS [EXTRA ...]
 
 An order is "train K" or "infer K", or the path of another method; the answer says how many seconds the K steps took,
 how many of the processor, and the most memory the process has had so far. Between orders the process waits and
@@ -11,19 +11,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import sys
 import time
 from operator import attrgetter
+from pathlib import Path
 
 from benchmarks.contenders import CONTENDERS, make
 
+STATUS = Path("/proc/self/status")
 _ANSWERS = sys.stdout
 
 
 def peak_rss_mb() -> float:
-    """The largest resident memory so far. Linux counts in kB, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    """The largest resident memory so far."""
+    if STATUS.exists():  # Linux, whose ru_maxrss begins with what the parent had when it started this process
+        return int(re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts in bytes
 
 
 def limit_cores(threads: int) -> None:
@@ -32,10 +37,10 @@ def limit_cores(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def main(comparison: str, name: str, batch_size: int, threads: int) -> None:
+def main(comparison: str, name: str, batch_size: int, threads: int, *extra: str) -> None:
     limit_cores(threads)
     try:
-        runner = make(comparison, name, batch_size, threads)
+        runner = make(comparison, name, batch_size, threads, *extra)
     except Exception as error:
         first = str(error).partition("\n\n")[0]  # torch.compile goes on with advice for its developers
         answer(failed=" ".join(f"{type(error).__name__}: {first}".split()))
@@ -62,4 +67,4 @@ def answer(**values: object) -> None:
 if __name__ == "__main__":
     _ANSWERS = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a framework prints goes to standard error
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])

@@ -1,20 +1,27 @@
 """The benchmarks' pure pieces: tables, charts, names, and that all frameworks run the same nets. No timings."""
 
 import json
+import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import models
 from benchmarks import __main__ as nets
-from benchmarks import cli, ladder, layers, report, scaling
+from benchmarks import cli, ladder, layers, projections, report, scaling
 from benchmarks.chart import save_chart
 from benchmarks.contenders import CONTENDERS, choose
 from benchmarks.minidl_vgg import build_vgg
 from benchmarks.settings import CLASSES, SIDES, random_batches
+from benchmarks.worker import peak_rss_mb
+from minidl.data import load_shapes
 from minidl.errors import UsageError
 from minidl.io import to_torch_state_dict
 from minidl.layers import INFER, TRAIN
+from minidl.training.session import Data
+from minidl.visual.truncate import truncate
 
 MACHINE = {"machine": {"processor": "Abacus", "cores": 2}}
 SETTINGS = {"batch_size": 4, "threads": 2, "rounds": 3, "steps": 1, "images": 8, "load": 0.0, "date": "2017-06-12"}
@@ -101,6 +108,96 @@ def test_scaling_never_takes_more_threads_than_it_may():
     assert scaling.pairs(8)[3:] == [(64, 1), (64, 2)]
     labels = [str(task) for task in scaling.tasks(8, images=256)]
     assert len(set(labels)) == len(labels)
+
+
+PROJECTORS = ("minidl", "minidl_own_images", "minidl_plain", "captum_nchw", "captum_channels_last")
+
+
+def test_projections_are_compared_at_captums_best_batch_size(monkeypatch, tmp_path):
+    class Worker:
+        """As fast with batches of 4 as with any other number of pairs, but half as fast with 16."""
+
+        failed = None
+
+        def __init__(self, task):
+            self.task = task
+            assert task.extra[0] and task.name in PROJECTORS
+
+        def measure(self, what):
+            assert what == "project"
+            pairs = self.task.steps * self.task.batch_size
+            return {"seconds": pairs / (5 if self.task.batch_size == 16 else 10), "peak_rss_mb": 1234.5}
+
+        def close(self):
+            return 0
+
+    monkeypatch.setattr("benchmarks.rounds.Worker", Worker)
+    monkeypatch.setattr(projections, "choose", lambda _: list(PROJECTORS))
+    monkeypatch.setattr(projections, "network", lambda *_: (None, shapes_data(), "random weights"))
+    monkeypatch.setattr(projections, "find_pairs", lambda *_: some_pairs())
+    figures, results = tmp_path / "figures.json", tmp_path / "results"
+    monkeypatch.setattr(sys, "argv", ["x", "--quick", "--json", str(figures), "--results", str(results)])
+    projections.main()
+    figures, text = json.loads(figures.read_text()), (results / "projections.md").read_text()
+    assert figures["captum_batches"] == {name: {"4": 10.0, "16": 5.0} for name in PROJECTORS[3:]}
+    assert [row["batch_size"] for row in figures["projections"]] == [None, None, None, 4, 4]
+    assert figures["pairs"]["pairs"] == 6 and "6 pairs: 2 units with the 3 images of shapes (val)" in text
+    assert "| minidl |  | 10.0 | 1.00 | 1,234 MB |" in text and "| captum_nchw | 4 | 10.0 | 1.00 | 1,234 MB |" in text
+    assert "| projections/s at batch size | 4 | 16 |" in text
+
+
+def shapes_data(val=12):
+    data = load_shapes(20, val)
+    return Data(data, data.train, data.val, np.full(3, 0.5), np.full(3, 0.25))
+
+
+def some_pairs(layer="inception2.b3", side=64):
+    model, rng = models.build("refined", 20), np.random.default_rng(0)
+    x = rng.standard_normal((4, side, side, 3), dtype=np.float32)
+    model.forward(x[:, ::2, ::2], TRAIN)  # so that the running statistics are not what they start as
+    return projections.Pairs(model, layer, 20, x, np.array([[0, 2, 3], [2, 1, 0]]), np.array([5, 17]))
+
+
+def test_the_pairs_are_living_units_and_the_images_that_excite_them_most():
+    data, layer = shapes_data(), "inception1.b5"
+    model = models.build("refined", 20)
+    model.named_parameters()[f"{layer}.bn.beta"].value[3] = -100  # a dead unit
+    pairs = projections.find_pairs(model, data, layer, units=15, threads=1)
+    assert pairs.units.tolist() == [u for u in range(16) if u != 3]
+    x, _ = data.loader(data.val).batch(np.arange(12), 0)
+    norms = np.linalg.norm(truncate(model, layer).forward(x, INFER)[0].reshape(12, -1, 16), axis=1)
+    best = np.argsort(-norms, axis=0)[:9, pairs.units].T
+    np.testing.assert_array_equal(pairs.x[pairs.tops], x[best])
+    assert len(pairs.x) == len(np.unique(best))
+    assert projections.find_pairs(model, data, layer, units=2, threads=1).units.tolist() == [0, 15]
+
+
+def test_projections_need_a_network_that_torch_has(monkeypatch):
+    saved = SimpleNamespace(about=SimpleNamespace(model="baseline"))
+    monkeypatch.setattr(projections, "find_checkpoint", lambda path: path)
+    monkeypatch.setattr(projections, "load_checkpoint", lambda path: saved)
+    with pytest.raises(UsageError, match="^runs/a: a baseline net; only refined has a twin in torch$"):
+        projections.network("runs/a", None)
+
+
+def test_pairs_of_one_image_and_pairs_with_their_own_give_the_same_projections(tmp_path):
+    from benchmarks.minidl_projections import MiniDL
+
+    some_pairs(side=32).save(tmp_path)
+    shared, own, plain = (
+        np.concatenate(MiniDL(6, 1, str(tmp_path), **options).project(0))
+        for options in ({}, {"own_images": True}, {"engine": "plain"})
+    )
+    assert shared.shape == (6, 32, 32, 3)
+    np.testing.assert_array_equal(own, shared)
+    np.testing.assert_allclose(plain, shared, atol=1e-5 * abs(shared).max())
+
+
+def test_the_memory_of_a_contender_is_not_that_of_the_process_that_starts_it():
+    own = np.ones(40_000_000)
+    script = "from benchmarks.worker import peak_rss_mb; print(peak_rss_mb())"
+    child = subprocess.run([sys.executable, "-c", script], cwd=cli.ROOT, capture_output=True, text=True, check=True)
+    assert float(child.stdout) + own.nbytes / 1e6 / 2 < peak_rss_mb()
 
 
 def test_the_table_of_the_ladder():
@@ -200,10 +297,29 @@ def test_the_layers_are_the_same_in_torch(case):
     theirs.both(0)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("layer", ["inception2.b3", "inception2", "fc"])
+def test_the_projections_are_the_same_in_captum(tmp_path, layer, channels_last):
+    pytest.importorskip("torch")
+    pytest.importorskip("captum")
+    from benchmarks.captum_projections import Captum
+    from benchmarks.minidl_projections import MiniDL
+
+    some_pairs(layer).save(tmp_path)
+    ours = np.concatenate(MiniDL(6, 1, str(tmp_path)).project(0))
+    contender = Captum(4, 1, str(tmp_path), channels_last)
+    theirs = np.concatenate([contender.project(step).permute(0, 2, 3, 1).numpy() for step in range(2)])
+    # In float32 a near tie of a max pool may go either way; test_parity_projections.py compares in float64.
+    close = np.isclose(
+        theirs, ours[[0, 1, 2, 3, 4, 5, 0, 1]], atol=1e-4 * abs(ours).max()
+    )  # begins anew after all six
+    assert close.mean() > 0.99
+
+
 @pytest.mark.slow
 def test_a_training_step_in_jax_is_minidls(monkeypatch):
     jax = pytest.importorskip("jax")
-    import models
     from benchmarks import jax_refined
     from benchmarks.settings import LEARNING_RATE, WEIGHT_DECAY
     from minidl.losses import softmax_cross_entropy
