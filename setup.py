@@ -1,4 +1,4 @@
-"""Packaging of minidl: `pip install -e .`, extras test, parity, benchmarks, cuda12, cuda13."""
+"""Packaging of minidl: `pip install -e .`, extras search, test, parity, benchmarks, cuda12, cuda13."""
 
 import re
 from pathlib import Path
@@ -28,9 +28,10 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["pytest", "hypothesis", "ruff"],
+        "search": ["optuna>=5"],
+        "test": ["pytest", "hypothesis", "ruff", "optuna>=5"],
         "parity": ["torch==2.13.0", "captum"],
-        "benchmarks": ["torch==2.13.0", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
+        "benchmarks": ["torch==2.13.0", "captum", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
     },

@@ -7,40 +7,41 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 import minidl
 import models
 from minidl.backend import available_memory
+from minidl.cli import INTERRUPTED, Commands, add_trained_flags, trained_file
 from minidl.data import check_data, denormalise, download, tiny_imagenet
-from minidl.errors import DataError, DivergedError, MinidlError, OutOfMemoryError, UsageError
+from minidl.errors import DataError, DivergedError, OutOfMemoryError, UsageError
 from minidl.layers import Layer
 from minidl.progress import Progress
-from minidl.summary import Summary
-from minidl.training import session
+from minidl.summary import Summary, align
+from minidl.training import search, session
 from minidl.training.callbacks import Checkpointer, ProgressBar, Records, StopRequested
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import (
-    ENGINE_HELP,
-    ENGINES,
     FREE_ON_RESUME,
     PRESETS,
-    THREADS_HELP,
     Config,
     add_flags,
     count,
     make_config,
+    positive,
     whole,
 )
 from minidl.training.evaluation import Evaluation, evaluate
 from minidl.training.runs import Run, find_checkpoint, newest_run
 from minidl.training.trainer import Trainer
 
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from minidl.training.study import Study
 
 
 def fit(args: argparse.Namespace) -> int:
@@ -55,7 +56,11 @@ def fit(args: argparse.Namespace) -> int:
         summary = minidl.summary(model, (config.batch_size, *data.dataset.image_shape))
         trainer = session.make_trainer(config, data, model, checkpoint)
         needed = session.training_bytes(config, summary.memory)
-        lines = _describe(config, data, trainer, summary, needed)
+        lines = _describe(config, data, summary, needed)
+        lines.append(
+            f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "
+            f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {_how(config)}"
+        )
         if config.init_from and checkpoint is None:
             source = load_checkpoint(find_checkpoint(Path(config.init_from)))
             new = session.initialise_from(trainer.model, source)
@@ -80,35 +85,44 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data) -> in
         run, session.about(config, data), config.checkpoint_minutes, config.snapshot_epochs, config.keep
     )
     trainer.callbacks += [bar, Records(run, f"{config.model} on {data.dataset.name}"), checkpointer]
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-        print("\nstopping after this step; once more to quit at once", file=sys.stderr, flush=True)
-        checkpointer.stop()
-
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        trainer.fit()
+        with _guarded(config, checkpointer.stop):
+            trainer.fit()
     except StopRequested:
         run.say(f"stopped  go on with: python train.py --resume {run.path}")
         return INTERRUPTED
     except DivergedError as error:
         good = run.checkpoint()
         raise DivergedError(f"{error}; last good checkpoint: {good if good.is_file() else 'none yet'}") from None
-    except MemoryError:
-        raise OutOfMemoryError(
-            f"out of memory at batch size {config.batch_size}: try --batch-size {max(config.batch_size // 2, 1)}"
-        ) from None
     finally:
         bar.close()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     state = trainer.state
     run.say(
         f"done     best val top-1 {100 * state.best_top1:.2f} % in epoch {state.best_epoch}, "
         f"{state.seconds:.0f} s; {run.path}"
     )
     return 0
+
+
+@contextmanager
+def _guarded(config: Config, stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop`, a second Ctrl-C quits at once; out of memory names a smaller batch."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        print("\nstopping after this step; once more to quit at once", file=sys.stderr, flush=True)
+        stop()
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except MemoryError:
+        raise OutOfMemoryError(
+            f"out of memory at batch size {config.batch_size}: try --batch-size {max(config.batch_size // 2, 1)}"
+        ) from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _check_memory(config: Config, needed: int) -> None:
@@ -122,7 +136,7 @@ def _check_memory(config: Config, needed: int) -> None:
         )
 
 
-def _describe(config: Config, data: session.Data, trainer: Trainer, summary: Summary, needed: int) -> list[str]:
+def _describe(config: Config, data: session.Data, summary: Summary, needed: int) -> list[str]:
     h, w, _ = data.dataset.image_shape
     notes = "".join(f"\n         {count:,} {what}" for what, count in data.dataset.notes.items())
     return [
@@ -131,10 +145,11 @@ def _describe(config: Config, data: session.Data, trainer: Trainer, summary: Sum
         f"model    {config.model}: {summary.parameters:,} parameters, "
         f"{summary.multiply_adds / 1e6:.0f} M multiply-adds an image",
         f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
-        f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} lr "
-        f"{config.lr:g}, weight decay {config.weight_decay:g}, seed {config.seed}, "
-        f"{config.backend} {session.engine_of(config)}",
     ]
+
+
+def _how(config: Config) -> str:
+    return f"seed {config.seed}, {config.backend} {session.engine_of(config)}"
 
 
 def _given(args: argparse.Namespace) -> dict:
@@ -161,6 +176,132 @@ def _resumed_config(run: Run, given: dict, preset: str | None) -> Config:
     return Config(**{**saved, **given})
 
 
+def search_settings(args: argparse.Namespace) -> int:
+    """Searches for a learning rate and a weight decay as the paper did: short trainings on a part of the data."""
+    from minidl.training.study import create_search, import_optuna, open_study
+
+    import_optuna()
+    folder, plan = _search_to_run(args)
+    config = plan.config
+    with session.blas_threads(config):
+        data = session.load_data(config)
+        trainer, lines = _new_trainer(config, data)
+        steps = len(trainer.train)
+        del trainer
+        lines.append(
+            f"search   {plan.trials} {plan.sampler} trials of {config.epochs} epochs of {steps} steps, "
+            f"{config.optimizer}, {config.schedule} lr {plan.lr[0]:g} to {plan.lr[1]:g}, "
+            f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {_how(config)}"
+        )
+        if folder is None:
+            folder = create_search(Path(args.output), args.name, plan)
+        with open_study(folder, plan) as study:
+            for line in [*lines, f"folder   {folder}"]:
+                study.run.say(line)
+            return _run_trials(study, data)
+
+
+def _search_to_run(args: argparse.Namespace) -> tuple[Path | None, search.Plan]:
+    """The folder to go on with, and the plan."""
+    names = search.Plan.__dataclass_fields__ | Config.__dataclass_fields__
+    given = {name: value for name, value in vars(args).items() if name in names}
+    if args.resume is None:
+        defaults = search.Plan(Config(**search.DEFAULTS)).as_dict()
+        return None, search.Plan.from_dict({**defaults, **given}, "search")
+    folder = Path(args.resume)
+    saved = search.read_plan(folder)
+    settings = saved.as_dict()
+    if changed := [name for name in given if name not in search.FREE_ON_RESUME and given[name] != settings[name]]:
+        flags = ", ".join("--" + name.replace("_", "-") for name in changed)
+        raise UsageError(f"{folder}: a resumed search keeps its settings, leave out {flags} (or start a new search)")
+    plan = search.Plan.from_dict({**settings, **given}, str(folder))
+    if plan.trials != saved.trials:
+        replace(saved, trials=plan.trials).write(folder)
+    return folder, plan
+
+
+def _run_trials(study: Study, data: session.Data) -> int:
+    plan, say = study.plan, study.run.say
+    bar, interruption = ProgressBar(), search.Interruption()
+    try:
+        with _guarded(plan.config, interruption.stop):
+            while (draw := study.next()) is not None:
+                trainer = search.new_trainer(draw.config, data, models.build)
+                trainer.callbacks += [bar, interruption]
+                try:
+                    row = study.finish(draw, *search.train_trial(trainer))
+                finally:
+                    bar.close()
+                say(search.trial_line(row, study.write_table(), plan.trials, study.running()))
+    except StopRequested:
+        _show_trials(study, data)
+        say(f"stopped  go on with: python train.py search --resume {study.run.path}")
+        return INTERRUPTED
+    _show_trials(study, data)
+    elsewhere = f"; {n} more in another process" if (n := study.running()) else ""
+    say(f"done     {study.run.path}{elsewhere}")
+    return 0
+
+
+def _show_trials(study: Study, data: session.Data) -> None:
+    """The five best trials on the screen, all of them in the figure."""
+    from minidl.visual.search_plots import save_search
+
+    if not (rows := study.write_table()):
+        return
+    best = [
+        (f"trial {row['trial']}", f"{row['lr']:.2e}", f"{row['weight_decay']:.2e}", f"{100 * row['val_top1']:.2f} %")
+        for row in search.best_trials(rows, 5)
+    ]
+    study.run.say(align([("the best", "lr", "weight decay", "val top-1"), *best], left=1))
+    config = study.plan.config
+    of = f"{len(data.train):,} images of {data.dataset.name}, {config.epochs} epochs"
+    title = f"{len(rows)} trials of {config.model} on {of}"
+    save_search(path := study.run.path / "figures" / "search.png", rows, title)
+    study.run.say(f"wrote {path}")
+
+
+def find_lr(args: argparse.Namespace) -> int:
+    """Raises the learning rate step by step, draws the loss over it and suggests a rate."""
+    from minidl.training.range_test import range_test
+    from minidl.visual.figures import picture_format
+    from minidl.visual.search_plots import save_range_test
+
+    picture = Path(args.picture)
+    picture_format(picture)
+    if not picture.parent.is_dir():
+        raise DataError(f"{picture.parent}: no such folder")
+    if args.low >= args.high:
+        raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
+    config = make_config(args.preset or "quick", _given(args))
+    with session.blas_threads(config):
+        data = session.load_data(config)
+        trainer, lines = _new_trainer(config, data)
+        lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {_how(config)}")
+        print("\n".join(lines))
+        with Progress("range test", min(args.steps, len(trainer.train)), "step") as bar:
+            test = range_test(trainer, args.low, args.high, args.steps, bar.add)
+    test.write(picture.with_suffix(".csv"))
+    save_range_test(picture, test, f"Learning-rate range test of {config.model} on {data.dataset.name}")
+    if test.steepest is None:
+        print(f"no suggestion: the loss never falls from lr {args.low:g} to {test.rates[-1]:.1e}")
+    else:
+        print(f"--lr {test.steepest:.1e}  suggested: the loss falls fastest there (steepest descent)")
+        print(f"--lr {test.tenth:.1e}  a tenth of the rate of the lowest loss")
+    print(f"wrote {picture}\nwrote {picture.with_suffix('.csv')}")
+    return 0
+
+
+def _new_trainer(config: Config, data: session.Data) -> tuple[Trainer, list[str]]:
+    """A trainer, and the lines that describe it; raises OutOfMemoryError if it can't fit."""
+    trainer = search.new_trainer(config, data, models.build)
+    model = session.make_model(config, data, models.build)
+    summary = minidl.summary(model, (config.batch_size, *data.dataset.image_shape))
+    needed = session.training_bytes(config, summary.memory)
+    _check_memory(config, needed)
+    return trainer, _describe(config, data, summary, needed)
+
+
 @contextmanager
 def _trained(checkpoint: Checkpoint, args: argparse.Namespace) -> Iterator[tuple[Layer, ModuleType]]:
     """The checkpoint's model on the engine asked for, and its array module."""
@@ -170,7 +311,7 @@ def _trained(checkpoint: Checkpoint, args: argparse.Namespace) -> Iterator[tuple
 
 def evaluate_run(args: argparse.Namespace) -> int:
     """Prints accuracy, accuracy per class and the most frequent mistakes of a trained network."""
-    checkpoint = load_checkpoint(find_checkpoint(Path(args.run), args.checkpoint))
+    checkpoint = load_checkpoint(trained_file(args, models.weights_file))
     data = session.saved_data(checkpoint, args.data)
     split = getattr(data.dataset, args.split)
     with _trained(checkpoint, args) as (model, xp), Progress("evaluating", len(split), "image") as bar:
@@ -215,9 +356,11 @@ def predict_images(args: argparse.Namespace) -> int:
     """Prints the five likeliest classes of photos, or writes them for the images of a split."""
     from minidl.training.prediction import predict_files, predict_split, write_predictions
 
+    if args.pretrained and args.run:  # the first of the images has taken the place of RUN
+        args.images, args.run = [args.run, *args.images], None
     if bool(args.images) == bool(args.split):
         raise UsageError("give either image files or --split")
-    checkpoint = load_checkpoint(find_checkpoint(Path(args.run), args.checkpoint))
+    checkpoint = load_checkpoint(trained_file(args, models.weights_file))
     if args.images:
         with _trained(checkpoint, args) as (model, xp):
             predictions = predict_files(model, checkpoint.about, args.images, xp)
@@ -283,41 +426,23 @@ def export_shapes(args: argparse.Namespace) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers a wrong flag with one line, not with the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"train.py: {message} (see {self.prog} --help)", file=sys.stderr)
-        sys.exit(UsageError.exit_code)
+KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")
+NOT_OF_A_TRIAL = ("lr", "weight_decay", *KEPT_BY_RUNS)
+NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs", "patience", *KEPT_BY_RUNS)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="train.py", description=__doc__, epilog="`train.py COMMAND --help` lists the flags of a command"
-    )
+def make_commands() -> Commands:
+    commands = Commands("train.py", __doc__)
+
+    def presets(sub: argparse.ArgumentParser) -> None:
+        about = "quick: the defaults below; paper: the report's settings"
+        sub.add_argument("--preset", choices=list(PRESETS), help=about)
 
     def add_settings(sub: argparse.ArgumentParser) -> None:
-        presets = "quick: the defaults below; paper: the report's settings"
-        sub.add_argument("--preset", choices=list(PRESETS), help=presets)
+        presets(sub)
         add_flags(sub, list(models.REGISTRY))
 
-    def add_trained(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
-        sub.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default best)")
-        sub.add_argument("--data", help="data set (default: the one it was trained on)")
-        sub.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
-        sub.add_argument("--engine", default="fused", choices=ENGINES, help=f"{ENGINE_HELP} (default fused)")
-        sub.add_argument("--threads", default=0, type=whole, help=f"{THREADS_HELP} (default 0)")
-
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-
-    def command(name: str, function) -> argparse.ArgumentParser:
-        about = function.__doc__
-        sub = commands.add_parser(name, help=about[0].lower() + about[1:].rstrip("."), description=about)
-        sub.set_defaults(function=function)
-        return sub
-
-    sub = command("fit", fit)
+    sub = commands.add("fit", fit)
     add_settings(sub)
     sub.add_argument("--output", default="runs", metavar="DIR", help="where run folders go (default runs)")
     sub.add_argument("--name", help="name of the run folder (default: time and model)")
@@ -326,55 +451,74 @@ def make_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
 
-    sub = command("eval", evaluate_run)
-    add_trained(sub)
+    sub = commands.add("search", search_settings)
+    add_flags(sub, list(models.REGISTRY), NOT_OF_A_TRIAL, search.DEFAULTS)
+    for name, what in (("lr", "learning rates"), ("weight_decay", "weight decays")):
+        low, high = search.RANGES[name]
+        sub.add_argument(
+            "--" + name.replace("_", "-"), nargs=2, metavar=("LOW", "HIGH"), type=positive, default=argparse.SUPPRESS,
+            help=f"{what}, drawn log-uniformly between these (default {low:g} {high:g}, ours: the paper gives none)",
+        )  # fmt: skip
+    sub.add_argument(
+        "--trials", type=count, default=argparse.SUPPRESS, help=f"how many, in all (default {search.TRIALS})"
+    )
+    sub.add_argument(
+        "--sampler", choices=search.SAMPLERS, default=argparse.SUPPRESS,
+        help="how settings are drawn: random, tpe (Bayesian), qmc (evenly spread) (default random)",
+    )  # fmt: skip
+    sub.add_argument("--output", default="runs", metavar="DIR", help="where search folders go (default runs)")
+    sub.add_argument("--name", help="name of the search folder (default: time and `search`)")
+    sub.add_argument("--resume", metavar="FOLDER", help="go on with this search, or join in while it runs")
+
+    sub = commands.add("find-lr", find_lr)
+    presets(sub)
+    add_flags(sub, list(models.REGISTRY), NOT_OF_A_RANGE_TEST)
+    sub.add_argument("--from", dest="low", type=positive, default=1e-6, help="first learning rate (default 1e-06)")
+    sub.add_argument("--to", dest="high", type=positive, default=10.0, help="last learning rate (default 10)")
+    sub.add_argument("--steps", type=count, default=200, help="at most, within one epoch (default 200)")
+    sub.add_argument(
+        "--picture", default="find-lr.png", metavar="FILE",
+        help="what to write, with a CSV beside it (default find-lr.png)",
+    )  # fmt: skip
+
+    sub = commands.add("eval", evaluate_run)
+    add_trained_flags(sub, models.pretrained())
     sub.add_argument("--split", default="val", choices=("train", "val"), help="part of the data set (default val)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
-    sub = command("predict", predict_images)
-    add_trained(sub)
+    sub = commands.add("predict", predict_images)
+    add_trained_flags(sub, models.pretrained())
     sub.add_argument("images", nargs="*", metavar="IMAGE", help="photos of any size")
     sub.add_argument("--split", choices=("train", "val", "test"), help="predict this part of the data set instead")
     sub.add_argument("--output", metavar="DIR", help="where its files go (default: predictions/ in the run folder)")
 
-    sub = command("show-batch", show_batch)
+    sub = commands.add("show-batch", show_batch)
     add_settings(sub)
     sub.add_argument("--epoch", type=int, default=0, help="which epoch's first batch (default 0)")
     sub.add_argument("--picture", default="batch.png", metavar="FILE", help="what to write (default batch.png)")
 
-    sub = command("check-data", check)
+    sub = commands.add("check-data", check)
     sub.add_argument("folder", metavar="DATA", help="a Tiny ImageNet zip or folder, or a folder of images")
     sub.add_argument("--image-size", type=count, default=64, help="expected size (default 64)")
 
-    sub = command("download", download_data)
+    sub = commands.add("download", download_data)
     sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="where to (default: here)")
     sub.add_argument("--url", default=tiny_imagenet.URL, help="another address (default %(default)s)")
     sub.add_argument("--md5", help="checksum of the file at another address")
 
-    sub = command("export-shapes", export_shapes)
+    sub = commands.add("export-shapes", export_shapes)
     sub.add_argument("folder", metavar="DIR", help="a new or empty folder")
     sub.add_argument("--train", type=count, default=4000, help="training images (default 4000)")
     sub.add_argument("--val", type=count, default=1000, help="validation images (default 1000)")
     sub.add_argument("--seed", type=whole, default=0, help="which images (default 0)")
-    return parser
+    return commands
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command; every expected failure is one line on stderr and the exit code of its class."""
-    parser = make_parser()
+    """Runs one command; without its name, `fit`."""
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         argv = ["fit", *argv]
-    args = parser.parse_args(argv)
-    try:
-        return args.function(args)
-    except MinidlError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as in `train.py eval RUN | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return make_commands().run(argv)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from minidl.data.download import download
 from minidl.data.loader import Loader, channel_statistics, denormalise, normalise
 from minidl.data.packed import default_cache, open_packed
 from minidl.data.shapes import load_shapes
-from minidl.data.subset import Subset, split_off, subset
+from minidl.data.subset import Subset, only_classes, split_off, subset
 from minidl.errors import UsageError
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "load_dataset",
     "load_shapes",
     "normalise",
+    "only_classes",
     "open_packed",
     "split_off",
     "subset",

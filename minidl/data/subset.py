@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
-from minidl.data.base import Split
+from minidl.data.base import Dataset, Split
 from minidl.errors import UsageError
 
 
@@ -53,6 +54,45 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Subset, Subset]
             f"{fraction} held out leaves no training image of class {lost[0]}: choose less, or add images"
         )
     return Subset(split, rest), Subset(split, out)
+
+
+def only_classes(dataset: Dataset, text: str) -> Dataset:
+    """The classes of `dataset` at the positions that `text` lists, such as "0-179" or "3,5,7", numbered anew in that
+    order. Raises UsageError for a position that isn't there, or fewer than two."""
+    chosen = _positions(text, len(dataset.classes))
+    number = np.full(len(dataset.classes), -1)
+    number[chosen] = np.arange(len(chosen))
+
+    def part(split: Split | None) -> Subset | None:
+        if split is None or split.labels is None:
+            return None
+        those = Subset(split, np.flatnonzero(number[split.labels] >= 0))
+        those.labels = number[those.labels]
+        return those
+
+    return replace(
+        dataset,
+        name=f"{dataset.name} (classes {text})",
+        classes=[dataset.classes[c] for c in chosen],
+        words=[dataset.words[c] for c in chosen],
+        **{name: part(getattr(dataset, name)) for name in ("train", "val", "test")},
+    )
+
+
+def _positions(text: str, classes: int) -> list[int]:
+    """ "0-2,7" -> [0, 1, 2, 7]."""
+    chosen: list[int] = []
+    for piece in text.split(","):
+        first, dash, last = piece.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else not last)):
+            raise UsageError(f"classes {text!r}: give positions such as 0-179 or 3,5,7")
+        span = range(int(first), int(last or first) + 1)
+        if not span or span[-1] >= classes:
+            raise UsageError(f"classes {piece.strip()}: there are classes 0 to {classes - 1}")
+        chosen += [c for c in span if c not in chosen]
+    if len(chosen) < 2:
+        raise UsageError(f"classes {text!r}: a classifier needs at least 2")
+    return chosen
 
 
 def _share(split: Split, fraction: float, seed: int, purpose: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from minidl.fused.inference import FusedSequential
 from minidl.fused.maxpool import FusedMaxPool, PairPool
 from minidl.fused.runner import TileRunner
 from minidl.fused.stem import FusedStem
-from minidl.layers import BatchNorm2D, Concat, Conv2D, Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers import BatchNorm2D, Concat, Conv2D, Frozen, Layer, MaxPool2D, ReLU, Sequential
 
 CONV_BN_RELU = [Conv2D, BatchNorm2D, ReLU]
 
@@ -40,6 +40,8 @@ def _fused(layer: Layer, runner: TileRunner, first: bool) -> Layer:
         return FusedSequential(dict(_chain(layer.layers, layer.path, runner, first)), runner)
     if is_inception(layer):
         return FusedInception(layer, runner)
+    if type(layer) is Frozen:
+        return Frozen(_fused(layer.inner, runner, first))
     if type(layer) is Concat:
         return Concat([dict(_chain(branch.layers, layer.path, runner, False)) for branch in layer.branches])
     if type(layer) is MaxPool2D:

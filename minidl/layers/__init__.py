@@ -5,6 +5,7 @@ from minidl.layers.base import INFER, PROBE, TRAIN, Context, Layer, Mode, Parame
 from minidl.layers.containers import Concat, Sequential, map_leaves
 from minidl.layers.conv import Conv2D
 from minidl.layers.dropout import Dropout
+from minidl.layers.frozen import Frozen, freeze
 from minidl.layers.linear import Flatten, Linear
 from minidl.layers.norm import BatchNorm2D
 from minidl.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
@@ -20,6 +21,7 @@ __all__ = [
     "Conv2D",
     "Dropout",
     "Flatten",
+    "Frozen",
     "GlobalAvgPool",
     "Layer",
     "Linear",
@@ -29,5 +31,6 @@ __all__ = [
     "ReLU",
     "Rule",
     "Sequential",
+    "freeze",
     "map_leaves",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any
 
@@ -47,6 +47,9 @@ class Config:
     data: str = _setting(
         "shapes", "shapes (drawn on the fly), or a Tiny ImageNet zip or folder, or a folder of images"
     )
+    classes: str | None = _setting(
+        None, "use these classes only, by position, such as 0-179 or 3,5,7", metavar="LIST"
+    )
     image_size: int = _setting(64, "images of a train/<class>/ folder are resized to this", type=count)
     gray: str = _setting(
         "convert", "gray images: convert to RGB, or skip (training set only)", choices=("convert", "skip")
@@ -61,6 +64,10 @@ class Config:
     model: str = _setting("refined", "network: {models}")
     dropout: float = _setting(0.0, "share of the features set to zero before the last layer", type=share)
     init_from: str | None = _setting(None, "start from the weights of this run or checkpoint", metavar="RUN")
+    freeze: str | None = _setting(
+        None, "keep this layer, such as inception3, and all before it as they are", metavar="LAYER"
+    )
+    head_lr: float = _setting(1.0, "the last layer learns at so many times the learning rate", type=positive)
     engine: str = _setting("fused", ENGINE_HELP, choices=ENGINES)
     backend: str = _setting("numpy", "numpy (CPU) or cupy (GPU)", choices=("numpy", "cupy"))
     batch_size: int = _setting(32, "images a step", type=count)
@@ -142,19 +149,26 @@ def config_from_dict(settings: dict[str, Any], source: str) -> Config:
     return Config(**settings)
 
 
-def add_flags(parser: ArgumentParser, models: list[str]) -> None:
-    """One flag for every field of Config. A flag that is not given leaves no trace in the parsed namespace."""
+def add_flags(
+    parser: ArgumentParser,
+    models: list[str],
+    left_out: Collection[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+) -> None:
+    """A flag for every field of Config but those `left_out`; one that is not given leaves no trace in the parsed
+    namespace. `defaults` are what the help says where a command's own differ from Config's."""
     for f in fields(Config):
-        _add_flag(parser, f, models)
+        if f.name not in left_out:
+            _add_flag(parser, f, models, (defaults or {}).get(f.name, f.default))
 
 
-def _add_flag(parser: ArgumentParser, f: Field, models: list[str]) -> None:
+def _add_flag(parser: ArgumentParser, f: Field, models: list[str], default: Any) -> None:
     options = dict(f.metadata)
     if f.name == "model":
         options["choices"] = models
     text = options.pop("help").format(models=", ".join(models))
-    if f.default is not None and f.default is not MISSING:
-        text += f" (default {f.default})"
+    if default is not None and default is not MISSING:
+        text += f" (default {default})"
     parser.add_argument(
         "--" + f.name.replace("_", "-"), help=text.replace("%", "%%"), default=SUPPRESS, dest=f.name, **options
     )

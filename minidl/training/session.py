@@ -19,6 +19,7 @@ from minidl.data import (
     PaperAugment,
     channel_statistics,
     load_dataset,
+    only_classes,
     split_off,
     subset,
 )
@@ -26,7 +27,8 @@ from minidl.data.base import Split
 from minidl.errors import DataError
 from minidl.fused import fuse
 from minidl.fused.runner import LANES, available_cores
-from minidl.layers.base import Layer
+from minidl.layers import Layer, freeze
+from minidl.layers.frozen import FROZEN
 from minidl.memory import TrainingMemory
 from minidl.optim import Optimizer, get_optimizer
 from minidl.schedules import Schedule, make_schedule
@@ -62,6 +64,8 @@ def load_data(config: Config, progress: bool = True) -> Data:
     dataset = load_dataset(
         config.data, gray=config.gray, image_size=config.image_size, seed=config.seed, progress=progress
     )
+    if config.classes:
+        dataset = only_classes(dataset, config.classes)
     train, val = dataset.train, dataset.val
     if config.val_split:
         train, val = split_off(train, config.val_split, config.seed)
@@ -88,14 +92,17 @@ def engine_of(settings: Config | Namespace) -> str:
 
 
 def on_engine(model: Layer, settings: Config | Namespace) -> tuple[Layer, ModuleType]:
-    """The plain `model` on the engine and backend asked for, and the array module of the backend.
+    """The plain `model` on the engine and backend asked for, its first layers frozen if a run says so, and the array
+    module of the backend.
 
     Raises BackendError if the backend can't be used.
     """
     xp = get_backend(settings.backend)
     if xp is not np:
-        return convert(model, xp=xp), xp
-    return (fuse(model, settings.threads) if settings.engine == "fused" else model), xp
+        model = convert(model, xp=xp)
+    if frozen := getattr(settings, "freeze", None):
+        model = freeze(model, frozen)
+    return (fuse(model, settings.threads) if engine_of(settings) == "fused" else model), xp
 
 
 def blas_threads(settings: Config | Namespace) -> threadpool_limits:
@@ -151,9 +158,14 @@ def train_loader(config: Config, data: Data) -> Loader:
 
 
 def make_optimizer(config: Config, model: Layer) -> Optimizer:
+    """The optimizer of `config` for all Parameters that aren't frozen; the last layer's are a group."""
     options = {"momentum": config.momentum, "nesterov": config.momentum > 0} if config.optimizer == "sgd" else {}
+    for p in list(model.leaves())[-1].params.values():
+        p.tags |= {"head"}
+    learning = {name: p for name, p in model.named_parameters().items() if FROZEN not in p.tags}
+    groups = {"head": {"lr_scale": config.head_lr}}
     rule = get_optimizer(config.optimizer)
-    return rule(model.named_parameters(), config.lr, weight_decay=config.weight_decay, **options)
+    return rule(learning, config.lr, weight_decay=config.weight_decay, groups=groups, **options)
 
 
 def config_schedule(config: Config, steps_per_epoch: int) -> Schedule:
@@ -204,6 +216,8 @@ def saved_data(checkpoint: Checkpoint, path: str | None, progress: bool = True) 
     config = checkpoint.about.config
     name = path or config["data"]
     dataset = load_dataset(name, image_size=checkpoint.about.image_shape[0], seed=config["seed"], progress=progress)
+    if config.get("classes"):
+        dataset = only_classes(dataset, config["classes"])
     check_classes(checkpoint, dataset)
     mean, std = (np.array(v, np.float32) for v in (checkpoint.about.mean, checkpoint.about.std))
     return Data(dataset, dataset.train, dataset.val, mean, std)

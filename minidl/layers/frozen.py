@@ -1,0 +1,73 @@
+"""Layers that have learnt enough: a trained network's first part under a part that learns something new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl.backend import Array
+from minidl.errors import UsageError
+from minidl.layers.base import INFER, Context, Layer, Rule, Shape
+from minidl.layers.containers import Sequential
+
+FROZEN = "frozen"  # the tag of parameters that no optimizer should touch
+
+
+class Frozen(Layer):
+    """`inner` as it is: in TRAIN mode too it runs with its running statistics, which stay, and nothing goes back.
+
+    Forward:   y = inner(x), BN with running statistics, dropout off
+    Backward:  its parameters have no gradient; with no layer that learns below it, dx isn't needed either.
+               After a PROBE pass dx and projections are those of `inner`.
+
+    Names are those of `inner`. Raises UsageError if dx is asked for after a TRAIN pass.
+    Source: Yosinski et al., How transferable are features in deep neural networks?, 2014, section 2.
+    """
+
+    def __init__(self, inner: Layer) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def children(self) -> dict[str, Layer]:
+        return self.inner.children()
+
+    def set_path(self, path: str) -> None:
+        self.path = path  # the layers below have their names already
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return self.inner.out_shape(in_shape)
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
+        return self.inner.forward(x, INFER if ctx.training else ctx)
+
+    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
+        return self.input_grad(dy, cache) if need_dx else None
+
+    def input_grad(self, dy: Array, cache: Any) -> Array:
+        if cache is None:
+            raise UsageError(f"{self.label}: frozen layers keep nothing in training for a gradient of their input")
+        return self.inner.input_grad(dy, cache)
+
+    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+        return self.inner.project(s, cache, rule)
+
+    def __repr__(self) -> str:
+        return f"Frozen({', '.join(self.children())})"
+
+
+def freeze(model: Sequential, last: str) -> Sequential:
+    """`model` with all layers up to the one named `last` frozen: a new chain over the same layers and Parameters.
+
+    The frozen Parameters get the tag "frozen". Raises UsageError if `last` is not one of the chain's own layers, or
+    if nothing would be left to learn.
+    """
+    names = list(model.layers)
+    if last not in names[:-1]:
+        raise UsageError(f"can't freeze up to {last!r}: choose one of {', '.join(names[:-1])}")
+    count = names.index(last) + 1
+    inner = Sequential({name: model.layers[name] for name in names[:count]})
+    inner.set_path(model.path)
+    for p in inner.named_parameters().values():
+        p.tags |= {FROZEN}
+    frozen = Sequential({"+".join(names[:count]): Frozen(inner), **{n: model.layers[n] for n in names[count:]}})
+    frozen.set_path(model.path)
+    return frozen

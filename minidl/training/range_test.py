@@ -1,0 +1,99 @@
+"""The learning-rate range test: which rates a network learns at, found in a part of one epoch."""
+
+from __future__ import annotations
+
+import csv
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from minidl.backend import to_device
+from minidl.errors import DivergedError, UsageError
+from minidl.files import atomic
+from minidl.schedules import Schedule
+from minidl.training.trainer import Trainer
+
+STOP_AT = 4.0  # times the lowest smoothed loss
+SMOOTH_OVER = 0.05  # standard deviation of the smoothing, as a share of the steps
+LEAST_STEPS = 10  # fewer tell nothing
+COLUMNS = ("step", "lr", "loss", "smoothed_loss")
+
+
+@dataclass
+class RangeTest:
+    """The loss of step i, before its update at rate i; arrays of equal length, without a loss that is no number."""
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+
+    @property
+    def lowest(self) -> int:
+        """The step of the lowest smoothed loss."""
+        return int(self.smoothed.argmin())
+
+    @property
+    def steepest(self) -> float | None:
+        """The rate where the smoothed loss falls fastest over log(rate), up to its minimum; None if it never does."""
+        if self.lowest < 2:
+            return None
+        slope = np.gradient(self.smoothed, np.log(self.rates))[: self.lowest]
+        return float(self.rates[slope.argmin()])
+
+    @property
+    def tenth(self) -> float | None:
+        """A tenth of the rate of the lowest smoothed loss; None if the loss never falls."""
+        return None if self.steepest is None else float(self.rates[self.lowest] / 10)
+
+    def write(self, path: Path) -> None:
+        """A CSV with a row per step."""
+        with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            columns = (self.rates.tolist(), self.losses.tolist(), self.smoothed.tolist())
+            writer.writerows((i, *row) for i, row in enumerate(zip(*columns, strict=True)))
+
+
+def range_test(
+    trainer: Trainer, low: float, high: float, steps: int, on_step: Callable[[int], None] = lambda steps: None
+) -> RangeTest:
+    """Trains for at most `steps` steps of the first epoch at rates that rise from `low` to `high`.
+
+        rate of step i = low (high / low)^(i / (steps - 1))
+
+    Smith 2017, section 3.3 (arXiv:1506.01186), with rates that rise geometrically, not in a line. It ends early
+    when the smoothed loss exceeds 4 times its lowest or a loss is not a number. The trainer is spoilt by it.
+    Raises UsageError if there are too few steps, DivergedError if it ends after a few of them.
+    """
+    steps = min(steps, len(trainer.train))
+    if steps < LEAST_STEPS:
+        raise UsageError(f"{steps} steps are too few for a range test: it needs at least {LEAST_STEPS} batches")
+    trainer.schedule = geometric(low, high, steps)
+    losses: list[float] = []
+    smoothed = np.empty(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of numbers that grow too large, in all threads
+        for x, y in trainer.train.epoch(0):
+            loss = float(trainer.train_step(to_device(x, trainer.xp), to_device(y, trainer.xp))[0])
+            if not math.isfinite(loss):
+                break
+            losses.append(loss)
+            smoothed = gaussian_filter1d(losses, SMOOTH_OVER * steps, mode="reflect")
+            trainer.state.step += 1
+            on_step(1)
+            if len(losses) == steps or smoothed[-1] > STOP_AT * smoothed.min():
+                break
+    if len(losses) < LEAST_STEPS:
+        raise DivergedError(f"the loss explodes at learning rate {trainer.schedule(len(losses)):.1e}: lower --from")
+    rates = np.array([trainer.schedule(i) for i in range(len(losses))])
+    return RangeTest(rates, np.array(losses), smoothed)
+
+
+def geometric(low: float, high: float, steps: int) -> Schedule:
+    """From `low` at the first of the steps to `high` at the last, each the same factor above the one before."""
+    return lambda step: low * (high / low) ** (step / (steps - 1))

@@ -1,0 +1,155 @@
+"""The search for a learning rate and a weight decay: its plan, its folder and its trials.
+
+The paper trained its baseline net with 53 random settings for eight epochs on a tenth of the data (section 2.3.1).
+The trials of a search differ in these two settings only: all begin with the same weights and see the same images
+in the same order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from minidl.errors import DataError, DivergedError, UsageError
+from minidl.files import atomic
+from minidl.layers import Layer
+from minidl.training import session
+from minidl.training.callbacks import StopRequested
+from minidl.training.checkpoints import load_checkpoint
+from minidl.training.config import PRESETS, Config, config_from_dict
+from minidl.training.runs import environment, find_checkpoint
+from minidl.training.trainer import Callback, Trainer
+
+TRIALS = 53
+SAMPLERS = ("random", "tpe", "qmc")
+RANGES = {"lr": (1e-5, 1e-1), "weight_decay": (1e-6, 1e-2)}  # ours: the paper gives none
+DEFAULTS = {**PRESETS["paper"]("baseline"), "model": "baseline", "epochs": 8, "subset": 0.1}
+FREE_ON_RESUME = ("trials", "threads", "workers")
+PLAN = "search.json"  # not config.json: to `fit`, such a folder is no run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched, and how each trial trains."""
+
+    config: Config  # a trial puts its own lr and weight_decay in the place of these
+    trials: int = TRIALS
+    sampler: str = "random"
+    lr: tuple[float, float] = RANGES["lr"]  # drawn log-uniformly between the two, as weight_decay is
+    weight_decay: tuple[float, float] = RANGES["weight_decay"]
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any], source: str) -> Plan:
+        """The plan that `as_dict` gave; raises UsageError for an unknown setting or a range that is none."""
+        own = {"trials": settings["trials"], "sampler": settings["sampler"]}
+        for name in RANGES:
+            low, high = own[name] = tuple(settings[name])
+            if low > high:
+                raise UsageError(f"--{name.replace('_', '-')} {low:g} {high:g}: the lower end comes first")
+        return cls(config_from_dict({k: v for k, v in settings.items() if k not in own}, source), **own)
+
+    def as_dict(self) -> dict[str, Any]:
+        """One flat table: the settings of the trials, with the ranges in place of their lr and weight decay."""
+        ranges = {name: list(getattr(self, name)) for name in RANGES}
+        return {**self.config.as_dict(), **ranges, "trials": self.trials, "sampler": self.sampler}
+
+    def write(self, folder: Path) -> None:
+        _write_json(folder / PLAN, self.as_dict())
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a search folder; raises DataError if `folder` is none or its plan is damaged."""
+    path = folder / PLAN
+    if not path.is_file():
+        raise DataError(f"{folder}: not the folder of a search (no {PLAN} in it)")
+    try:
+        return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: can't be read ({error!r})") from error
+
+
+def create_folder(output: Path, name: str | None) -> Path:
+    """A new folder output/name (default: the time); UsageError if it exists, DataError if it can't be written."""
+    if name is not None and (name in ("", "..") or Path(name).name != name):
+        raise UsageError(f"--name {name!r}: give a plain folder name, --output says where it goes")
+    wanted = name or f"{time.strftime('%Y%m%d-%H%M%S')}-search"
+    folder, again = output / wanted, 1
+    while folder.exists():
+        if name is not None:
+            raise UsageError(f"{folder} exists: give another --name, or go on with --resume {folder}")
+        again += 1
+        folder = output / f"{wanted}-{again}"
+    try:
+        (folder / "figures").mkdir(parents=True)
+    except OSError as error:
+        raise DataError(f"can't write the search folder {folder}: {error.strerror or error}") from error
+    _write_json(folder / "env.json", environment())
+    return folder
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+class Interruption(Callback):
+    """Raises StopRequested after the step that runs when `stop` is called."""
+
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def on_step(self, trainer: Trainer) -> None:
+        if self.stopped:
+            raise StopRequested
+
+    def on_evaluation_batch(self, trainer: Trainer, images: int) -> None:
+        self.on_step(trainer)
+
+
+def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> Trainer:
+    """A trainer of new weights, or of those of config.init_from."""
+    trainer = session.make_trainer(config, data, session.make_model(config, data, build))
+    if config.init_from:
+        session.initialise_from(trainer.model, load_checkpoint(find_checkpoint(Path(config.init_from))))
+    return trainer
+
+
+def train_trial(trainer: Trainer) -> tuple[list[dict[str, Any]], bool]:
+    """Trains to the end; returns the rows of the epochs with a finite loss, and whether the trial diverged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of numbers that grow too large, in all threads
+        try:
+            trainer.fit()
+            diverged = not math.isfinite(trainer.state.history[-1]["val_loss"])
+        except DivergedError:
+            diverged = True
+    return [row for row in trainer.state.history if math.isfinite(row["val_loss"])], diverged
+
+
+def best_trials(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """The best of the trials that did not diverge, from their rows in trials.csv."""
+    sound = [row for row in rows if row["state"] == "complete"]
+    return sorted(sound, key=lambda row: -row["val_top1"])[:most]
+
+
+def trial_line(row: dict[str, Any], rows: list[dict[str, Any]], trials: int, running: int) -> str:
+    """A finished trial in one line; the time left assumes that `running` other processes go on with it."""
+    left = sum(r["seconds"] for r in rows) / len(rows) * max(trials - len(rows), 0) / (1 + running)
+    best = best_trials(rows, 1)
+    return (
+        f"{len(rows):>{len(str(trials))}}/{trials}  trial {row['trial']:<{len(str(trials))}}"
+        f"  lr {row['lr']:.2e}  weight decay {row['weight_decay']:.2e}  val top-1 {100 * row['val_top1']:5.2f} %"
+        + ("  diverged" if row["state"] == "diverged" else "")
+        + (f"  best {100 * best[0]['val_top1']:.2f} % (trial {best[0]['trial']})" if best else "")
+        + f"  {tqdm.format_interval(left)} left"
+    )

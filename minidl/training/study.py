@@ -1,0 +1,240 @@
+"""The Optuna study of a search: who runs which trial, and what came of it.
+
+Any number of processes on one machine work on it. What trial i of the random sampler draws follows from the seed
+and i alone, whoever runs it.
+"""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidl.errors import DataError, UsageError
+from minidl.files import atomic
+from minidl.training.config import Config
+from minidl.training.runs import Run
+from minidl.training.search import RANGES, Plan, create_folder
+
+if TYPE_CHECKING:
+    import optuna
+
+STUDY, NAME = "study.db", "search"
+COLUMNS = ("trial", "lr", "weight_decay", "state", "epochs", "train_top1", "val_loss", "val_top1", "seconds")
+WAIT = 60.0  # seconds for other processes to let go of the study
+
+
+def import_optuna() -> ModuleType:
+    """Optuna, without its log; raises UsageError if it isn't installed."""
+    try:
+        import optuna
+    except ImportError:
+        raise UsageError("a search needs Optuna: pip install 'optuna>=5'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A trial to be run."""
+
+    trial: optuna.Trial
+    config: Config
+
+
+class Study:
+    """One process's part in the search of `folder`: `next` gives a trial to run, `finish` takes its result.
+
+    A process that runs a trial holds the lock of this trial for as long as it lives. Whoever asks for the next
+    trial first puts back those that are marked as running but held by nobody: same number, same settings. So a
+    search ends with exactly plan.trials finished trials, whatever was killed on the way.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, storage: optuna.storages.RDBStorage, study: optuna.Study) -> None:
+        self.run, self.plan = Run(folder), plan
+        self._storage, self._study = storage, study
+        self._states = import_optuna().trial.TrialState
+        self._held: sqlite3.Connection | None = None
+
+    def next(self) -> Draw | None:
+        """The next trial, or None if as many as planned are finished or running."""
+        with self._alone():
+            self._put_back_orphans()
+            if len(self.rows()) + self.running() >= self.plan.trials:
+                return None
+            trial = self._study.ask()  # the first that was put back, or a new one
+            self._held = _lock(self._lock_file(trial.number))
+            self._study.sampler = _sampler(self.plan, trial.number)
+            drawn = {name: trial.suggest_float(name, *getattr(self.plan, name), log=True) for name in RANGES}
+            return Draw(trial, replace(self.plan.config, **drawn))
+
+    def finish(self, draw: Draw, history: list[dict[str, Any]], diverged: bool) -> dict[str, Any]:
+        """Records the epochs of a trial and returns its row of trials.csv.
+
+        To Optuna a diverged trial is a pruned one, with the accuracy of its last sound epoch or none.
+        """
+        trial = draw.trial
+        with self._alone():
+            for row in history:
+                trial.report(row["val_top1"], row["epoch"])
+            trial.set_user_attr("metrics", history[-1] if history else {})
+            if diverged:
+                self._study.tell(trial, state=self._states.PRUNED)
+            else:
+                self._study.tell(trial, history[-1]["val_top1"])
+            self.close()
+            self._lock_file(trial.number).unlink()
+        return next(row for row in self.rows() if row["trial"] == trial.number)
+
+    def write_table(self) -> list[dict[str, Any]]:
+        """Writes trials.csv and returns its rows."""
+        with self._alone(), atomic(self.run.path / "trials.csv") as temporary:
+            rows = self.rows()  # read while alone, so that an older table never replaces a newer one
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+        return rows
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The finished trials, as in trials.csv; accuracies are fractions."""
+        return _rows(self._study)
+
+    def running(self) -> int:
+        """How many trials are being run, here and elsewhere."""
+        return len(self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)))
+
+    def close(self) -> None:
+        """Lets go of the trial that is run here: unless it is finished, it will be put back."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _put_back_orphans(self) -> None:
+        study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        for trial in self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
+            if (lock := _lock(self._lock_file(trial.number))) is not None:
+                lock.close()
+                trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+                self._storage.set_trial_state_values(trial_id, self._states.WAITING)
+
+    def _lock_file(self, number: int) -> Path:
+        return self.run.path / f"trial-{number}.lock"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process looks at the study and changes it meanwhile; SQLite alone guards single writes only."""
+        path = self.run.path / "study.lock"
+        lock = _lock(path, WAIT)
+        if lock is None:
+            raise DataError(f"{path}: another process has held it for {WAIT:.0f} s")
+        with closing(lock):
+            yield
+
+
+def create_search(output: Path, name: str | None, plan: Plan) -> Path:
+    """A new folder output/name (default: the time) with the plan and an empty study. Raises as `create_folder`."""
+    folder = create_folder(output, name)
+    with _storage(folder / STUDY) as storage:
+        import_optuna().create_study(storage=storage, study_name=NAME, direction="maximize")
+    plan.write(folder)
+    return folder
+
+
+@contextmanager
+def open_study(folder: Path, plan: Plan) -> Iterator[Study]:
+    """The study of a search folder, to work on. Raises UsageError without Optuna, DataError if it is damaged."""
+    with _loaded(folder / STUDY) as (storage, study), closing(Study(folder, plan, storage, study)) as own:
+        yield own
+
+
+def read_trials(path: Path) -> list[dict[str, Any]]:
+    """The finished trials of a search folder or a study file as rows of trials.csv. Raises as `open_study`."""
+    with _loaded(path / STUDY if path.is_dir() else path) as (_, study):
+        return _rows(study)
+
+
+@contextmanager
+def _loaded(path: Path) -> Iterator[tuple[optuna.storages.RDBStorage, optuna.Study]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such study")
+    with _storage(path) as storage:
+        try:
+            study = import_optuna().load_study(study_name=NAME, storage=storage)
+        except KeyError as error:
+            raise DataError(f"{path}: holds no search") from error
+        yield storage, study
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
+    optuna = import_optuna()
+    from sqlalchemy.exc import SQLAlchemyError
+
+    connect = partial(sqlite3.connect, path, timeout=WAIT, check_same_thread=False)
+    storage = None
+    try:
+        # The path is not part of the URL, where some characters would mean something.
+        storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": connect})
+        yield storage
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+        raise DataError(f"{path}: can't be read or written ({getattr(cause, 'orig', cause)})") from error
+    finally:
+        if storage is not None:
+            storage.engine.dispose()
+
+
+def _sampler(plan: Plan, number: int) -> optuna.samplers.BaseSampler:
+    optuna = import_optuna()
+    samplers = optuna.samplers
+    if plan.sampler == "qmc":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return samplers.QMCSampler(seed=plan.config.seed, scramble=True)  # one sequence, shared by all trials
+    seed = int(np.random.SeedSequence((plan.config.seed, number)).generate_state(1)[0])
+    return samplers.RandomSampler(seed) if plan.sampler == "random" else samplers.TPESampler(seed=seed)
+
+
+def _rows(study: optuna.Study) -> list[dict[str, Any]]:
+    states = import_optuna().trial.TrialState
+    return [
+        {
+            "trial": trial.number,
+            **{name: trial.params[name] for name in RANGES},
+            "state": "complete" if trial.state == states.COMPLETE else "diverged",
+            "epochs": len(trial.intermediate_values),
+            "train_top1": trial.user_attrs["metrics"].get("train_top1", 0.0),
+            "val_loss": trial.user_attrs["metrics"].get("val_loss", ""),
+            "val_top1": trial.value or 0.0,
+            "seconds": round(trial.duration.total_seconds(), 1),
+        }
+        for trial in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
+    ]
+
+
+def _lock(path: Path, wait: float = 0.0) -> sqlite3.Connection | None:
+    """Holds `path` until it is closed or the process dies; None if another process does, after `wait` seconds.
+
+    It is SQLite's own lock, so it works wherever the study does.
+    """
+    connection = None
+    try:
+        connection = sqlite3.connect(path, timeout=wait, isolation_level=None)
+        connection.execute("BEGIN EXCLUSIVE")
+        return connection
+    except sqlite3.OperationalError as error:
+        if connection is not None:
+            connection.close()
+        if "locked" in str(error):
+            return None
+        raise DataError(f"{path}: can't be locked ({error})") from error
