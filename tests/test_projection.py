@@ -260,7 +260,7 @@ def test_new_weights_are_seen(net, engine):
 
 def test_the_strength_of_a_unit_is_the_norm_of_its_map(net):
     x = images()
-    for layer in ("inception2.b3", "fc"):
+    for layer in ("stem", "inception2.b3", "fc"):
         a = truncate(net, layer).forward(x, INFER)[0]
         for norm, ord in (("inf", np.inf), ("l2", 2)):
             got = Projector(net, layer, GRADIENT, norm=norm).strengths(x)

@@ -7,7 +7,9 @@ the pools' maxima stood and which ReLUs were open, is kept once (`Step.forward`)
 (`Step.back`, whose `of` says which image a signal belongs to).
 
 The maxima are those behind the ReLU, as in the plain layers: windows without a positive value tie at 0, their first
-pixel wins, and a deconvnet may send a signal through it.
+pixel wins, and a deconvnet may send a signal through it. Where an image is flat, pixels of a window tie that are not
+zero; the plain layers compute them alike and take the first, here rounding may tell them apart by the last digit, and
+the signal goes to a neighbour. All else is equal to rounding.
 """
 
 from __future__ import annotations
@@ -17,19 +19,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minidl.fused.base import Fused
 from minidl.fused.conv_bn_relu import FusedConvBNReLU
 from minidl.fused.inception import FusedInception
 from minidl.fused.inference import FusedSequential
 from minidl.fused.project_blocks import ConvStep, InceptionStep
 from minidl.fused.project_stem import StemStep
-from minidl.fused.runner import ONE_BLAS_THREAD, Scratch, tile_slices
+from minidl.fused.runner import Scratch, tile_slices
 from minidl.fused.stem import FusedStem
 from minidl.layers.base import PROBE, Layer, Rule
 
 Array = np.ndarray
 
-TASK_PAIRS = 8
+TASK_PAIRS = 4  # 8 and 16 are about as fast and take more working memory
 
 
 class Step(Protocol):
@@ -82,8 +83,7 @@ def project_pairs(
             s = step.back(s, cache, of, scratch)
         out[tiles[i]] = s
 
-    with ONE_BLAS_THREAD:
-        model.runner.run(task, len(tiles))
+    model.runner.run(task, len(tiles))
     return out
 
 
@@ -104,4 +104,4 @@ def _step(layer: Layer, x: Array, rule: Rule) -> Step:
         return InceptionStep(layer, x, rule)
     if isinstance(layer, FusedConvBNReLU):
         return ConvStep(layer, x, rule)
-    return PlainStep(layer.plain if isinstance(layer, Fused) else layer, rule)
+    return PlainStep(layer, rule)

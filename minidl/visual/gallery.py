@@ -57,7 +57,7 @@ def save_units(subject: Subject, layer: str, projector: Projector | None) -> lis
     written = [_save_table(subject, found)]
     tops = found.images[args.norm][chosen]
     positions = np.unique(tops[tops >= 0])
-    said = dict(zip(positions.tolist(), subject.words(subject.predicted(subject.images(positions))[0]), strict=True))
+    said = dict(zip(positions.tolist(), subject.words(subject.predicted_at(positions)), strict=True))
     best, blanks = [], []
     with Progress("drawing", len(chosen), "sheet") as bar:
         for (unit, signals), top in zip(_signals(subject, projector, tops, chosen), tops, strict=True):

@@ -46,7 +46,7 @@ def save_scatter_3d(
             axes.xaxis.labelpad = axes.yaxis.labelpad = axes.zaxis.labelpad = -10
             axes.zaxis.set_rotate_label(False)
             axes.zaxis.label.set_rotation(90)
-            axes.set_box_aspect(None, zoom=1.08)
+            axes.set_box_aspect(None, zoom=0.92)  # more would cut the box off
 
     save_figure(path, (8.2, 8.2), draw)
 

@@ -86,12 +86,14 @@ class Subject:
 
     def predicted(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The likeliest class of images (n, H, W, 3), and its probability."""
-        parts = []
-        for start in range(0, len(x), BATCH):
-            logits, _ = self.running.forward(to_device(x[start : start + BATCH], self.xp), INFER)
-            parts.append(to_host(softmax(logits)))
-        p = np.concatenate(parts)
+        logits, _ = self.running.forward(to_device(x, self.xp), INFER)
+        p = to_host(softmax(logits))
         return p.argmax(axis=1), p.max(axis=1)
+
+    def predicted_at(self, positions: np.ndarray) -> np.ndarray:
+        """The likeliest class of images of the split, some at a time."""
+        parts = range(0, len(positions), BATCH)
+        return np.concatenate([self.predicted(self.images(positions[i : i + BATCH]))[0] for i in parts])
 
     def words(self, labels: np.ndarray) -> list[str]:
         """The classes' first names."""
