@@ -25,7 +25,7 @@ from minidl.progress import Progress
 from minidl.summary import Summary, align
 from minidl.training import search, session
 from minidl.training.callbacks import Checkpointer, ProgressBar, Records, StopRequested
-from minidl.training.checkpoints import Checkpoint, load_checkpoint
+from minidl.training.checkpoints import Checkpoint, export_checkpoint, load_checkpoint
 from minidl.training.config import (
     FREE_ON_RESUME,
     PRESETS,
@@ -382,6 +382,15 @@ def predict_images(args: argparse.Namespace) -> int:
     return 0
 
 
+def export_weights(args: argparse.Namespace) -> int:
+    """Writes a checkpoint to be passed on: the weights, what they mean and how they were trained."""
+    checkpoint = load_checkpoint(trained_file(args, models.weights_file))
+    path = Path(args.output or f"{checkpoint.about.model}.safetensors")
+    export_checkpoint(path, checkpoint)
+    print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
 def show_batch(args: argparse.Namespace) -> int:
     """Writes a picture of the first training batch as the network sees it."""
     from minidl.visual.figures import save_batch
@@ -435,7 +444,7 @@ def make_commands() -> Commands:
     commands = Commands("train.py", __doc__)
 
     def presets(sub: argparse.ArgumentParser) -> None:
-        about = "quick: the defaults below; paper: the report's settings"
+        about = "quick: the defaults below; paper: the report's settings; modern: ours for Tiny ImageNet"
         sub.add_argument("--preset", choices=list(PRESETS), help=about)
 
     def add_settings(sub: argparse.ArgumentParser) -> None:
@@ -491,6 +500,10 @@ def make_commands() -> Commands:
     sub.add_argument("images", nargs="*", metavar="IMAGE", help="photos of any size")
     sub.add_argument("--split", choices=("train", "val", "test"), help="predict this part of the data set instead")
     sub.add_argument("--output", metavar="DIR", help="where its files go (default: predictions/ in the run folder)")
+
+    sub = commands.add("export", export_weights)
+    add_trained_flags(sub, models.pretrained())
+    sub.add_argument("--output", metavar="FILE", help="what to write (default: MODEL.safetensors)")
 
     sub = commands.add("show-batch", show_batch)
     add_settings(sub)

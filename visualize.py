@@ -26,7 +26,7 @@ from minidl.visual.occlusion import occlusion
 from minidl.visual.probe import NORMS
 from minidl.visual.projection import SEEDS
 from minidl.visual.screen import SCALES
-from minidl.visual.subject import Subject
+from minidl.visual.subject import Subject, make_folder
 
 SPLITS = ("train", "val", "test")
 SHOWN = 9  # images of Grad-CAM, if none is named
@@ -57,6 +57,21 @@ def layers(args: argparse.Namespace) -> int:
     print(align([("layer", "output", "units"), *rows], left=1))
     print("and the parts of each block, such as stem.conv")
     return 0
+
+
+def search(args: argparse.Namespace) -> int:
+    """Draws the trials of a search: learning rate, weight decay and accuracy (the paper's Figure 3)."""
+    from minidl.training.search import read_plan
+    from minidl.training.study import read_trials
+    from minidl.visual.search_plots import save_search
+
+    folder = Path(args.folder)
+    rows, config = read_trials(folder), read_plan(folder).config
+    path = (Path(args.output) if args.output else folder / "figures") / f"search.{args.format}"
+    title = f"{len(rows)} trials of {config.model} on {Path(config.data).name}, {config.epochs} epochs"
+    make_folder(path.parent)
+    save_search(path, rows, title)
+    return _wrote([path])
 
 
 # -------------------------------------------------------------------- feature space
@@ -217,12 +232,14 @@ def make_commands() -> Commands:
         add_trained_flags(sub, models.pretrained())
         if split:
             sub.add_argument("--split", default="val", choices=SPLITS, help="part of the data set (default val)")
-        sub.add_argument("--output", metavar="DIR", help="where pictures go (default: figures/ of the run)")
-        sub.add_argument("--format", default="png", choices=("png", "svg"), help="of the pictures (default png)")
+        _add_output_flags(sub, "figures/ of the run")
         return sub
 
     add("history", history, split=False)
     add("layers", layers, split=False)
+    sub = commands.add("search", search)
+    sub.add_argument("folder", metavar="FOLDER", help="of a search (`train.py search`)")
+    _add_output_flags(sub, "figures/ of the search")
     for name, function in (("pca", pca), ("tsne", tsne)):
         sub = add(name, function)
         sub.add_argument("--classes", default="0,1,2", help="positions, ids or names, with commas (default 0,1,2)")
@@ -247,6 +264,11 @@ def make_commands() -> Commands:
         else:
             sub.add_argument("--layer", help="whose map (default: the last one; see `visualize.py layers`)")
     return commands
+
+
+def _add_output_flags(sub: argparse.ArgumentParser, where: str) -> None:
+    sub.add_argument("--output", metavar="DIR", help=f"where pictures go (default: {where})")
+    sub.add_argument("--format", default="png", choices=("png", "svg"), help="of the pictures (default png)")
 
 
 def _add_unit_flags(sub: argparse.ArgumentParser, name: str, norm: str) -> None:

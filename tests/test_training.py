@@ -15,7 +15,7 @@ import pytest
 import train
 from minidl.io import load_arrays
 from minidl.training import session
-from minidl.training.checkpoints import load_checkpoint
+from minidl.training.checkpoints import export_checkpoint, load_checkpoint
 from minidl.training.config import ENGINES, Config
 from tests.conftest import ENGINE
 
@@ -291,3 +291,20 @@ def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
         command = [sys.executable, str(ROOT / "train.py"), "--resume", str(folder)]
     assert train.main(["--resume", str(folder)]) == 0
     assert_same_run(whole, folder)
+
+
+def test_an_exported_checkpoint_is_the_run_without_optimizer_and_paths(whole, tmp_path, capsys):
+    file = tmp_path / "small.safetensors"
+    assert train.main(["export", str(whole), "--checkpoint", "last", "--output", str(file)]) == 0
+    before, after = (load_checkpoint(f) for f in (whole / "checkpoints" / "last.safetensors", file))
+    assert after.arrays.keys() == {name for name in before.arrays if not name.startswith("optimizer/")}
+    assert all(np.array_equal(a, before.arrays[name]) for name, a in after.arrays.items())
+    assert (after.state, after.about) == (before.state, before.about)  # `shapes` is a name already
+    before.about.config["data"] = str(tmp_path / "my-data.tar.gz")
+    export_checkpoint(file, before)
+    assert load_checkpoint(file).about.config["data"] == "my-data"
+    before.about.config["data"] = "shapes"
+    export_checkpoint(file, before)
+    capsys.readouterr()
+    assert train.main(["eval", str(file)]) == 0
+    assert "1,000 images" in capsys.readouterr().out

@@ -119,6 +119,15 @@ def test_raw_projections_are_those_of_the_plain_layers_on_the_images_of_the_tabl
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
+def test_the_trials_of_a_search_are_drawn(tmp_path, capsys):
+    flags = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "1", "--trials", "2", *ENGINE]
+    assert train.main(["search", *flags, "--threads", "1", "--output", str(tmp_path), "--name", "search"]) == 0
+    assert visualize.main(["search", str(tmp_path / "search"), "--output", str(tmp_path), "--format", "svg"]) == 0
+    assert "2 trials of convnet on shapes, 1 epochs" in (tmp_path / "search.svg").read_text("utf-8")
+    assert visualize.main(["search", str(tmp_path / "nowhere")]) == 3
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_without_a_command_the_commands_are_named(capsys):
     with pytest.raises(SystemExit) as stop:
         visualize.main([])

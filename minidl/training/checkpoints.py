@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,20 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
         raise DivergedError(f"a weight is not a number after step {trainer.state.step}: try a smaller --lr")
     if with_optimizer:
         arrays |= {_OPTIMIZER + name: a for name, a in trainer.optimizer.state().items()}
-    header = {"format": FORMAT, "about": asdict(about), "state": asdict(trainer.state)}
+    _save(path, arrays, about, trainer.state)
+
+
+def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint to be passed on: no optimizer arrays, and the data set's name in the place of its path."""
+    config = checkpoint.about.config
+    name = Path(config["data"]).name.removesuffix(".gz").removesuffix(".tar").removesuffix(".zip")
+    about = replace(checkpoint.about, config={**config, "data": name})
+    arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_OPTIMIZER)}
+    _save(path, arrays, about, checkpoint.state)
+
+
+def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -> None:
+    header = {"format": FORMAT, "about": asdict(about), "state": asdict(state)}
     save_arrays(path, arrays, {_KEY: json.dumps(header)})
 
 

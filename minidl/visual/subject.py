@@ -146,10 +146,7 @@ class Subject:
             folder = folder.parent / "figures"
         elif self.args.pretrained:
             folder = Path("figures")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{folder}: can't be made ({error.strerror})") from error
+        make_folder(folder)
         return folder / name
 
     @property
@@ -158,3 +155,11 @@ class Subject:
         path = self.checkpoint.path
         run = path.parent.parent.name if path.parent.name == "checkpoints" else ""
         return f"{run}/{path.stem}" if run else path.name
+
+
+def make_folder(path: Path) -> None:
+    """Raises DataError if it can't be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: can't be made ({error.strerror})") from error
