@@ -211,7 +211,7 @@ def _class_to_explain(subject: Subject, x: np.ndarray, labels: np.ndarray) -> np
 
 
 def _subject(args: argparse.Namespace) -> Subject:
-    return Subject(args, trained_file(args, models.weights_file), models.build)
+    return Subject(args, trained_file(args), models.build)
 
 
 def _wrote(paths: list[Path]) -> int:
@@ -223,7 +223,7 @@ def _wrote(paths: list[Path]) -> int:
 
 
 def make_commands() -> Commands:
-    commands = Commands("visualize.py", __doc__)
+    commands = Commands("visualize.py", __doc__, models)
 
     def add(
         name: str, function: Callable[[argparse.Namespace], int], about: str | None = None, split: bool = True

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from minidl.errors import MinidlError, UsageError
@@ -25,9 +26,13 @@ class Parser(argparse.ArgumentParser):
 
 
 class Commands:
-    """The commands of a script, each with flags of its own."""
+    """The commands of a script, each with flags of its own.
 
-    def __init__(self, script: str, about: str | None) -> None:
+    `models` is the package of that name, which commands find in their flags: minidl itself never imports it.
+    """
+
+    def __init__(self, script: str, about: str | None, models: ModuleType) -> None:
+        self.models = models
         self.parser = Parser(
             prog=script, description=about, epilog=f"`{script} COMMAND --help` lists the flags of a command"
         )
@@ -43,6 +48,7 @@ class Commands:
     def run(self, argv: list[str]) -> int:
         """Runs one command; every expected failure is one line on stderr and the exit code of its class."""
         args = self.parser.parse_args(argv)
+        args.models = self.models
         try:
             return args.function(args)
         except MinidlError as error:
@@ -71,8 +77,10 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str]) ->
     parser.add_argument("--threads", default=0, type=whole, help=f"{THREADS_HELP} (default 0)")
 
 
-def trained_file(args: argparse.Namespace, weights_file: Callable[[str], Path]) -> Path:
-    """The checkpoint file of the network asked for; `weights_file` finds a pretrained one by name."""
+def trained_file(args: argparse.Namespace) -> Path:
+    """The checkpoint file of the network asked for."""
     if (args.run is None) == (args.pretrained is None):
         raise UsageError("give a run folder or checkpoint file" + (", or --pretrained" if args.pretrained else ""))
-    return weights_file(args.pretrained) if args.pretrained else find_checkpoint(Path(args.run), args.checkpoint)
+    if args.pretrained:
+        return args.models.weights_file(args.pretrained)
+    return find_checkpoint(Path(args.run), args.checkpoint)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import train
+from minidl.commands import common, fit
 from minidl.io import load_arrays
 from minidl.training import session
 from minidl.training.checkpoints import export_checkpoint, load_checkpoint
@@ -77,7 +78,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(whole, tmp_pa
 def stop_after(steps):
     """A callback that interrupts a run, as Ctrl-C does, after so many steps."""
 
-    class Stop(train.Checkpointer):
+    class Stop(fit.Checkpointer):
         def on_step(self, trainer):
             if trainer.state.step == steps:
                 self.stop()
@@ -89,7 +90,7 @@ def stop_after(steps):
 @pytest.mark.parametrize("steps", [1, 10, 13, 27])
 def test_a_run_stopped_at_any_step_and_resumed_ends_in_the_same_bits(whole, tmp_path, monkeypatch, steps):
     with monkeypatch.context() as patch:
-        patch.setattr(train, "Checkpointer", stop_after(steps))
+        patch.setattr(fit, "Checkpointer", stop_after(steps))
         code, folder = run(tmp_path)
     assert code == 130
     assert load_checkpoint(folder / "checkpoints" / "last.safetensors").state.step == steps
@@ -157,7 +158,7 @@ def test_out_of_memory_names_a_smaller_batch_and_exits_with_5(tmp_path, monkeypa
 
 
 def test_a_batch_that_cannot_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train, "available_memory", lambda: 2_000_000)
+    monkeypatch.setattr(common, "available_memory", lambda: 2_000_000)
     assert run(tmp_path)[0] == 5
     line = capsys.readouterr().err
     assert line.count("\n") == 1

@@ -1,0 +1,74 @@
+"""What the commands that train have in common."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from minidl.backend import available_memory
+from minidl.cli import INTERRUPTED
+from minidl.errors import OutOfMemoryError
+from minidl.summary import Summary
+from minidl.training import session
+from minidl.training.config import Config
+
+
+def given(args: Namespace) -> dict[str, Any]:
+    """The settings given on the command line."""
+    return {f: v for f, v in vars(args).items() if f in Config.__dataclass_fields__}
+
+
+def describe(config: Config, data: session.Data, summary: Summary, needed: int) -> list[str]:
+    """The lines that a training begins with."""
+    h, w, _ = data.dataset.image_shape
+    notes = "".join(f"\n         {count:,} {what}" for what, count in data.dataset.notes.items())
+    return [
+        f"data     {data.dataset.name}: {len(data.train):,} train and {len(data.val):,} val images, "
+        f"{len(data.dataset.classes)} classes, {h}x{w}{notes}",
+        f"model    {config.model}: {summary.parameters:,} parameters, "
+        f"{summary.multiply_adds / 1e6:.0f} M multiply-adds an image",
+        f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
+    ]
+
+
+def how(config: Config) -> str:
+    """Seed, backend and engine in words."""
+    return f"seed {config.seed}, {config.backend} {session.engine_of(config)}"
+
+
+def check_memory(config: Config, needed: int) -> None:
+    """Linux grants more memory than there is and later kills who uses it: refuse before that happens."""
+    available = available_memory() if config.backend == "numpy" else None
+    if available is not None and needed > available:
+        fits = max(int(config.batch_size * 0.9 * available / needed), 1)
+        raise OutOfMemoryError(
+            f"batch size {config.batch_size} needs about {needed / 1e9:.1f} GB and "
+            f"{available / 1e9:.1f} GB are free: try --batch-size {fits}"
+        )
+
+
+@contextmanager
+def guarded(config: Config, stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop`, a second Ctrl-C quits at once; out of memory names a smaller batch."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        print("\nstopping after this step; once more to quit at once", file=sys.stderr, flush=True)
+        stop()
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except MemoryError:
+        raise OutOfMemoryError(
+            f"out of memory at batch size {config.batch_size}: try --batch-size {max(config.batch_size // 2, 1)}"
+        ) from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,150 @@
+"""`train.py search` and `train.py find-lr`: short trainings that look for settings."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import minidl
+from minidl.cli import INTERRUPTED
+from minidl.commands.common import check_memory, describe, given, guarded, how
+from minidl.errors import DataError, UsageError
+from minidl.layers import Layer
+from minidl.progress import Progress
+from minidl.summary import align
+from minidl.training import search, session
+from minidl.training.callbacks import ProgressBar, StopRequested
+from minidl.training.config import Config, make_config
+from minidl.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from minidl.training.study import Study
+
+
+def search_settings(args: Namespace) -> int:
+    """Searches for a learning rate and a weight decay as the paper did: short trainings on a part of the data."""
+    from minidl.training.study import create_search, import_optuna, open_study
+
+    import_optuna()
+    folder, plan = search_to_run(args)
+    config = plan.config
+    with session.blas_threads(config):
+        data = session.load_data(config)
+        trainer, lines = _new_trainer(config, data, args.models.build)
+        steps = len(trainer.train)
+        del trainer
+        lines.append(
+            f"search   {plan.trials} {plan.sampler} trials of {config.epochs} epochs of {steps} steps, "
+            f"{config.optimizer}, {config.schedule} lr {plan.lr[0]:g} to {plan.lr[1]:g}, "
+            f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {how(config)}"
+        )
+        if folder is None:
+            folder = create_search(Path(args.output), args.name, plan)
+        with open_study(folder, plan) as study:
+            for line in [*lines, f"folder   {folder}"]:
+                study.run.say(line)
+            return _run_trials(study, data, args.models.build)
+
+
+def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
+    """The folder to go on with, and the plan."""
+    names = search.Plan.__dataclass_fields__ | Config.__dataclass_fields__
+    own = {name: value for name, value in vars(args).items() if name in names}
+    if args.resume is None:
+        defaults = search.Plan(Config(**search.DEFAULTS)).as_dict()
+        return None, search.Plan.from_dict({**defaults, **own}, "search")
+    folder = Path(args.resume)
+    saved = search.read_plan(folder)
+    settings = saved.as_dict()
+    if changed := [name for name in own if name not in search.FREE_ON_RESUME and own[name] != settings[name]]:
+        flags = ", ".join("--" + name.replace("_", "-") for name in changed)
+        raise UsageError(f"{folder}: a resumed search keeps its settings, leave out {flags} (or start a new search)")
+    plan = search.Plan.from_dict({**settings, **own}, str(folder))
+    if plan.trials != saved.trials:
+        replace(saved, trials=plan.trials).write(folder)
+    return folder, plan
+
+
+def _run_trials(study: Study, data: session.Data, build: Callable[..., Layer]) -> int:
+    plan, say = study.plan, study.run.say
+    bar, interruption = ProgressBar(), search.Interruption()
+    try:
+        with guarded(plan.config, interruption.stop):
+            while (draw := study.next()) is not None:
+                trainer = search.new_trainer(draw.config, data, build)
+                trainer.callbacks += [bar, interruption]
+                try:
+                    row = study.finish(draw, *search.train_trial(trainer))
+                finally:
+                    bar.close()
+                say(search.trial_line(row, study.write_table(), plan.trials, study.running()))
+    except StopRequested:
+        _show_trials(study, data)
+        say(f"stopped  go on with: python train.py search --resume {study.run.path}")
+        return INTERRUPTED
+    _show_trials(study, data)
+    elsewhere = f"; {n} more in another process" if (n := study.running()) else ""
+    say(f"done     {study.run.path}{elsewhere}")
+    return 0
+
+
+def _show_trials(study: Study, data: session.Data) -> None:
+    """The five best trials on the screen, all of them in the figure."""
+    from minidl.visual.search_plots import save_search
+
+    if not (rows := study.write_table()):
+        return
+    best = [
+        (f"trial {row['trial']}", f"{row['lr']:.2e}", f"{row['weight_decay']:.2e}", f"{100 * row['val_top1']:.2f} %")
+        for row in search.best_trials(rows, 5)
+    ]
+    study.run.say(align([("the best", "lr", "weight decay", "val top-1"), *best], left=1))
+    config = study.plan.config
+    of = f"{len(data.train):,} images of {data.dataset.name}, {config.epochs} epochs"
+    title = f"{len(rows)} trials of {config.model} on {of}"
+    save_search(path := study.run.path / "figures" / "search.png", rows, title)
+    study.run.say(f"wrote {path}")
+
+
+def find_lr(args: Namespace) -> int:
+    """Raises the learning rate step by step, draws the loss over it and suggests a rate."""
+    from minidl.training.range_test import range_test
+    from minidl.visual.figures import picture_format
+    from minidl.visual.search_plots import save_range_test
+
+    picture = Path(args.picture)
+    picture_format(picture)
+    if not picture.parent.is_dir():
+        raise DataError(f"{picture.parent}: no such folder")
+    if args.low >= args.high:
+        raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
+    config = make_config(args.preset or "quick", given(args))
+    with session.blas_threads(config):
+        data = session.load_data(config)
+        trainer, lines = _new_trainer(config, data, args.models.build)
+        lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {how(config)}")
+        print("\n".join(lines))
+        with Progress("range test", min(args.steps, len(trainer.train)), "step") as bar:
+            test = range_test(trainer, args.low, args.high, args.steps, bar.add)
+    test.write(picture.with_suffix(".csv"))
+    save_range_test(picture, test, f"Learning-rate range test of {config.model} on {data.dataset.name}")
+    if test.steepest is None:
+        print(f"no suggestion: the loss never falls from lr {args.low:g} to {test.rates[-1]:.1e}")
+    else:
+        print(f"--lr {test.steepest:.1e}  suggested: the loss falls fastest there (steepest descent)")
+        print(f"--lr {test.tenth:.1e}  a tenth of the rate of the lowest loss")
+    print(f"wrote {picture}\nwrote {picture.with_suffix('.csv')}")
+    return 0
+
+
+def _new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> tuple[Trainer, list[str]]:
+    """A trainer, and the lines that describe it; raises OutOfMemoryError if it can't fit."""
+    trainer = search.new_trainer(config, data, build)
+    model = session.make_model(config, data, build)
+    summary = minidl.summary(model, (config.batch_size, *data.dataset.image_shape))
+    needed = session.training_bytes(config, summary.memory)
+    check_memory(config, needed)
+    return trainer, describe(config, data, summary, needed)
