@@ -17,6 +17,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["minidl", "minidl.*", "models", "models.*"]),
+    package_data={"minidl.kernels": ["cuda/*.cu", "cuda/*.cuh"], "models": ["weights/*"]},
     install_requires=[
         "numpy>=2",
         "scipy",

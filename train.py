@@ -9,6 +9,7 @@ import models
 from minidl.cli import Commands, add_trained_flags
 from minidl.commands.data import check, download_data, export_shapes, show_batch
 from minidl.commands.fit import fit
+from minidl.commands.machine import doctor
 from minidl.commands.search import find_lr, search_settings
 from minidl.commands.use import evaluate_run, export_weights, predict_images
 from minidl.data import tiny_imagenet
@@ -104,6 +105,7 @@ def make_commands() -> Commands:
     sub.add_argument("--train", type=count, default=4000, help="training images (default 4000)")
     sub.add_argument("--val", type=count, default=1000, help="validation images (default 1000)")
     sub.add_argument("--seed", type=whole, default=0, help="which images (default 0)")
+    commands.add("doctor", doctor)
     return commands
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import models
 from minidl.backend import to_device
 from minidl.cli import Commands, add_trained_flags, trained_file
-from minidl.convert import convert
 from minidl.errors import UsageError
 from minidl.progress import Progress
 from minidl.summary import align
@@ -171,9 +170,8 @@ def gradcam(args: argparse.Namespace) -> int:
     images, name, labels = _some_images(subject)
     x = subject.normalised(images)
     predicted, classes = subject.predicted(x)[0], _class_to_explain(subject, x, labels)
-    model = subject.model if subject.xp is np else convert(subject.model, xp=subject.xp)
     with session.blas_threads(args):
-        found = grad_cam(model, to_device(x, subject.xp), layer, classes)
+        found = grad_cam(subject.plain, to_device(x, subject.xp), layer, classes)
     path = picture(subject, f"gradcam-{layer}-{name}")
     large = enlarge(found, *images.shape[1:3])
     words = [subject.words(c) for c in (classes, predicted)]

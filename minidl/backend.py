@@ -1,4 +1,5 @@
-"""The only place that tells NumPy from CuPy: array modules, moves between host and device, diagnosis.
+"""The only place that tells NumPy from CuPy: array modules and moves between host and device. (`doctor` says why
+CuPy can't be used.)
 
 Everything else is written against `xp = array_module(x)`, so one text serves both. CuPy is imported when a
 user asks for it (`get_backend("cupy")`) and never before.
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from minidl.doctor import cupy_problem
 from minidl.errors import BackendError
 
 Array: TypeAlias = Any  # np.ndarray or cupy.ndarray; spelled out in shape comments
@@ -35,7 +37,7 @@ def to_device(x: np.ndarray, xp: ModuleType) -> Array:
 def get_backend(name: str) -> ModuleType:
     """The array module called `name`: "numpy", or "cupy" once a small GPU computation has succeeded.
 
-    Raises BackendError with one line that says which piece is missing.
+    Raises BackendError with one line that says which piece is missing, and what helps.
     """
     if name == "numpy":
         return np
@@ -54,35 +56,3 @@ def available_memory() -> int | None:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
         return None
-
-
-def cupy_problem() -> str | None:
-    """Why CuPy can't compute here, in one clause, or None if it can.
-
-    CuPy reports missing pieces late and in different ways, so each is exercised on its own: the import, the
-    driver, a device, the run-time compiler (NVRTC) and the matrix library (cuBLAS).
-    """
-    try:
-        import cupy
-    except ImportError:
-        return "the package cupy is not installed (pip install 'minidl[cuda12]' or 'minidl[cuda13]')"
-    failures = (RuntimeError, ImportError, OSError, MemoryError, cupy.cuda.compiler.CompileException)
-    try:
-        if cupy.cuda.runtime.getDeviceCount() == 0:
-            return "no NVIDIA GPU was found"
-    except failures as error:
-        return f"no usable NVIDIA driver ({_first_line(error)})"
-    try:
-        (cupy.arange(4) * 2 + 1).sum().get()
-    except failures as error:
-        return f"the CUDA run-time compiler NVRTC fails ({_first_line(error)})"
-    try:
-        (cupy.ones((2, 2)) @ cupy.ones((2, 2))).get()
-    except failures as error:
-        return f"the CUDA matrix library cuBLAS fails ({_first_line(error)})"
-    return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,7 +1,7 @@
 """The array work behind the layers: several sets of kernels with the same names, signatures and results.
 
-`reference` is the oracle and the textbook; `blocked` is its fast form for NumPy arrays with bounded memory.
-The set follows from the type of the array, not from a switch.
+`reference` is the oracle and the textbook; `blocked` is its fast form for NumPy arrays with bounded memory;
+`cuda` is its form for CuPy arrays. The set follows from the type of the array, not from a switch.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from types import ModuleType
 import numpy as np
 
 from minidl.backend import Array
-from minidl.kernels import blocked, reference
+from minidl.kernels import blocked, cuda, reference
 
 
 def kernels_for(x: Array) -> ModuleType:
     """The kernel set that serves `x`."""
-    return blocked if isinstance(x, np.ndarray) else reference
+    if isinstance(x, np.ndarray):
+        return blocked
+    return cuda if type(x).__module__.partition(".")[0] == "cupy" else reference

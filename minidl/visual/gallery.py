@@ -48,7 +48,7 @@ def save_units(subject: Subject, layer: str, projector: Projector | None) -> lis
     choose_units(args.unit, units, np.arange(units))  # a wrong request is answered before the scan
     with Progress(f"scanning {args.split}", len(subject.split), "image") as bar:
         found = probe(
-            subject.model, [layer], subject.data.loader(subject.split), len(subject.about.classes), xp=subject.xp,
+            subject.plain, [layer], subject.data.loader(subject.split), len(subject.about.classes), xp=subject.xp,
             engine=args.engine, threads=args.threads, on_batch=bar.add,
         )[layer]  # fmt: skip
     chosen = choose_units(args.unit, units, by_selectivity(found))

@@ -29,6 +29,7 @@ class Subject:
 
     model     of plain layers, on the host
     running   the same on the engine and backend asked for, whose array module is xp
+    plain     of plain layers, on that backend
 
     `args` has data, split, backend, engine, threads, output and pretrained; `build` makes registered networks. The
     data set is opened when an image of it is asked for.
@@ -40,6 +41,7 @@ class Subject:
         self.about = self.checkpoint.about
         self.model = self.checkpoint.build(build)
         self.running, self.xp = session.on_engine(self.model, args)
+        self.plain = self.model if self.xp is np else self.running  # which is plain there
 
     # ------------------------------------------------------------------- images
 

@@ -1,0 +1,16 @@
+"""`train.py doctor`: what this machine can run."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from minidl.doctor import cupy_problem, diagnosis
+from minidl.summary import align
+
+
+def doctor(args: Namespace) -> int:
+    """Says what this machine can run, and what the GPU backend lacks."""
+    print(align(diagnosis(), left=3))
+    problem = cupy_problem()
+    print(f"--backend cupy can't be used: {problem}" if problem else "--backend cupy can be used")
+    return 0

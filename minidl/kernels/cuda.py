@@ -1,0 +1,228 @@
+"""The GPU kernels: CUDA C for CuPy arrays (the sources lie in the folder cuda/) and cuBLAS for matrix products.
+
+One launch an array operation, one thread an element, no atomics: every sum has one order, so the same input gives
+the same bits. Signatures and results are the reference's. A convolution is im2col and one 2-D matrix product, in
+blocks of images if the columns would exceed COLUMN_BYTES; transposes are flags of the product, not copies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from minidl.backend import Array, array_module
+from minidl.kernels.launch import BLOCK, contiguous, launch, launch_each
+from minidl.kernels.shapes import window_positions
+
+Shape = tuple[int, ...]
+
+COLUMN_BYTES = 256 << 20  # the largest im2col block (one image at least)
+SUM_ROWS, SUM_BLOCKS = 256, 1024  # a sum over rows: rows a block, until there would be more blocks than this
+JOIN_CHANNELS = 32  # a block that joins partial sums: few channels, so many lanes share the work
+
+
+# -------------------------------------------------------------- convolution
+
+
+def im2col(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Array:
+    """See reference.im2col."""
+    (x,) = contiguous(x, x)
+    n, h, w, c = x.shape
+    (kh, kw), (oh, ow) = kernel, _positions(x.shape, kernel, stride, padding)
+    cols = array_module(x).empty((n * oh * ow, kh * kw * c), x.dtype)
+    launch_each("im2col", n * oh * ow * kw * c, x, x, cols, h, w, c, oh, ow, kh, kw, stride, padding)
+    return cols
+
+
+def col2im(dcols: Array, x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> Array:
+    """See reference.col2im; a gather: every pixel reads its copies."""
+    (dcols,) = contiguous(dcols, dcols)
+    _, h, w, c = x_shape
+    dx = array_module(dcols).empty(x_shape, dcols.dtype)
+    out = _positions(x_shape, kernel, stride, padding)
+    launch_each("col2im", dx.size, dcols, dcols, dx, h, w, c, *out, *kernel, stride, padding)
+    return dx
+
+
+def _positions(x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
+    oh, ow = (window_positions(size, k, stride, padding) for size, k in zip(x_shape[1:3], kernel, strict=True))
+    return oh, ow
+
+
+def _image_blocks(images: int, bytes_each: int) -> Iterator[slice]:
+    """Slices of as many images as stay within COLUMN_BYTES."""
+    most = max(1, COLUMN_BYTES // bytes_each)
+    return (slice(start, start + most) for start in range(0, images, most))
+
+
+def _columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Iterator[tuple[slice, Array]]:
+    """im2col by blocks: (slice of images, cols (P, K)). A 1x1 convolution's columns are the pixels themselves."""
+    if (kernel, stride, padding) == ((1, 1), 1, 0):
+        yield slice(0, len(x)), x.reshape(-1, x.shape[-1])  # (N, H, W, C) -> (N H W, C)
+        return
+    patches = math.prod(_positions(x.shape, kernel, stride, padding))
+    for block in _image_blocks(len(x), patches * math.prod(kernel) * x.shape[-1] * x.itemsize):
+        yield block, im2col(x[block], kernel, stride, padding)
+
+
+def conv2d(x: Array, w: Array, stride: int, padding: int) -> Array:
+    """See reference.conv2d: y = cols @ w."""
+    x, w = contiguous(x, x, w)
+    xp = array_module(x)
+    kh, kw, _, f = w.shape
+    y = xp.empty((len(x), *_positions(x.shape, (kh, kw), stride, padding), f), x.dtype)
+    for block, cols in _columns(x, (kh, kw), stride, padding):
+        xp.matmul(cols, w.reshape(-1, f), out=y[block].reshape(-1, f))  # (P, K) @ (K, F)
+    return y
+
+
+def conv2d_dw(x: Array, dy: Array, w_shape: Shape, stride: int, padding: int) -> Array:
+    """See reference.conv2d_dw: dw = sum over blocks of cols.T @ dy."""
+    x, dy = contiguous(x, x, dy)
+    kh, kw, _, f = w_shape
+    blocks = _columns(x, (kh, kw), stride, padding)
+    products = (cols.T @ dy[block].reshape(-1, f) for block, cols in blocks)  # (K, P) @ (P, F)
+    dw = next(products)
+    for product in products:
+        dw += product
+    return dw.reshape(w_shape)  # (K, F) -> (KH, KW, C, F)
+
+
+def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) -> Array:
+    """See reference.conv2d_dx: dx = col2im(dy @ w.T)."""
+    dy, w = contiguous(dy, dy, w)
+    xp = array_module(dy)
+    kh, kw, _, f = w.shape
+    wt = w.reshape(-1, f).T  # (K, F) -> (F, K)
+    if (kh, kw, stride, padding) == (1, 1, 1, 0):
+        return (dy.reshape(-1, f) @ wt).reshape(x_shape)  # (P, F) @ (F, C) -> (N, H, W, C)
+    dx = xp.empty(x_shape, dy.dtype)
+    for block in _image_blocks(len(dy), math.prod(dy.shape[1:3]) * math.prod(w.shape[:3]) * dy.itemsize):
+        dcols = dy[block].reshape(-1, f) @ wt  # (P, F) @ (F, K)
+        dx[block] = col2im(dcols, dx[block].shape, (kh, kw), stride, padding)
+    return dx
+
+
+# ------------------------------------------------------------------ pooling
+
+
+def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, Array]:
+    """See reference.max_pool."""
+    (x,) = contiguous(x, x)
+    xp = array_module(x)
+    n, h, w, c = x.shape
+    oh, ow = _positions(x.shape, (kernel, kernel), stride, padding)
+    y = xp.empty((n, oh, ow, c), x.dtype)
+    index = xp.empty(y.shape, xp.uint8)
+    launch_each("max_pool", y.size, x, x, y, index, h, w, c, oh, ow, kernel, stride, padding)
+    return y, index
+
+
+def max_pool_dx(
+    dy: Array, index: Array, x_shape: Shape, kernel: int, stride: int, padding: int, overlap: str = "sum"
+) -> Array:
+    """See reference.max_pool_dx; a gather: every pixel looks for itself in the index of its windows."""
+    (dy,) = contiguous(dy, dy)
+    xp = array_module(dy)
+    _, h, w, c = x_shape
+    dx = xp.empty(x_shape, dy.dtype)
+    index = xp.ascontiguousarray(index)
+    geometry = (h, w, c, *dy.shape[1:3], kernel, stride, padding)
+    rule = ("sum", "last", "max").index(overlap)
+    launch_each("max_pool_dx", dx.size, dy, dy, index, dx, *geometry, rule)
+    return dx
+
+
+def avg_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
+    """See reference.avg_pool."""
+    (x,) = contiguous(x, x)
+    n, h, w, c = x.shape
+    oh, ow = _positions(x.shape, (kernel, kernel), stride, padding)
+    y = array_module(x).empty((n, oh, ow, c), x.dtype)
+    launch_each("avg_pool", y.size, x, x, y, h, w, c, oh, ow, kernel, stride, padding, 1 / kernel**2)
+    return y
+
+
+def avg_pool_dx(dy: Array, x_shape: Shape, kernel: int, stride: int, padding: int) -> Array:
+    """See reference.avg_pool_dx."""
+    (dy,) = contiguous(dy, dy)
+    _, h, w, c = x_shape
+    dx = array_module(dy).empty(x_shape, dy.dtype)
+    geometry = (h, w, c, *dy.shape[1:3], kernel, stride, padding)
+    launch_each("avg_pool_dx", dx.size, dy, dy, dx, *geometry, 1 / kernel**2)
+    return dx
+
+
+# ------------------------------------------- batch normalization, activation
+
+
+def _by_rows(x: Array) -> tuple[int, int, int, int, int]:
+    """How a sum over the rows of (M, C) is shared out: M, C, rows a block, blocks, channels a block."""
+    c = x.shape[-1]
+    m = x.size // c
+    rows = max(SUM_ROWS, -(-m // SUM_BLOCKS))
+    return m, c, rows, -(-m // rows), min(c, BLOCK)
+
+
+def batch_statistics(x: Array) -> tuple[Array, Array]:
+    """See reference.batch_statistics; one pass over x, two launches."""
+    (x,) = contiguous(x, x)
+    xp = array_module(x)
+    m, c, rows, blocks, width = _by_rows(x)
+    partial = xp.empty((2, blocks, c), xp.float64)
+    mean, var = xp.empty(c, xp.float64), xp.empty(c, xp.float64)
+    launch("batch_partial_statistics", (blocks, -(-c // width)), x, x, partial, m, c, rows, width)
+    width = min(c, JOIN_CHANNELS)
+    launch("batch_join_statistics", (-(-c // width),), x, partial, mean, var, blocks, m, c, rows, width)
+    return mean, var
+
+
+def batch_norm(x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array) -> Array:
+    """See reference.batch_norm."""
+    x, *vectors = contiguous(x, x, mean, inv_std, gamma, beta)
+    y = array_module(x).empty(x.shape, x.dtype)
+    launch_each("batch_norm", x.size, x, x, *vectors, y, x.shape[-1])
+    return y
+
+
+def batch_norm_sums(dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
+    """See reference.batch_norm_sums; one pass over dy and x, two launches."""
+    dy, x, mean, inv_std = contiguous(x, dy, x, mean, inv_std)
+    xp = array_module(x)
+    m, c, rows, blocks, width = _by_rows(x)
+    partial = xp.empty((2, blocks, c), xp.float64)
+    dgamma, dbeta = xp.empty(c, x.dtype), xp.empty(c, x.dtype)
+    grid = (blocks, -(-c // width))
+    launch("batch_norm_partial_sums", grid, x, dy, x, mean, inv_std, partial, m, c, rows, width)
+    width = min(c, JOIN_CHANNELS)
+    launch("batch_norm_join_sums", (-(-c // width),), x, partial, dgamma, dbeta, blocks, c, width)
+    return dgamma, dbeta
+
+
+def batch_norm_dx(
+    dy: Array, x: Array, mean: Array, inv_std: Array, gamma: Array, dgamma: Array, dbeta: Array
+) -> Array:
+    """See reference.batch_norm_dx."""
+    dy, x, *vectors = contiguous(x, dy, x, mean, inv_std, gamma, dgamma, dbeta)
+    dx = array_module(x).empty(x.shape, x.dtype)
+    c = x.shape[-1]
+    launch_each("batch_norm_dx", x.size, x, dy, x, *vectors, dx, c, c / x.size)
+    return dx
+
+
+def relu(x: Array) -> tuple[Array, Array]:
+    """See reference.relu."""
+    (x,) = contiguous(x, x)
+    xp = array_module(x)
+    y, mask = xp.empty(x.shape, x.dtype), xp.empty(x.shape, bool)
+    launch_each("relu", x.size, x, x, y, mask)
+    return y, mask
+
+
+def relu_dx(dy: Array, mask: Array) -> Array:
+    """See reference.relu_dx."""
+    (dy,) = contiguous(dy, dy)
+    xp = array_module(dy)
+    dx = xp.empty(dy.shape, dy.dtype)
+    launch_each("relu_dx", dy.size, dy, dy, xp.ascontiguousarray(mask), dx)
+    return dx

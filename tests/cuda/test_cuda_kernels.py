@@ -1,0 +1,320 @@
+"""The CUDA kernels, run on the CPU, against the reference: exact wherever the reference adds in the same order."""
+
+import inspect
+import re
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.errors import ShapeError, UsageError
+from minidl.kernels import cuda, kernels_for, launch, reference
+from tests.cuda.host import HostModule, host_module, on_the_host
+from tests.strategies import arranged, cases, layouts, seeds, shapes, windows
+from tests.test_kernels import (
+    BUILDING_BLOCKS,
+    KERNELS,
+    KINDS,
+    assert_close,
+    calls,
+    convolution_arrays,
+    convolution_by,
+    convolutions,
+    pool_input,
+    public_functions,
+)
+
+dtypes = st.sampled_from([np.float32, np.float64])
+row_counts, block_counts = st.sampled_from([1, 7, 256]), st.sampled_from([1, 3, 1024])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def host():
+    with on_the_host():
+        yield
+
+
+def assert_same(a, b):
+    """Bit for bit, but for the sign of a zero and the payload of a NaN."""
+    for x, y in zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]:
+        np.testing.assert_array_equal(x, y)
+        assert x.dtype == y.dtype
+
+
+def test_the_set_has_the_references_functions_and_signatures():
+    public = public_functions(cuda)
+    assert set(public) == KERNELS | {"im2col", "col2im"} <= KERNELS | BUILDING_BLOCKS
+    for name, function in public.items():
+        assert inspect.signature(function) == inspect.signature(getattr(reference, name)), name
+
+
+def test_it_serves_cupys_arrays():
+    assert kernels_for(type("ndarray", (), {"__module__": "cupy"})()) is cuda
+
+
+# -------------------------------------------------------------- convolution
+
+
+@cases(60)
+@given(convolutions(), seeds, dtypes, layouts)
+def test_im2col_and_col2im_are_the_references(case, seed, dtype, layout):
+    shape, (*kernel, _, _), *geometry = case
+    rng = np.random.default_rng(seed)
+    x = arranged(rng.normal(size=shape).astype(dtype), layout)
+    cols = cuda.im2col(x, tuple(kernel), *geometry)
+    assert_same(cols, reference.im2col(x, kernel, *geometry))
+    dcols = arranged(rng.normal(size=cols.shape).astype(dtype), layout)
+    dx = cuda.col2im(dcols, shape, tuple(kernel), *geometry)
+    assert_same(dx, np.ascontiguousarray(reference.col2im(dcols, shape, kernel, *geometry)))
+
+
+@cases(60)
+@given(convolutions(), seeds, dtypes, layouts, layouts, st.sampled_from([1, 3000, 1 << 28]))
+def test_convolution_is_the_references_in_blocks_of_any_size(case, seed, dtype, x_layout, dy_layout, column_bytes):
+    arrays = convolution_arrays(case, seed, dtype, x_layout, dy_layout)
+    with patch.object(cuda, "COLUMN_BYTES", column_bytes):
+        assert_close(convolution_by(cuda, *arrays), convolution_by(reference, *arrays), dtype)
+
+
+def test_a_1x1_convolution_launches_nothing_but_its_product():
+    x, w, dy = np.ones((2, 3, 3, 4)), np.ones((1, 1, 4, 5)), np.ones((2, 3, 3, 5))
+    with patch.object(launch, "kernel", None):
+        convolution_by(cuda, x, w, dy, 1, 0)
+
+
+# ------------------------------------------------------------------ pooling
+
+
+@cases(60)
+@given(windows(pool=True), seeds, dtypes, layouts)
+def test_max_pool_is_the_references_with_ties_nans_and_padding(window, seed, dtype, layout):
+    for kind in (*KINDS, "-inf"):
+        x = pool_input(kind, window.shape, seed, dtype) if kind != "-inf" else np.full(window.shape, -np.inf, dtype)
+        x = arranged(x, layout)
+        assert_same(cuda.max_pool(x, *window.geometry), reference.max_pool(x, *window.geometry))
+
+
+@pytest.mark.parametrize("overlap", ["sum", "last", "max"])
+@cases(40)
+@given(window=windows(pool=True), seed=seeds, dtype=dtypes, layout=layouts)
+def test_unpooling_is_the_references(overlap, window, seed, dtype, layout):
+    for kind in KINDS:
+        _, index = reference.max_pool(pool_input(kind, window.shape, seed, dtype), *window.geometry)
+        dy = arranged(pool_input(kind, index.shape, seed + 1, dtype), layout)
+        arguments = dy, arranged(index, layout) if layout == "F" else index, window.shape, *window.geometry, overlap
+        with np.errstate(over="ignore", invalid="ignore"):  # the sum of two largest numbers, inf - inf
+            assert_same(cuda.max_pool_dx(*arguments), np.ascontiguousarray(reference.max_pool_dx(*arguments)))
+
+
+@cases(40)
+@given(windows(pool=True), seeds, dtypes, layouts, layouts)
+def test_average_pooling_is_the_references(window, seed, dtype, x_layout, dy_layout):
+    rng = np.random.default_rng(seed)
+    x = arranged(rng.normal(size=window.shape).astype(dtype), x_layout)
+    y = cuda.avg_pool(x, *window.geometry)
+    assert_same(y, reference.avg_pool(x, *window.geometry))
+    dy = arranged(rng.normal(size=y.shape).astype(dtype), dy_layout)
+    arguments = dy, window.shape, *window.geometry
+    assert_same(cuda.avg_pool_dx(*arguments), np.ascontiguousarray(reference.avg_pool_dx(*arguments)))
+
+
+# ------------------------------------------------ batch normalization, ReLU
+
+
+def batch_norm_calls(shape, seed, dtype, x_layout="C", dy_layout="C"):
+    rng = np.random.default_rng(seed)
+    x, dy = (rng.normal(m, 3, shape).astype(dtype) for m in (2, 0))
+    x, dy = arranged(x, x_layout), arranged(dy, dy_layout)
+    mean, inv_std, gamma, beta = (rng.normal(size=shape[-1]).astype(dtype) for _ in range(4))
+    dgamma, dbeta = reference.batch_norm_sums(dy, x, mean, inv_std)
+    return {
+        "batch_statistics": (x,),
+        "batch_norm_sums": (dy, x, mean, inv_std),
+        "batch_norm": (x, mean, inv_std, gamma, beta),
+        "batch_norm_dx": (dy, x, mean, inv_std, gamma, dgamma, dbeta),
+    }
+
+
+def assert_batch_norm_agrees(arguments, dtype):
+    for name in ("batch_norm", "batch_norm_dx"):
+        assert_same(getattr(cuda, name)(*arguments[name]), getattr(reference, name)(*arguments[name]))
+    for name in ("batch_statistics", "batch_norm_sums"):
+        assert_close(getattr(cuda, name)(*arguments[name]), getattr(reference, name)(*arguments[name]), dtype)
+
+
+@cases(40)
+@given(shapes(), seeds, dtypes, layouts, layouts, row_counts, block_counts)
+def test_batch_normalization_is_the_references(shape, seed, dtype, x_layout, dy_layout, rows, blocks):
+    with patch.object(cuda, "SUM_ROWS", rows), patch.object(cuda, "SUM_BLOCKS", blocks):
+        assert_batch_norm_agrees(batch_norm_calls(shape, seed, dtype, x_layout, dy_layout), dtype)
+
+
+@pytest.mark.parametrize("channels", [1, 31, 32, 33, 128, 200, 255, 256, 257, 600])
+def test_any_number_of_channels_is_summed_over_lanes(channels):
+    shape = (3, 10, 9, channels)  # 270 rows, so two blocks
+    for dtype in (np.float32, np.float64):
+        assert_batch_norm_agrees(batch_norm_calls(shape, 0, dtype), dtype)
+
+
+@pytest.mark.parametrize("rows", [7, 100_003])
+@pytest.mark.parametrize(
+    ("dtype", "offset", "tol"), [(np.float32, 1e3, 1e-5), (np.float32, 3e5, 1e-5), (np.float64, 1e3, 1e-10)]
+)
+def test_batch_statistics_keep_their_digits_far_from_zero(rows, dtype, offset, tol):
+    std, c = 0.7, 3
+    x = np.random.default_rng(0).normal(offset * std, std, (rows, c)).astype(dtype)
+    exact = x.astype(np.longdouble)
+    mean, var = cuda.batch_statistics(x)
+    assert np.abs(mean - exact.mean(0)).max() <= tol * std
+    np.testing.assert_allclose(var, exact.var(0).astype(np.float64), rtol=tol)
+
+
+@cases(30)
+@given(shapes(), seeds, dtypes, layouts, layouts)
+def test_relu_is_the_references(shape, seed, dtype, x_layout, dy_layout):
+    rng = np.random.default_rng(seed)
+    numbers = np.array([-2, -0.5, 0, 0.5, 3, np.nan, np.inf, -np.inf], dtype)
+    x, dy = arranged(rng.choice(numbers, shape), x_layout), arranged(rng.choice(numbers, shape), dy_layout)
+    y, mask = cuda.relu(x)
+    assert_same((y, mask), reference.relu(x))
+    with np.errstate(invalid="ignore"):  # inf * 0
+        assert_same(cuda.relu_dx(dy, mask), reference.relu_dx(dy, mask))
+
+
+# ------------------------------------------------------------- the contract
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_every_kernel_keeps_the_dtype_and_its_arguments(name, dtype):
+    arguments = calls(dtype)[name]
+    before = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    result = getattr(cuda, name)(*arguments)
+    for a, b in zip(arguments, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a in result if isinstance(result, tuple) else (result,):
+        if a.dtype.kind == "f":
+            assert a.dtype == (np.float64 if name == "batch_statistics" else dtype)
+        assert not any(np.shares_memory(a, b) for b in arguments if isinstance(b, np.ndarray))
+
+
+def test_an_array_that_an_int_cannot_index_is_refused():
+    most = 2**31 - 256
+    huge = np.broadcast_to(np.float32(0), (most + 1,))
+    with pytest.raises(ShapeError, match=r"^kernel relu: .* has 2147483393 numbers, .*: choose a smaller batch$"):
+        launch.launch("relu", (1,), huge, huge)
+
+
+def test_other_dtypes_are_refused():
+    with pytest.raises(UsageError, match="no GPU kernel computes with int64: choose float32 or float64"):
+        cuda.relu(np.arange(3))
+
+
+def relu_arguments():
+    x = np.ones(5, np.float32)
+    return {"x": x, "y": x.copy(), "mask": x > 0, "threads": np.int32(5)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"threads": 5}, "threads is int, got <class 'int'>"),
+        ({"threads": np.int64(5)}, "threads is int, got int64"),
+        ({"x": np.ones(5)}, "x is float, got float64"),
+        ({"x": np.ones(10, np.float32)[::2]}, "x is not contiguous"),
+        ({"more": np.int32(1)}, "4 parameters, 5 are given"),
+    ],
+)
+def test_the_host_refuses_what_a_gpu_would_misread(wrong, said):
+    with pytest.raises(TypeError, match=said):
+        launch.kernel("relu", "float")((1,), (256,), tuple({**relu_arguments(), **wrong}.values()))
+
+
+def test_the_host_refuses_outputs_that_overlap():
+    arguments = relu_arguments()
+    with pytest.raises(TypeError, match="y overlaps another array"):
+        launch.kernel("relu", "float")((1,), (256,), tuple({**arguments, "y": arguments["x"]}.values()))
+
+
+# ---------------------------------------------------- these tests can fail
+
+PLANTED = [  # (file, what it says, what it says with a bug)
+    ("im2col.cu", "inside && h >= 0 && h < H ?", "h >= 0 && h < H && column + n + h >= 0 ?"),
+    ("im2col.cu", "int h = stride * oh + kh - padding;", "int h = oh + kh - padding;"),
+    ("im2col.cu", "oh >= top; --oh)", "oh > top; --oh)"),
+    ("im2col.cu", "kw * C + c]", "kh * C + c]"),
+    ("common.cuh", "before / stride + 1", "before / stride"),
+    ("common.cuh", "last < windows ? last : windows - 1", "last"),
+    ("max_pool.cu", "value > best ||", "value >= best ||"),
+    ("max_pool.cu", "value != value && best == best", "value != value"),
+    ("max_pool.cu", "(value != value && best == best)", "false"),
+    ("max_pool.cu", "real best = __int_as_float(0xff800000)", "real best = 0"),
+    ("max_pool.cu", "offset = kh * K + kw", "offset = kw * K + kh"),
+    ("max_pool.cu", "joined += value", "joined = value"),
+    ("max_pool.cu", "overlap == 1 || !touched || ", "!touched || "),
+    ("max_pool.cu", "!touched || ", ""),
+    ("max_pool.cu", "value > joined || value != value", "value > joined"),
+    ("avg_pool.cu", "y[i] = sum * share", "y[i] = sum"),
+    ("avg_pool.cu", "h < H && w >= 0", "h <= H && w >= 0 && i"),
+    ("avg_pool.cu", "ow >= left; --ow", "ow > left; --ow"),
+    ("batch_norm.cu", "(gamma[c] * inv_std[c]) + beta[c]", "gamma[c] + beta[c]"),
+    ("batch_norm.cu", "dbeta[c] * per_pixel", "dbeta[c]"),
+    ("relu.cu", "value < 0 ? real(0) : value", "value > 0 ? value : real(0)"),
+    ("relu.cu", "mask[i] = value > 0", "mask[i] = value >= 0"),
+    ("channel_sums.cu", "t += width", "t += 2 * width"),
+    ("channel_sums.cu", "origin = active ? x[start * C + c] : real(0)", "origin = 0"),
+    ("channel_sums.cu", "+ n * d * d", "+ d * d"),
+    ("channel_sums.cu", "d_squares - d_sum * d_sum / n", "d_squares"),
+    ("channel_sums.cu", "partial[(blocks + b) * C + c];\n", "partial[b * C + c];\n"),
+    ("channel_sums.cu", "min(rows, M - b * rows)", "rows"),
+]
+
+
+def everything_agrees():
+    """A few cases of each kernel that between them show every planted bug."""
+    rng = np.random.default_rng(0)
+    for shape, kernel, stride, padding in [((2, 6, 5, 3), 3, 1, 1), ((2, 7, 8, 2), 4, 2, 0), ((1, 5, 9, 1), 2, 3, 1)]:
+        x = rng.normal(size=shape)
+        cols = reference.im2col(x, (kernel, kernel), stride, padding)
+        assert_same(cuda.im2col(x, (kernel, kernel), stride, padding), cols)
+        dx = reference.col2im(cols, shape, (kernel, kernel), stride, padding)
+        assert_same(cuda.col2im(cols, shape, (kernel, kernel), stride, padding), dx)
+        for kind in KINDS:
+            pixels = pool_input(kind, shape, 1, np.float64)
+            y, index = reference.max_pool(pixels, kernel, stride, padding)
+            assert_same(cuda.max_pool(pixels, kernel, stride, padding), (y, index))
+            dy = pool_input(kind, y.shape, 2, np.float64)
+            for overlap in ("sum", "last", "max"):
+                arguments = dy, index, shape, kernel, stride, padding, overlap
+                assert_same(cuda.max_pool_dx(*arguments), reference.max_pool_dx(*arguments))
+        y = reference.avg_pool(x, kernel, stride, padding)
+        assert_same(cuda.avg_pool(x, kernel, stride, padding), y)
+        arguments = y, shape, kernel, stride, padding
+        assert_same(cuda.avg_pool_dx(*arguments), reference.avg_pool_dx(*arguments))
+    for c in (3, 300):
+        assert_batch_norm_agrees(batch_norm_calls((1, 300, c), 0, np.float64), np.float64)
+    test_batch_statistics_keep_their_digits_far_from_zero(300, np.float64, 1e3, 1e-10)
+    x = np.array([-1.0, 0.0, 2.0, np.nan])
+    assert_same(cuda.relu(x), reference.relu(x))
+    assert_same(cuda.relu_dx(x + 1, x > 0), reference.relu_dx(x + 1, x > 0))
+
+
+def test_the_cases_that_show_planted_bugs_agree_without_one():
+    everything_agrees()
+
+
+@pytest.mark.parametrize(("file", "old", "new"), PLANTED)
+def test_a_planted_bug_is_noticed(file, old, new):
+    common, *files = re.split(r"(?=#line 1 )", launch.source("double"))[1:]
+    (text,) = [text for text in (common, *files) if text.startswith(f'#line 1 "{file}"')]
+    assert old in text
+    needed = [common, *files] if text is common else [common, text]
+    bad = HostModule("typedef double real;\n" + "".join(needed).replace(text, text.replace(old, new)))
+
+    def kernel(name, real):
+        return (bad if name in bad.signatures else host_module(real)).get_function(name)
+
+    with patch.object(launch, "kernel", kernel), pytest.raises(AssertionError):
+        everything_agrees()

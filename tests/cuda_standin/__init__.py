@@ -1,0 +1,59 @@
+"""A stand-in for CuPy over NumPy, stricter than CuPy: whoever runs on it without a refusal runs on a GPU.
+
+    record   what happened: syncs, uploads, refusals
+    array    the array: no way to NumPy but `.get()`, no mixing, no wrong or duplicate indices, no racing overlaps
+    module   functions under CuPy's names and signatures (`cupy_api.json`), reductions that stay on the device
+    device   `cupy.cuda`, and the seam for kernels in CUDA C
+
+`install` is the one hook: minidl asks `sys.modules["cupy"]`, and an array says that its module is cupy. What the
+stand-in says of CuPy is held against the installed one by `test_honesty.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.cuda_standin import device
+from tests.cuda_standin.device import Launch
+from tests.cuda_standin.module import make_cupy, make_cupyx
+from tests.cuda_standin.record import RECORD, Record, StrictError
+
+__all__ = ["RECORD", "Record", "StrictError", "install", "run_on_the_host"]
+
+
+def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None) -> ModuleType:
+    """The stand-in as `cupy` until the end of the test, with an empty RECORD.
+
+    `launch` executes kernels in CUDA C, as `run_on_the_host`. Without one `minidl.kernels.cuda` is the reference set
+    meanwhile.
+    """
+    from minidl.kernels import reference
+
+    cupy = make_cupy()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupyx", make_cupyx())
+    monkeypatch.setattr(device.LAUNCH, "run", launch)
+    if launch is None:
+        monkeypatch.setattr("minidl.kernels.cuda", reference)
+    RECORD.clear()
+    return cupy
+
+
+def run_on_the_host(
+    code: str, name: str, options: tuple, grid: tuple, block: tuple, args: tuple, shared: int
+) -> None:
+    """Executes a kernel of `code` on the CPU, compiled by g++ behind `tests/cuda/shim.h`."""
+    assert not shared, "the shim has no dynamic shared memory"
+    _host_module(code).get_function(name)(grid, block, args)
+
+
+@cache
+def _host_module(code: str) -> Any:
+    from tests.cuda.host import HostModule
+
+    return HostModule(code)

@@ -1,0 +1,166 @@
+"""The stand-in's device: `cupy.cuda`, the memory pool and kernels in CUDA C. One device, and it does all at once.
+
+Kernels. `RawKernel` checks what it is given and hands it to `LAUNCH.run`, which executes CUDA C: `install` sets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from tests.cuda_standin.array import ndarray
+from tests.cuda_standin.record import RECORD, StrictError
+
+RUNTIME, DRIVER, MEMORY = 12090, 13000, 80 * 2**30
+
+# Called with source, kernel name, compiler options, grid, block, arguments (NumPy's) and bytes of shared memory.
+Launch = Callable[[str, str, tuple, tuple, tuple, tuple, int], None]
+LAUNCH = SimpleNamespace(run=None)
+
+
+class CUDARuntimeError(RuntimeError):
+    """As cupy.cuda.runtime.CUDARuntimeError: "cudaErrorNoDevice: no CUDA-capable device is detected"."""
+
+
+class CompileException(Exception):
+    """As cupy.cuda.compiler.CompileException."""
+
+
+class OutOfMemoryError(MemoryError):
+    """As cupy.cuda.memory.OutOfMemoryError."""
+
+
+class RawKernel:
+    """A kernel of CUDA source; on a device it is compiled at its first launch."""
+
+    def __init__(self, code: str, name: str, options: tuple[str, ...] = (), backend: str = "nvrtc", **_: Any) -> None:
+        self.code, self.name, self.options = code, name, tuple(options)
+
+    def __call__(self, grid: tuple, block: tuple, args: tuple, *, shared_mem: int = 0) -> None:
+        for arg in args:
+            if isinstance(arg, np.ndarray):
+                RECORD.refuse(TypeError, f"{self.name}: Unsupported type {type(arg)}")
+            if not isinstance(arg, ndarray | np.generic):
+                RECORD.refuse(StrictError, f"{self.name}: {arg!r} has no fixed width, np.int32 or np.float32 have")
+        if not 1 <= np.prod(block) <= 1024 or min(grid) < 1:
+            RECORD.refuse(CUDARuntimeError, f"{self.name}: grid {grid}, block {block}: invalid configuration")
+        if LAUNCH.run is None:
+            raise NotImplementedError(f"{self.name}: nothing here executes CUDA C, set LAUNCH.run")
+        host = tuple(arg._host if isinstance(arg, ndarray) else arg for arg in args)
+        LAUNCH.run(self.code, self.name, self.options, tuple(grid), tuple(block), host, shared_mem)
+
+
+class RawModule:
+    """CUDA source with several kernels."""
+
+    def __init__(self, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc", **_: Any) -> None:
+        self.code, self.options = code, options
+
+    def get_function(self, name: str) -> RawKernel:
+        return RawKernel(self.code, name, self.options)
+
+
+class Stream:
+    """A queue of work; as everything is done at once, only waiting for it counts."""
+
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False, **_: Any) -> None:
+        self.ptr = 0
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: Any) -> None: ...
+
+    def use(self) -> Stream:
+        return self
+
+    def synchronize(self) -> None:
+        RECORD.sync("stream")
+
+    def wait_event(self, event: Event) -> None: ...
+
+    def record(self, event: Event | None = None) -> Event:
+        return event or Event()
+
+
+class Event:
+    """A mark in a stream."""
+
+    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
+        self.done = True
+
+    def record(self, stream: Stream | None = None) -> None: ...
+
+    def synchronize(self) -> None:
+        RECORD.sync("event")
+
+
+class Device:
+    """The one there is."""
+
+    def __init__(self, device: int = 0) -> None:
+        self.id, self.compute_capability, self.mem_info = device, "90", (MEMORY, MEMORY)
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *_: Any) -> None: ...
+
+    def use(self) -> None: ...
+
+    def synchronize(self) -> None:
+        RECORD.sync("device")
+
+
+class MemoryPool:
+    """Holds nothing: the memory is Python's."""
+
+    def used_bytes(self) -> int:
+        return 0
+
+    def total_bytes(self) -> int:
+        return 0
+
+    def free_bytes(self) -> int:
+        return 0
+
+    def free_all_blocks(self, *_: Any) -> None: ...
+
+    def get_limit(self) -> int:
+        return 0
+
+    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None: ...
+
+
+POOL = MemoryPool()
+
+
+def make_cuda() -> SimpleNamespace:
+    """A new `cupy.cuda`, of which a test may break a piece."""
+    about = {"name": b"stand-in", "totalGlobalMem": MEMORY, "major": 9, "minor": 0, "multiProcessorCount": 132}
+    null = Stream(null=True)
+    namespace: dict[str, Callable | Any] = {
+        "runtime": SimpleNamespace(
+            CUDARuntimeError=CUDARuntimeError,
+            driverGetVersion=lambda: DRIVER,
+            runtimeGetVersion=lambda: RUNTIME,
+            getDeviceCount=lambda: 1,
+            getDevice=lambda: 0,
+            getDeviceProperties=lambda device: dict(about),
+            memGetInfo=lambda: (MEMORY, MEMORY),
+            deviceSynchronize=lambda: RECORD.sync("device"),
+        ),
+        "compiler": SimpleNamespace(CompileException=CompileException),
+        "memory": SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        "nvrtc": SimpleNamespace(getVersion=lambda: (12, 9)),
+        "cublas": SimpleNamespace(getVersion=lambda handle: 120905),
+        "device": SimpleNamespace(get_cublas_handle=lambda: 1),
+        "get_current_stream": lambda: null,
+        "is_available": lambda: True,
+    }
+    return SimpleNamespace(
+        **namespace, Device=Device, Event=Event, MemoryPool=MemoryPool, Stream=Stream,
+    )  # fmt: skip
