@@ -157,7 +157,8 @@ def host_module(real: str) -> HostModule:
 @contextmanager
 def on_the_host() -> Iterator[None]:
     """minidl.kernels.cuda computes with NumPy arrays: its kernels run here."""
-    with patch.object(launch, "kernel", cache(lambda name, real: host_module(real).get_function(name))):
+    modules = {real: host_module(real) for real in launch.REALS.values()}  # a compiler's error shows here, once
+    with patch.object(launch, "kernel", cache(lambda name, real: modules[real].get_function(name))):
         yield
 
 

@@ -6,6 +6,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 
 using std::max;
 using std::min;
+using std::sqrt;
 struct dim3 {
     unsigned x, y, z;
 };

@@ -4,16 +4,17 @@
 
 A load counts once for all blocks of a wave, those that run at a time, and again for the next wave: caches serve a
 wave, and nothing survives it. A wave of 144 blocks is a small GPU's (RTX 4060: 24 multiprocessors of 6 blocks); more
-blocks or a large second-level cache only lower the count. The least is every array once.
+blocks or a large second-level cache only lower the count. The least is every array once in, once out.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -32,15 +33,15 @@ class Traffic:
     """What one launch loaded and stored, in bytes."""
 
     kernel: str
-    arrays: int  # the size of all arrays, each of which is either loaded or stored
+    least: int  # every array once for each way, in or out, that the kernel takes it
     moved: int  # in whole sectors, by waves
     fetched: int  # in whole sectors, by warps
     used: int  # of those, by warps
 
     @property
     def excess(self) -> float:
-        """1 if every array passes once; a kernel with a small output for a large array may stay below."""
-        return self.moved / self.arrays
+        """1 if every array passes once a way; a kernel with a small output for a large array may stay below."""
+        return self.moved / self.least
 
     @property
     def waste(self) -> float:
@@ -65,10 +66,13 @@ def counted(code: str) -> Iterator[list[Traffic]]:
         def launch_counted(grid, block, values):
             arguments = zip(described[name], checked(name, described[name], values), strict=True)
             arrays = [value for argument, value in arguments if argument.array]
-            (moved, _), (fetched, used) = (
+            waves, warps = (
                 _count(library, arrays, group, lambda: run(grid, block, values)) for group in (WAVE, WARP)
             )
-            launches.append(Traffic(name, sum(a.nbytes for a in arrays), moved, fetched, used))
+            ways = [int((touched > 0).sum()) for touched in warps.numbers]
+            least = sum(n * a.nbytes for n, a in zip(ways, arrays, strict=True))
+            used = int(warps.numbers.sum(axis=1) @ [a.itemsize for a in arrays])
+            launches.append(Traffic(name, least, waves.bytes, warps.bytes, used))
 
         return launch_counted
 
@@ -76,24 +80,33 @@ def counted(code: str) -> Iterator[list[Traffic]]:
         yield launches
 
 
-def _count(library: ctypes.CDLL, arrays: list[np.ndarray], group: int, run) -> tuple[int, int]:
-    """(bytes of the sectors, bytes of the numbers) that `run` touched."""
+class Touched(NamedTuple):
+    """What a launch touched: (arrays, 2), loads and stores."""
+
+    sectors: np.ndarray
+    numbers: np.ndarray
+
+    @property
+    def bytes(self) -> int:
+        return int(self.sectors.sum()) * SECTOR
+
+
+def _count(library: ctypes.CDLL, arrays: list[np.ndarray], group: int, run: Callable[[], None]) -> Touched:
     n = len(arrays)
-    sectors, numbers = np.zeros((n, 2), np.uint64), np.zeros((n, 2), np.uint64)
-    items = [a.itemsize for a in arrays]
+    touched = Touched(np.zeros((n, 2), np.int64), np.zeros((n, 2), np.int64))
     library.count_start(
         n,
         (ctypes.c_void_p * n)(*(a.ctypes.data for a in arrays)),
         (ctypes.c_uint64 * n)(*(a.nbytes for a in arrays)),
-        (ctypes.c_uint64 * n)(*items),
+        (ctypes.c_uint64 * n)(*(a.itemsize for a in arrays)),
         ctypes.c_uint64(group),
     )
     run()
-    library.count_stop(sectors.ctypes.data_as(ctypes.c_void_p), numbers.ctypes.data_as(ctypes.c_void_p))
-    return int(sectors.sum()) * SECTOR, int(numbers.sum(axis=1) @ items)
+    library.count_stop(*(counts.ctypes.data_as(ctypes.c_void_p) for counts in touched))
+    return touched
 
 
-def refined_layers(images: int = 2) -> Iterator[tuple[str, callable]]:
+def refined_layers(images: int = 2) -> Iterator[tuple[str, Callable[[], None]]]:
     """(the layer in words, a call of its kernels) for typical layers of the refined network, float32."""
     rng = np.random.default_rng(0)
 
@@ -133,13 +146,13 @@ def refined_layers(images: int = 2) -> Iterator[tuple[str, callable]]:
 
 
 def main() -> None:
-    print("| layer | kernel | arrays, MB | moved, MB | moved / arrays | fetched / used by warps |")
+    print("| layer | kernel | least, MB | moved, MB | moved / least | fetched / used by warps |")
     print("| --- | --- | --- | --- | --- | --- |")
     for layer, call in refined_layers():
         with counted(launch.source("float")) as launches:
             call()
         for t in launches:
-            sizes = f"{t.arrays / 1e6:.3f} | {t.moved / 1e6:.3f} | {t.excess:.2f} | {t.waste:.2f}"
+            sizes = f"{t.least / 1e6:.3f} | {t.moved / 1e6:.3f} | {t.excess:.2f} | {t.waste:.2f}"
             print(f"| {layer} | {t.kernel} | {sizes} |")
 
 
