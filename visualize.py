@@ -22,10 +22,10 @@ from minidl.visual.figures import save_history
 from minidl.visual.gallery import make_projector, picture, save_array, save_photo, save_units
 from minidl.visual.gradcam import enlarge, grad_cam
 from minidl.visual.occlusion import occlusion
-from minidl.visual.probe import NORMS
 from minidl.visual.projection import SEEDS
 from minidl.visual.screen import SCALES
 from minidl.visual.subject import Subject, make_folder
+from minidl.visual.taps import NORMS
 
 SPLITS = ("train", "val", "test")
 SHOWN = 9  # images of Grad-CAM, if none is named
@@ -79,17 +79,16 @@ def search(args: argparse.Namespace) -> int:
 def pca(args: argparse.Namespace) -> int:
     """Shows the images of some classes on the main axes of the features before the last layer."""
     subject, x, shown = _features(args)
-    found = {dims: embedding.pca(x[shown], dims) for dims in (3, 2)}
-    for dims, e in found.items():
+    found, everywhere = embedding.pca(x[shown], 3), embedding.pca(x, 3)
+    points, titles = {}, {}
+    for dims in (3, 2):  # the first axes are the same however many there are
+        share, of_all = (100 * e.explained[:dims].sum() for e in (found, everywhere))
         print(
-            f"{dims} axes explain {100 * e.explained.sum():.2f} % of the variance of the {len(shown):,} images shown "
-            f"({100 * embedding.pca(x, dims).explained.sum():.2f} % if fitted on all {len(x):,} of {args.split})"
+            f"{dims} axes explain {share:.2f} % of the variance of the {len(shown):,} images shown "
+            f"({of_all:.2f} % if fitted on all {len(x):,} of {args.split})"
         )
-    points = {dims: e.points for dims, e in found.items()}
-    titles = {
-        dims: f"PCA of {x.shape[1]} features · {100 * e.explained.sum():.1f} % of the variance"
-        for dims, e in found.items()
-    }
+        points[dims] = found.points[:, :dims]
+        titles[dims] = f"PCA of {x.shape[1]} features · {share:.1f} % of the variance"
     return _scatter(subject, shown, points, titles, "PC")
 
 

@@ -44,15 +44,7 @@ class Run:
 
         Raises UsageError if the folder exists, DataError if it can't be written.
         """
-        if name is not None and (name in ("", "..") or Path(name).name != name):
-            raise UsageError(f"--name {name!r}: give a plain folder name, --output says where it goes")
-        wanted = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}"
-        path, again = output / wanted, 1
-        while path.exists():
-            if name is not None:
-                raise UsageError(f"{path} exists: give another --name, or go on with --resume {path}")
-            again += 1
-            path = output / f"{wanted}-{again}"
+        path = new_folder(output, name, config.model)
         workshop = output / f".new-{path.name}-{os.getpid()}"
         try:
             for folder in ("checkpoints", "figures"):
@@ -106,6 +98,20 @@ class Run:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(history)
+
+
+def new_folder(output: Path, name: str | None, what: str) -> Path:
+    """A path output/name that is not there yet (default: time and `what`); UsageError if it is, or for a bad name."""
+    if name is not None and (name in ("", "..") or Path(name).name != name):
+        raise UsageError(f"--name {name!r}: give a plain folder name, --output says where it goes")
+    wanted = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
+    path, again = output / wanted, 1
+    while path.exists():
+        if name is not None:
+            raise UsageError(f"{path} exists: give another --name, or go on with --resume {path}")
+        again += 1
+        path = output / f"{wanted}-{again}"
+    return path
 
 
 def find_checkpoint(path: Path, name: str = "best") -> Path:

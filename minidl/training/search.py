@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from minidl.training import session
 from minidl.training.callbacks import StopRequested
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import PRESETS, Config, config_from_dict
-from minidl.training.runs import environment, find_checkpoint
+from minidl.training.runs import environment, find_checkpoint, new_folder
 from minidl.training.trainer import Callback, Trainer
 
 TRIALS = 53
@@ -78,15 +77,7 @@ def read_plan(folder: Path) -> Plan:
 
 def create_folder(output: Path, name: str | None) -> Path:
     """A new folder output/name (default: the time); UsageError if it exists, DataError if it can't be written."""
-    if name is not None and (name in ("", "..") or Path(name).name != name):
-        raise UsageError(f"--name {name!r}: give a plain folder name, --output says where it goes")
-    wanted = name or f"{time.strftime('%Y%m%d-%H%M%S')}-search"
-    folder, again = output / wanted, 1
-    while folder.exists():
-        if name is not None:
-            raise UsageError(f"{folder} exists: give another --name, or go on with --resume {folder}")
-        again += 1
-        folder = output / f"{wanted}-{again}"
+    folder = new_folder(output, name, "search")
     try:
         (folder / "figures").mkdir(parents=True)
     except OSError as error:

@@ -12,10 +12,9 @@ from minidl.backend import to_device, to_host
 from minidl.data.loader import Loader
 from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Layer, Shape
-from minidl.visual.taps import Taps
+from minidl.visual.taps import NORMS, Taps
 
 TOP = 9
-NORMS = ("inf", "l2")  # the first two rows of MapNorms; the third is the mean
 MAPS = 32  # images whose maps are in memory at a time
 
 

@@ -23,10 +23,10 @@ from minidl.fused.inference import FusedSequential
 from minidl.fused.projection import project_pairs
 from minidl.layers.base import INFER, PROBE, Layer, Rule
 from minidl.layers.norm import BatchNorm2D
+from minidl.visual.taps import NORMS, MapNorms
 from minidl.visual.truncate import truncate
 
 SEEDS = ("norm", "map", "max", "ones")
-NORMS = ("inf", "l2")
 PLAIN_PAIRS = 8  # taken at once by plain layers, which keep all maps of the way up
 UNITS_AT_ONCE = 128  # of `project_units`
 
@@ -116,8 +116,7 @@ class Projector:
     def strengths(self, x: np.ndarray) -> np.ndarray:
         """||a|| of every unit on images x (N, H, W, C): (N, units) on the host."""
         a, _ = self.plain.forward(to_device(x, self.xp), INFER)
-        size = self.xp.abs(a).reshape(len(x), -1, a.shape[-1])  # (N, H, W, C) -> (N, H W, C)
-        return to_host(size.max(axis=1) if self.norm == "inf" else self.xp.sqrt((size * size).sum(axis=1)))
+        return to_host(MapNorms().forward(a, INFER)[0][:, NORMS.index(self.norm)])
 
     def _plain(self, x: np.ndarray, image: np.ndarray, units: np.ndarray) -> np.ndarray:
         out = np.empty((len(image), *x.shape[1:]), x.dtype)

@@ -19,6 +19,8 @@ from minidl.layers import Concat, Layer, Sequential
 from minidl.layers.base import INFER, Context, Shape
 from minidl.visual.truncate import truncate
 
+NORMS = ("inf", "l2")  # the first two rows of MapNorms; the third is the mean
+
 
 class MapNorms(Layer):
     """The size of every unit's map, in three numbers.
