@@ -166,10 +166,10 @@ def on_the_host() -> Iterator[None]:
 
 
 @contextmanager
-def recorded(real: str) -> Iterator[list[bytes]]:
-    """The launches made inside, each as replay.h reads it; the numbers come out as on the host."""
+def recorded(code: str) -> Iterator[list[bytes]]:
+    """The launches of `code` made inside, each as replay.h reads it; the numbers come out as on the host."""
     launches: list[bytes] = []
-    module = host_module(real)
+    module = HostModule(code)
 
     def kernel(name: str, real: str):
         def run(grid, block, values):

@@ -67,9 +67,16 @@ static thread_local void* scheduler_tsan;
 static thread_local Fiber* current;  // null outside of a kernel with a barrier
 static thread_local Launch kernel;
 static thread_local void** kernel_arguments;
-static thread_local char barrier_of[2];  // of the even and of the odd barriers: what ThreadSanitizer sees of them
 static thread_local unsigned round_number;
-static thread_local char end_of_block;
+
+// What ThreadSanitizer knows a block by, until its launch ends: places that stand for its even barriers, its odd
+// barriers and its end, and its threads. Were it given back when the block ends, a block that starts later would get the
+// same places and threads, and no race between the two would be seen.
+struct Identity {
+    char barrier[2], end;
+    std::vector<void*> threads;
+};
+static thread_local Identity* self;
 
 UNSEEN static void leave(Fiber* fiber) {
     __tsan_switch_to_fiber(scheduler_tsan, NO_SYNC);
@@ -78,17 +85,16 @@ UNSEEN static void leave(Fiber* fiber) {
 
 UNSEEN static void enter() {
     kernel(kernel_arguments);
-    __tsan_release(&end_of_block);
+    __tsan_release(&self->end);
     current->done = true;
     leave(current);
 }
 
 UNSEEN static void barrier() {
-    Fiber* self = current;
-    if (!self) fail("__syncthreads in a kernel that was taken to have none");
-    char* at = &barrier_of[round_number % 2];
+    if (!current) fail("__syncthreads in a kernel that was taken to have none");
+    char* at = &self->barrier[round_number % 2];
     __tsan_release(at);
-    leave(self);
+    leave(current);
     __tsan_acquire(at);
 }
 
@@ -106,6 +112,7 @@ UNSEEN static void run_fibers(unsigned threads) {
         Fiber& fiber = fibers[i];
         fiber.index = thread_at(i);
         fiber.tsan = __tsan_create_fiber(0);
+        self->threads.push_back(fiber.tsan);
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = pool.data() + i * STACK;
         fiber.context.uc_stack.ss_size = STACK;
@@ -122,14 +129,14 @@ UNSEEN static void run_fibers(unsigned threads) {
         }
         if (done && done < threads) fail("some threads of a block ended where others wait at __syncthreads");
     }
-    __tsan_acquire(&end_of_block);  // the host sees what the threads wrote
+    __tsan_acquire(&self->end);  // the host sees what the threads wrote
     current = nullptr;
-    for (unsigned i = 0; i < threads; ++i) __tsan_destroy_fiber(fibers[i].tsan);
     std::free(fibers);
 }
 
-UNSEEN static void run_block(dim3 block, bool barriers, Launch launch, void** arguments) {
+UNSEEN static void run_block(dim3 block, Identity* own, bool barriers, Launch launch, void** arguments) {
     blockIdx = block;
+    self = own;
     kernel = launch;
     kernel_arguments = arguments;
     unsigned threads = blockDim.x * blockDim.y * blockDim.z;
@@ -147,15 +154,19 @@ UNSEEN static void run(const unsigned* g, const unsigned* b, bool barriers, Laun
         fail("a launch beyond the limits of a GPU");
     if (!g[0] || !g[1] || !g[2] || !b[0] || !b[1] || !b[2]) fail("a launch of nothing, which CUDA refuses");
     std::vector<std::thread> blocks;
+    std::vector<Identity> identities(size_t(g[0]) * g[1] * g[2]);
+    Identity* own = identities.data();
     for (unsigned z = 0; z < g[2]; ++z)
         for (unsigned y = 0; y < g[1]; ++y)
-            for (unsigned x = 0; x < g[0]; ++x) {
+            for (unsigned x = 0; x < g[0]; ++x, ++own) {
                 if (always_fibers)
-                    blocks.emplace_back(run_block, dim3{x, y, z}, barriers, launch, arguments);
+                    blocks.emplace_back(run_block, dim3{x, y, z}, own, barriers, launch, arguments);
                 else
-                    run_block({x, y, z}, barriers, launch, arguments);
+                    run_block({x, y, z}, own, barriers, launch, arguments);
             }
     for (std::thread& block : blocks) block.join();
+    for (Identity& block : identities)
+        for (void* thread : block.threads) __tsan_destroy_fiber(thread);
 }
 }  // namespace shim
 #define __syncthreads shim::barrier

@@ -4,6 +4,7 @@ Under ThreadSanitizer only barriers order the threads of a block, and nothing or
 found in whatever order the CPU happened to run them, and also where the numbers come out right.
 """
 
+from functools import cache
 from unittest.mock import patch
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.cuda.host import recorded, sanitized, signatures
 from tests.test_kernels import calls
 
 MEMORY, RACES = "address,undefined", "thread"
+DTYPES = {real: np.dtype(name) for name, real in launch.REALS.items()}
+BLOCKS = {MEMORY: launch.BLOCK, RACES: 32}  # ThreadSanitizer tells no more than 256 threads apart: those of 8 blocks
 GUARD = "    if (i >= threads) return;\n"
 SCATTER = """\
     for (int j = i; j < threads / (H * W * C) * OH * OW * KH * KW * C; j += gridDim.x * blockDim.x) {
@@ -25,10 +28,23 @@ SCATTER = """\
 """
 
 
-def launches_of(dtype):
-    """Launches of every kernel, of one or two blocks of which the last is partly idle."""
-    real = launch.REALS[np.dtype(dtype).name]
-    with recorded(real) as launches, patch.object(cuda, "SUM_ROWS", 40):
+def source(real, sanitizer):
+    """The kernels, with blocks of as many threads as `sanitizer` can follow."""
+    code = launch.source(real)
+    assert f"#define BLOCK {launch.BLOCK} " in code
+    return code.replace(f"#define BLOCK {launch.BLOCK} ", f"#define BLOCK {BLOCKS[sanitizer]} ")
+
+
+@cache
+def launches(real, sanitizer):
+    """Name and record of launches of every kernel, of a few blocks of which the last is partly idle."""
+    code, dtype, block = source(real, sanitizer), DTYPES[real], BLOCKS[sanitizer]
+    with (
+        recorded(code) as records,
+        patch.object(cuda, "SUM_ROWS", 40),
+        patch.object(cuda, "BLOCK", block),
+        patch.object(launch, "BLOCK", block),
+    ):
         for name, arguments in calls(dtype).items():
             getattr(cuda, name)(*arguments)
         x = np.random.default_rng(0).normal(size=(1, 9, 7, 5)).astype(dtype)  # 63 rows, 315 numbers
@@ -38,33 +54,29 @@ def launches_of(dtype):
         cuda.col2im(cuda.im2col(x, (3, 2), 1, 1), x.shape, (3, 2), 1, 1)
         mean, var = cuda.batch_statistics(x)
         cuda.batch_norm_sums(x, x, mean, var)
-    names = list(signatures(launch.source(real)))
-    return [(names[int.from_bytes(record[:4], "little")], record) for record in launches]
+    names = list(signatures(code))
+    return [(names[int.from_bytes(record[:4], "little")], record) for record in records]
 
 
-@pytest.fixture(scope="module")
-def launches():
-    return {real: launches_of(dtype) for real, dtype in (("float", np.float32), ("double", np.float64))}
-
-
-def report(code, sanitizer, launches, *names):
+def report(code, real, sanitizer, *names):
     """What `sanitizer` says of the launches of the kernels `names`, by default of all."""
-    return sanitized(code, sanitizer, [record for name, record in launches if not names or name in names])
+    records = [record for name, record in launches(real, sanitizer) if not names or name in names]
+    return sanitized(code, sanitizer, records)
 
 
 @pytest.mark.parametrize(("sanitizer", "real"), [(MEMORY, "float"), (MEMORY, "double"), (RACES, "float")])
-def test_no_kernel_gives_a_sanitizer_cause(launches, real, sanitizer):
-    code = launch.source(real)
-    assert {name for name, _ in launches[real]} == set(signatures(code))
-    assert report(code, sanitizer, launches[real]) == ""
+def test_no_kernel_gives_a_sanitizer_cause(real, sanitizer):
+    code = source(real, sanitizer)
+    assert {name for name, _ in launches(real, sanitizer)} == set(signatures(code))
+    assert report(code, real, sanitizer) == ""
 
 
-def test_a_missing_bounds_guard_is_found_in_every_kernel_that_has_one(launches):
-    code = launch.source("float")
+def test_a_missing_bounds_guard_is_found_in_every_kernel_that_has_one():
+    code = source("float", MEMORY)
     guarded = [name for name in signatures(code) if GUARD in code.split(f"void {name}(")[1].split("\n}\n")[0]]
     assert len(guarded) == code.count(GUARD) == len(signatures(code)) - 4  # all but the channel sums
     for name in guarded:
-        said = report(code.replace(GUARD, ""), MEMORY, launches["float"], name)
+        said = report(code.replace(GUARD, ""), "float", MEMORY, name)
         assert "heap-buffer-overflow" in said and f" {name} " in said
 
 
@@ -93,12 +105,12 @@ def with_scatter(code):
         ),
     ],
 )
-def test_a_planted_bug_is_found(launches, sanitizer, kernel, old, new, said):
-    code = launch.source("float")
+def test_a_planted_bug_is_found(sanitizer, kernel, old, new, said):
+    code = source("float", sanitizer)
     assert old in code
-    assert said in report(code.replace(old, new), sanitizer, launches["float"], kernel)
+    assert said in report(code.replace(old, new), "float", sanitizer, kernel)
 
 
-def test_a_sum_that_needs_atomics_and_has_none_is_found(launches):
-    said = report(with_scatter(launch.source("float")), RACES, launches["float"], "col2im")
+def test_a_sum_that_needs_atomics_and_has_none_is_found():
+    said = report(with_scatter(source("float", RACES)), "float", RACES, "col2im")
     assert "data race" in said and "im2col.cu" in said
