@@ -1,4 +1,5 @@
-"""Packaging of minidl: `pip install -e .`, extras search, test, parity, benchmarks, cuda12, cuda13."""
+"""Packaging of minidl: `pip install -e .`, extras search, test, parity, benchmarks, cuda12, cuda13,
+cuda-check (CuPy and NVIDIA's compiler as far as they go without a GPU)."""
 
 import re
 from pathlib import Path
@@ -33,6 +34,7 @@ setup(
         "test": ["pytest", "hypothesis", "ruff", "optuna>=5"],
         "parity": ["torch==2.13.0", "captum"],
         "benchmarks": ["torch==2.13.0", "captum", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
+        "cuda-check": ["cupy-cuda13x", "nvidia-cuda-nvrtc==13.*", "nvidia-cuda-nvrtc-cu12==12.9.*"],
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
     },
