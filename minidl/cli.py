@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from minidl.errors import MinidlError, UsageError
-from minidl.training.config import ENGINE_HELP, ENGINES, THREADS_HELP, whole
+from minidl.training.config import ENGINE_HELP, ENGINES, TF32_HELP, THREADS_HELP, whole
 from minidl.training.runs import find_checkpoint
 
 INTERRUPTED = 130
@@ -73,6 +73,7 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str]) ->
     parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default best)")
     parser.add_argument("--data", help="data set (default: the one it was trained on)")
     parser.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
+    parser.add_argument("--tf32", action="store_true", help=TF32_HELP)
     parser.add_argument("--engine", default="fused", choices=ENGINES, help=f"{ENGINE_HELP} (default fused)")
     parser.add_argument("--threads", default=0, type=whole, help=f"{THREADS_HELP} (default 0)")
 

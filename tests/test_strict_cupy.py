@@ -291,13 +291,16 @@ def test_an_epoch_waits_only_where_it_reads_the_loss(xp, monkeypatch):
     for place, times in RECORD.syncs.items():
         file, what = place.partition(":")[0], place.partition(" ")[2]
         by_file[file, what] = by_file.get((file, what), 0) + times
-    # One look after 4 steps, one at the epoch's end; the rest is the evaluation, once an epoch.
+    # One look after 4 steps, one at the epoch's end; the evaluation's, once an epoch. From the third of the six
+    # batches on the host waits for the copy two batches before; at the end of either split, for all copies.
     assert by_file == {
         ("trainer.py", "float"): 2,
         ("trainer.py", "int"): 2,
         ("backend.py", "get"): 2,
         ("evaluation.py", "float"): 1,
         ("evaluation.py", "int"): 2,
+        ("prefetch.py", "event"): 4,
+        ("prefetch.py", "stream"): 2,
     }
 
 

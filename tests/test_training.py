@@ -158,7 +158,7 @@ def test_out_of_memory_names_a_smaller_batch_and_exits_with_5(tmp_path, monkeypa
 
 
 def test_a_batch_that_cannot_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(common, "available_memory", lambda: 2_000_000)
+    monkeypatch.setattr(common, "available_memory", lambda xp: 2_000_000)
     assert run(tmp_path)[0] == 5
     line = capsys.readouterr().err
     assert line.count("\n") == 1

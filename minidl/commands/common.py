@@ -8,10 +8,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
-from minidl.backend import available_memory
+from minidl.backend import available_memory, memory_report
 from minidl.cli import INTERRUPTED
 from minidl.errors import OutOfMemoryError
 from minidl.summary import Summary
@@ -39,23 +39,45 @@ def describe(config: Config, data: session.Data, summary: Summary, needed: int) 
 
 def how(config: Config) -> str:
     """Seed, backend and engine in words."""
-    return f"seed {config.seed}, {config.backend} {session.engine_of(config)}"
+    return f"seed {config.seed}, {config.backend} {session.engine_of(config)}{', TF32' if config.tf32 else ''}"
 
 
-def check_memory(config: Config, needed: int) -> None:
-    """Linux grants more memory than there is and later kills who uses it: refuse before that happens."""
-    available = available_memory() if config.backend == "numpy" else None
+def check_memory(config: Config, needed: int, xp: ModuleType) -> None:
+    """Refuses what can't fit. Linux grants more memory than there is and later kills who uses it."""
+    available = available_memory(xp)
     if available is not None and needed > available:
-        fits = max(int(config.batch_size * 0.9 * available / needed), 1)
         raise OutOfMemoryError(
             f"batch size {config.batch_size} needs about {needed / 1e9:.1f} GB and "
-            f"{available / 1e9:.1f} GB are free: try --batch-size {fits}"
+            f"{available / 1e9:.1f} GB are free: {_smaller(config, needed, available)}"
         )
 
 
 @contextmanager
-def guarded(config: Config, stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop`, a second Ctrl-C quits at once; out of memory names a smaller batch."""
+def memory_guarded(config: Config, needed: int, xp: ModuleType) -> Iterator[None]:
+    """Out of memory is one line that names a smaller batch."""
+    try:
+        yield
+    except MemoryError:
+        report = f" ({text})" if (text := memory_report(xp)) else ""
+        advice = _smaller(config, needed, available_memory(xp))
+        raise OutOfMemoryError(f"out of memory at batch size {config.batch_size}{report}: {advice}") from None
+
+
+def _smaller(config: Config, needed: int, available: int | None) -> str:
+    """Advice: the part of the batch that there is memory for, less a tenth, at most three quarters of it.
+
+    Rounded down, to a multiple of 8 or, below that, a power of two.
+    """
+    if config.batch_size == 1:
+        return "no batch is smaller, choose a smaller --model"
+    share = min(0.75, 0.9 * (needed if available is None else available) / needed)
+    fits = max(int(config.batch_size * share), 1)
+    return f"try --batch-size {fits // 8 * 8 if fits >= 8 else 2 ** (fits.bit_length() - 1)}"
+
+
+@contextmanager
+def guarded(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop`, a second Ctrl-C quits at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
@@ -65,10 +87,6 @@ def guarded(config: Config, stop: Callable[[], None]) -> Iterator[None]:
     previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except MemoryError:
-        raise OutOfMemoryError(
-            f"out of memory at batch size {config.batch_size}: try --batch-size {max(config.batch_size // 2, 1)}"
-        ) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

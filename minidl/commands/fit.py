@@ -6,9 +6,10 @@ from argparse import Namespace
 from pathlib import Path
 
 import minidl
+from minidl.backend import memory_report
 from minidl.cli import INTERRUPTED
-from minidl.commands.common import check_memory, describe, given, guarded, how
-from minidl.errors import DivergedError, UsageError
+from minidl.commands.common import check_memory, describe, given, guarded, how, memory_guarded
+from minidl.errors import DivergedError, OutOfMemoryError, UsageError
 from minidl.training import session
 from minidl.training.callbacks import Checkpointer, ProgressBar, Records, StopRequested
 from minidl.training.checkpoints import load_checkpoint
@@ -41,7 +42,7 @@ def fit(args: Namespace) -> int:
         if args.dry_run:
             print("\n".join(lines))
             return 0
-        check_memory(config, needed)
+        check_memory(config, needed, trainer.xp)
         if run is None:
             run = Run.create(Path(args.output), args.name, config)
         for line in [*lines, f"run      {run.path}"]:
@@ -49,26 +50,28 @@ def fit(args: Namespace) -> int:
         if checkpoint is not None:
             state = trainer.state
             run.say(f"resumed  {run.checkpoint()} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
-        return _train(trainer, run, config, data)
+        return _train(trainer, run, config, data, needed)
 
 
-def _train(trainer: Trainer, run: Run, config: Config, data: session.Data) -> int:
+def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int) -> int:
     bar = ProgressBar()
     checkpointer = Checkpointer(
         run, session.about(config, data), config.checkpoint_minutes, config.snapshot_epochs, config.keep
     )
     trainer.callbacks += [bar, Records(run, f"{config.model} on {data.dataset.name}"), checkpointer]
     try:
-        with guarded(config, checkpointer.stop):
+        with guarded(checkpointer.stop), memory_guarded(config, needed, trainer.xp):
             trainer.fit()
     except StopRequested:
         run.say(f"stopped  go on with: python train.py --resume {run.path}")
         return INTERRUPTED
-    except DivergedError as error:
+    except (DivergedError, OutOfMemoryError) as error:
         good = run.checkpoint()
-        raise DivergedError(f"{error}; last good checkpoint: {good if good.is_file() else 'none yet'}") from None
+        raise type(error)(f"{error}; last good checkpoint: {good if good.is_file() else 'none yet'}") from None
     finally:
         bar.close()
+    if report := memory_report(trainer.xp):
+        run.say(f"memory   {report}")
     state = trainer.state
     run.say(
         f"done     best val top-1 {100 * state.best_top1:.2f} % in epoch {state.best_epoch}, "

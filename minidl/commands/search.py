@@ -6,11 +6,12 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import minidl
 from minidl.cli import INTERRUPTED
-from minidl.commands.common import check_memory, describe, given, guarded, how
+from minidl.commands.common import check_memory, describe, given, guarded, how, memory_guarded
 from minidl.errors import DataError, UsageError
 from minidl.layers import Layer
 from minidl.progress import Progress
@@ -33,8 +34,8 @@ def search_settings(args: Namespace) -> int:
     config = plan.config
     with session.blas_threads(config):
         data = session.load_data(config)
-        trainer, lines = _new_trainer(config, data, args.models.build)
-        steps = len(trainer.train)
+        trainer, lines, needed = _new_trainer(config, data, args.models.build)
+        steps, xp = len(trainer.train), trainer.xp
         del trainer
         lines.append(
             f"search   {plan.trials} {plan.sampler} trials of {config.epochs} epochs of {steps} steps, "
@@ -46,7 +47,7 @@ def search_settings(args: Namespace) -> int:
         with open_study(folder, plan) as study:
             for line in [*lines, f"folder   {folder}"]:
                 study.run.say(line)
-            return _run_trials(study, data, args.models.build)
+            return _run_trials(study, data, args.models.build, needed, xp)
 
 
 def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
@@ -68,11 +69,11 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
     return folder, plan
 
 
-def _run_trials(study: Study, data: session.Data, build: Callable[..., Layer]) -> int:
+def _run_trials(study: Study, data: session.Data, build: Callable[..., Layer], needed: int, xp: ModuleType) -> int:
     plan, say = study.plan, study.run.say
     bar, interruption = ProgressBar(), search.Interruption()
     try:
-        with guarded(plan.config, interruption.stop):
+        with guarded(interruption.stop), memory_guarded(plan.config, needed, xp):
             while (draw := study.next()) is not None:
                 trainer = search.new_trainer(draw.config, data, build)
                 trainer.callbacks += [bar, interruption]
@@ -124,10 +125,11 @@ def find_lr(args: Namespace) -> int:
     config = make_config(args.preset or "quick", given(args))
     with session.blas_threads(config):
         data = session.load_data(config)
-        trainer, lines = _new_trainer(config, data, args.models.build)
+        trainer, lines, needed = _new_trainer(config, data, args.models.build)
         lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {how(config)}")
         print("\n".join(lines))
-        with Progress("range test", min(args.steps, len(trainer.train)), "step") as bar:
+        steps = min(args.steps, len(trainer.train))
+        with memory_guarded(config, needed, trainer.xp), Progress("range test", steps, "step") as bar:
             test = range_test(trainer, args.low, args.high, args.steps, bar.add)
     test.write(picture.with_suffix(".csv"))
     save_range_test(picture, test, f"Learning-rate range test of {config.model} on {data.dataset.name}")
@@ -140,11 +142,11 @@ def find_lr(args: Namespace) -> int:
     return 0
 
 
-def _new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> tuple[Trainer, list[str]]:
-    """A trainer, and the lines that describe it; raises OutOfMemoryError if it can't fit."""
+def _new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> tuple[Trainer, list[str], int]:
+    """A trainer, the lines that describe it and the bytes it needs; raises OutOfMemoryError if it can't fit."""
     trainer = search.new_trainer(config, data, build)
     model = session.make_model(config, data, build)
     summary = minidl.summary(model, (config.batch_size, *data.dataset.image_shape))
     needed = session.training_bytes(config, summary.memory)
-    check_memory(config, needed)
-    return trainer, describe(config, data, summary, needed)
+    check_memory(config, needed, trainer.xp)
+    return trainer, describe(config, data, summary, needed), needed

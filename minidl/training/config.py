@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any
@@ -37,6 +37,7 @@ part = _number(float, lambda v: 0 < v <= 1, "a number above 0, up to 1")
 
 ENGINES = ("fused", "plain")
 ENGINE_HELP = "fused: layers joined into fast blocks; plain: one layer after another (cupy: always plain)"
+TF32_HELP = "cupy: round the factors of matrix products to 10 bits, faster on GPUs from sm_80 on"
 THREADS_HELP = "threads of the fused engine, or of BLAS under plain layers (0: all cores)"
 
 
@@ -70,6 +71,7 @@ class Config:
     head_lr: float = _setting(1.0, "the last layer learns at so many times the learning rate", type=positive)
     engine: str = _setting("fused", ENGINE_HELP, choices=ENGINES)
     backend: str = _setting("numpy", "numpy (CPU) or cupy (GPU)", choices=("numpy", "cupy"))
+    tf32: bool = _setting(False, TF32_HELP, action=BooleanOptionalAction)
     batch_size: int = _setting(32, "images a step", type=count)
     epochs: int = _setting(2, "passes over the training set", type=count)
     optimizer: str = _setting("adam", "update rule", choices=("adam", "adamw", "sgd"))
@@ -99,7 +101,8 @@ class Config:
         return asdict(self)
 
 
-FREE_ON_RESUME = ("threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
+# A run may also go on where there is a GPU, or where there is none: the same training, rounded another way.
+FREE_ON_RESUME = ("backend", "tf32", "threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
 
 _PAPER = {
     "epochs": 40,

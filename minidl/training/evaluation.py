@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minidl.backend import Array, to_device, to_host
+from minidl.backend import Array, on_device, to_host
 from minidl.data.loader import Loader
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax_cross_entropy, top_k_correct
@@ -41,9 +41,9 @@ class Evaluation:
 
 def predict(model: Layer, loader: Loader, xp: ModuleType = np) -> Iterator[tuple[Array, Array]]:
     """(logits, labels) of every batch, on the device."""
-    for x, y in loader.epoch(0):
-        logits, _ = model.forward(to_device(x, xp), INFER)
-        yield logits, to_device(y, xp)
+    for x, y in on_device(loader.epoch(0), xp):
+        logits, _ = model.forward(x, INFER)
+        yield logits, y
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from minidl.backend import to_device
+from minidl.backend import on_device
 from minidl.errors import DivergedError, UsageError
 from minidl.files import atomic
 from minidl.schedules import Schedule
@@ -78,8 +78,8 @@ def range_test(
     smoothed = np.empty(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of numbers that grow too large, in all threads
-        for x, y in trainer.train.epoch(0):
-            loss = float(trainer.train_step(to_device(x, trainer.xp), to_device(y, trainer.xp))[0])
+        for x, y in on_device(trainer.train.epoch(0), trainer.xp):
+            loss = float(trainer.train_step(x, y)[0])
             if not math.isfinite(loss):
                 break
             losses.append(loss)

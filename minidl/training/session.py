@@ -95,9 +95,9 @@ def on_engine(model: Layer, settings: Config | Namespace) -> tuple[Layer, Module
     """The plain `model` on the engine and backend asked for, its first layers frozen if a run says so, and the array
     module of the backend.
 
-    Raises BackendError if the backend can't be used.
+    Raises BackendError if the backend can't be used, UsageError if it has no TF32 and that was asked for.
     """
-    xp = get_backend(settings.backend)
+    xp = get_backend(settings.backend, settings.tf32)
     if xp is not np:
         model = convert(model, xp=xp)
     if frozen := getattr(settings, "freeze", None):
@@ -111,7 +111,12 @@ def blas_threads(settings: Config | Namespace) -> threadpool_limits:
 
 
 def training_bytes(config: Config, memory: TrainingMemory) -> int:
-    """What a training process grows by on the engine of `config`."""
+    """What a training process grows by on the engine of `config`.
+
+    On a GPU the arrays alone: what CuPy's pool adds to them, nobody has measured.
+    """
+    if config.backend != "numpy":
+        return memory.arrays
     if engine_of(config) == "plain":
         return memory.resident
     return memory.fused(min(config.threads or available_cores(), LANES))  # no more threads than lanes work

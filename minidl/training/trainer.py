@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend import Array, to_device
+from minidl.backend import Array, on_device
 from minidl.data.loader import Loader
 from minidl.errors import DivergedError
 from minidl.layers.base import Context, Layer, Mode
@@ -97,8 +97,8 @@ class Trainer:
     def run_epoch(self) -> None:
         """The rest of one epoch, and its evaluation."""
         state, first, begun = self.state, self.state.batch, time.monotonic()
-        for x, y in self.train.epoch(state.epoch, start=first):
-            loss, correct = self.train_step(to_device(x, self.xp), to_device(y, self.xp))
+        for x, y in on_device(self.train.epoch(state.epoch, start=first), self.xp):
+            loss, correct = self.train_step(x, y)
             self._loss_sum += loss
             self._correct += correct
             state.batch += 1

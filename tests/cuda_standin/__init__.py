@@ -3,6 +3,7 @@
     record   what happened: syncs, uploads, refusals
     array    the array: no way to NumPy but `.get()`, no mixing, no wrong or duplicate indices, no racing overlaps
     module   functions under CuPy's names and signatures (`cupy_api.json`), reductions that stay on the device
+    streams  copies beside the computing: done as late as can be, and refused where they would race
     device   `cupy.cuda`, and the seam for kernels in CUDA C
 
 `install` is the one hook: minidl asks `sys.modules["cupy"]`, and an array says that its module is cupy. What the
@@ -18,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.cuda_standin import device
+from tests.cuda_standin import device, streams
+from tests.cuda_standin.array import TF32
 from tests.cuda_standin.device import Launch
 from tests.cuda_standin.module import make_cupy, make_cupyx
 from tests.cuda_standin.record import RECORD, Record, StrictError
@@ -32,15 +34,21 @@ def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None) -> Mo
     `launch` executes kernels in CUDA C, as `run_on_the_host`. Without one `minidl.kernels.cuda` is the reference set
     meanwhile.
     """
+    from minidl.kernels import launch as launches
     from minidl.kernels import reference
 
     cupy = make_cupy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupyx", make_cupyx())
     monkeypatch.setattr(device.LAUNCH, "run", launch)
+    for name in ("_module", "kernel"):  # kernels built by one cupy are not for the next
+        monkeypatch.setattr(launches, name, cache(getattr(launches, name).__wrapped__))
+    monkeypatch.setenv("CUPY_TF32", "0")
+    monkeypatch.setattr(TF32, "on", None)
     if launch is None:
         monkeypatch.setattr("minidl.kernels.cuda", reference)
     RECORD.clear()
+    streams.reset()
     return cupy
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from tests.cuda_standin import streams
 from tests.cuda_standin.api import check, kind
 from tests.cuda_standin.record import RECORD, StrictError
 
@@ -19,15 +21,27 @@ DTYPES = "biufc"
 class ndarray:
     """Looks like cupy.ndarray, holds a NumPy array, and refuses whatever would be wrong on a device."""
 
-    __slots__ = ("_host",)
+    __slots__ = ("_host", "_born")
     __hash__ = None
 
     def __init__(self, host: np.ndarray) -> None:
         if host.dtype.kind not in DTYPES:
             RECORD.refuse(ValueError, f"Unsupported dtype {host.dtype}")
-        self._host = host
+        self._host, self._born = host, streams.birth()
 
-    # ------------------------------------------------------- ways off the device
+    # ------------------------------------------------------- ways to and off the device
+
+    def set(self, arr: np.ndarray, stream: Any = None) -> None:
+        if not isinstance(arr, np.ndarray):
+            RECORD.refuse(TypeError, "Only numpy.ndarray can be set to cupy.ndarray")
+        if self._host.dtype != arr.dtype:
+            RECORD.refuse(TypeError, f"{arr.dtype} array cannot be set to {self._host.dtype} array")
+        if self._host.shape != arr.shape:
+            RECORD.refuse(ValueError, f"Shape mismatch. Old shape: {self._host.shape}, new shape: {arr.shape}")
+        if not (self._host.flags.c_contiguous or self._host.flags.f_contiguous):
+            RECORD.refuse(RuntimeError, "Cannot set to non-contiguous array")
+        RECORD.upload()
+        streams.copy_to_device(self._host, self._born, arr, stream)
 
     def get(self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True) -> Any:
         if blocking:
@@ -166,6 +180,19 @@ class ndarray:
 ndarray.__module__ = "cupy"  # by this `array_module` finds the module
 
 
+TF32 = SimpleNamespace(on=None)  # like CuPy's: from CUPY_TF32 at the first float32 product, and kept
+
+
+def matmul(a: np.ndarray, b: np.ndarray, **kwargs: Any) -> np.ndarray:
+    """np.matmul; factors are rounded to TF32 where CuPy asks for it, in float32 products of two matrices."""
+    if a.dtype == b.dtype == np.float32:
+        if TF32.on is None:
+            TF32.on = int(os.getenv("CUPY_TF32", "0")) > 0
+        if TF32.on and a.ndim == b.ndim == 2:
+            a, b = (((np.ascontiguousarray(v).view(np.uint32) + 0x1000) & 0xFFFFE000).view(v.dtype) for v in (a, b))
+    return np.matmul(a, b, **kwargs)
+
+
 def _binary(name: str, function: Callable) -> Callable:
     return lambda self, other: wrap(function(self._host, host(other, name)))
 
@@ -205,7 +232,8 @@ ARITHMETIC = (
     "matmul",
 )
 for _name in ARITHMETIC:
-    setattr(ndarray, f"__{_name}__", _binary(_name, getattr(operator, f"__{_name}__")))
+    _function = matmul if _name == "matmul" else getattr(operator, f"__{_name}__")
+    setattr(ndarray, f"__{_name}__", _binary(_name, _function))
     setattr(ndarray, f"__r{_name}__", _reflected(_name, getattr(operator, f"__{_name}__")))
     if _name != "matmul":
         setattr(ndarray, f"__i{_name}__", _in_place(_name, getattr(operator, f"__i{_name}__")))

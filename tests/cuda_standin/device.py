@@ -1,4 +1,4 @@
-"""The stand-in's device: `cupy.cuda`, the memory pool and kernels in CUDA C. One device, and it does all at once.
+"""The stand-in's device: `cupy.cuda`, the memory pool and kernels in CUDA C. One device; `streams` has its streams.
 
 Kernels. `RawKernel` checks what it is given and hands it to `LAUNCH.run`, which executes CUDA C: `install` sets it.
 """
@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tests.cuda_standin import streams
 from tests.cuda_standin.array import ndarray
 from tests.cuda_standin.record import RECORD, StrictError
+from tests.cuda_standin.streams import Event, Stream
 
 RUNTIME, DRIVER, MEMORY = 12090, 13000, 80 * 2**30
 
@@ -30,7 +32,11 @@ class CompileException(Exception):
 
 
 class OutOfMemoryError(MemoryError):
-    """As cupy.cuda.memory.OutOfMemoryError."""
+    """As cupy.cuda.memory.OutOfMemoryError: "Out of memory allocating 512 bytes (allocated so far: 0 bytes)."."""
+
+    def __init__(self, size: int, total: int, limit: int = 0) -> None:
+        so_far = "" if total == -1 else f" (allocated so far: {total:,} bytes)."
+        super().__init__(f"Out of memory allocating {size:,} bytes{so_far}")
 
 
 class RawKernel:
@@ -63,41 +69,6 @@ class RawModule:
         return RawKernel(self.code, name, self.options)
 
 
-class Stream:
-    """A queue of work; as everything is done at once, only waiting for it counts."""
-
-    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False, **_: Any) -> None:
-        self.ptr = 0
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: Any) -> None: ...
-
-    def use(self) -> Stream:
-        return self
-
-    def synchronize(self) -> None:
-        RECORD.sync("stream")
-
-    def wait_event(self, event: Event) -> None: ...
-
-    def record(self, event: Event | None = None) -> Event:
-        return event or Event()
-
-
-class Event:
-    """A mark in a stream."""
-
-    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
-        self.done = True
-
-    def record(self, stream: Stream | None = None) -> None: ...
-
-    def synchronize(self) -> None:
-        RECORD.sync("event")
-
-
 class Device:
     """The one there is."""
 
@@ -112,7 +83,7 @@ class Device:
     def use(self) -> None: ...
 
     def synchronize(self) -> None:
-        RECORD.sync("device")
+        streams.synchronize_device()
 
 
 class MemoryPool:
@@ -141,7 +112,6 @@ POOL = MemoryPool()
 def make_cuda() -> SimpleNamespace:
     """A new `cupy.cuda`, of which a test may break a piece."""
     about = {"name": b"stand-in", "totalGlobalMem": MEMORY, "major": 9, "minor": 0, "multiProcessorCount": 132}
-    null = Stream(null=True)
     namespace: dict[str, Callable | Any] = {
         "runtime": SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
@@ -151,14 +121,14 @@ def make_cuda() -> SimpleNamespace:
             getDevice=lambda: 0,
             getDeviceProperties=lambda device: dict(about),
             memGetInfo=lambda: (MEMORY, MEMORY),
-            deviceSynchronize=lambda: RECORD.sync("device"),
+            deviceSynchronize=streams.synchronize_device,
         ),
         "compiler": SimpleNamespace(CompileException=CompileException),
         "memory": SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         "nvrtc": SimpleNamespace(getVersion=lambda: (12, 9)),
         "cublas": SimpleNamespace(getVersion=lambda handle: 120905),
         "device": SimpleNamespace(get_cublas_handle=lambda: 1),
-        "get_current_stream": lambda: null,
+        "get_current_stream": streams.current,
         "is_available": lambda: True,
     }
     return SimpleNamespace(

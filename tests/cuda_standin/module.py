@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tests.cuda_standin import device
+from tests.cuda_standin import device, streams
 from tests.cuda_standin.api import API, check, kind
-from tests.cuda_standin.array import SCALARS, arrays_in, call, ndarray, wrap
+from tests.cuda_standin.array import SCALARS, arrays_in, call, matmul, ndarray, wrap
 from tests.cuda_standin.record import RECORD, StrictError
 
 FROM_HOST = ("array", "asarray", "ascontiguousarray")
 MAKERS = ("arange", "linspace", "logspace", "zeros", "ones", "empty", "full", "eye", "identity", "tri", "indices")
 SYNCS = ("nonzero", "flatnonzero", "argwhere", "unique", "array_equal", "allclose")
 UFUNC_OPTIONS = {"out", "dtype", "casting"}
-POISON = 85  # of integers that nobody has written yet; floats are NaN
 
 
 class Ufunc:
@@ -34,7 +33,7 @@ class Ufunc:
         for arg in args:
             if not isinstance(arg, (ndarray, *SCALARS)):
                 RECORD.refuse(TypeError, f"{self.name}: Unsupported type {type(arg)}")
-        return call(self.name, self._numpy, args, kwargs)
+        return call(self.name, matmul if self.name == "matmul" else self._numpy, args, kwargs)
 
     def reduce(self, *args: Any, **kwargs: Any) -> Any:
         check("cupy.ufunc", "reduce", (self, *args), kwargs)
@@ -75,9 +74,7 @@ class Module(ModuleType):
                 RECORD.sync(name)
             result = call(name, getattr(self._numpy, name), args, kwargs)
             if name in ("empty", "empty_like"):
-                result._host.fill(
-                    np.nan if result.dtype.kind in "fc" else True if result.dtype == bool else POISON % 128
-                )
+                streams.poison(result._host)
             return result
 
         function.__name__ = name
@@ -120,6 +117,5 @@ def make_cupy() -> ModuleType:
 
 
 def make_cupyx() -> ModuleType:
-    """A new module `cupyx`: page-locked arrays are ordinary ones here."""
-    pinned = {f"{name}_pinned": getattr(np, name) for name in ("empty", "zeros", "empty_like", "zeros_like")}
-    return Module("cupyx", None, pinned)
+    """A new module `cupyx`."""
+    return Module("cupyx", None, {"empty_pinned": streams.empty_pinned})

@@ -17,6 +17,8 @@ from tests.cuda_standin.module import make_cupy, make_cupyx
 
 try:
     import cupy
+    import cupyx
+    from cupy._core import _routines_linalg
 except ImportError:
     cupy = None
 
@@ -78,6 +80,10 @@ SAME = {
     "x.sum(0, None, None, False, 1)": lambda x, xp: x.sum(0, None, None, False, 1),
     "x.clip(lower=)": lambda x, xp: x.clip(lower=0),
     "x.dot(host)": lambda x, xp: x.dot(HOST),
+    "x.set(list)": lambda x, xp: x.set([1]),
+    "x.set(another dtype)": lambda x, xp: x.set(HOST.astype(np.float64)),
+    "x.set(another shape)": lambda x, xp: x.set(HOST[0]),
+    "x[:, ::2].set(another shape)": lambda x, xp: x[:, ::2].set(HOST),
     "xp.add(order=)": lambda x, xp: xp.add(x, x, order="C"),
     "xp.add(one)": lambda x, xp: xp.add(x),
     "xp.sum(where=)": lambda x, xp: xp.sum(x, where=True),
@@ -195,6 +201,37 @@ def test_methods_of_the_stand_in_have_cupys_parameters():
             ), name
 
 
+def test_streams_events_and_pinned_memory_have_cupys_parameters():
+    for name in ("Stream", "Event"):
+        here, there = getattr(device, name), getattr(cupy.cuda, name)
+        for method in ("__init__", *public(here)):
+            if inspect.isfunction(function := vars(here).get(method)):
+                parameters = inspect.signature(getattr(there, method)).parameters
+                assert list(inspect.signature(function).parameters) == list(parameters), (name, method)
+    expected = inspect.signature(cupyx.empty_pinned).parameters
+    assert list(inspect.signature(make_cupyx().empty_pinned).parameters) == list(expected)
+
+
+def test_cupy_reads_cupy_tf32_at_the_first_float32_product_and_keeps_it(monkeypatch):
+    undecided = _routines_linalg.COMPUTE_TYPE_TBD
+
+    def choice(flag, dtype=np.float32):
+        monkeypatch.setenv("CUPY_TF32", flag)
+        try:
+            return _routines_linalg.compute_type_to_str(_routines_linalg.get_compute_type(np.dtype(dtype)))
+        except cupy.cuda.runtime.CUDARuntimeError:  # it asks the device whether it has TF32
+            return "COMPUTE_TYPE_TF32"
+
+    try:
+        _routines_linalg.set_compute_type(np.float32, undecided)
+        assert choice("1") == "COMPUTE_TYPE_TF32"
+        _routines_linalg.set_compute_type(np.float32, undecided)
+        assert choice("0") == choice("1") == "COMPUTE_TYPE_DEFAULT"
+        assert choice("1", np.float64) == "COMPUTE_TYPE_DEFAULT"
+    finally:
+        _routines_linalg.set_compute_type(np.float32, undecided)
+
+
 def test_errors_are_of_cupys_kinds():
     pairs = [
         (cupy.cuda.runtime.CUDARuntimeError, device.CUDARuntimeError, RuntimeError),
@@ -205,3 +242,5 @@ def test_errors_are_of_cupys_kinds():
         assert issubclass(there, base) and issubclass(here, base)
         assert there.__name__ == here.__name__
         assert issubclass(there, RuntimeError) == issubclass(here, RuntimeError)
+    for args in ((512, -1), (1 << 30, 4096)):
+        assert str(device.OutOfMemoryError(*args)) == str(cupy.cuda.memory.OutOfMemoryError(*args))
