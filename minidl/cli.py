@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from minidl.errors import MinidlError, UsageError
+from minidl.errors import MinidlError, OutOfMemoryError, UsageError
 from minidl.training.config import ENGINE_HELP, ENGINES, TF32_HELP, THREADS_HELP, whole
 from minidl.training.runs import find_checkpoint
 
@@ -54,6 +54,9 @@ class Commands:
         except MinidlError as error:
             print(f"{self.parser.prog}: {error}", file=sys.stderr)
             return error.exit_code
+        except MemoryError as error:  # where no batch size is to blame: `commands.common` has a better answer
+            print(f"{self.parser.prog}: out of memory{f' ({error})' if str(error) else ''}", file=sys.stderr)
+            return OutOfMemoryError.exit_code
         except KeyboardInterrupt:
             return INTERRUPTED
         except BrokenPipeError:  # the reader of our output has gone, as in `train.py eval RUN | head`

@@ -113,7 +113,8 @@ def blas_threads(settings: Config | Namespace) -> threadpool_limits:
 def training_bytes(config: Config, memory: TrainingMemory) -> int:
     """What a training process grows by on the engine of `config`.
 
-    On a GPU the arrays alone: what CuPy's pool adds to them, nobody has measured.
+    On a GPU the arrays alone, the least there must be: the columns of a convolution come on top (an eighth more for
+    the refined net) and the gaps of CuPy's pool, which nobody has measured.
     """
     if config.backend != "numpy":
         return memory.arrays

@@ -4,6 +4,7 @@
     array    the array: no way to NumPy but `.get()`, no mixing, no wrong or duplicate indices, no racing overlaps
     module   functions under CuPy's names and signatures (`cupy_api.json`), reductions that stay on the device
     streams  copies beside the computing: done as late as can be, and refused where they would race
+    pool     the device's memory, and what runs out of it
     device   `cupy.cuda`, and the seam for kernels in CUDA C
 
 `install` is the one hook: minidl asks `sys.modules["cupy"]`, and an array says that its module is cupy. What the
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.cuda_standin import device, streams
+from tests.cuda_standin import device, pool, streams
 from tests.cuda_standin.array import TF32
 from tests.cuda_standin.device import Launch
 from tests.cuda_standin.module import make_cupy, make_cupyx
@@ -49,6 +50,7 @@ def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None) -> Mo
         monkeypatch.setattr("minidl.kernels.cuda", reference)
     RECORD.clear()
     streams.reset()
+    pool.reset()
     return cupy
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tests.cuda_standin import streams
 from tests.cuda_standin.api import check, kind
+from tests.cuda_standin.pool import MEMORY
 from tests.cuda_standin.record import RECORD, StrictError
 
 SCALARS = (bool, int, float, complex, np.generic)
@@ -28,6 +29,7 @@ class ndarray:
         if host.dtype.kind not in DTYPES:
             RECORD.refuse(ValueError, f"Unsupported dtype {host.dtype}")
         self._host, self._born = host, streams.birth()
+        MEMORY.pool._hold(host)
 
     # ------------------------------------------------------- ways to and off the device
 

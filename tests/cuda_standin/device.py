@@ -1,4 +1,4 @@
-"""The stand-in's device: `cupy.cuda`, the memory pool and kernels in CUDA C. One device; `streams` has its streams.
+"""The stand-in's device: `cupy.cuda` and kernels in CUDA C. `streams` has its streams, `pool` its memory.
 
 Kernels. `RawKernel` checks what it is given and hands it to `LAUNCH.run`, which executes CUDA C: `install` sets it.
 """
@@ -13,10 +13,11 @@ import numpy as np
 
 from tests.cuda_standin import streams
 from tests.cuda_standin.array import ndarray
+from tests.cuda_standin.pool import MEMORY, MemoryPool, OutOfMemoryError, mem_info
 from tests.cuda_standin.record import RECORD, StrictError
 from tests.cuda_standin.streams import Event, Stream
 
-RUNTIME, DRIVER, MEMORY = 12090, 13000, 80 * 2**30
+RUNTIME, DRIVER = 12090, 13000
 
 # Called with source, kernel name, compiler options, grid, block, arguments (NumPy's) and bytes of shared memory.
 Launch = Callable[[str, str, tuple, tuple, tuple, tuple, int], None]
@@ -29,14 +30,6 @@ class CUDARuntimeError(RuntimeError):
 
 class CompileException(Exception):
     """As cupy.cuda.compiler.CompileException."""
-
-
-class OutOfMemoryError(MemoryError):
-    """As cupy.cuda.memory.OutOfMemoryError: "Out of memory allocating 512 bytes (allocated so far: 0 bytes)."."""
-
-    def __init__(self, size: int, total: int, limit: int = 0) -> None:
-        so_far = "" if total == -1 else f" (allocated so far: {total:,} bytes)."
-        super().__init__(f"Out of memory allocating {size:,} bytes{so_far}")
 
 
 class RawKernel:
@@ -73,7 +66,7 @@ class Device:
     """The one there is."""
 
     def __init__(self, device: int = 0) -> None:
-        self.id, self.compute_capability, self.mem_info = device, "90", (MEMORY, MEMORY)
+        self.id, self.compute_capability, self.mem_info = device, "90", mem_info()
 
     def __enter__(self) -> Device:
         return self
@@ -86,32 +79,9 @@ class Device:
         streams.synchronize_device()
 
 
-class MemoryPool:
-    """Holds nothing: the memory is Python's."""
-
-    def used_bytes(self) -> int:
-        return 0
-
-    def total_bytes(self) -> int:
-        return 0
-
-    def free_bytes(self) -> int:
-        return 0
-
-    def free_all_blocks(self, *_: Any) -> None: ...
-
-    def get_limit(self) -> int:
-        return 0
-
-    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None: ...
-
-
-POOL = MemoryPool()
-
-
 def make_cuda() -> SimpleNamespace:
     """A new `cupy.cuda`, of which a test may break a piece."""
-    about = {"name": b"stand-in", "totalGlobalMem": MEMORY, "major": 9, "minor": 0, "multiProcessorCount": 132}
+    about = {"name": b"stand-in", "totalGlobalMem": MEMORY.size, "major": 9, "minor": 0, "multiProcessorCount": 132}
     namespace: dict[str, Callable | Any] = {
         "runtime": SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
@@ -120,7 +90,7 @@ def make_cuda() -> SimpleNamespace:
             getDeviceCount=lambda: 1,
             getDevice=lambda: 0,
             getDeviceProperties=lambda device: dict(about),
-            memGetInfo=lambda: (MEMORY, MEMORY),
+            memGetInfo=mem_info,
             deviceSynchronize=streams.synchronize_device,
         ),
         "compiler": SimpleNamespace(CompileException=CompileException),

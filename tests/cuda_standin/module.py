@@ -10,6 +10,7 @@ import numpy as np
 from tests.cuda_standin import device, streams
 from tests.cuda_standin.api import API, check, kind
 from tests.cuda_standin.array import SCALARS, arrays_in, call, matmul, ndarray, wrap
+from tests.cuda_standin.pool import MEMORY
 from tests.cuda_standin.record import RECORD, StrictError
 
 FROM_HOST = ("array", "asarray", "ascontiguousarray")
@@ -104,8 +105,7 @@ def make_cupy() -> ModuleType:
         "ndarray": ndarray,
         "asnumpy": lambda a, **kwargs: a.get(**kwargs) if isinstance(a, ndarray) else np.asarray(a),
         "get_array_module": lambda *args: cupy if arrays_in(args) else np,
-        "get_default_memory_pool": lambda: device.POOL,
-        "get_default_pinned_memory_pool": lambda: device.POOL,
+        "get_default_memory_pool": lambda: MEMORY.pool,
         "RawKernel": device.RawKernel,
         "RawModule": device.RawModule,
         "cuda": device.make_cuda(),
