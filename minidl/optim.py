@@ -13,6 +13,7 @@ from typing import Any
 from minidl.backend import Array, array_module
 from minidl.errors import UsageError
 from minidl.io import assign, check_arrays
+from minidl.kernels import kernels_for
 from minidl.layers.base import Parameter
 
 _TAGS = {"weight", "bias", "norm"}  # those of minidl's own layers: a group may name them in a model that has none
@@ -183,22 +184,9 @@ class Adam(Optimizer):
         super().__init__(params, lr, weight_decay, groups)
 
     def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:
-        xp = array_module(w)
         (m, v), (b1, b2) = state, self.betas
-        g = self._decayed(w, g, wd)
-        move = self._scratch(w, 1)
-        m *= b1
-        m += xp.multiply(g, 1 - b1, out=move)
-        v *= b2
-        xp.multiply(g, g, out=move)
-        move *= 1 - b2
-        v += move
-        xp.sqrt(v, out=move)
-        move /= math.sqrt(1 - b2**self.steps)
-        move += self.eps
-        xp.divide(m, move, out=move)
-        move *= lr / (1 - b1**self.steps)
-        w -= move
+        step, root = lr / (1 - b1**self.steps), math.sqrt(1 - b2**self.steps)
+        kernels_for(w).adam(w, g, m, v, step, self.betas, root, self.eps, wd)
 
 
 class AdamW(Adam):

@@ -16,7 +16,9 @@ SETS = {"reference": reference, "blocked": blocked}
 KERNELS = {
     *("conv2d", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx", "avg_pool", "avg_pool_dx"),
     *("batch_statistics", "batch_norm", "batch_norm_sums", "batch_norm_dx", "relu", "relu_dx"),
+    "adam",
 }
+IN_PLACE = {"adam"}  # these write to their arguments
 BUILDING_BLOCKS = {"pad2d", "unpad2d", "offsets", "im2col", "col2im"}  # the reference's own, open to readers
 every_set = pytest.mark.parametrize("kernels", SETS.values(), ids=SETS)
 dtypes = st.sampled_from([np.float32, np.float64])
@@ -376,6 +378,31 @@ def test_relu_is_the_positive_part_and_hands_a_nan_on(kernels, shape, seed, dtyp
     assert mask.dtype == bool and y.dtype == dx.dtype == dtype
 
 
+# ---------------------------------------------------------------- optimizer
+
+
+def assert_adam_agrees(kernels, shape, seed, dtype, layout="C", decay=0.0):
+    """w, m and v after a step of `kernels` are those after the reference's; g is as before."""
+    rng = np.random.default_rng(seed)
+    w, g, m, v = rng.normal(size=(4, *shape)).astype(dtype)
+    ours, expected = ([arranged(a.copy(), layout) for a in (w, g, m, v * v)] for _ in range(2))
+    rule = 0.01, (0.9, 0.99), 0.3, 1e-8, decay
+    kernels.adam(*ours, *rule)
+    reference.adam(*expected, *rule)
+    assert_close(tuple(ours), tuple(expected), dtype)
+    np.testing.assert_array_equal(ours[1], g)
+    assert not np.array_equal(ours[0], w)
+    assert {a.dtype for a in ours} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@cases(40)
+@given(shape=shapes(), seed=seeds, dtype=dtypes, layout=layouts, sizes=block_sizes)
+def test_blocked_adam_is_the_references(decay, shape, seed, dtype, layout, sizes):
+    with blocks_of(*sizes):
+        assert_adam_agrees(blocked, shape, seed, dtype, layout, decay)
+
+
 # ------------------------------------------------------- dtypes and memory
 
 
@@ -400,12 +427,13 @@ def calls(dtype):
         "batch_norm_dx": (x, x, v, v, v, v, v),
         "relu": (x,),
         "relu_dx": (x, x > 0),
+        "adam": (*(a.copy() for a in (x, x, x, x * x)), 0.01, (0.9, 0.99), 0.3, 1e-8, 0.1),
     }
 
 
 @every_set
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", sorted(KERNELS))
+@pytest.mark.parametrize("name", sorted(KERNELS - IN_PLACE))
 def test_every_kernel_keeps_the_dtype_and_its_arguments(kernels, name, dtype):
     arguments = calls(dtype)[name]
     for a in arguments:

@@ -303,3 +303,48 @@ def relu_dx(dy: Array, mask: Array) -> Array:
     """See reference.relu_dx; a product is several times faster than a choice (np.where)."""
     dx = np.empty(dy.shape, dy.dtype)
     return np.multiply(dy, mask, out=dx)
+
+
+# ---------------------------------------------------------------- optimizer
+
+
+def adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    step: float,
+    betas: tuple[float, float],
+    root: float,
+    eps: float,
+    decay: float,
+) -> None:
+    """See reference.adam; all its steps on one block, so that their intermediate values stay in cache."""
+    b1, b2 = betas
+    for wb, gb, mb, vb in _flat_blocks(w, g, m, v):
+        move = np.empty_like(wb)
+        if decay:
+            gb = gb + np.multiply(wb, decay, out=move)
+        mb *= b1
+        mb += np.multiply(gb, 1 - b1, out=move)
+        vb *= b2
+        np.multiply(gb, gb, out=move)
+        move *= 1 - b2
+        vb += move
+        np.sqrt(vb, out=move)
+        move /= root
+        move += eps
+        np.divide(mb, move, out=move)
+        move *= step
+        wb -= move
+
+
+def _flat_blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Cache-sized blocks of arrays of one shape, as views; arrays that can't be flattened without a copy stay whole."""
+    size, length = arrays[0].size, max(1, ELEMENT_BYTES // arrays[0].itemsize)
+    if size <= length or not all(a.flags.c_contiguous for a in arrays):
+        yield arrays
+        return
+    flat = [a.reshape(-1) for a in arrays]  # any shape -> (size,)
+    for start in range(0, size, length):
+        yield tuple(a[start : start + length] for a in flat)

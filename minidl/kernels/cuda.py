@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 
 from minidl.backend import Array, array_module
+from minidl.kernels import reference
 from minidl.kernels.launch import BLOCK, contiguous, launch, launch_each
 from minidl.kernels.shapes import window_positions
 
@@ -226,3 +227,25 @@ def relu_dx(dy: Array, mask: Array) -> Array:
     dx = xp.empty(dy.shape, dy.dtype)
     launch_each("relu_dx", dy.size, dy, dy, xp.ascontiguousarray(mask), dx)
     return dx
+
+
+# ---------------------------------------------------------------- optimizer
+
+
+def adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    step: float,
+    betas: tuple[float, float],
+    root: float,
+    eps: float,
+    decay: float,
+) -> None:
+    """See reference.adam; one pass over memory."""
+    if not all(a.flags.c_contiguous for a in (w, m, v)):  # the kernel would write to a copy
+        return reference.adam(w, g, m, v, step, betas, root, eps, decay)
+    b1, b2 = betas
+    (g,) = contiguous(w, g)
+    launch_each("adam", w.size, w, g, w, m, v, *map(float, (step, b1, 1 - b1, b2, 1 - b2, root, eps, decay)))

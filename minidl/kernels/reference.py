@@ -233,3 +233,33 @@ def relu(x: Array) -> tuple[Array, Array]:
 def relu_dx(dy: Array, mask: Array) -> Array:
     """dx = dy [x > 0]."""
     return dy * mask
+
+
+# ---------------------------------------------------------------- optimizer
+
+
+def adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    step: float,
+    betas: tuple[float, float],
+    root: float,
+    eps: float,
+    decay: float,
+) -> None:
+    """One step of Adam, which writes to w and to its moments m and v.
+
+        g <- g + decay w
+        m <- b1 m + (1 - b1) g
+        v <- b2 v + (1 - b2) g^2
+        w <- w - step m / (sqrt(v) / root + eps),    step = lr / (1 - b1^t),  root = sqrt(1 - b2^t)
+    """
+    xp = array_module(w)
+    b1, b2 = betas
+    if decay:
+        g = g + w * decay
+    m[...] = m * b1 + g * (1 - b1)
+    v[...] = v * b2 + g * g * (1 - b2)
+    w -= m / (xp.sqrt(v) / root + eps) * step

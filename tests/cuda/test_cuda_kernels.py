@@ -15,8 +15,10 @@ from tests.cuda.host import HostModule, host_module, on_the_host
 from tests.strategies import arranged, cases, layouts, seeds, shapes, windows
 from tests.test_kernels import (
     BUILDING_BLOCKS,
+    IN_PLACE,
     KERNELS,
     KINDS,
+    assert_adam_agrees,
     assert_close,
     calls,
     convolution_arrays,
@@ -183,11 +185,21 @@ def test_relu_is_the_references(shape, seed, dtype, x_layout, dy_layout):
         assert_same(cuda.relu_dx(dy, mask), reference.relu_dx(dy, mask))
 
 
+# ---------------------------------------------------------------- optimizer
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@cases(40)
+@given(shape=shapes(), seed=seeds, dtype=dtypes, layout=layouts)
+def test_adam_is_the_references(decay, shape, seed, dtype, layout):
+    assert_adam_agrees(cuda, shape, seed, dtype, layout, decay)
+
+
 # ------------------------------------------------------------- the contract
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", sorted(KERNELS))
+@pytest.mark.parametrize("name", sorted(KERNELS - IN_PLACE))
 def test_every_kernel_keeps_the_dtype_and_its_arguments(name, dtype):
     arguments = calls(dtype)[name]
     before = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
@@ -261,6 +273,10 @@ PLANTED = [  # (file, what it says, what it says with a bug)
     ("avg_pool.cu", "ow >= left; --ow", "ow > left; --ow"),
     ("batch_norm.cu", "(gamma[c] * inv_std[c]) + beta[c]", "gamma[c] + beta[c]"),
     ("batch_norm.cu", "dbeta[c] * per_pixel", "dbeta[c]"),
+    ("adam.cu", "g[i] + value * decay", "g[i]"),
+    ("adam.cu", "gradient * gradient * b2_rest", "gradient * b2_rest"),
+    ("adam.cu", "/ root + eps", "+ eps"),
+    ("adam.cu", "m[i] = first;", ""),
     ("relu.cu", "value < 0 ? real(0) : value", "value > 0 ? value : real(0)"),
     ("relu.cu", "mask[i] = value > 0", "mask[i] = value >= 0"),
     ("channel_sums.cu", "t += width", "t += 2 * width"),
@@ -299,6 +315,7 @@ def everything_agrees():
     x = np.array([-1.0, 0.0, 2.0, np.nan])
     assert_same(cuda.relu(x), reference.relu(x))
     assert_same(cuda.relu_dx(x + 1, x > 0), reference.relu_dx(x + 1, x > 0))
+    assert_adam_agrees(cuda, (3, 5), 0, np.float64, decay=0.1)
 
 
 def test_the_cases_that_show_planted_bugs_agree_without_one():

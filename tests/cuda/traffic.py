@@ -134,6 +134,10 @@ def refined_layers(images: int = 2) -> Iterator[tuple[str, Callable[[], None]]]:
         dgamma, dbeta = cuda.batch_norm_sums(cuda.relu_dx(y, mask), x, mean, var)
         cuda.batch_norm_dx(y, x, mean, var, mean, dgamma, dbeta)
 
+    def adam(size):
+        w, g, m, v = (array(size)[0] for _ in range(4))
+        cuda.adam(w, g, m, v * v, 0.01, (0.9, 0.99), 0.3, 1e-8, 0.0)
+
     yield "stem 3x3, 64x64x3 -> 62x62x128", lambda: convolution(64, 3, 128, 3, 0)
     yield "stem bn, relu 62x62x128", lambda: batch_norm_relu(62, 128)
     yield "pool1 4x4 stride 2, 62x62x128", lambda: max_pool(62, 128, 4, 2, 0)
@@ -143,6 +147,7 @@ def refined_layers(images: int = 2) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "inception1 pool 3x3, 16x16x128", lambda: avg_pool(16, 128)
     yield "inception1 b5 bn, relu 16x16x16", lambda: batch_norm_relu(16, 16)
     yield "inception4 b5_reduce bn, relu 8x8x20", lambda: batch_norm_relu(8, 20)
+    yield "inception4 b3 3x3, 120 -> 160, Adam", lambda: adam(3 * 3 * 120 * 160)
 
 
 def main() -> None:
