@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minidl.backend import Array, array_module
 from minidl.errors import ShapeError, UsageError
+from minidl.kernels import kernels_for
 
 
 def softmax(logits: Array) -> Array:
@@ -38,24 +39,7 @@ def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float =
     _check(logits, labels)
     if not 0 <= label_smoothing <= 1:
         raise UsageError(f"label smoothing is {label_smoothing}: choose a number from 0 to 1")
-    xp = array_module(logits)
-    n, k = logits.shape
-    smoothing = float(label_smoothing)  # a np.float64 would promote float32
-    log_p = logits - logits.max(axis=1, keepdims=True)
-    p = xp.exp(log_p)
-    total = p.sum(axis=1, keepdims=True)  # (N, 1)
-    log_p -= xp.log(total)
-    p /= total
-
-    # The label's own log p is picked, not multiplied by a one-hot row: 0 * log 0 would be NaN for a logit of -inf.
-    loss = xp.take_along_axis(log_p, labels[:, None], axis=1).sum() * ((smoothing - 1) / n)
-    one_hot = labels[:, None] == xp.arange(k)  # (N, K) bool
-    p -= one_hot.astype(p.dtype) * (1 - smoothing)
-    if smoothing:
-        loss -= log_p.sum() * (smoothing / (n * k))
-        p -= smoothing / k
-    p /= n
-    return xp.asarray(loss), p  # NumPy's sums are scalars, CuPy's 0-d arrays; asarray makes both the latter
+    return kernels_for(logits).softmax_cross_entropy(logits, labels, float(label_smoothing))
 
 
 def top_k_correct(logits: Array, labels: Array, k: int) -> Array:

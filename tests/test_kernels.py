@@ -16,7 +16,7 @@ SETS = {"reference": reference, "blocked": blocked}
 KERNELS = {
     *("conv2d", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx", "avg_pool", "avg_pool_dx"),
     *("batch_statistics", "batch_norm", "batch_norm_sums", "batch_norm_dx", "relu", "relu_dx"),
-    "adam",
+    *("softmax_cross_entropy", "adam"),
 }
 IN_PLACE = {"adam"}  # these write to their arguments
 BUILDING_BLOCKS = {"pad2d", "unpad2d", "offsets", "im2col", "col2im"}  # the reference's own, open to readers
@@ -378,6 +378,37 @@ def test_relu_is_the_positive_part_and_hands_a_nan_on(kernels, shape, seed, dtyp
     assert mask.dtype == bool and y.dtype == dx.dtype == dtype
 
 
+# --------------------------------------------------------------------- loss
+
+
+def logits_and_labels(kind, n, k, seed, dtype):
+    """(N, K) logits as `kind` says, and labels that are never ruled out."""
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(0, 3, (n, k)).astype(dtype), rng.integers(0, k, n)
+    if kind == "large":
+        logits *= dtype(1e4)
+    elif kind == "ruled out":
+        others = np.arange(k) != labels[:, None]
+        logits[others & (rng.random((n, k)) < 0.3)] = -np.inf
+    elif kind == "not finite":
+        logits[rng.random((n, k)) < 0.1] = rng.choice([np.nan, np.inf, -np.inf])
+    return logits, labels
+
+
+LOGITS = ("normal", "large", "ruled out", "not finite")
+
+
+def assert_loss_agrees(kernels, logits, labels, smoothing, dtype):
+    with np.errstate(invalid="ignore"):  # inf - inf
+        ours, expected = (s.softmax_cross_entropy(logits, labels, smoothing) for s in (kernels, reference))
+    tol = 1e-12 if dtype == np.float64 else 1e-5
+    for a, b, size in zip(
+        ours, expected, (1, 1 / len(logits)), strict=True
+    ):  # of the terms whose difference they are
+        np.testing.assert_allclose(a, b, rtol=tol, atol=tol * size)
+        assert a.shape == b.shape and a.dtype == dtype
+
+
 # ---------------------------------------------------------------- optimizer
 
 
@@ -427,6 +458,7 @@ def calls(dtype):
         "batch_norm_dx": (x, x, v, v, v, v, v),
         "relu": (x,),
         "relu_dx": (x, x > 0),
+        "softmax_cross_entropy": (x[0, 0], np.array([2, 0, 1, 1, 0]), 0.1),
         "adam": (*(a.copy() for a in (x, x, x, x * x)), 0.01, (0.9, 0.99), 0.3, 1e-8, 0.1),
     }
 

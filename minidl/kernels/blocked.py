@@ -305,6 +305,14 @@ def relu_dx(dy: Array, mask: Array) -> Array:
     return np.multiply(dy, mask, out=dx)
 
 
+# --------------------------------------------------------------------- loss
+
+
+def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
+    """See reference.softmax_cross_entropy: (N, K) is one cache-sized block already."""
+    return reference.softmax_cross_entropy(logits, labels, smoothing)
+
+
 # ---------------------------------------------------------------- optimizer
 
 
@@ -340,7 +348,7 @@ def adam(
 
 
 def _flat_blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """Cache-sized blocks of arrays of one shape, as views; arrays that can't be flattened without a copy stay whole."""
+    """Cache-sized blocks of arrays of one shape, as views; what only a copy could flatten stays whole."""
     size, length = arrays[0].size, max(1, ELEMENT_BYTES // arrays[0].itemsize)
     if size <= length or not all(a.flags.c_contiguous for a in arrays):
         yield arrays

@@ -38,11 +38,15 @@ def im2col(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Arra
 def col2im(dcols: Array, x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> Array:
     """See reference.col2im; a gather: every pixel reads its copies."""
     (dcols,) = contiguous(dcols, dcols)
-    _, h, w, c = x_shape
     dx = array_module(dcols).empty(x_shape, dcols.dtype)
-    out = _positions(x_shape, kernel, stride, padding)
-    launch_each("col2im", dx.size, dcols, dcols, dx, h, w, c, *out, *kernel, stride, padding)
+    _col2im(dcols, dx, kernel, stride, padding)
     return dx
+
+
+def _col2im(dcols: Array, dx: Array, kernel: tuple[int, int], stride: int, padding: int) -> None:
+    """Writes to all of dx (N, H, W, C)."""
+    out = _positions(dx.shape, kernel, stride, padding)
+    launch_each("col2im", dx.size, dcols, dcols, dx, *dx.shape[1:], *out, *kernel, stride, padding)
 
 
 def _positions(x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
@@ -100,7 +104,7 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
     dx = xp.empty(x_shape, dy.dtype)
     for block in _image_blocks(len(dy), math.prod(dy.shape[1:3]) * math.prod(w.shape[:3]) * dy.itemsize):
         dcols = dy[block].reshape(-1, f) @ wt  # (P, F) @ (F, K)
-        dx[block] = col2im(dcols, dx[block].shape, (kh, kw), stride, padding)
+        _col2im(dcols, dx[block], (kh, kw), stride, padding)
     return dx
 
 
@@ -227,6 +231,20 @@ def relu_dx(dy: Array, mask: Array) -> Array:
     dx = xp.empty(dy.shape, dy.dtype)
     launch_each("relu_dx", dy.size, dy, dy, xp.ascontiguousarray(mask), dx)
     return dx
+
+
+# --------------------------------------------------------------------- loss
+
+
+def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
+    """See reference.softmax_cross_entropy; a block of threads a row, then a sum over the rows."""
+    (logits,) = contiguous(logits, logits)
+    xp = array_module(logits)
+    labels = xp.ascontiguousarray(labels, dtype=xp.int64)
+    n, k = logits.shape
+    losses, dlogits = xp.empty(n, logits.dtype), xp.empty(logits.shape, logits.dtype)
+    launch("softmax_cross_entropy", (n,), logits, logits, labels, losses, dlogits, k, float(smoothing))
+    return xp.asarray(losses.sum()), dlogits
 
 
 # ---------------------------------------------------------------- optimizer

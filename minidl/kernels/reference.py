@@ -235,6 +235,33 @@ def relu_dx(dy: Array, mask: Array) -> Array:
     return dy * mask
 
 
+# --------------------------------------------------------------------- loss
+
+
+def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
+    """The loss (0-d) and dlogits (N, K) of logits (N, K) and labels (N,), as minidl.losses derives them.
+
+    log p = z - logsumexp(z),  q = (1 - s) [j = y] + s / K,  loss = -(1/N) sum q log p,  dz = (p - q) / N.
+    """
+    xp = array_module(logits)
+    n, k = logits.shape
+    log_p = logits - logits.max(axis=1, keepdims=True)
+    p = xp.exp(log_p)
+    total = p.sum(axis=1, keepdims=True)  # (N, 1)
+    log_p -= xp.log(total)
+    p /= total
+
+    # The label's own log p is picked, not multiplied by a one-hot row: 0 * log 0 would be NaN for a logit of -inf.
+    loss = xp.take_along_axis(log_p, labels[:, None], axis=1).sum() * ((smoothing - 1) / n)
+    one_hot = labels[:, None] == xp.arange(k)  # (N, K) bool
+    p -= one_hot.astype(p.dtype) * (1 - smoothing)
+    if smoothing:
+        loss -= log_p.sum() * (smoothing / (n * k))
+        p -= smoothing / k
+    p /= n
+    return xp.asarray(loss), p  # NumPy's sums are scalars, CuPy's 0-d arrays; asarray makes both the latter
+
+
 # ---------------------------------------------------------------- optimizer
 
 
@@ -251,10 +278,10 @@ def adam(
 ) -> None:
     """One step of Adam, which writes to w and to its moments m and v.
 
-        g <- g + decay w
-        m <- b1 m + (1 - b1) g
-        v <- b2 v + (1 - b2) g^2
-        w <- w - step m / (sqrt(v) / root + eps),    step = lr / (1 - b1^t),  root = sqrt(1 - b2^t)
+    g <- g + decay w
+    m <- b1 m + (1 - b1) g
+    v <- b2 v + (1 - b2) g^2
+    w <- w - step m / (sqrt(v) / root + eps),    step = lr / (1 - b1^t),  root = sqrt(1 - b2^t)
     """
     xp = array_module(w)
     b1, b2 = betas

@@ -25,7 +25,14 @@ from minidl.kernels import launch
 
 HERE = Path(__file__).parent
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unused")
-DTYPES = {"float": "float32", "double": "float64", "int": "int32", "unsigned char": "uint8", "bool": "bool"}
+DTYPES = {
+    "float": "float32",
+    "double": "float64",
+    "int": "int32",
+    "long long": "int64",
+    "unsigned char": "uint8",
+    "bool": "bool",
+}
 # --------------------------------------------------------------- signatures
 
 

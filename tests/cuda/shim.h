@@ -18,6 +18,8 @@
 #define __device__ static
 #define __shared__ static thread_local  // one block per OS thread at a time
 
+using std::exp;
+using std::log;
 using std::max;
 using std::min;
 using std::sqrt;

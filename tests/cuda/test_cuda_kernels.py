@@ -18,12 +18,15 @@ from tests.test_kernels import (
     IN_PLACE,
     KERNELS,
     KINDS,
+    LOGITS,
     assert_adam_agrees,
     assert_close,
+    assert_loss_agrees,
     calls,
     convolution_arrays,
     convolution_by,
     convolutions,
+    logits_and_labels,
     pool_input,
     public_functions,
 )
@@ -185,6 +188,24 @@ def test_relu_is_the_references(shape, seed, dtype, x_layout, dy_layout):
         assert_same(cuda.relu_dx(dy, mask), reference.relu_dx(dy, mask))
 
 
+# --------------------------------------------------------------------- loss
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@cases(25)
+@given(n=st.integers(1, 5), k=st.sampled_from([1, 2, 7, 200, 256, 600]), seed=seeds, dtype=dtypes, layout=layouts)
+def test_softmax_cross_entropy_is_the_references(smoothing, n, k, seed, dtype, layout):
+    for kind in LOGITS:
+        logits, labels = logits_and_labels(kind, n, k, seed, dtype)
+        assert_loss_agrees(cuda, arranged(logits, layout), labels, smoothing, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
+def test_any_integer_type_labels(dtype):
+    logits, labels = logits_and_labels("normal", 4, 9, 0, np.float64)
+    assert_loss_agrees(cuda, logits, labels.astype(dtype), 0.1, np.float64)
+
+
 # ---------------------------------------------------------------- optimizer
 
 
@@ -277,6 +298,12 @@ PLANTED = [  # (file, what it says, what it says with a bug)
     ("adam.cu", "gradient * gradient * b2_rest", "gradient * b2_rest"),
     ("adam.cu", "/ root + eps", "+ eps"),
     ("adam.cu", "m[i] = first;", ""),
+    ("softmax_cross_entropy.cu", "- largest, log_p", ", log_p"),
+    ("softmax_cross_entropy.cu", "> largest) largest", "< largest) largest"),
+    ("softmax_cross_entropy.cu", "+ smoothing / K;", ";"),
+    ("softmax_cross_entropy.cu", "(smoothing ? smoothing / K * all : 0)", "smoothing / K * all"),
+    ("softmax_cross_entropy.cu", "real a = values[t],", "real a = 0,"),
+    ("softmax_cross_entropy.cu", "k += BLOCK) total", "k += 2 * BLOCK) total"),
     ("relu.cu", "value < 0 ? real(0) : value", "value > 0 ? value : real(0)"),
     ("relu.cu", "mask[i] = value > 0", "mask[i] = value >= 0"),
     ("channel_sums.cu", "t += width", "t += 2 * width"),
@@ -316,6 +343,9 @@ def everything_agrees():
     assert_same(cuda.relu(x), reference.relu(x))
     assert_same(cuda.relu_dx(x + 1, x > 0), reference.relu_dx(x + 1, x > 0))
     assert_adam_agrees(cuda, (3, 5), 0, np.float64, decay=0.1)
+    for kind in LOGITS:
+        for smoothing in (0.0, 0.1):
+            assert_loss_agrees(cuda, *logits_and_labels(kind, 3, 300, 0, np.float64), smoothing, np.float64)
 
 
 def test_the_cases_that_show_planted_bugs_agree_without_one():

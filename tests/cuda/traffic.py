@@ -134,6 +134,9 @@ def refined_layers(images: int = 2) -> Iterator[tuple[str, Callable[[], None]]]:
         dgamma, dbeta = cuda.batch_norm_sums(cuda.relu_dx(y, mask), x, mean, var)
         cuda.batch_norm_dx(y, x, mean, var, mean, dgamma, dbeta)
 
+    def loss(k):
+        cuda.softmax_cross_entropy(array(k), np.zeros(images, np.int64), 0.1)
+
     def adam(size):
         w, g, m, v = (array(size)[0] for _ in range(4))
         cuda.adam(w, g, m, v * v, 0.01, (0.9, 0.99), 0.3, 1e-8, 0.0)
@@ -147,6 +150,7 @@ def refined_layers(images: int = 2) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "inception1 pool 3x3, 16x16x128", lambda: avg_pool(16, 128)
     yield "inception1 b5 bn, relu 16x16x16", lambda: batch_norm_relu(16, 16)
     yield "inception4 b5_reduce bn, relu 8x8x20", lambda: batch_norm_relu(8, 20)
+    yield "softmax cross-entropy, 200 classes", lambda: loss(200)
     yield "inception4 b3 3x3, 120 -> 160, Adam", lambda: adam(3 * 3 * 120 * 160)
 
 

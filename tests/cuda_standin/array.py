@@ -112,7 +112,10 @@ class ndarray:
         host_key, arrays = self._key(key)
         if any(a.dtype == bool for a in arrays):
             RECORD.sync("boolean mask")  # the size of the result is known to the device only
-        return wrap(self._at(host_key, arrays))
+        result = self._at(host_key, arrays)
+        if arrays:
+            RECORD.launch("index", *arrays, result, result)
+        return wrap(result)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
@@ -125,6 +128,7 @@ class ndarray:
         value = value if isinstance(value, np.ndarray) else host(value, "assignment")
         if not arrays and isinstance(value, np.ndarray):
             no_overlap(self._host[host_key], value)
+        RECORD.launch("assignment", self._host[host_key], value)
         self._host[host_key] = value
 
     def _key(self, key: Any) -> tuple[tuple, list[np.ndarray]]:
@@ -195,12 +199,25 @@ def matmul(a: np.ndarray, b: np.ndarray, **kwargs: Any) -> np.ndarray:
     return np.matmul(a, b, **kwargs)
 
 
+def launched(name: str, result: Any, *operands: Any) -> ndarray:
+    RECORD.launch(name, result, *operands)
+    return wrap(result)
+
+
 def _binary(name: str, function: Callable) -> Callable:
-    return lambda self, other: wrap(function(self._host, host(other, name)))
+    def operate(self: ndarray, other: Any) -> ndarray:
+        value = host(other, name)
+        return launched(name, function(self._host, value), self._host, value)
+
+    return operate
 
 
 def _reflected(name: str, function: Callable) -> Callable:
-    return lambda self, other: wrap(function(host(other, name), self._host))
+    def operate(self: ndarray, other: Any) -> ndarray:
+        value = host(other, name)
+        return launched(name, function(value, self._host), value, self._host)
+
+    return operate
 
 
 def _in_place(name: str, function: Callable) -> Callable:
@@ -208,14 +225,15 @@ def _in_place(name: str, function: Callable) -> Callable:
         value = host(other, name)
         if isinstance(value, np.ndarray):
             no_overlap(self._host, value)
+        RECORD.launch(name, self._host, self._host, value)
         function(self._host, value)
         return self
 
     return operate
 
 
-def _unary(function: Callable) -> Callable:
-    return lambda self: wrap(function(self._host))
+def _unary(name: str, function: Callable) -> Callable:
+    return lambda self: launched(name, function(self._host), self._host)
 
 
 ARITHMETIC = (
@@ -242,7 +260,7 @@ for _name in ARITHMETIC:
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(ndarray, f"__{_name}__", _binary(_name, getattr(operator, _name)))
 for _name in ("neg", "pos", "abs", "invert"):
-    setattr(ndarray, f"__{_name}__", _unary(getattr(operator, _name)))
+    setattr(ndarray, f"__{_name}__", _unary(_name, getattr(operator, _name)))
 
 
 def call(name: str, function: Callable, args: tuple, kwargs: dict) -> Any:
@@ -256,7 +274,17 @@ def call(name: str, function: Callable, args: tuple, kwargs: dict) -> Any:
         result = function(*host_args, **host_kwargs)
     except IndexError as error:
         RECORD.refuse(StrictError, f"{name}: {error}: CuPy wraps it round without a word")
+    operands = [*(a._host for a in arrays_in(args)), getattr(function, "__self__", None)]
+    if name not in ("empty", "empty_like") and (isinstance(out, ndarray) or not _is_view(result, operands)):
+        RECORD.launch(name, result, *operands)
     return out if isinstance(out, ndarray) else wrap(result)
+
+
+def _is_view(result: Any, operands: list) -> bool:
+    """Of an operand, so that nothing was computed."""
+    if not isinstance(result, np.ndarray | np.generic):
+        return True
+    return any(np.may_share_memory(result, a) for a in operands if isinstance(a, np.ndarray))
 
 
 def arrays_in(value: Any) -> list[ndarray]:

@@ -49,6 +49,7 @@ class RawKernel:
         if LAUNCH.run is None:
             raise NotImplementedError(f"{self.name}: nothing here executes CUDA C, set LAUNCH.run")
         host = tuple(arg._host if isinstance(arg, ndarray) else arg for arg in args)
+        RECORD.launch(f"kernel {self.name}", *host)
         LAUNCH.run(self.code, self.name, self.options, tuple(grid), tuple(block), host, shared_mem)
 
 

@@ -1,4 +1,4 @@
-"""What code under test did that a GPU would feel: waits for the device, and calls that CuPy refuses."""
+"""What code under test did that a GPU would feel: waits, copies, launches, and calls that CuPy refuses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 from typing import NoReturn
+
+import numpy as np
 
 HERE = str(Path(__file__).parent)
 
@@ -20,11 +22,15 @@ class Record:
     def __init__(self) -> None:
         self.syncs: Counter[str] = Counter()  # each one waits until the device has done all that was asked of it
         self.uploads: Counter[str] = Counter()  # host arrays copied to the device, as asked
+        self.launches: Counter[str] = Counter()  # by name; CuPy may make more than one of a call, but no fewer
+        self.bytes: Counter[str] = Counter()  # what these read and write, every array once each way
         self.refusals: list[str] = []  # a refusal is an exception as well, but somebody might catch it
 
     def clear(self) -> None:
         self.syncs.clear()
         self.uploads.clear()
+        self.launches.clear()
+        self.bytes.clear()
         self.refusals.clear()
 
     def sync(self, what: str) -> None:
@@ -32,6 +38,10 @@ class Record:
 
     def upload(self) -> None:
         self.uploads[_place()] += 1
+
+    def launch(self, name: str, *arrays: object) -> None:
+        self.launches[name] += 1
+        self.bytes[name] += sum(a.nbytes for a in arrays if isinstance(a, np.ndarray | np.generic))
 
     def refuse(self, error: type[Exception], text: str) -> NoReturn:
         self.refusals.append(f"{_place()} {text}")
