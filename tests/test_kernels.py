@@ -15,10 +15,10 @@ from tests.strategies import arranged, cases, layouts, seeds, shapes, windows
 SETS = {"reference": reference, "blocked": blocked}
 KERNELS = {
     *("conv2d", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx", "avg_pool", "avg_pool_dx"),
-    *("batch_statistics", "batch_norm", "batch_norm_sums", "batch_norm_dx", "relu", "relu_dx"),
+    *("batch_statistics", "batch_norm", "batch_norm_sums", "batch_norm_dx", "batch_norm_moments", "relu", "relu_dx"),
     *("softmax_cross_entropy", "adam"),
 }
-IN_PLACE = {"adam"}  # these write to their arguments
+IN_PLACE = {"adam", "batch_norm_moments"}  # these write to their arguments
 BUILDING_BLOCKS = {"pad2d", "unpad2d", "offsets", "im2col", "col2im"}  # the reference's own, open to readers
 every_set = pytest.mark.parametrize("kernels", SETS.values(), ids=SETS)
 dtypes = st.sampled_from([np.float32, np.float64])
@@ -330,6 +330,30 @@ def test_batch_normalization_is_its_formulas(kernels, shape, seed, x_layout, dy_
         )
 
 
+def assert_moments_agree(kernels, channels, dtype, step=1):
+    """Of running statistics in every `step`-th place."""
+    rng = np.random.default_rng(0)
+    mean, var = rng.normal(size=channels), rng.random(channels)
+    pair = []
+    for k in (kernels, reference):
+        running = [np.full(step * channels, value, dtype)[::step] for value in (3, 0.5)]
+        pair.append((*k.batch_norm_moments(mean, var, *running, 0.1, 1.25, 1e-5), *running))
+    assert_close(*pair, dtype)
+    assert {a.dtype for a in pair[0]} == {np.dtype(dtype)}
+
+
+@every_set
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_running_statistics_move_towards_the_batchs(kernels, dtype):
+    running_mean, running_var = np.array([1, 2], dtype), np.array([3, 4], dtype)
+    batch = np.array([2.0, 0.0]), np.array([1.0, 4.0])
+    mean, inv_std = kernels.batch_norm_moments(*batch, running_mean, running_var, 0.25, 2.0, 0.0)
+    assert_close((running_mean, running_var), (np.array([1.25, 1.5]), np.array([2.75, 5])), dtype)
+    assert_close((mean, inv_std), (np.array([2, 0]), np.array([1, 0.5])), dtype)
+    assert mean.dtype == inv_std.dtype == dtype
+    assert_moments_agree(kernels, 5, dtype)
+
+
 @cases(30)
 @given(shape=shapes(), seed=seeds, dtype=dtypes, layout=layouts, sizes=block_sizes)
 def test_blocked_batch_normalization_is_the_references(shape, seed, dtype, layout, sizes):
@@ -456,6 +480,7 @@ def calls(dtype):
         "batch_norm": (x, v, v, v, v),
         "batch_norm_sums": (x, x, v, v),
         "batch_norm_dx": (x, x, v, v, v, v, v),
+        "batch_norm_moments": (*np.ones((2, 3)), v.copy(), v * v, 0.1, 1.2, 1e-5),
         "relu": (x,),
         "relu_dx": (x, x > 0),
         "softmax_cross_entropy": (x[0, 0], np.array([2, 0, 1, 1, 0]), 0.1),

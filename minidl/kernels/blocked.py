@@ -253,6 +253,13 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     return mean, squares / n
 
 
+def batch_norm_moments(
+    mean: Array, var: Array, running_mean: Array, running_var: Array, momentum: float, unbias: float, eps: float
+) -> tuple[Array, Array]:
+    """See reference.batch_norm_moments: a few numbers, no blocks."""
+    return reference.batch_norm_moments(mean, var, running_mean, running_var, momentum, unbias, eps)
+
+
 def batch_norm(x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array) -> Array:
     """See reference.batch_norm."""
     y = np.empty(x.shape, x.dtype)

@@ -182,6 +182,20 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     return mean, var
 
 
+def batch_norm_moments(
+    mean: Array, var: Array, running_mean: Array, running_var: Array, momentum: float, unbias: float, eps: float
+) -> tuple[Array, Array]:
+    """See reference.batch_norm_moments."""
+    if not (running_mean.flags.c_contiguous and running_var.flags.c_contiguous):
+        return reference.batch_norm_moments(mean, var, running_mean, running_var, momentum, unbias, eps)
+    mean, var = contiguous(mean, mean, var)
+    c, dtype, xp = mean.size, running_mean.dtype, array_module(mean)
+    batch_mean, inv_std = xp.empty(c, dtype), xp.empty(c, dtype)
+    arrays = mean, var, running_mean, running_var, batch_mean, inv_std
+    launch_each("batch_norm_moments", c, running_mean, *arrays, *map(float, (momentum, unbias, eps)))
+    return batch_mean, inv_std
+
+
 def batch_norm(x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array) -> Array:
     """See reference.batch_norm."""
     x, *vectors = contiguous(x, x, mean, inv_std, gamma, beta)

@@ -58,24 +58,22 @@ class BatchNorm2D(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, BatchNormCache | None]:
         self.out_shape(x.shape)
+        running_mean, running_var = self.buffers["running_mean"], self.buffers["running_var"]
         if ctx.training:
-            mean, var = self._batch_statistics(x)
+            mean, inv_std = self._batch_moments(x, running_mean, running_var)
         else:
-            mean, var = self.buffers["running_mean"], self.buffers["running_var"]
-        inv_std = (1 / array_module(x).sqrt(var + self.eps)).astype(x.dtype)
-        mean = mean.astype(x.dtype)
+            mean = running_mean.astype(x.dtype)
+            inv_std = (1 / array_module(x).sqrt(running_var + self.eps)).astype(x.dtype)
         y = kernels_for(x).batch_norm(x, mean, inv_std, self.params["gamma"].value, self.params["beta"].value)
         return y, (BatchNormCache(x, mean, inv_std, ctx.training) if ctx.keeps_cache else None)
 
-    def _batch_statistics(self, x: Array) -> tuple[Array, Array]:
+    def _batch_moments(self, x: Array, running_mean: Array, running_var: Array) -> tuple[Array, Array]:
         m = x.size // x.shape[-1]
         if m < 2:
             raise ShapeError(f"{self.label}: training needs more than one value per channel, got shape {x.shape}")
-        mean, var = kernels_for(x).batch_statistics(x)
-        running_mean, running_var = self.buffers["running_mean"], self.buffers["running_var"]
-        running_mean += (self.momentum * (mean - running_mean)).astype(x.dtype)
-        running_var += (self.momentum * (var * (m / (m - 1)) - running_var)).astype(x.dtype)
-        return mean, var
+        kernels = kernels_for(x)
+        mean, var = kernels.batch_statistics(x)
+        return kernels.batch_norm_moments(mean, var, running_mean, running_var, self.momentum, m / (m - 1), self.eps)
 
     def backward(self, dy: Array, cache: BatchNormCache, need_dx: bool = True) -> Array | None:
         gamma, beta = self.params["gamma"], self.params["beta"]

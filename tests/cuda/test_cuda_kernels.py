@@ -22,6 +22,7 @@ from tests.test_kernels import (
     assert_adam_agrees,
     assert_close,
     assert_loss_agrees,
+    assert_moments_agree,
     calls,
     convolution_arrays,
     convolution_by,
@@ -163,6 +164,13 @@ def test_any_number_of_channels_is_summed_over_lanes(channels):
         assert_batch_norm_agrees(batch_norm_calls(shape, 0, dtype), dtype)
 
 
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_moments_are_the_references(dtype, step):
+    for channels in (1, 3, 256, 600):
+        assert_moments_agree(cuda, channels, dtype, step)
+
+
 @pytest.mark.parametrize("rows", [7, 100_003])
 @pytest.mark.parametrize(
     ("dtype", "offset", "tol"), [(np.float32, 1e3, 1e-5), (np.float32, 3e5, 1e-5), (np.float64, 1e3, 1e-10)]
@@ -294,6 +302,13 @@ PLANTED = [  # (file, what it says, what it says with a bug)
     ("avg_pool.cu", "ow >= left; --ow", "ow > left; --ow"),
     ("batch_norm.cu", "(gamma[c] * inv_std[c]) + beta[c]", "gamma[c] + beta[c]"),
     ("batch_norm.cu", "dbeta[c] * per_pixel", "dbeta[c]"),
+    ("batch_norm.cu", "var[i] * unbias", "var[i]"),
+    (
+        "batch_norm.cu",
+        "running_mean[i] += momentum * (mean[i] - running_mean[i])",
+        "running_mean[i] += momentum * mean[i]",
+    ),
+    ("batch_norm.cu", "sqrt(var[i] + eps)", "sqrt(var[i])"),
     ("adam.cu", "g[i] + value * decay", "g[i]"),
     ("adam.cu", "gradient * gradient * b2_rest", "gradient * b2_rest"),
     ("adam.cu", "/ root + eps", "+ eps"),
@@ -343,6 +358,7 @@ def everything_agrees():
     assert_same(cuda.relu(x), reference.relu(x))
     assert_same(cuda.relu_dx(x + 1, x > 0), reference.relu_dx(x + 1, x > 0))
     assert_adam_agrees(cuda, (3, 5), 0, np.float64, decay=0.1)
+    assert_moments_agree(cuda, 5, np.float64)
     for kind in LOGITS:
         for smoothing in (0.0, 0.1):
             assert_loss_agrees(cuda, *logits_and_labels(kind, 3, 300, 0, np.float64), smoothing, np.float64)

@@ -134,6 +134,10 @@ def refined_layers(images: int = 2) -> Iterator[tuple[str, Callable[[], None]]]:
         dgamma, dbeta = cuda.batch_norm_sums(cuda.relu_dx(y, mask), x, mean, var)
         cuda.batch_norm_dx(y, x, mean, var, mean, dgamma, dbeta)
 
+    def moments(c):
+        batch, running = np.ones((2, c)), np.ones((2, c), np.float32)
+        cuda.batch_norm_moments(*batch, *running, 0.1, 1.0, 1e-5)
+
     def loss(k):
         cuda.softmax_cross_entropy(array(k), np.zeros(images, np.int64), 0.1)
 
@@ -143,6 +147,7 @@ def refined_layers(images: int = 2) -> Iterator[tuple[str, Callable[[], None]]]:
 
     yield "stem 3x3, 64x64x3 -> 62x62x128", lambda: convolution(64, 3, 128, 3, 0)
     yield "stem bn, relu 62x62x128", lambda: batch_norm_relu(62, 128)
+    yield "stem bn, running statistics of 128", lambda: moments(128)
     yield "pool1 4x4 stride 2, 62x62x128", lambda: max_pool(62, 128, 4, 2, 0)
     yield "pool2 2x2 stride 2 padding 1, 30x30x128", lambda: max_pool(30, 128, 2, 2, 1)
     yield "inception1 b3 3x3, 16x16x48 -> 64", lambda: convolution(16, 48, 64, 3, 1)

@@ -20,3 +20,17 @@ extern "C" __global__ void batch_norm_dx(const real* __restrict__ dy, const real
     real xhat = (x[i] - mean[c]) * inv_std[c];
     dx[i] = (dy[i] - dbeta[c] * per_pixel - xhat * (dgamma[c] * per_pixel)) * (gamma[c] * inv_std[c]);
 }
+
+// batch_norm_moments: the running statistics take a step towards the batch's mean and var; inv_std = 1/sqrt(var + eps).
+// threads = C.
+extern "C" __global__ void batch_norm_moments(const double* __restrict__ mean, const double* __restrict__ var,
+                                              real* __restrict__ running_mean, real* __restrict__ running_var,
+                                              real* __restrict__ batch_mean, real* __restrict__ inv_std, int threads,
+                                              real momentum, real unbias, real eps) {
+    int i = thread_index();
+    if (i >= threads) return;
+    running_mean[i] += momentum * (mean[i] - running_mean[i]);
+    running_var[i] += momentum * (var[i] * unbias - running_var[i]);
+    batch_mean[i] = mean[i];
+    inv_std[i] = 1 / sqrt(var[i] + eps);
+}
