@@ -41,7 +41,7 @@ class Record:
 
     def launch(self, name: str, *arrays: object) -> None:
         self.launches[name] += 1
-        self.bytes[name] += sum(a.nbytes for a in arrays if isinstance(a, np.ndarray | np.generic))
+        self.bytes[name] += sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
 
     def refuse(self, error: type[Exception], text: str) -> NoReturn:
         self.refusals.append(f"{_place()} {text}")
