@@ -63,6 +63,12 @@ def results_folder(args: argparse.Namespace) -> Path | None:
     return folder
 
 
+def table(head: list[str], rows: list[list[object]]) -> str:
+    """Markdown; a column of numbers to the right."""
+    rule = ["---:" if str(cell)[0].isdigit() else "---" for cell in rows[0]]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
+
+
 def as_json(figures: dict[str, Any]) -> str:
     return json.dumps(figures, indent=2) + "\n"
 

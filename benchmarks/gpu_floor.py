@@ -17,7 +17,7 @@ from textwrap import fill
 from typing import NamedTuple
 
 import models
-from benchmarks.cli import RESULTS, run, write
+from benchmarks.cli import RESULTS, run, table, write
 from benchmarks.settings import CLASSES, DROPOUT, SIDES
 from minidl.kernels import launch
 from minidl.layers import Conv2D, Layer
@@ -128,12 +128,6 @@ def floor_table(steps: list[Step]) -> str:
                 rows.append([*cells, f"{of.batch_size / seconds:,.0f}"])
     head = ["GPU", "network", "batch", "products in", "arithmetic, ms", "memory, ms", "launches, ms"]
     return table([*head, "largest", "images/s at most"], rows)
-
-
-def table(head: list[str], rows: list[list[object]]) -> str:
-    """Markdown; a column of numbers to the right."""
-    rule = ["---:" if str(cell)[0].isdigit() else "---" for cell in rows[0]]
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
 
 
 def _ms(seconds: float) -> str:
