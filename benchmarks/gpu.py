@@ -3,8 +3,8 @@
     python -m benchmarks.gpu [--quick] [--json PATH] [--batch-sizes 32 128 256] [--threads N] [--rounds 7]
                              [--steps 10] [--results FOLDER]
 
-The refined net in float32, TF32 off on both sides; a step is the whole of it, as in `python -m benchmarks`, with images
-that are on the device already. CUDA events time rounds of so many steps that go from one contender to the next; the
+The refined net in float32, TF32 off on both sides; a step is the whole of it, as in `python -m benchmarks`, with
+images that are on the device already. CUDA events time rounds of so many steps that go from one contender to the next; the
 first round warms up, reported are medians. Without torch, or with one that sees no GPU, minidl runs alone. Needs the
 test extra: each kernel is held against the tests' cases. No speed is measured if anything differs from NumPy.
 """
