@@ -4,9 +4,10 @@
                              [--steps 10] [--results FOLDER]
 
 The refined net in float32, TF32 off on both sides; a step is the whole of it, as in `python -m benchmarks`, with
-images that are on the device already. CUDA events time rounds of so many steps that go from one contender to the next; the
-first round warms up, reported are medians. Without torch, or with one that sees no GPU, minidl runs alone. Needs the
-test extra: each kernel is held against the tests' cases. No speed is measured if anything differs from NumPy.
+images that are on the device already. CUDA events time rounds of so many steps that go from one contender to the
+next; the first round warms up, reported are medians. Without torch, or with one that sees no GPU, minidl runs
+alone. Needs the test extra: each kernel is held against the tests' cases. No speed is measured if anything differs
+from NumPy.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 180  # a mutant that runs on for ever is noticed, too
 BAR = 0.95
 
-BACKWARD = {"backward", "input_grad", "project", "_join", "_batch_statistics"}
+BACKWARD = {"backward", "input_grad", "project", "_join", "_batch_moments"}
 # Backward code, and what it stands on: caches, the windows, the blocks.
 TARGETS = {
     "minidl/layers/activation.py": BACKWARD,
@@ -43,6 +43,7 @@ TARGETS = {
     "minidl/kernels/reference.py": {
         *("unpad2d", "offsets", "im2col", "col2im", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),
         *("avg_pool_dx", "batch_statistics", "batch_norm_sums", "batch_norm_dx", "relu", "relu_dx"),
+        *("batch_norm_moments", "softmax_cross_entropy"),
     },
     "minidl/kernels/blocked.py": {
         *("_pointwise", "_image_blocks", "_columns", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),
@@ -53,7 +54,10 @@ TARGETS = {
 }
 TESTS = ["tests/test_kernels.py", "tests/test_layers.py", "tests/test_contract.py", "tests/test_gradients.py"]
 SELECTION = "not whole_network and not papers_width and not refined_network"  # slow, and no mutant needs them
-TESTS_OF = {"minidl/losses.py": ["tests/test_losses.py", "tests/test_gradients.py"]}
+TESTS_OF = {
+    "minidl/kernels/reference.py": [*TESTS, "tests/test_losses.py"],
+    "minidl/losses.py": ["tests/test_losses.py", "tests/test_gradients.py"],
+}
 
 # (file name, function, statement after the change): why no test can tell it from the statement before.
 NEVER_POINTWISE = "never takes the shortcut for 1x1 convolutions: slower, the same numbers"

@@ -258,7 +258,7 @@ def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tup
     n, k = logits.shape
     losses, dlogits = xp.empty(n, logits.dtype), xp.empty(logits.shape, logits.dtype)
     launch("softmax_cross_entropy", (n,), logits, logits, labels, losses, dlogits, k, float(smoothing))
-    return xp.asarray(losses.sum()), dlogits
+    return losses.sum(), dlogits
 
 
 # ---------------------------------------------------------------- optimizer
