@@ -67,12 +67,7 @@ class Commands:
 def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str]) -> None:
     """RUN, or one of the `pretrained` networks by name, and how it is run."""
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder or checkpoint file")
-    if pretrained:
-        parser.add_argument(
-            "--pretrained", choices=pretrained, help="a network that comes with minidl, in place of RUN"
-        )
-    else:
-        parser.set_defaults(pretrained=None)
+    parser.add_argument("--pretrained", choices=pretrained, help="a network that comes with minidl, in place of RUN")
     parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default best)")
     parser.add_argument("--data", help="data set (default: the one it was trained on)")
     parser.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
@@ -84,7 +79,7 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str]) ->
 def trained_file(args: argparse.Namespace) -> Path:
     """The checkpoint file of the network asked for."""
     if (args.run is None) == (args.pretrained is None):
-        raise UsageError("give a run folder or checkpoint file" + (", or --pretrained" if args.pretrained else ""))
+        raise UsageError("give either a run folder or checkpoint file, or --pretrained")
     if args.pretrained:
         return args.models.weights_file(args.pretrained)
     return find_checkpoint(Path(args.run), args.checkpoint)

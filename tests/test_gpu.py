@@ -39,8 +39,7 @@ def any_xp(request, monkeypatch):
         return
     if not shutil.which("g++"):
         pytest.skip("g++ is not there, which runs the kernels on the host")
-    with own_kernels():
-        yield install(monkeypatch, run_on_the_host)
+    yield install(monkeypatch, run_on_the_host)
     assert not RECORD.refusals
 
 
