@@ -43,7 +43,7 @@ TARGETS = {
     "minidl/kernels/reference.py": {
         *("unpad2d", "offsets", "im2col", "col2im", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),
         *("avg_pool_dx", "batch_statistics", "batch_norm_sums", "batch_norm_dx", "relu", "relu_dx"),
-        *("batch_norm_moments", "softmax_cross_entropy"),
+        *("batch_norm_moments", "move_running", "softmax_cross_entropy"),
     },
     "minidl/kernels/blocked.py": {
         *("_pointwise", "_image_blocks", "_columns", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),

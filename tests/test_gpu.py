@@ -14,7 +14,7 @@ import pytest
 from minidl.doctor import cupy_problem
 from tests import test_strict_cupy as strict
 from tests.cuda import test_cuda_kernels as on_host
-from tests.cuda.device import OnDevice, largest_difference, own_kernels
+from tests.cuda.device import OnDevice, largest_difference
 from tests.cuda_standin import RECORD, install, run_on_the_host
 from tests.test_kernels import KERNELS, assert_close
 
@@ -27,8 +27,7 @@ def xp():
     """The real CuPy."""
     if reason := no_gpu():
         pytest.skip(reason)
-    with own_kernels():
-        yield sys.modules["cupy"]
+    return sys.modules["cupy"]
 
 
 @pytest.fixture(params=["stand-in", pytest.param("device", marks=pytest.mark.gpu)])

@@ -19,7 +19,14 @@ KERNELS = {
     *("softmax_cross_entropy", "adam"),
 }
 IN_PLACE = {"adam", "batch_norm_moments"}  # these write to their arguments
-BUILDING_BLOCKS = {"pad2d", "unpad2d", "offsets", "im2col", "col2im"}  # the reference's own, open to readers
+BUILDING_BLOCKS = {
+    "pad2d",
+    "unpad2d",
+    "offsets",
+    "im2col",
+    "col2im",
+    "move_running",
+}  # the reference's own, open to readers
 every_set = pytest.mark.parametrize("kernels", SETS.values(), ids=SETS)
 dtypes = st.sampled_from([np.float32, np.float64])
 # Sizes of the blocks: one image or a few rows, sizes that leave rows over, and the real ones.

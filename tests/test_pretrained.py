@@ -9,6 +9,7 @@ import pytest
 import models
 import train
 import visualize
+from minidl.errors import DataError, UsageError
 from minidl.training.checkpoints import load_checkpoint
 from tests.tiny_fixture import make_tiny, write_image
 
@@ -79,21 +80,20 @@ def test_visualize_takes_it_by_name(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "said", "code"),
     [
-        (["eval", "--pretrained", "refined"], "tiny-imagenet-200"),  # without the data
-        (["eval", "--pretrained", "refined", "--data", "shapes"], "200 classes"),
-        (["eval"], "--pretrained"),
-        (["eval", "a/run", "--pretrained", "refined"], "--pretrained"),
-        (["eval", "--pretrained", "finer"], "refined"),
+        (["eval", "--pretrained", "refined"], "tiny-imagenet-200", DataError.exit_code),  # without the data
+        (["eval", "--pretrained", "refined", "--data", "shapes"], "200 classes", DataError.exit_code),
+        (["eval"], "--pretrained", UsageError.exit_code),
+        (["eval", "a/run", "--pretrained", "refined"], "--pretrained", UsageError.exit_code),
+        (["eval", "--pretrained", "finer"], "refined", UsageError.exit_code),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(command, said, tmp_path, monkeypatch, capsys):
+def test_what_is_missing_is_said_in_one_line(command, said, code, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     try:
-        code = train.main(command)
+        found = train.main(command)
     except SystemExit as exit:
-        code = exit.code
+        found = exit.code
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert code == 2 or code == 3
-    assert said in last
+    assert found == code and said in last

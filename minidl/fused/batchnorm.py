@@ -31,6 +31,7 @@ import numpy as np
 from minidl.errors import ShapeError
 from minidl.fused.memory import aligned
 from minidl.fused.runner import Scratch, TileRunner
+from minidl.kernels.reference import move_running
 from minidl.layers import BatchNorm2D
 
 Array = np.ndarray
@@ -127,9 +128,8 @@ class BatchNorms:
         var, signs = np.maximum(var, 0), self.signs()
         for layer, own in zip(self.layers, self._slices, strict=True):
             running_mean, running_var = layer.buffers["running_mean"], layer.buffers["running_var"]
-            unbiased = var[own] * (pixels / (pixels - 1))
-            running_mean += (layer.momentum * (mean[own] * signs[own] - running_mean)).astype(running_mean.dtype)
-            running_var += (layer.momentum * (unbiased - running_var)).astype(running_var.dtype)
+            unbias = pixels / (pixels - 1)
+            move_running(mean[own] * signs[own], var[own], running_mean, running_var, layer.momentum, unbias)
         inv_std = self._inv_std(var)
         scale = np.abs(self.param("gamma")) * inv_std
         shift = self.param("beta") - mean * scale

@@ -204,15 +204,22 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
 def batch_norm_moments(
     mean: Array, var: Array, running_mean: Array, running_var: Array, momentum: float, unbias: float, eps: float
 ) -> tuple[Array, Array]:
-    """Moves the running statistics towards the batch's, in place; the batch's (mean, inv_std) in their dtype.
+    """Moves the running statistics (`move_running`); the batch's (mean, inv_std) in their dtype.
 
-    running <- running + momentum (batch - running),  for the variance with unbias = M/(M-1) times the batch's.
     inv_std = 1 / sqrt(var + eps).  mean and var (C,) float64, as from batch_statistics.
     """
     dtype = running_mean.dtype
-    running_mean += (momentum * (mean - running_mean)).astype(dtype)
-    running_var += (momentum * (var * unbias - running_var)).astype(dtype)
+    move_running(mean, var, running_mean, running_var, momentum, unbias)
     return mean.astype(dtype), (1 / array_module(var).sqrt(var + eps)).astype(dtype)
+
+
+def move_running(
+    mean: Array, var: Array, running_mean: Array, running_var: Array, momentum: float, unbias: float
+) -> None:
+    """running <- running + momentum (batch - running), in place; for the variance with unbias = M/(M-1) times the
+    batch's. All (C,)."""
+    running_mean += (momentum * (mean - running_mean)).astype(running_mean.dtype)
+    running_var += (momentum * (var * unbias - running_var)).astype(running_var.dtype)
 
 
 def batch_norm(x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array) -> Array:

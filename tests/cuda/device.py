@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from minidl.backend import to_device, to_host
-from minidl.kernels import cuda, launch, reference
+from minidl.kernels import cuda, reference
 from tests.test_kernels import calls
 
 
@@ -35,19 +34,6 @@ class OnDevice:
             return tuple(map(to_host, result)) if isinstance(result, tuple) else to_host(result)
 
         return function
-
-
-@contextmanager
-def own_kernels() -> Iterator[None]:
-    """Kernels are built anew inside: those of the stand-in and of the real CuPy don't fit each other's arrays."""
-    caches = launch.kernel, launch._module
-    for cache in caches:
-        cache.cache_clear()
-    try:
-        yield
-    finally:
-        for cache in caches:
-            cache.cache_clear()
 
 
 def largest_difference(name: str, dtype: type, xp: ModuleType) -> float:
