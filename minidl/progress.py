@@ -8,6 +8,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from minidl.console import warn
+
 LINE_EVERY = 10.0  # seconds
 
 
@@ -40,7 +42,7 @@ class Progress:
         line = f"{self.title}: {count}{f' of {of}' if self.total else ''} {self.unit}, {speed} {self.unit}/s"
         if self.total and rate:
             line += f", {tqdm.format_interval((self.total - self.done) / rate)} left"
-        print(line, file=sys.stderr, flush=True)
+        warn(line)
 
     def __enter__(self) -> Progress:
         return self

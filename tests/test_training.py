@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(whole, tmp_pa
 def stop_after(steps):
     """A callback that interrupts a run, as Ctrl-C does, after so many steps."""
 
-    class Stop(fit.Checkpointer):
+    class Stop(fit.Interruption):
         def on_step(self, trainer):
             if trainer.state.step == steps:
                 self.stop()
@@ -90,7 +90,7 @@ def stop_after(steps):
 @pytest.mark.parametrize("steps", [1, 10, 13, 27])
 def test_a_run_stopped_at_any_step_and_resumed_ends_in_the_same_bits(whole, tmp_path, monkeypatch, steps):
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Checkpointer", stop_after(steps))
+        patch.setattr(fit, "Interruption", stop_after(steps))
         code, folder = run(tmp_path)
     assert code == 130
     assert load_checkpoint(folder / "checkpoints" / "last.safetensors").state.step == steps
@@ -112,8 +112,10 @@ def test_resuming_a_finished_run_changes_nothing(whole):
     assert (whole / "metrics.csv").read_text() == before
 
 
-def test_resume_auto_takes_the_newest_run_and_starts_one_if_there_is_none(tmp_path, capsys):
-    assert train.main([*SMALL, "--output", str(tmp_path), "--name", "first", "--resume"]) == 0
+def test_resume_auto_takes_the_newest_run_and_refuses_where_there_is_none(tmp_path, capsys):
+    assert train.main([*SMALL, "--output", str(tmp_path), "--resume"]) == 2
+    assert "no run" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert run(tmp_path, name="first")[0] == 0
     assert train.main(["--output", str(tmp_path), "--resume", "auto"]) == 0
     assert "resumed" in capsys.readouterr().out
 

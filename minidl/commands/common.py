@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from minidl.backend import available_memory, memory_report
 from minidl.cli import INTERRUPTED
+from minidl.console import warn
 from minidl.errors import OutOfMemoryError
 from minidl.summary import Summary
 from minidl.training import session
@@ -77,14 +77,17 @@ def _smaller(config: Config, needed: int, available: int | None) -> str:
 
 @contextmanager
 def guarded(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop`, a second Ctrl-C quits at once."""
+    """Ctrl-C, SIGTERM and a terminal that is closed call `stop`, a second Ctrl-C quits at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-        print("\nstopping after this step; once more to quit at once", file=sys.stderr, flush=True)
+        warn("\nstopping after this step; once more to quit at once")
         stop()
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

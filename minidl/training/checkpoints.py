@@ -60,7 +60,10 @@ class Checkpoint:
     def restore_optimizer(self, optimizer: Optimizer) -> None:
         prefix = len(_OPTIMIZER)
         arrays = {name[prefix:]: a for name, a in self.arrays.items() if name.startswith(_OPTIMIZER)}
-        optimizer.load_state(arrays, self.state.step)
+        try:
+            optimizer.load_state(arrays, self.state.step)
+        except DataError as error:
+            raise DataError(f"{self.path}: no run goes on from it, as `last` and snapshots allow: {error}") from error
 
 
 def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: bool = True) -> None:

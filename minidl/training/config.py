@@ -101,8 +101,9 @@ class Config:
         return asdict(self)
 
 
-# A run may also go on where there is a GPU, or where there is none: the same training, rounded another way.
-FREE_ON_RESUME = ("backend", "tf32", "threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
+# A run may also go on where there is a GPU, or where there is none: the same training, rounded another way. Its data
+# may have moved: `resume` sees to it that they are the same.
+FREE_ON_RESUME = ("data", "backend", "tf32", "threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
 
 _PAPER = {
     "epochs": 40,
