@@ -13,6 +13,7 @@ from hypothesis import Phase, settings
 import minidl
 
 ENGINE: list[str] = []  # train.py's flags for the engine of this test run
+HANGS = 600  # seconds after which a thread or process is taken to hang, on however busy a machine
 
 settings.register_profile("minidl", derandomize=True, deadline=None)
 # Under tests.mutation a test fails on purpose: that some case fails is enough, the smallest one is not looked for.
