@@ -11,8 +11,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from minidl.errors import DataError
 
-# Pillow warns of metadata, which isn't read here, and of large photos, which are meant. Not in `decode`: filters belong
-# to all threads.
+# Pillow warns of metadata, which isn't read here, and of large photos, which are meant. Not within `decode`: warning
+# filters belong to all threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _MORE_BITS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # modes of more than 8 bits a channel
