@@ -22,7 +22,9 @@ class Progress:
     def __init__(self, title: str, total: int | None, unit: str, done: int = 0, show: bool = True) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
         terminal = show and sys.stderr.isatty()
-        self._bar = tqdm(desc=title, total=total, initial=done, unit=unit, unit_scale=True) if terminal else None
+        self._bar = (
+            tqdm(desc=title, total=total, initial=done, unit=unit, unit_scale=unit == "B") if terminal else None
+        )
         self._lines = show and not terminal
         self._first = self._start = time.monotonic()
         self._before = done
@@ -38,11 +40,17 @@ class Progress:
     def _print(self) -> None:
         seconds = time.monotonic() - self._first
         rate = (self.done - self._before) / max(seconds, 1e-9)
-        count, of, speed = (tqdm.format_sizeof(v) for v in (self.done, self.total or 0, rate))
+        count, of, speed = map(self._number, (self.done, self.total or 0, rate))
         line = f"{self.title}: {count}{f' of {of}' if self.total else ''} {self.unit}, {speed} {self.unit}/s"
         if self.total and rate:
             line += f", {tqdm.format_interval((self.total - self.done) / rate)} left"
         warn(line)
+
+    def _number(self, value: float) -> str:
+        """Bytes in kB, MB, GB; counts in full, and small rates with a decimal."""
+        if self.unit == "B":
+            return tqdm.format_sizeof(value)
+        return f"{value:,.1f}" if isinstance(value, float) and value < 10 else f"{value:,.0f}"
 
     def __enter__(self) -> Progress:
         return self

@@ -56,7 +56,7 @@ def everything(data):
 
 def test_a_second_start_reads_no_image_and_gives_the_same_bits(tiny, cache, packed_again, monkeypatch):
     first = open_packed(tiny, cache=cache)
-    monkeypatch.setattr(packing, "decode", None)
+    monkeypatch.setattr(packing, "decode_sized", None)
     monkeypatch.setattr("minidl.data.packed.open_source", None)
     second = open_packed(tiny, cache=cache)
     assert len(packed_again) == 1
@@ -245,5 +245,5 @@ def test_a_long_packing_prints_plain_lines_in_a_log(tiny, cache, capsys, monkeyp
     monkeypatch.setattr("minidl.progress.LINE_EVERY", 0)
     open_packed(tiny, cache=cache)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("packing images: 12.0 of 20.0 images, ")
-    assert lines[-1].startswith("packing images: 20.0 of 20.0 images, ")
+    assert lines[0].startswith("packing images: 12 of 20 images, ")
+    assert lines[-1].startswith("packing images: 20 of 20 images, ")
