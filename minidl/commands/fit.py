@@ -37,7 +37,7 @@ def fit(args: Namespace) -> int:
         )
         if config.init_from and checkpoint is None:
             source = load_checkpoint(find_checkpoint(Path(config.init_from)))
-            new = session.initialise_from(trainer.model, source)
+            new = session.initialise_from(trainer.model, source, data.dataset.classes)
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
         if args.dry_run:
             print("\n".join(lines))
