@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -14,6 +15,7 @@ from minidl.errors import DataError, MinidlError, OutOfMemoryError, printable
 INTERNAL = 1  # an error of minidl itself
 INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader of the output has gone, as in `train.py eval RUN | head -1`
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 TRACEBACK = "MINIDL_TRACEBACK"  # environment variable: also print where an error came from
 
 
@@ -36,7 +38,7 @@ def run_guarded(script: str, command: Callable[[], int]) -> int:
             if lost is None:
                 return error.code if isinstance(error.code, int) else INTERNAL
             error = lost
-        line, code = _answer(error, lost)
+        line, code = _answer(error)
         with suppress(OSError, ValueError):  # stderr may be full or closed as well
             if os.environ.get(TRACEBACK):
                 traceback.print_exc()
@@ -45,8 +47,8 @@ def run_guarded(script: str, command: Callable[[], int]) -> int:
         return code
 
 
-def _answer(error: BaseException, lost: OSError | None) -> tuple[str | None, int]:
-    """The line about `error`, or None, and the exit code; `lost` is why the output can't be written, if so."""
+def _answer(error: BaseException) -> tuple[str | None, int]:
+    """The line about `error`, or None, and the exit code."""
     match error:
         case MinidlError():
             return str(error), error.exit_code
@@ -56,8 +58,8 @@ def _answer(error: BaseException, lost: OSError | None) -> tuple[str | None, int
             return None, INTERRUPTED
         case BrokenPipeError():
             return None, BROKEN_PIPE
-        case OSError() if error.filename is None and lost is not None:
-            return f"the output can't be written: {lost.strerror or lost}", DataError.exit_code
+        case OSError() if error.filename is None and error.errno in _UNWRITABLE:  # files are written by `atomic`
+            return f"the output can't be written: {error.strerror}", DataError.exit_code
         case OSError():
             where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
             return f"{where}{error.strerror or error}", DataError.exit_code

@@ -252,5 +252,5 @@ def test_a_long_packing_prints_plain_lines_in_a_log(tiny, cache, capsys, monkeyp
     monkeypatch.setattr("minidl.progress.LINE_EVERY", 0)
     open_packed(tiny, cache=cache)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("packing images: 12.0 of 20.0 images, ")
-    assert lines[-1].startswith("packing images: 20.0 of 20.0 images, ")
+    assert lines[0].startswith("packing images: 12 of 20 images, ")
+    assert lines[-1].startswith("packing images: 20 of 20 images, ")

@@ -58,7 +58,7 @@ def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True)
         return seen
 
     gray = {}
-    with Progress("checking images", sum(map(len, index.splits.values())), "images", show=progress) as bar:
+    with Progress("checking images", sum(map(len, index.splits.values())), "image", show=progress) as bar:
         for split, files in index.splits.items():
             names = [name for name, _ in files]
             flags: list[bool] = []

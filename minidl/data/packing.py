@@ -54,7 +54,7 @@ def pack(source: Source, index: Index, folder: Path, size: int, progress: bool) 
     temporary = folder.with_name(f"{TEMPORARY}{os.getpid()}-{folder.name}")
     temporary.mkdir()
     try:
-        with Progress("packing images", total, "images", show=progress) as bar:
+        with Progress("packing images", total, "image", show=progress) as bar:
             for split in index.splits:
                 _pack_split(source, index, split, temporary, size, bar)
         meta = {"name": folder.name.rpartition("-")[0], "image_size": size, "splits": list(index.splits)}

@@ -51,8 +51,8 @@ def _number(kind: type, fits: Callable[[Any], bool], what: str) -> Callable[[str
 
 
 def _integer(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
-    above = "" if most == 2**31 - 1 else f", up to {most}"
-    return _number(int, lambda v: least <= v <= most, f"a whole number of at least {least}{above}")
+    span = f"of at least {least}" if most == 2**31 - 1 else f"from {least} to {most}"
+    return _number(int, lambda v: least <= v <= most, f"a whole number {span}")
 
 
 count = _integer(1)
