@@ -11,6 +11,7 @@ from minidl.data.base import Dataset, Split
 from minidl.data.check import Report, check_data
 from minidl.data.download import download
 from minidl.data.loader import Loader, channel_statistics, denormalise, normalise
+from minidl.data.naming import SHAPES, portable, resolve
 from minidl.data.packed import default_cache, open_packed
 from minidl.data.shapes import load_shapes
 from minidl.data.subset import Subset, only_classes, split_off, subset
@@ -34,6 +35,8 @@ __all__ = [
     "normalise",
     "only_classes",
     "open_packed",
+    "portable",
+    "resolve",
     "split_off",
     "subset",
 ]
@@ -50,7 +53,9 @@ def load_dataset(
     seed: int = 0,
     progress: bool = True,
 ) -> Dataset:
-    """The embedded data set "shapes", or the one at a path: Tiny ImageNet or train/<class>/ folders, packed or not.
+    """The embedded data set, or the one at a path: Tiny ImageNet or train/<class>/ folders, packed or not.
+
+    The string "shapes" is the embedded one, wherever it is asked for; a Path, "./shapes" and "shapes/" are paths.
 
     gray          "convert" gray images to RGB, or "skip" those of the training set
     image_size    height and width to which folders of images are resized; Tiny ImageNet is 64
@@ -63,7 +68,7 @@ def load_dataset(
         raise UsageError(f"gray is {gray!r}: choose convert or skip")
     if image_size < 1:
         raise UsageError(f"image size {image_size}: it must be at least 1")
-    if str(name_or_path) == "shapes":
+    if name_or_path == SHAPES:  # a string: a Path is never equal to one
         return load_shapes(seed=seed)
     data = open_packed(name_or_path, image_size=image_size, cache=cache, progress=progress)
     if data.val is None:
