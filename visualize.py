@@ -12,11 +12,12 @@ import numpy as np
 import models
 from minidl.backend import to_device
 from minidl.cli import Commands, add_trained_flags, trained_file
+from minidl.data.classes import class_names, find_classes
 from minidl.errors import UsageError
 from minidl.progress import Progress
 from minidl.summary import align
 from minidl.training import session
-from minidl.training.config import count, whole
+from minidl.training.config import CLASSES_HELP, count, seed32, whole
 from minidl.visual import embedding, maps, scatter
 from minidl.visual.figures import save_history
 from minidl.visual.gallery import make_projector, picture, save_array, save_photo, save_units
@@ -102,14 +103,21 @@ def tsne(args: argparse.Namespace) -> int:
 def _features(args: argparse.Namespace) -> tuple[Subject, np.ndarray, np.ndarray]:
     """The subject, the features of all images of the split, and the positions of those to show."""
     subject = _subject(args)
-    shown = embedding.of_classes(subject.split.labels, _classes(subject))
+    classes = _classes(subject)
+    names = class_names(subject.about.classes, subject.about.words)
+    print(f"classes {', '.join(names[c] for c in classes)}")
+    shown = embedding.of_classes(subject.split.labels, classes)
     with session.blas_threads(args), Progress("features", len(subject.split), "image") as bar:
         x = embedding.features(subject.running, subject.data.loader(subject.split), subject.xp, bar.add)
     return subject, x, shown
 
 
 def _classes(subject: Subject) -> list[int]:
-    return sorted({subject.class_of(text) for text in subject.args.classes.split(",")})
+    """Those of --classes; by default the first three."""
+    about = subject.about
+    if subject.args.classes is None:
+        return list(range(len(about.classes)))[:3]
+    return sorted(find_classes(subject.args.classes, about.classes, about.words))
 
 
 def _scatter(
@@ -239,8 +247,8 @@ def make_commands() -> Commands:
     _add_output_flags(sub, "figures/ of the search")
     for name, function in (("pca", pca), ("tsne", tsne)):
         sub = add(name, function)
-        sub.add_argument("--classes", default="0,1,2", help="positions, ids or names, with commas (default 0,1,2)")
-    sub.add_argument("--seed", default=0, type=whole, help="of t-SNE (default 0)")
+        sub.add_argument("--classes", metavar="LIST", help=f"{CLASSES_HELP} (default: the first three)")
+    sub.add_argument("--seed", default=0, type=seed32, help="of t-SNE (default 0)")
     for name, (norm, about) in UNIT_COMMANDS.items():
         _add_unit_flags(add(name, units, about), name, norm)
     for name, function in (("occlusion", occlude), ("gradcam", gradcam)):
@@ -252,7 +260,7 @@ def make_commands() -> Commands:
             "--class",
             dest="class_name",
             metavar="CLASS",
-            help="position, id or name (default: the true class, else the predicted one)",
+            help="id, name or position (default: the true class, else the predicted one)",
         )
         sub.add_argument("--raw", action="store_true", help="also write the numbers as .npy")
         if name == "occlusion":

@@ -63,7 +63,7 @@ def answer(capsys, *argv):
         (["--backend", "torch"], "choose from"),
         (["--preset", "fast"], "choose from"),
         (["--learning-rate", "1"], "--learning-rate"),
-        (["--warmup-epochs", "1"], "warmup_steps"),
+        (["--warmup-epochs", "1"], "--warmup-epochs 1"),
         (["--batch-size", "100000"], "100000"),
         (["--name", "a/b"], "'a/b'"),
         (["--name", ".."], "'..'"),

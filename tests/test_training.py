@@ -230,7 +230,7 @@ def test_eval_prints_accuracies_and_confusions_as_text_and_json(whole, capsys):
     text = capsys.readouterr().out
     assert "accuracy per class" in text and "taken for" in text
     report = evaluation(capsys, whole, *ENGINE)
-    assert report["images"] == 1000
+    assert report["images"] == 20 and report["extent"] == "2 % of val"
     assert len(report["class_accuracy"]) == 20
     assert np.mean(list(report["class_accuracy"].values())) == pytest.approx(report["top1"])
 
@@ -312,4 +312,4 @@ def test_an_exported_checkpoint_is_the_run_without_optimizer_and_paths(whole, tm
     export_checkpoint(file, before)
     capsys.readouterr()
     assert train.main(["eval", str(file)]) == 0
-    assert "1,000 images" in capsys.readouterr().out
+    assert "20 images (2 % of val" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import replace
@@ -50,7 +49,7 @@ def fit(args: Namespace) -> int:
         )
         if config.init_from and checkpoint is None:
             source = load_checkpoint(find_checkpoint(Path(config.init_from)))
-            new = session.initialise_from(trainer.model, source)
+            new = session.initialise_from(trainer.model, source, data.dataset.classes)
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
         if run:
             lines += resume.changes(run, data.dataset)
@@ -81,8 +80,7 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
     if trainer.state.history:
         records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
     try:
-        with guarded(interruption.stop), memory_guarded(config, needed, trainer.xp), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of numbers that grow too large: DivergedError says it
+        with guarded(interruption.stop), memory_guarded(config, needed, trainer.xp):
             trainer.fit()
     except StopRequested:
         checkpointer.close(trainer)

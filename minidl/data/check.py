@@ -72,7 +72,7 @@ def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True)
         return seen
 
     gray, sizes = {}, {}
-    with Progress("checking images", sum(map(len, index.splits.values())), "images", show=progress) as bar:
+    with Progress("checking images", sum(map(len, index.splits.values())), "image", show=progress) as bar:
         for split, files in index.splits.items():
             names = [name for name, _ in files]
             chunks = (names[i : i + CHUNK] for i in range(0, len(names), CHUNK))

@@ -56,7 +56,7 @@ def pack(source: Source, index: Index, folder: Path, meta: dict[str, Any], progr
     temporary = folder.with_name(f"{TEMPORARY}{os.getpid()}-{folder.name}")
     temporary.mkdir()
     try:
-        with Progress("packing images", total, "images", show=progress) as bar:
+        with Progress("packing images", total, "image", show=progress) as bar:
             for split in index.splits:
                 _pack_split(source, index, split, temporary, size, bar)
         (temporary / "meta.json").write_text(json.dumps(meta))

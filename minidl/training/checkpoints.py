@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -82,10 +83,14 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
 
 
 def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint to be passed on: no optimizer arrays, and the data set's name in the place of its path."""
-    config = checkpoint.about.config
-    name = Path(config["data"]).name.removesuffix(".gz").removesuffix(".tar").removesuffix(".zip")
-    about = replace(checkpoint.about, config={**config, "data": name})
+    """Writes a checkpoint to be passed on: no optimizer arrays, and names in the place of paths."""
+    config = dict(checkpoint.about.config)
+    if config["data"] != "shapes":
+        name = Path(re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", config["data"])).name
+        config["data"] = "./shapes" if name == "shapes" else name  # "shapes" alone is the embedded data set
+    if config.get("init_from"):
+        config["init_from"] = Path(config["init_from"]).name
+    about = replace(checkpoint.about, config=config)
     arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_OPTIMIZER)}
     _save(path, arrays, about, checkpoint.state)
 

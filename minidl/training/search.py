@@ -94,7 +94,8 @@ def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer])
     """A trainer of new weights, or of those of config.init_from."""
     trainer = session.make_trainer(config, data, session.make_model(config, data, build))
     if config.init_from:
-        session.initialise_from(trainer.model, load_checkpoint(find_checkpoint(Path(config.init_from))))
+        source = load_checkpoint(find_checkpoint(Path(config.init_from)))
+        session.initialise_from(trainer.model, source, data.dataset.classes)
     return trainer
 
 

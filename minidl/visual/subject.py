@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from argparse import Namespace
 from collections.abc import Callable
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 
 from minidl.backend import to_device, to_host
 from minidl.data.base import Split
+from minidl.data.classes import find_class
 from minidl.data.images import read_image
 from minidl.data.loader import normalise
 from minidl.errors import DataError, UsageError
@@ -47,15 +47,12 @@ class Subject:
 
     @cached_property
     def data(self) -> session.Data:
-        return session.saved_data(self.checkpoint, self.args.data)
+        return session.saved_data(self.checkpoint, self.args.data, self.args.whole)
 
     @cached_property
     def split(self) -> Split:
         """Raises UsageError if the data set has no such split, or no image in it."""
-        split = getattr(self.data.dataset, self.args.split)
-        if split is None or len(split) == 0:
-            raise UsageError(f"{self.data.dataset.name} has no {self.args.split} images")
-        return split
+        return self.data.split(self.args.split)
 
     def pictures(self, positions: np.ndarray) -> np.ndarray:
         """Images of the split, uint8 (n, H, W, 3)."""
@@ -102,21 +99,8 @@ class Subject:
         return ["" if c < 0 else self.about.words[c].split(",")[0] for c in labels]
 
     def class_of(self, text: str) -> int:
-        """The class that a position, an id or a name means; UsageError with the nearest names otherwise."""
-        classes, words = self.about.classes, self.about.words
-        text = text.strip()
-        if text in classes:
-            return classes.index(text)
-        if text.isdecimal() and int(text) < len(classes):
-            return int(text)
-        names = {name.strip().lower(): c for c, synonyms in enumerate(words) for name in synonyms.split(",")}
-        if (c := names.get(text.lower())) is not None:
-            return c
-        near = difflib.get_close_matches(text.lower(), names, n=3) or list(names)[:3]
-        raise UsageError(
-            f"class {text!r}: give a position from 0 to {len(classes) - 1}, an id such as {classes[0]}, or a name "
-            f"such as {', '.join(near)}"
-        )
+        """The class that an id, a position or a name means (see `find_class`)."""
+        return find_class(text, self.about.classes, self.about.words)
 
     # ------------------------------------------------------------------- layers
 
