@@ -68,7 +68,7 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str]) ->
     """RUN, or one of the `pretrained` networks by name, and how it is run."""
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder or checkpoint file")
     parser.add_argument("--pretrained", choices=pretrained, help="a network that comes with minidl, in place of RUN")
-    parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default best)")
+    parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default %(default)s)")
     parser.add_argument("--data", help="data set (default: the one it was trained on)")
     parser.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
     parser.add_argument("--tf32", action="store_true", help=TF32_HELP)

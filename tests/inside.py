@@ -71,7 +71,9 @@ def within(inner, outer, what):
     """Whether pixels (n, 2) lie within the bounding box `outer`."""
     inner = inner[np.isfinite(inner).all(axis=1)]
     low, high = outer.get_points() + np.array([[-PIXEL], [PIXEL]])
-    assert ((inner >= low) & (inner <= high)).all(), f"{what}: {inner.min(0)} to {inner.max(0)} is not in {low} {high}"
+    assert ((inner >= low) & (inner <= high)).all(), (
+        f"{what}: {inner.min(0)} to {inner.max(0)} is not in {low} {high}"
+    )
     return len(inner)
 
 

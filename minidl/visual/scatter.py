@@ -135,8 +135,11 @@ def _looks(labels: np.ndarray) -> dict[int, dict[str, Any]]:
 
 def _dots(axes: Axes, points: np.ndarray, labels: np.ndarray, looks: dict[int, dict[str, Any]], **how: Any) -> None:
     size = np.clip(6000 / max(len(points), 1), 8, 30)
-    for label, look in looks.items():
-        axes.scatter(*points[labels == label].T, s=size, edgecolors="black", linewidths=0.4, **look, **how)
+    marks, colors = (np.array([looks[label][what] for label in labels.tolist()]) for what in ("marker", "color"))
+    for mark in dict.fromkeys(marks.tolist()):  # as a scatter of its own for each of 200 classes takes seconds
+        here = marks == mark
+        look = {"marker": mark, "color": colors[here], "edgecolors": "black", "linewidths": 0.4}
+        axes.scatter(*points[here].T, s=size, **look, **how)
 
 
 def _measure(every: list[Any], points: np.ndarray, axis: str) -> None:
