@@ -82,7 +82,7 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str], ph
             "paths", nargs="*", metavar="RUN", help="run folder or checkpoint file (of several runs the newest)"
         )
     parser.add_argument("--pretrained", choices=pretrained, help="a network that comes with minidl, in place of RUN")
-    parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default best)")
+    parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default %(default)s)")
     parser.add_argument("--data", type=data_path, help="where the data set is (default: where it was in training)")
     parser.add_argument(
         "--whole", action="store_true", help="whole splits of the data set, though the run used a part (--subset ...)"

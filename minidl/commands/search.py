@@ -114,7 +114,7 @@ def _show_trials(study: Study, data: session.Data) -> None:
 def find_lr(args: Namespace) -> int:
     """Raises the learning rate step by step, draws the loss over it and suggests a rate."""
     from minidl.training.range_test import range_test
-    from minidl.visual.figures import picture_format
+    from minidl.visual.canvas import picture_format
     from minidl.visual.search_plots import save_range_test
 
     picture = Path(args.picture)
