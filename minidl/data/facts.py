@@ -57,4 +57,5 @@ def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
 def _without_val(classes: list[str], labels: np.ndarray | None) -> dict[str, int]:
     missing = [] if labels is None else np.setdiff1d(np.arange(len(classes)), labels).tolist()
     some = ", ".join(ascii(classes[label])[1:-1] for label in missing[:3])
-    return {f"classes without validation images ({some}{', ...' if len(missing) > 3 else ''})": len(missing)}
+    what = "class" if len(missing) == 1 else "classes"
+    return {f"{what} without validation images ({some}{', ...' * (len(missing) > 3)})": len(missing)}

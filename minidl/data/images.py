@@ -138,7 +138,7 @@ def _eight_bits(pixels: np.ndarray, white: int | None) -> np.ndarray:
     x = pixels.astype(np.float64)
     finite = x[np.isfinite(x)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    x = np.nan_to_num(x, nan=low, posinf=high, neginf=low)
+    x = np.nan_to_num(x, nan=min(low, 0.0), posinf=high, neginf=low)
     if low < 0:
         x, white = x - low, high - low
     elif white is None:
