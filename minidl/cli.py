@@ -12,8 +12,9 @@ from typing import NoReturn
 
 from minidl.boundary import INTERRUPTED, run_guarded
 from minidl.data.folder import EXTENSIONS
+from minidl.data.naming import resolve
 from minidl.errors import UsageError
-from minidl.training.config import ENGINE_HELP, ENGINES, TF32_HELP, THREADS_HELP, data_path, thread_count
+from minidl.training.config import ENGINE_HELP, ENGINES, TF32_HELP, THREADS_HELP, thread_count
 from minidl.training.runs import find_checkpoint
 
 __all__ = ["INTERRUPTED", "Commands", "Parser", "add_trained_flags", "is_run", "trained_file"]
@@ -83,7 +84,7 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str], ph
         )
     parser.add_argument("--pretrained", choices=pretrained, help="a network that comes with minidl, in place of RUN")
     parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default best)")
-    parser.add_argument("--data", type=data_path, help="where the data set is (default: where it was in training)")
+    parser.add_argument("--data", type=resolve, help="where the data set is (default: where it was in training)")
     parser.add_argument(
         "--whole", action="store_true", help="whole splits of the data set, though the run used a part (--subset ...)"
     )
