@@ -108,7 +108,9 @@ def trained_file(args: argparse.Namespace) -> Path:
         return args.models.weights_file(args.pretrained)
     for path in runs:
         if path.suffix.lower() in EXTENSIONS and path.is_file():
-            raise UsageError(f"{path}: a photo; before it give RUN, a run folder or checkpoint file, or --pretrained")
+            raise UsageError(
+                f"{path}: a photo, and RUN is missing: give a run folder or checkpoint file first (or --pretrained)"
+            )
         if len(runs) > 1 and not (path / "config.json").is_file():
             raise UsageError(f"{path}: not a run folder, and of several arguments each must be one; give one RUN")
     run = max(runs, key=lambda path: (path / "config.json").stat().st_mtime) if len(runs) > 1 else runs[0]

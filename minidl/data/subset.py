@@ -59,8 +59,8 @@ def split_off(
     if len(lost):
         name = lost[0] if classes is None else classes[lost[0]]
         raise UsageError(
-            f"class {name} has too few images for validation: with {100 * fraction:g} % held out, none is left to train "
-            "on; add images (train/<class>/, or a folder val/<class>/ of their own)"
+            f"{100 * fraction:g} % held out for validation leaves no training image of class {name}: "
+            "hold out less, or add images to train/ or a folder val/"
         )
     return Subset(split, rest), Subset(split, out)
 
