@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +97,7 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str], ph
 
 def is_run(path: Path) -> bool:
     """Whether `path` is a run folder or a checkpoint file, as its name and content say."""
-    return path.suffix == ".safetensors" or (path / "config.json").is_file()
+    return path.suffix == ".safetensors" or os.path.isfile(path / "config.json")
 
 
 def trained_file(args: argparse.Namespace) -> Path:
@@ -111,7 +112,7 @@ def trained_file(args: argparse.Namespace) -> Path:
             raise UsageError(
                 f"{path}: a photo, and RUN is missing: give a run folder or checkpoint file first (or --pretrained)"
             )
-        if len(runs) > 1 and not (path / "config.json").is_file():
+        if len(runs) > 1 and not os.path.isfile(path / "config.json"):
             raise UsageError(f"{path}: not a run folder, and of several arguments each must be one; give one RUN")
     run = max(runs, key=lambda path: (path / "config.json").stat().st_mtime) if len(runs) > 1 else runs[0]
     if len(runs) > 1:
