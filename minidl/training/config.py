@@ -10,18 +10,12 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from minidl.data.naming import resolve
 from minidl.errors import DataError, UsageError
 
 
 def _setting(default: Any, help: str, **options: Any) -> Any:
     return field(default=default, metadata={"help": help, **options})
-
-
-def data_path(text: str) -> str:
-    """`shapes`, the embedded data set, or the absolute path of a folder or archive (./shapes is one)."""
-    if not text:
-        raise ArgumentTypeError("it can't be empty")
-    return text if text == "shapes" else str(Path(os.path.expanduser(text)).absolute())
 
 
 def run_path(text: str) -> str:
@@ -80,7 +74,7 @@ class Config:
     data: str = _setting(
         "shapes",
         "shapes (drawn on the fly), or a Tiny ImageNet zip or folder, or a folder of images",
-        type=data_path,
+        type=resolve,
     )
     classes: str | None = _setting(None, f"use these classes only: {CLASSES_HELP}", metavar="LIST")
     image_size: int = _setting(64, "images of a train/<class>/ folder are resized to this", type=pixels)

@@ -26,6 +26,7 @@ from minidl.data import (
     subset,
 )
 from minidl.data.base import Split
+from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
 from minidl.errors import DataError, UsageError
 from minidl.fused import fuse
@@ -41,9 +42,7 @@ from minidl.training.trainer import Trainer
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to be drawn first
 EVAL_BATCH = 100
-SHAPES = "shapes"  # the name of the embedded data set; a folder of that name has a path
 TINY_IMAGENET = "tiny-imagenet-200"  # what `train.py download` fetches
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
 
@@ -103,7 +102,7 @@ def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
     """(train, val) as a run of `config` uses them."""
     train, val = dataset.train, dataset.val
     if config.val_split:
-        train, val = split_off(train, config.val_split, config.seed)
+        train, val = split_off(train, config.val_split, config.seed, dataset.classes)
     if config.subset < 1:
         train, val = (subset(split, config.subset, config.seed) for split in (train, val))
     return train, val
@@ -281,14 +280,11 @@ def _place(checkpoint: Checkpoint) -> str:
     if data == SHAPES or Path(data).exists():
         return data
     if Path(data).is_absolute():
-        raise DataError(
-            f"{data}: the data set of {checkpoint.path} is not there any more: give --data with its place"
-        )
-    for folder in (Path(), Path("data")):
-        for ending in ("", *ARCHIVES):
-            if (found := folder / f"{data}{ending}").exists():
-                return str(found.absolute())
-    fetch = ", or fetch it with `train.py download data`" if data == TINY_IMAGENET else ""
+        raise DataError(f"{data}: the data set of {checkpoint.path} isn't there any more: give --data with its place")
+    for folder in (Path.cwd(), Path.cwd() / "data"):
+        if found := [path for path in sorted(folder.glob("*")) if stem(path) == Path(data).name]:
+            return str(found[0])
+    fetch = ", or fetch it with `train.py download data`" if Path(data).name == TINY_IMAGENET else ""
     raise DataError(f"{data}: the data set of {checkpoint.path} is neither here nor in data/: give --data{fetch}")
 
 
