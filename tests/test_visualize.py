@@ -58,26 +58,26 @@ def size(path):
     [
         (["history"], ["history.png"]),
         (["pca"], ["pca-3d.png", "pca-2d.png"]),
-        (["tsne", "--classes", "0,s03,square,disc", "--seed", "3"], ["tsne-3d.png", "tsne-2d.png"]),
+        (["tsne", "--classes", "0,s03,square,disc", "--seed", "3"], ["tsne-2d-classes=0,3,12,17-seed=3.png"]),
         (["top", "--layer", "relu2", "--unit", "3,17"], ["top-relu2-3-l2.png", "top-relu2-17-l2.png"]),
         (["gradient", "--layer", "pool2", "--unit", "5"], ["gradient-pool2-5-inf.png"]),
         (["guided", "--layer", "conv3", "--unit", "0", "--norm", "l2"], ["guided-conv3-0-l2.png"]),
         (["deconv", "--unit", "top:2", "--seed-map", "map", "--scale", "grid"], ["units-pool3.csv"]),
-        (["deconv", "--layer", "fc", "--unit", "1", "--deconv-bn", "scale"], ["deconv-fc-1-l2.png"]),
-        (["deconv", "--layer", "relu1", "--unit", "all", "--unpool", "max"], ["deconv-relu1-all-l2.png"]),
-        (["occlusion", "--index", "7", "--patch", "32", "--stride", "16"], ["occlusion-val-7.png"]),
+        (["deconv", "--layer", "fc", "--unit", "1", "--deconv-bn", "scale"], ["deconv-fc-1-l2-deconv-bn=scale.png"]),
+        (["deconv", "--layer", "relu1", "--unit", "all", "--unpool", "max"], ["deconv-relu1-all-l2-unpool=max.png"]),
+        (["occlusion", "--index", "7", "--patch", "32"], ["occlusion-val-7-patch=32.png"]),
         (["gradcam"], ["gradcam-pool3-val.png"]),
-        (["gradcam", "--layer", "relu2", "--index", "4", "--class", "square"], ["gradcam-relu2-val-4.png"]),
+        (["gradcam", "--layer", "relu2", "--index", "4", "--class", "square"], ["gradcam-relu2-val-4-class=17.png"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in vars(visualize) else None,
 )  # fmt: skip
 def test_every_command_leaves_its_pictures(argv, files, finished, tmp_path):
     command, *flags = argv
     assert run(command, finished, *flags, "--output", tmp_path) == 0
-    for name in files:
-        assert (tmp_path / name).stat().st_size > 0
+    for name in files:  # in a folder of the user's own they begin with the run's name
+        assert (tmp_path / f"run-{name}").stat().st_size > 0
         if name.endswith("png"):
-            assert min(size(tmp_path / name)) > 200
+            assert min(size(tmp_path / f"run-{name}")) > 200
 
 
 @pytest.mark.parametrize("command", ["gradient", "guided", "deconv", "occlusion", "gradcam"])
@@ -98,13 +98,13 @@ def test_layers_lists_names_shapes_and_units(finished, capsys):
 def test_pictures_go_to_the_runs_figures_and_a_checkpoint_file_will_do(finished):
     checkpoint = finished / "checkpoints" / "last.safetensors"
     assert run("top", checkpoint, "--layer", "pool1", "--unit", "2", "--format", "svg") == 0
-    assert "</svg>" in (finished / "figures" / "top-pool1-2-l2.svg").read_text("utf-8")
+    assert "</svg>" in (finished / "figures" / "top-pool1-2-l2-checkpoint=last.svg").read_text("utf-8")
 
 
 def test_raw_projections_are_those_of_the_plain_layers_on_the_images_of_the_table(finished, tmp_path):
     """From the table's image names to the .npy file: nothing is mixed up on the way."""
     assert run("deconv", finished, "--layer", "relu3", "--unit", "9", "--raw", "--output", tmp_path) == 0
-    with (tmp_path / "units-relu3.csv").open(encoding="utf-8") as file:
+    with (tmp_path / "run-units-relu3.csv").open(encoding="utf-8") as file:
         row = list(csv.DictReader(file))[9]
     checkpoint = load_checkpoint(finished / "checkpoints" / "best.safetensors")
     data = session.saved_data(checkpoint, None)
@@ -115,7 +115,7 @@ def test_raw_projections_are_those_of_the_plain_layers_on_the_images_of_the_tabl
     norms = np.sqrt((a[..., 9] ** 2).sum(axis=(1, 2)))
     np.testing.assert_allclose([float(row[f"l2_value{i}"]) for i in range(1, 10)], norms, rtol=1e-4)
     wanted = part.project(seed(a, np.full(9, 9), "l2", "norm"), cache, Rule("deconv"))
-    found = np.load(tmp_path / "deconv-relu3-9-l2.npy")
+    found = np.load(tmp_path / "run-deconv-relu3-9-l2.npy")
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
@@ -123,7 +123,7 @@ def test_the_trials_of_a_search_are_drawn(tmp_path, capsys):
     flags = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "1", "--trials", "2", *ENGINE]
     assert train.main(["search", *flags, "--threads", "1", "--output", str(tmp_path), "--name", "search"]) == 0
     assert visualize.main(["search", str(tmp_path / "search"), "--output", str(tmp_path), "--format", "svg"]) == 0
-    assert "2 trials of convnet on shapes, 1 epochs" in (tmp_path / "search.svg").read_text("utf-8")
+    assert "2 trials of convnet on shapes, 1 epochs" in (tmp_path / "search-search.svg").read_text("utf-8")
     assert visualize.main(["search", str(tmp_path / "nowhere")]) == 3
     assert "nowhere" in capsys.readouterr().err
 
