@@ -87,6 +87,67 @@ def test_a_photo_of_the_users_own_is_explained(command, finished, photo, tmp_pat
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
 
 
+def pictures(folder):
+    return {path.name for path in folder.iterdir() if path.suffix == ".png"}
+
+
+def test_other_settings_give_other_pictures_and_the_same_ones_the_same(finished, photo, tmp_path):
+    """Each line of requests is one picture, however it is asked for."""
+    other = write_image(tmp_path / "elsewhere" / photo.name, seed=1, size=(90, 70))
+    small = ["--patch", "32", "--stride", "32"]
+    requests = [
+        [["pca"], ["pca", "--classes", "2,1,0"]],
+        [["pca", "--classes", "s03,0"], ["pca", "--classes", "yellow blob,horizontal stripes"]],
+        [["pca", "--split", "train"]],
+        [["pca", "--checkpoint", "last"], ["pca", "--checkpoint", "last", "--classes", "0,1,2"]],
+        [["occlusion", *small], ["occlusion", "--index", "0", *small]],
+        [["occlusion", "--index", "1", *small]],
+        [["occlusion", "--class", "17", *small], ["occlusion", "--class", "square", *small]],
+        [["occlusion", "--image", photo, *small]],
+        [["occlusion", "--image", other, *small]],
+        [["guided", "--image", photo, "--layer", "relu1", "--unit", "3,1"]],
+        [["guided", "--image", photo, "--layer", "relu1", "--unit", "3,2"]],
+        [["guided", "--image", photo, "--layer", "relu1", "--unit", "3,2", "--seed-map", "max"]],
+        [["guided", "--image", photo, "--layer", "relu1", "--unit", "3,2", "--scale", "grid"]],
+    ]
+    for line in requests:
+        new = []
+        for command, *flags in line:
+            before = pictures(tmp_path)
+            assert run(command, finished, *flags, "--output", tmp_path) == 0
+            new.append(pictures(tmp_path) - before)
+        assert new[0], line
+        assert not any(new[1:]), line
+    assert "run-pca-2d-checkpoint=last.png" in pictures(tmp_path)
+
+
+def test_looking_at_a_run_adds_pictures_and_changes_nothing_else(finished):
+    def content():
+        return {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+
+    before = content()
+    for command in (["history"], ["layers"], ["top", "--layer", "relu1", "--unit", "0"], ["gradcam"]):
+        assert run(command[0], finished, *command[1:]) == 0
+    after = content()
+    assert {path: after[path] for path in before} == before  # the picture of the epochs is the one of the training
+    new = {path.relative_to(finished).as_posix() for path in after.keys() - before.keys()}
+    assert new == {"figures/gradcam-pool3-val.png", "figures/top-relu1-0-l2.png", "figures/units-relu1.csv"}
+
+
+@pytest.mark.parametrize("command", ["gradient", "guided"])
+def test_a_gradient_starts_from_the_activation_map(command, finished, photo, tmp_path, capsys):
+    layer = ["--layer", "relu2", "--unit", "3", "--image", photo, "--raw", "--output", tmp_path]
+    for seed_map in ("map", "norm", None):
+        assert run(command, finished, *layer, *(["--seed-map", seed_map] if seed_map else [])) == 0
+    usual, other = sorted(tmp_path.glob("run-*.npy"), key=lambda path: "seed-map" in path.name)
+    assert "seed-map=norm" in other.name and "seed-map" not in usual.name
+    assert not np.array_equal(np.load(usual), np.load(other))
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        visualize.main([command, "--help"])
+    assert "(default map)" in capsys.readouterr().out
+
+
 def test_layers_lists_names_shapes_and_units(finished, capsys):
     assert run("layers", finished) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -234,6 +295,10 @@ def test_a_photo_that_is_none_and_a_folder_that_cannot_be_made_are_named(finishe
     assert (code, "text.png: not an image file" in error) == (3, True)
     code, error = answer(capsys, "history", finished, "--output", text / "folder")
     assert (code, "text.png" in error) == (3, True)
+    capsys.readouterr()
+    assert run("deconv", finished, "--output", text) == 3  # before anything is computed
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1) and "text.png" in said.err
 
 
 def test_a_diverged_network_is_named(finished, tmp_path, capsys):

@@ -23,6 +23,7 @@ from minidl.visual.lettering import add_legend, add_title, fit
 from minidl.visual.limits import limits
 
 VIEWS = ((20, -60), (20, -15), (20, 30), (45, -60))  # elevation and azimuth in degrees
+ZOOM = 0.8  # of a box; more would cut it off
 THUMBNAIL = 0.42  # inches
 SPACING = 1.15  # of thumbnails, at least, in their sides
 HIDDEN = 4  # dots behind a thumbnail on its dot, at most; none behind one beside it
@@ -54,7 +55,7 @@ def save_scatter_3d(
             axes.xaxis.labelpad = axes.yaxis.labelpad = axes.zaxis.labelpad = -10
             axes.zaxis.set_rotate_label(False)
             axes.zaxis.label.set_rotation(90)
-            axes.set_box_aspect(None, zoom=0.92)  # more would cut the box off
+            axes.set_box_aspect(None, zoom=ZOOM)
 
     save_figure(path, (8.2, 7.5 + _legend_height(looks)), draw)
 
