@@ -130,7 +130,7 @@ def _scatter(
     classes = _classes(subject)
     labels, names = np.searchsorted(classes, subject.labels(shown)), subject.words(classes)
     settings = {
-        "classes": None if classes == [0, 1, 2] else ",".join(map(str, classes)),
+        "classes": None if classes == list(range(len(subject.about.classes)))[:3] else ",".join(map(str, classes)),
         **subject.which_data,
         **subject.changed("split", "seed"),
     }
