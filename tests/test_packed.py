@@ -17,9 +17,11 @@ from minidl.errors import DataError
 from tests.conftest import HANGS
 from tests.tiny_fixture import WNIDS, make_folders, make_tiny, write_image, zip_folder
 
-PACK = (
-    "import sys; from minidl.data import open_packed; print(len(open_packed(sys.argv[1], cache=sys.argv[2]).train))"
-)
+PACK = """
+import sys; import minidl.progress; from minidl.data import open_packed
+minidl.progress.SHORT = 0  # however short it is, packing is announced
+print(len(open_packed(sys.argv[1], cache=sys.argv[2]).train))
+"""
 
 
 @pytest.fixture
@@ -286,6 +288,7 @@ def test_the_cache_folder_is_taken_from_the_environment(monkeypatch, tmp_path):
 
 def test_a_long_packing_prints_plain_lines_in_a_log(tiny, cache, capsys, monkeypatch):
     monkeypatch.setattr("minidl.progress.LINE_EVERY", 0)
+    monkeypatch.setattr("minidl.progress.SHORT", 0)
     open_packed(tiny, cache=cache)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("packing images: 12 of 20 images, ")

@@ -15,7 +15,7 @@ from minidl.data.naming import SHAPES, portable, resolve
 from minidl.data.packed import default_cache, open_packed
 from minidl.data.shapes import SIZE, load_shapes
 from minidl.data.subset import Subset, only_classes, split_off, subset
-from minidl.errors import DataError, UsageError
+from minidl.errors import UsageError
 
 __all__ = [
     "Dataset",
