@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.data.layout import printable
+
 
 def facts(
     classes: list[str],
@@ -56,6 +58,6 @@ def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
 
 def _without_val(classes: list[str], labels: np.ndarray | None) -> dict[str, int]:
     missing = [] if labels is None else np.setdiff1d(np.arange(len(classes)), labels).tolist()
-    some = ", ".join(ascii(classes[label])[1:-1] for label in missing[:3])
+    some = ", ".join(printable(classes[label]) for label in missing[:3])
     what = "class" if len(missing) == 1 else "classes"
     return {f"{what} without validation images ({some}{', ...' * (len(missing) > 3)})": len(missing)}

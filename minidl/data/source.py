@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from minidl.data.layout import meant
+from minidl.data.layout import meant, printable
 from minidl.errors import DataError
 
 # What reading files and archives can raise; ValueError: also names that can't be decoded.
@@ -46,8 +46,7 @@ class Source:
 
     def label(self, name: str) -> str:
         """How messages name file `name`."""
-        text = self.prefix + name
-        return text if text.isprintable() else ascii(text)
+        return printable(self.prefix + name)
 
     def is_closed(self, folder: str) -> bool:
         """Whether `folder`, or a folder in it, can't be listed."""
