@@ -35,7 +35,7 @@ def facts(
         "train images with --augment paper": len(train) + rgb,
     }
     more = {
-        "files that are not read (train.py check-data names them)": unread,
+        f"{'file that is' if unread == 1 else 'files that are'} not read (train.py check-data names them)": unread,
         **_enlarged(sizes, image_size),
         **_without_val(classes, val_labels),
     }
