@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.data.layout import printable
+from minidl.errors import printable
 
 
 def facts(

@@ -35,11 +35,6 @@ def is_junk(part: str) -> bool:
     return part[:1] == "." or part.lower() in _JUNK
 
 
-def printable(text: str) -> str:
-    """`text` for a message: escaped if it has line ends, control characters or bytes that are no characters."""
-    return text if text.isprintable() else ascii(text)
-
-
 def meant(name: str) -> str | None:
     """The split that a folder of another spelling is meant for ("Train", "valid"); None for any other name."""
     if name in SPLITS:

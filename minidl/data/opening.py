@@ -46,7 +46,7 @@ def open_source(path: str | Path) -> Source:
     return Source(f"{path}: entry ", files, archive.reader, {rest for _, rest in inside(archive.folders)})
 
 
-def fingerprint(path: str | Path) -> str:
+def stamp(path: str | Path) -> str:
     """A text that changes when the data set at `path` does: see `walk`; of an archive, its size and times."""
     path = existing(path)
     if path.is_dir():

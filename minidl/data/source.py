@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from minidl.data.layout import meant, printable
-from minidl.errors import DataError
+from minidl.data.layout import meant
+from minidl.errors import DataError, printable
 
 # What reading files and archives can raise; ValueError: also names that can't be decoded.
 BROKEN = (
