@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from minidl.data import check_data, load_dataset
-from minidl.data.opening import fingerprint
-from minidl.errors import DataError
+from minidl.data.opening import stamp
+from minidl.errors import DataError, UsageError
 from tests.tiny_fixture import make_folders, make_tiny, write_image
 
 JUNK = (
@@ -234,28 +234,28 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_fingerprint_notices(tmp_path, change):
+def test_the_stamp_notices(tmp_path, change):
     root = make_folders(tmp_path / "pets")
-    before = fingerprint(root)
-    assert fingerprint(root) == before
+    before = stamp(root)
+    assert stamp(root) == before
     CHANGES[change](root / "train" / "cat" / "0.png")
-    assert fingerprint(root) != before
+    assert stamp(root) != before
 
 
-def test_the_fingerprint_does_not_mind_what_is_no_part_of_the_data_set(tmp_path):
+def test_the_stamp_does_not_mind_what_is_no_part_of_the_data_set(tmp_path):
     root = make_folders(tmp_path / "pets")
-    before = fingerprint(root)
+    before = stamp(root)
     for name in JUNK + OUTSIDE:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("rubbish")
-    assert fingerprint(root) == before
+    assert stamp(root) == before
 
 
-def test_the_fingerprint_of_an_archive_notices_a_change_of_equal_size_and_time(tmp_path):
+def test_the_stamp_of_an_archive_notices_a_change_of_equal_size_and_time(tmp_path):
     archive = tar_like(make_folders(tmp_path / "pets"), tmp_path / "pets.tar", "pets")
-    before = fingerprint(archive)
+    before = stamp(archive)
     overwrite(archive)
-    assert fingerprint(archive) != before
+    assert stamp(archive) != before
 
 
 def test_an_image_overwritten_in_place_is_seen(tmp_path):
@@ -287,7 +287,7 @@ def test_small_images_are_said_to_be_enlarged(tmp_path):
 
 def test_one_image_a_class_cannot_be_held_out(tmp_path):
     root = make_folders(tmp_path / "pets", train=1, val=0)
-    with pytest.raises(DataError, match="class 'cat' has only 1 image: add images of it, or a val/<class>/ folder"):
+    with pytest.raises(UsageError, match="no training image of class cat: hold out less, or add images to train/"):
         load_dataset(root)
 
 

@@ -172,7 +172,7 @@ def test_gray_with_alpha_in_16_bits_is_gray():
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "TIFF", "WEBP", "MPO"])
 def test_of_several_frames_the_first_is_read(format):
-    more = [Image.new("RGB", (16, 16), "red")] * 2
+    more = [Image.new("RGB", (16, 16), "red")]
     file = encoded(Image.new("RGB", (16, 16), "blue"), format, save_all=True, append_images=more)
     assert np.abs(decode(file, "x", 16)[0].astype(int) - (0, 0, 255)).max() <= 2
 

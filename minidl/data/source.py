@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minidl.data.layout import meant
-from minidl.errors import DataError
+from minidl.errors import DataError, printable
 
 # What reading files and archives can raise; ValueError: also names that can't be decoded.
 BROKEN = (
@@ -46,8 +46,7 @@ class Source:
 
     def label(self, name: str) -> str:
         """How messages name file `name`."""
-        text = self.prefix + name
-        return text if text.isprintable() else ascii(text)
+        return printable(self.prefix + name)
 
     def is_closed(self, folder: str) -> bool:
         """Whether `folder`, or a folder in it, can't be listed."""
