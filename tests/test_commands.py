@@ -330,7 +330,9 @@ def test_settings_that_do_nothing_are_said_and_no_others(flags, note, capsys):
 
 def test_the_chosen_classes_are_named(capsys):
     text = run(capsys, *FLAGS, "--data", "pets", "--dry-run", "--classes", "2,cat")[1]
-    assert "classes emu, cat" in text and "2 classes" in text
+    assert "classes emu, cat\n" in text and "2 classes" in text
+    text = run(capsys, *FLAGS[:2], "--dry-run", "--classes", "0-11")[1]
+    assert "s09 horizontal tricolour and 2 more\n" in text
 
 
 @pytest.mark.parametrize(("classes", "new"), [("cat,dog,emu", False), ("emu,dog,cat", True), ("dog,emu", True)])
