@@ -157,8 +157,8 @@ FOLDERS = {
     "one class": (lambda t: shutil.rmtree(t / "train" / "dog"), "train: 1 class folders, at least two"),
     "an empty class": (lambda t: (t / "train" / "emu").mkdir(), "train/emu: the class is empty"),
     "a class without images": (
-        lambda t: ((t / "train" / "emu").mkdir(), (t / "train" / "emu" / "1.gif").write_text("")),
-        "train/emu: the class is empty, no .jpg .jpeg .png .bmp .webp file",
+        lambda t: ((t / "train" / "emu").mkdir(), (t / "train" / "emu" / "1.txt").write_text("")),
+        "train/emu: the class is empty, no .jpg .jpeg .jfif .png",
     ),
     "a class of val only": (lambda t: (t / "val" / "emu").mkdir(), "val/emu: train has no class 'emu'"),
     "an empty val": (
@@ -224,7 +224,7 @@ def test_a_damaged_entry_of_an_archive_is_named(tiny, tmp_path):
 def test_an_archive_without_a_data_set_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    assert "no data set inside" in line_of(tmp_path / "other.zip")
+    assert "no data set here" in line_of(tmp_path / "other.zip")
 
 
 ESCAPES = [

@@ -11,8 +11,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from minidl.errors import DataError
 
-# Pillow warns of metadata, which isn't read here, and of large photos, which are meant. Not in `decode`: filters belong
-# to all threads.
+# Pillow warns of metadata, which isn't read here, and of large photos, which are meant. Not within `decode`: warning
+# filters belong to all threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _MORE_BITS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # modes of more than 8 bits a channel
@@ -142,7 +142,7 @@ def _eight_bits(pixels: np.ndarray, white: int | None) -> np.ndarray:
     x = pixels.astype(np.float64)
     finite = x[np.isfinite(x)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    x = np.nan_to_num(x, nan=low, posinf=high, neginf=low)
+    x = np.nan_to_num(x, nan=min(low, 0.0), posinf=high, neginf=low)
     if low < 0:
         x, white = x - low, high - low
     elif white is None:
