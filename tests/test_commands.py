@@ -298,7 +298,7 @@ def test_of_several_runs_the_newest_is_taken_and_named(place, capsys):
         (["--freeze", "pool1"], "--init-from"),
         (["--warmup-epochs", "3", "--epochs", "3"], "--warmup-epochs 3"),
         (["--schedule", "step", "--drop-epoch", "2", "--warmup-epochs", "2", "--epochs", "9"], "--drop-epoch 2"),
-        (["--data", "shapes", "--image-size", "32"], "--image-size"),
+        (["--data", "shapes", "--image-size", "32"], "image size 32"),
         (["--classes", "cat"], "at least 2"),
         (["--classes", "cat,cow"], "'cow'"),
         (["--data", ""], "empty"),
@@ -330,7 +330,9 @@ def test_settings_that_do_nothing_are_said_and_no_others(flags, note, capsys):
 
 def test_the_chosen_classes_are_named(capsys):
     text = run(capsys, *FLAGS, "--data", "pets", "--dry-run", "--classes", "2,cat")[1]
-    assert "classes emu, cat" in text and "2 classes" in text
+    assert "classes emu, cat\n" in text and "2 classes" in text
+    text = run(capsys, *FLAGS[:2], "--dry-run", "--classes", "0-11")[1]
+    assert "s09 horizontal tricolour and 2 more\n" in text
 
 
 @pytest.mark.parametrize(("classes", "new"), [("cat,dog,emu", False), ("emu,dog,cat", True), ("dog,emu", True)])

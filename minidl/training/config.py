@@ -34,8 +34,8 @@ def _number(kind: type, fits: Callable[[Any], bool], what: str) -> Callable[[str
     def parse(text: str) -> Any:
         try:
             value = kind(text)
-            good = math.isfinite(value) and fits(value)
-        except (ValueError, OverflowError):
+            good = (kind is int or math.isfinite(value)) and fits(value)
+        except ValueError:
             good = False
         if not good:
             raise ArgumentTypeError(f"{text[:40]!r} is not {what}")
@@ -45,8 +45,14 @@ def _number(kind: type, fits: Callable[[Any], bool], what: str) -> Callable[[str
 
 
 def _integer(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
-    span = f"of at least {least}" if most == 2**31 - 1 else f"from {least} to {most}"
-    return _number(int, lambda v: least <= v <= most, f"a whole number {span}")
+    parse = _number(int, lambda v: v >= least, f"a whole number of at least {least}")
+
+    def parse_bounded(text: str) -> int:
+        if (value := parse(text)) > most:
+            raise ArgumentTypeError(f"{text[:40]} is too large: give at most {most}")
+        return value
+
+    return parse_bounded
 
 
 count = _integer(1)

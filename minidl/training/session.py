@@ -90,12 +90,9 @@ def load_data(config: Config, progress: bool = True) -> Data:
 
 
 def _open(config: Config, progress: bool) -> Dataset:
-    size = config.image_size
-    dataset = load_dataset(config.data, gray=config.gray, image_size=size, seed=config.seed, progress=progress)
-    if dataset.image_shape[:2] != (size, size):
-        h, w, _ = dataset.image_shape
-        raise UsageError(f"{dataset.name} has images of {h}x{w} only, not {size}x{size} (--image-size)")
-    return dataset
+    return load_dataset(
+        config.data, gray=config.gray, image_size=config.image_size, seed=config.seed, progress=progress
+    )
 
 
 def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
