@@ -4,9 +4,9 @@
 
 An undisturbed run lists the calls that write: making folders, opening, writing and renaming files, flushing them to
 the disk, printing. Then one of them fails, in run after run: a first, a middle and a last one of each kind and place,
-once or from then on. What a run can do without doesn't end it. A run that ends with exit code 0 must have the weights of the undisturbed one. Any other must
-say one line, and resumed without faults, from the file which that line names, end in the same weights; what it goes
-on from must hold every epoch that was finished.
+once or from then on. What a run can do without doesn't end it. A run that ends with exit code 0 must have the weights
+of the undisturbed one. Any other must say one line, and resumed without faults, from the file which that line names,
+end in the same weights; what it goes on from must hold every epoch that was finished.
 """
 
 from __future__ import annotations
