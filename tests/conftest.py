@@ -5,13 +5,16 @@ import re
 import shutil
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
 
 import minidl
+from minidl.data import shapes
 
+shapes.draw = cache(shapes.draw)  # a function of its arguments alone, and dozens of tests ask for the same images
 ENGINE: list[str] = []  # train.py's flags for the engine of this test run
 HANGS = 600  # seconds after which a thread or process is taken to hang, on however busy a machine
 

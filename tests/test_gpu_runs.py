@@ -12,6 +12,7 @@ import train
 from minidl import TRAIN, summary
 from minidl.backend import available_memory, get_backend, memory_report
 from minidl.convert import convert
+from minidl.data import load_shapes
 from minidl.errors import UsageError
 from minidl.io import load_arrays
 from minidl.kernels import launch
@@ -23,7 +24,12 @@ from tests.cuda_standin import RECORD, install, run_on_the_host
 from tests.cuda_standin.device import Device
 from tests.cuda_standin.pool import MEMORY
 
-SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "16", "--epochs", "2", "--threads", "1"]
+SMALL = ["--model", "convnet", "--batch-size", "16", "--epochs", "2", "--threads", "1"]
+
+
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch):
+    monkeypatch.setattr("minidl.data.load_shapes", lambda seed: load_shapes(40, 20, seed))
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def test_the_report_says_what_the_pool_uses_and_holds(xp):
 
 
 def test_a_run_on_the_gpu_ends_with_a_line_on_its_memory_and_one_on_the_cpu_does_not(xp, tmp_path):
-    assert run(tmp_path / "gpu") == run(tmp_path / "cpu", backend="numpy") == 0
+    assert run(tmp_path / "gpu", "--epochs", "1") == run(tmp_path / "cpu", "--epochs", "1", backend="numpy") == 0
     gpu, cpu = ((tmp_path / name / "log.txt").read_text().splitlines() for name in ("gpu", "cpu"))
     assert [line for line in gpu if "pool" in line] == [gpu[-2]]
     assert gpu[-2].startswith("memory   CuPy's pool uses ")
@@ -120,7 +126,7 @@ def fails_from(step):
 
 def test_out_of_memory_in_a_later_epoch_loses_nothing(xp, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr("minidl.training.trainer.Trainer.train_step", fails_from(6))
+        patch.setattr("minidl.training.trainer.Trainer.train_step", fails_from(3))
         assert run(tmp_path / "run") == 5
     last = tmp_path / "run" / "checkpoints" / "last.safetensors"
     assert f"try --batch-size 8; last good checkpoint: {last}" in one_line(capsys)
@@ -131,9 +137,9 @@ def test_out_of_memory_in_a_later_epoch_loses_nothing(xp, tmp_path, monkeypatch,
 def test_out_of_memory_is_one_line_in_short_trainings_too(command, xp, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("minidl.training.trainer.Trainer.train_step", fails_from(0))
     output = ["--picture", tmp_path / "lr.png"] if command == "find-lr" else ["--output", tmp_path, "--trials", "1"]
-    settings = ["--model", "convnet", "--subset", "0.1", "--batch-size", "16", "--threads", "1", "--backend", "cupy"]
+    settings = ["--model", "convnet", "--subset", "1", "--batch-size", "4", "--threads", "1", "--backend", "cupy"]
     assert train.main([str(a) for a in [command, *settings, *output]]) == 5
-    assert "try --batch-size 8\n" in capsys.readouterr().err
+    assert "try --batch-size 2\n" in capsys.readouterr().err
 
 
 def test_out_of_memory_is_one_line_in_an_evaluation(xp, tmp_path, capsys):

@@ -171,19 +171,32 @@ def test_an_inception_module_of_the_papers_width(row, mode):
     held(module, rng.normal(size=(2, 6, 5, 16)), KINKED, mode=mode, coordinates=2, step=1e-6)
 
 
-@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
-@pytest.mark.parametrize("name", ["baseline", "refined", "three-module", "convnet"])
-def test_a_whole_network_and_its_loss(name, mode):
+def check_whole_network(name, mode, side, objectives, coordinates=1):
     net = models.build(name, classes=5, dropout=0.4, dtype=F64)
-    rng = np.random.default_rng(1)
-    x, labels = rng.normal(size=(2, 32, 32, 3)), np.array([1, 4])
+    x, labels = np.random.default_rng(1).normal(size=(2, side, side, 3)), np.array([1, 4])
+    losses = {"loss": lambda logits: softmax_cross_entropy(logits, labels, 0.1), "logits": None}
+    for objective in objectives:
+        held(net, x, KINKED, 0.1, mode=mode, coordinates=coordinates, step=1e-6, loss=losses[objective])
 
-    def loss(logits):
-        return softmax_cross_entropy(logits, labels, 0.1)
 
-    coordinates = 2 if name == "refined" else 1
-    for objective in (None, loss) if name == "refined" else (loss,):
-        held(net, x, KINKED, 0.1, mode=mode, coordinates=coordinates, step=1e-6, loss=objective)
+@pytest.mark.parametrize(
+    ("name", "mode"), [*((name, Mode.TRAIN) for name in models.REGISTRY), ("refined", Mode.PROBE)]
+)
+def test_a_whole_network_and_its_loss(name, mode):
+    check_whole_network(name, mode, 16, ["loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
+@pytest.mark.parametrize("name", models.REGISTRY)
+def test_a_whole_network_and_its_loss_on_larger_images(name, mode):
+    check_whole_network(name, mode, 32, ["loss"], coordinates=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
+def test_the_refined_network_for_any_gradient_of_its_logits(mode):
+    check_whole_network("refined", mode, 32, ["logits"], coordinates=2)
 
 
 # ------------------------------------------------------- the check itself
