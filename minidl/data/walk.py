@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
 from minidl.data.layout import SPLITS, belongs, is_junk
 
-_THREADS = 8  # they wait for the disk, not for the CPU
 _BY_HANDLE = os.scandir in os.supports_fd  # a file's status by its name alone is quicker than by its whole path
 
 
@@ -39,26 +37,24 @@ def walk(root: Path) -> Walk:
     nobody can set it back. A `chmod` changes it too: packing once too often is better than old pixels.
     """
     found, digests = Walk(), []
-    level: list[tuple[str, frozenset]] = [("", frozenset())]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        while level:  # one depth after the other, the folders of a depth side by side
-            listed = pool.map(lambda place: _list(str(root), *place), level)
-            level = []
-            for folder, files, inner, digest, problem in listed:
-                if problem is not None and not folder:
-                    raise problem
-                if problem is not None:
-                    found.refused.append((folder, problem.strerror or str(problem)))
-                found.files += files
-                found.folders.update(name for name, _ in inner)
-                level += [place for place in inner if place[0].partition("/")[0] in SPLITS]
-                digests.append((folder, digest))
+    waiting: list[tuple[str, frozenset]] = [("", frozenset())]  # folders, and the identities of those they lie in
+    while waiting:
+        folder, above = waiting.pop()
+        files, inner, digest, problem = _list(str(root), folder, above)
+        if problem is not None and not folder:
+            raise problem
+        if problem is not None:
+            found.refused.append((folder, problem.strerror or str(problem)))
+        found.files += files
+        found.folders.update(name for name, _ in inner)
+        waiting += [place for place in inner if place[0].partition("/")[0] in SPLITS]
+        digests.append((folder, digest))
     everything = [sorted(digests), sorted(found.folders), sorted(found.refused)]
     found.stamp = hashlib.sha256(repr(everything).encode()).hexdigest()
     return found
 
 
-def _list(root: str, folder: str, above: frozenset) -> tuple[str, list[str], list, bytes, OSError | None]:
+def _list(root: str, folder: str, above: frozenset) -> tuple[list[str], list, bytes, OSError | None]:
     """The files and folders in `folder`, and a digest of the files' states; `above`: the folders that it lies in."""
     path, prefix = (f"{root}{os.sep}{folder}", f"{folder}/") if folder else (root, "")
     files: list[str] = []
@@ -84,12 +80,12 @@ def _list(root: str, folder: str, above: frozenset) -> tuple[str, list[str], lis
                 states.extend((-1, error.errno or 0, 0))
             files.append(name)
     except OSError as error:
-        return folder, files, inner, b"", error
+        return files, inner, b"", error
     finally:
         if handle is not None:
             os.close(handle)
     names = "\0".join(files).encode("utf-8", "surrogatepass")
-    return folder, files, inner, hashlib.sha256(names + b"\0" + states.tobytes()).digest(), None
+    return files, inner, hashlib.sha256(names + b"\0" + states.tobytes()).digest(), None
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
