@@ -57,9 +57,15 @@ class Config:
     )
     augment: str = _setting(
         "none",
-        "paper: one flipped or rotated extra image per RGB image; online: flips and crops drawn anew each epoch",
-        choices=("none", "paper", "online"),
+        "paper: one flipped or rotated extra image per RGB image; online: flips and shifts drawn anew each epoch; "
+        "crops: flips and crops, stretched, drawn anew each epoch",
+        choices=("none", "paper", "online", "crops"),
     )
+    crop_area: float = _setting(0.5, "augment crops: least share of an image's area that is shown", type=part)
+    start_size: int = _setting(
+        0, "augment crops: train on images of this size first, growing for 70 % of the epochs (0: do not)", type=whole
+    )
+    train_size: int = _setting(0, "augment crops: size of the training images (0: that of the data)", type=whole)
     subset: float = _setting(1.0, "train and validate on this share of every class", type=part)
     val_split: float = _setting(0.0, "validate on this share of the training set, not on val (0: on val)", type=share)
     model: str = _setting("refined", "network: {models}")
@@ -79,6 +85,9 @@ class Config:
     weight_decay: float = _setting(
         3.16e-5, "weight decay: an L2 term for adam and sgd, decoupled for adamw", type=not_negative
     )
+    decay_all: bool = _setting(
+        True, "weight decay for biases and batch normalization, too", action=BooleanOptionalAction
+    )
     momentum: float = _setting(0.9, "momentum of sgd (Nesterov's)", type=share)
     schedule: str = _setting(
         "one-cycle", "learning rate over time", choices=("constant", "step", "cosine", "one-cycle")
@@ -88,6 +97,9 @@ class Config:
         0.0, "raise the learning rate linearly for so many epochs first", type=not_negative
     )
     label_smoothing: float = _setting(0.0, "share of the target spread over all classes", type=share)
+    ema: float = _setting(
+        0.0, "evaluate and save a moving average of the weights with this decay, such as 0.999 (0: none)", type=share
+    )
     patience: int = _setting(0, "stop after so many epochs without a better val top-1 (0: never)", type=whole)
     seed: int = _setting(0, "of every random draw: same seed, same bits", type=whole)
     # The settings below change neither weights nor metrics, so a resumed run may give others.

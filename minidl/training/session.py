@@ -17,6 +17,7 @@ from minidl.data import (
     Loader,
     OnlineAugment,
     PaperAugment,
+    ResizedCrops,
     channel_statistics,
     load_dataset,
     only_classes,
@@ -24,6 +25,8 @@ from minidl.data import (
     subset,
 )
 from minidl.data.base import Split
+from minidl.data.crops import growing
+from minidl.data.loader import Augment
 from minidl.errors import DataError
 from minidl.fused import fuse
 from minidl.fused.runner import LANES, available_cores
@@ -32,6 +35,7 @@ from minidl.layers.frozen import FROZEN
 from minidl.memory import TrainingMemory
 from minidl.optim import Optimizer, get_optimizer
 from minidl.schedules import Schedule, make_schedule
+from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config
 from minidl.training.trainer import Trainer
@@ -131,9 +135,13 @@ def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | 
     model, xp = on_engine(model, config)
     optimizer = make_optimizer(config, model)
     train = train_loader(config, data)
+    average = WeightAverage(model, config.ema) if config.ema else None
     if resume is not None:
         check_classes(resume, data.dataset)
-        resume.restore_weights(model)
+        if average is None:
+            resume.restore_weights(model)
+        else:
+            resume.restore_average(average)
         resume.restore_optimizer(optimizer)
     return Trainer(
         model,
@@ -146,6 +154,7 @@ def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | 
         patience=config.patience,
         seed=config.seed,
         xp=xp,
+        average=average,
         state=None if resume is None else resume.state,
     )
 
@@ -158,9 +167,19 @@ def train_loader(config: Config, data: Data) -> Loader:
         mean=data.mean,
         std=data.std,
         seed=config.seed,
-        augment=OnlineAugment() if config.augment == "online" else None,
+        augment=make_augment(config, data),
         workers=config.workers,
     )
+
+
+def make_augment(config: Config, data: Data) -> Augment | None:
+    """The changes of the training images that are drawn anew each epoch."""
+    if config.augment == "online":
+        return OnlineAugment()
+    if config.augment == "crops":
+        final = config.train_size or data.dataset.image_shape[0]
+        return ResizedCrops(config.crop_area, growing(config.start_size or final, final, config.epochs))
+    return None
 
 
 def make_optimizer(config: Config, model: Layer) -> Optimizer:
@@ -169,7 +188,8 @@ def make_optimizer(config: Config, model: Layer) -> Optimizer:
     for p in list(model.leaves())[-1].params.values():
         p.tags |= {"head"}
     learning = {name: p for name, p in model.named_parameters().items() if FROZEN not in p.tags}
-    groups = {"head": {"lr_scale": config.head_lr}}
+    groups = {} if config.decay_all else {tag: {"weight_decay": 0.0} for tag in ("norm", "bias")}
+    groups["head"] = {"lr_scale": config.head_lr}
     rule = get_optimizer(config.optimizer)
     return rule(learning, config.lr, weight_decay=config.weight_decay, groups=groups, **options)
 
