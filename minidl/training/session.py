@@ -27,7 +27,7 @@ from minidl.data import (
 from minidl.data.base import Split
 from minidl.data.crops import growing
 from minidl.data.loader import Augment
-from minidl.errors import DataError
+from minidl.errors import DataError, ShapeError, UsageError
 from minidl.fused import fuse
 from minidl.fused.runner import LANES, available_cores
 from minidl.layers import Layer, freeze
@@ -87,6 +87,11 @@ def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
     """The network of `config` with new weights, made of plain layers; ShapeError if the images don't fit it."""
     model = build(config.model, classes=len(data.dataset.classes), dropout=config.dropout, seed=config.seed)
     model.out_shape((config.batch_size, *data.dataset.image_shape))
+    first, _ = train_sizes(config, data)
+    try:
+        model.out_shape((config.batch_size, first, first, data.dataset.image_shape[-1]))
+    except ShapeError as error:
+        raise ShapeError(f"training images of {first}x{first} pixels don't fit {config.model}: {error}") from None
     return model
 
 
@@ -177,9 +182,23 @@ def make_augment(config: Config, data: Data) -> Augment | None:
     if config.augment == "online":
         return OnlineAugment()
     if config.augment == "crops":
-        final = config.train_size or data.dataset.image_shape[0]
-        return ResizedCrops(config.crop_area, growing(config.start_size or final, final, config.epochs))
+        first, last = train_sizes(config, data)
+        return ResizedCrops(config.crop_area, growing(first, last, config.epochs))
     return None
+
+
+def train_sizes(config: Config, data: Data) -> tuple[int, int]:
+    """Height and width of the training images in the first epoch and in the last; UsageError if they can't be."""
+    size = data.dataset.image_shape[0]
+    if config.augment != "crops":
+        if config.start_size or config.train_size:
+            raise UsageError("--start-size and --train-size change the size of crops: add --augment crops")
+        return size, size
+    last = config.train_size or size
+    first = config.start_size or last
+    if first > last:
+        raise UsageError(f"--start-size {first}: images of {last} pixels can't shrink, choose at most {last}")
+    return first, last
 
 
 def make_optimizer(config: Config, model: Layer) -> Optimizer:
