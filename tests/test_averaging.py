@@ -122,3 +122,25 @@ def test_the_saved_weights_are_the_averaged_ones_that_were_evaluated(whole, tmp_
     file = tmp_path / "exported.safetensors"
     assert train.main(["export", str(whole), "--checkpoint", "last", "--output", str(file)]) == 0
     assert load_arrays(file)[0].keys() == best.keys()
+
+
+def test_a_run_averages_over_every_step(tmp_path, monkeypatch):
+    from minidl.commands import fit
+
+    seen = []
+
+    class Watch(fit.Checkpointer):
+        def on_step(self, trainer):
+            seen.append(trainer.model.named_parameters()["fc.weight"].value.astype(np.float64))
+            super().on_step(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "Checkpointer", Watch)
+        _, folder = run(tmp_path, *OPTIONS)
+    expected = 0.0
+    for step, w in enumerate(seen, 1):
+        d = min(0.9, (step - 1) / (step + 8))
+        expected = d * expected + (1 - d) * w
+    last = load_checkpoint(folder / "checkpoints" / "last.safetensors").arrays
+    np.testing.assert_allclose(last["fc.weight"], expected, atol=1e-5)
+    assert np.array_equal(last["trained/fc.weight"], seen[-1].astype(np.float32))
