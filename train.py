@@ -14,7 +14,7 @@ from minidl.commands.search import find_lr, search_settings
 from minidl.commands.use import evaluate_run, export_weights, predict_images
 from minidl.data import tiny_imagenet
 from minidl.training import search
-from minidl.training.config import PRESETS, add_flags, count, positive, whole
+from minidl.training.config import PRESETS, add_flags, count, folder_name, pixels, positive, seed64, whole
 
 KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")
 NOT_OF_A_TRIAL = ("lr", "weight_decay", *KEPT_BY_RUNS)
@@ -35,7 +35,7 @@ def make_commands() -> Commands:
     sub = commands.add("fit", fit)
     add_settings(sub)
     sub.add_argument("--output", default="runs", metavar="DIR", help="where run folders go (default runs)")
-    sub.add_argument("--name", help="name of the run folder (default: time and model)")
+    sub.add_argument("--name", type=folder_name, help="name of the run folder (default: time and model)")
     sub.add_argument(
         "--resume", nargs="?", const="auto", metavar="RUN", help="go on with this run (auto: the newest in --output)"
     )
@@ -57,7 +57,7 @@ def make_commands() -> Commands:
         help="how settings are drawn: random, tpe (Bayesian), qmc (evenly spread) (default random)",
     )  # fmt: skip
     sub.add_argument("--output", default="runs", metavar="DIR", help="where search folders go (default runs)")
-    sub.add_argument("--name", help="name of the search folder (default: time and `search`)")
+    sub.add_argument("--name", type=folder_name, help="name of the search folder (default: time and `search`)")
     sub.add_argument("--resume", metavar="FOLDER", help="go on with this search, or join in while it runs")
 
     sub = commands.add("find-lr", find_lr)
@@ -77,10 +77,12 @@ def make_commands() -> Commands:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = commands.add("predict", predict_images)
-    add_trained_flags(sub, models.pretrained())
-    sub.add_argument("images", nargs="*", metavar="IMAGE", help="photos of any size")
+    add_trained_flags(sub, models.pretrained(), photos=True)
     sub.add_argument("--split", choices=("train", "val", "test"), help="predict this part of the data set instead")
-    sub.add_argument("--output", metavar="DIR", help="where its files go (default: predictions/ in the run folder)")
+    sub.add_argument(
+        "--output", metavar="DIR",
+        help="write .csv and .txt files there (default: photos to the screen, a split to predictions/ of the run)",
+    )  # fmt: skip
 
     sub = commands.add("export", export_weights)
     add_trained_flags(sub, models.pretrained())
@@ -88,12 +90,12 @@ def make_commands() -> Commands:
 
     sub = commands.add("show-batch", show_batch)
     add_settings(sub)
-    sub.add_argument("--epoch", type=int, default=0, help="which epoch's first batch (default 0)")
+    sub.add_argument("--epoch", type=whole, default=0, help="which epoch's first batch (default 0)")
     sub.add_argument("--picture", default="batch.png", metavar="FILE", help="what to write (default batch.png)")
 
     sub = commands.add("check-data", check)
     sub.add_argument("folder", metavar="DATA", help="a Tiny ImageNet zip or folder, or a folder of images")
-    sub.add_argument("--image-size", type=count, default=64, help="expected size (default 64)")
+    sub.add_argument("--image-size", type=pixels, default=64, help="expected size (default 64)")
 
     sub = commands.add("download", download_data)
     sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="where to (default: here)")
@@ -104,7 +106,7 @@ def make_commands() -> Commands:
     sub.add_argument("folder", metavar="DIR", help="a new or empty folder")
     sub.add_argument("--train", type=count, default=4000, help="training images (default 4000)")
     sub.add_argument("--val", type=count, default=1000, help="validation images (default 1000)")
-    sub.add_argument("--seed", type=whole, default=0, help="which images (default 0)")
+    sub.add_argument("--seed", type=seed64, default=0, help="which images (default 0)")
     commands.add("doctor", doctor)
     return commands
 

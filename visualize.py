@@ -6,23 +6,27 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import models
 from minidl.backend import to_device
 from minidl.cli import Commands, add_trained_flags, trained_file
+from minidl.data.classes import class_names, find_classes
 from minidl.errors import UsageError
 from minidl.progress import Progress
 from minidl.summary import align
 from minidl.training import session
-from minidl.training.config import count, whole
+from minidl.training.config import CLASSES_HELP, count, seed32, whole
 from minidl.visual import embedding, maps, scatter
+from minidl.visual.canvas import check_place
 from minidl.visual.figures import save_history
-from minidl.visual.gallery import make_projector, picture, save_array, save_photo, save_units
+from minidl.visual.file_names import file_name
+from minidl.visual.gallery import make_projector, save_array, save_photo, save_units
 from minidl.visual.gradcam import enlarge, grad_cam
-from minidl.visual.occlusion import occlusion
-from minidl.visual.projection import SEEDS
+from minidl.visual.occlusion import grid, occlusion, sizes
+from minidl.visual.projection import RULE_SEEDS, SEEDS
 from minidl.visual.screen import SCALES
 from minidl.visual.subject import Subject, make_folder
 from minidl.visual.taps import NORMS
@@ -44,7 +48,7 @@ def history(args: argparse.Namespace) -> int:
     subject = _subject(args)
     if not (rows := subject.checkpoint.state.history):
         raise UsageError(f"{subject.checkpoint.path}: no epoch is finished yet")
-    path = picture(subject, "history")
+    path = subject.picture("history")
     save_history(path, rows, f"{subject.about.model} on {Path(subject.about.config['data']).name}")
     return _wrote([path])
 
@@ -66,7 +70,8 @@ def search(args: argparse.Namespace) -> int:
 
     folder = Path(args.folder)
     rows, config = read_trials(folder), read_plan(folder).config
-    path = (Path(args.output) if args.output else folder / "figures") / f"search.{args.format}"
+    name = file_name([folder.resolve().name if args.output else None, "search"], {})
+    path = (Path(args.output) if args.output else folder / "figures") / f"{name}.{args.format}"
     title = f"{len(rows)} trials of {config.model} on {Path(config.data).name}, {config.epochs} epochs"
     make_folder(path.parent)
     save_search(path, rows, title)
@@ -102,14 +107,21 @@ def tsne(args: argparse.Namespace) -> int:
 def _features(args: argparse.Namespace) -> tuple[Subject, np.ndarray, np.ndarray]:
     """The subject, the features of all images of the split, and the positions of those to show."""
     subject = _subject(args)
-    shown = embedding.of_classes(subject.split.labels, _classes(subject))
+    classes = _classes(subject)
+    names = class_names(subject.about.classes, subject.about.words)
+    print(f"classes {', '.join(names[c] for c in classes)}")
+    shown = embedding.of_classes(subject.split.labels, classes)
     with session.blas_threads(args), Progress("features", len(subject.split), "image") as bar:
         x = embedding.features(subject.running, subject.data.loader(subject.split), subject.xp, bar.add)
     return subject, x, shown
 
 
 def _classes(subject: Subject) -> list[int]:
-    return sorted({subject.class_of(text) for text in subject.args.classes.split(",")})
+    """Those of --classes; by default the first three."""
+    about = subject.about
+    if subject.args.classes is None:
+        return list(range(len(about.classes)))[:3]
+    return sorted(find_classes(subject.args.classes, about.classes, about.words))
 
 
 def _scatter(
@@ -117,7 +129,12 @@ def _scatter(
 ) -> int:
     classes = _classes(subject)
     labels, names = np.searchsorted(classes, subject.labels(shown)), subject.words(classes)
-    three, two = (picture(subject, f"{subject.args.command}-{dims}d") for dims in (3, 2))
+    settings = {
+        "classes": None if classes == [0, 1, 2] else ",".join(map(str, classes)),
+        **subject.which_data,
+        **subject.changed("split", "seed"),
+    }
+    three, two = (subject.picture(subject.args.command, f"{dims}d", **settings) for dims in (3, 2))
     scatter.save_scatter_3d(three, points[3], labels, names, titles[3], axis)
     scatter.save_scatter_2d(two, points[2], subject.pictures(shown), labels, names, titles[2], axis)
     return _wrote([three, two])
@@ -143,18 +160,22 @@ def units(args: argparse.Namespace) -> int:
 def occlude(args: argparse.Namespace) -> int:
     """Slides a gray square over an image and shows what becomes of the prediction."""
     subject = _subject(args)
+    side = subject.about.image_shape[:2]
+    patch, stride = sizes(*side, args.patch, args.stride)
     image, name, label = _one_image(subject)
     x = subject.normalised(image[None])
     label = _class_to_explain(subject, x, np.array([label]))[0]
     gray = (0.5 - np.array(subject.about.mean)) / np.array(subject.about.std)
-    with session.blas_threads(args), Progress("occluding", None, "place") as bar:
+    places = np.prod([len(first) for first in grid(*side, patch, stride)])
+    with session.blas_threads(args), Progress("occluding", places, "place") as bar:
         found = occlusion(
-            subject.running, x[0], label, fill=gray, patch=args.patch, stride=args.stride, xp=subject.xp,
-            on_batch=bar.add,
-        )  # fmt: skip
+            subject.running, x[0], label, fill=gray, patch=patch, stride=stride, xp=subject.xp, on_batch=bar.add
+        )
     words = subject.words(range(len(subject.about.words)))
-    path = picture(subject, f"occlusion-{name}")
-    footer = f"{subject.source} · gray square of {args.patch} pixels, {args.stride} apart"
+    own = {"patch": patch if patch != sizes(*side)[0] else None,
+           "stride": stride if stride != sizes(*side, patch)[1] else None}  # fmt: skip
+    path = subject.picture("occlusion", name, **_explained(subject), **own)
+    footer = f"{subject.source} · gray square of {patch} pixels, {stride} apart"
     maps.save_occlusion(
         path, image, found.at_pixels(), found.predicted, words, found.whole_probability,
         f"occlusion · {name} · {words[label]}", footer,
@@ -171,7 +192,7 @@ def gradcam(args: argparse.Namespace) -> int:
     predicted, classes = subject.predicted(x)[0], _class_to_explain(subject, x, labels)
     with session.blas_threads(args):
         found = grad_cam(subject.plain, to_device(x, subject.xp), layer, classes)
-    path = picture(subject, f"gradcam-{layer}-{name}")
+    path = subject.picture("gradcam", layer, name, **_explained(subject))
     large = enlarge(found, *images.shape[1:3])
     words = [subject.words(c) for c in (classes, predicted)]
     maps.save_gradcam(path, images, large, *words, f"Grad-CAM · {layer}", subject.source)
@@ -182,7 +203,7 @@ def _one_image(subject: Subject) -> tuple[np.ndarray, str, int]:
     """(uint8 image, its name, true label or -1): --image, or --index of the split (by default the first)."""
     args = subject.args
     if args.image is not None:
-        return subject.photo(args.image), Path(args.image).stem, -1
+        return subject.photo(args.image), subject.photo_name(args.image), -1
     index = subject.position(args.index or 0)
     return subject.pictures([index])[0], f"{args.split}-{index}", int(subject.labels([index])[0])
 
@@ -204,11 +225,22 @@ def _class_to_explain(subject: Subject, x: np.ndarray, labels: np.ndarray) -> np
     return np.where(labels >= 0, labels, subject.predicted(x)[0])
 
 
+def _explained(subject: Subject) -> dict[str, Any]:
+    """For the name of a picture: --class by its position, and the data set that the image is from."""
+    asked = subject.args.class_name
+    data = {} if subject.args.image is not None else subject.which_data
+    return {"class": None if asked is None else subject.class_of(asked), **data}
+
+
 # ------------------------------------------------------------------- the command line
 
 
 def _subject(args: argparse.Namespace) -> Subject:
-    return Subject(args, trained_file(args), models.build)
+    """Refuses a folder that takes no pictures before anything is computed for them."""
+    subject = Subject(args, trained_file(args), models.build)
+    if args.command != "layers":
+        check_place(subject.folder)
+    return subject
 
 
 def _wrote(paths: list[Path]) -> int:
@@ -227,20 +259,21 @@ def make_commands() -> Commands:
     ) -> argparse.ArgumentParser:
         sub = commands.add(name, function, about)
         add_trained_flags(sub, models.pretrained())
+        sub.set_defaults(parser=sub)
         if split:
             sub.add_argument("--split", default="val", choices=SPLITS, help="part of the data set (default val)")
         _add_output_flags(sub, "figures/ of the run")
         return sub
 
-    add("history", history, split=False)
+    add("history", history, split=False).set_defaults(checkpoint="last")  # `best` ends with the best epoch
     add("layers", layers, split=False)
     sub = commands.add("search", search)
     sub.add_argument("folder", metavar="FOLDER", help="of a search (`train.py search`)")
     _add_output_flags(sub, "figures/ of the search")
     for name, function in (("pca", pca), ("tsne", tsne)):
         sub = add(name, function)
-        sub.add_argument("--classes", default="0,1,2", help="positions, ids or names, with commas (default 0,1,2)")
-    sub.add_argument("--seed", default=0, type=whole, help="of t-SNE (default 0)")
+        sub.add_argument("--classes", metavar="LIST", help=f"{CLASSES_HELP} (default: the first three)")
+    sub.add_argument("--seed", default=0, type=seed32, help="of t-SNE (default 0)")
     for name, (norm, about) in UNIT_COMMANDS.items():
         _add_unit_flags(add(name, units, about), name, norm)
     for name, function in (("occlusion", occlude), ("gradcam", gradcam)):
@@ -252,12 +285,18 @@ def make_commands() -> Commands:
             "--class",
             dest="class_name",
             metavar="CLASS",
-            help="position, id or name (default: the true class, else the predicted one)",
+            help="id, name or position (default: the true class, else the predicted one)",
         )
         sub.add_argument("--raw", action="store_true", help="also write the numbers as .npy")
         if name == "occlusion":
-            sub.add_argument("--patch", type=count, default=16, help="side of the square in pixels (default 16)")
-            sub.add_argument("--stride", type=count, default=4, help="pixels from one place to the next (default 4)")
+            sub.add_argument(
+                "--patch", type=count, help="side of the square in pixels (default: a quarter of the image's)"
+            )
+            sub.add_argument(
+                "--stride",
+                type=count,
+                help="pixels from one place to the next (default: a sixteenth of the image's side)",
+            )
         else:
             sub.add_argument("--layer", help="whose map (default: the last one; see `visualize.py layers`)")
     return commands
@@ -283,9 +322,10 @@ def _add_unit_flags(sub: argparse.ArgumentParser, name: str, norm: str) -> None:
     )
     sub.add_argument(
         "--seed-map",
-        default="norm",
+        default=RULE_SEEDS[name],
         choices=SEEDS,
-        help="the way back begins with the norm's derivative, the map, its maximum or ones (default norm)",
+        help="the way back begins with the norm's derivative, the activation map, its maximum or ones "
+        "(default %(default)s)",
     )
     sub.add_argument(
         "--scale", default="image", choices=SCALES, help="contrast of each image or of the sheet (default image)"

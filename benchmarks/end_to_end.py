@@ -24,8 +24,9 @@ from minidl.errors import MinidlError
 from minidl.layers import TRAIN
 from minidl.losses import softmax_cross_entropy
 from minidl.training import session
-from minidl.training.callbacks import Checkpointer, ProgressBar, StopRequested
+from minidl.training.callbacks import Checkpointer, StopRequested
 from minidl.training.config import ENGINES, Config, count
+from minidl.training.reports import ProgressBar
 from minidl.training.runs import Run
 from minidl.training.trainer import Callback, Trainer
 

@@ -1,5 +1,7 @@
 """Errors that end in one clear line, each with the exit code of its class."""
 
+from __future__ import annotations
+
 
 class MinidlError(Exception):
     """Base of all errors minidl raises on purpose; the scripts print it as one line and exit with `exit_code`."""
@@ -35,3 +37,8 @@ class OutOfMemoryError(MinidlError):
     """Not enough memory for the request (exit code 5)."""
 
     exit_code = 5
+
+
+def printable(text: str) -> str:
+    """`text` in one line: newlines, other control characters and undecodable bytes of file names as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

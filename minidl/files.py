@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minidl.errors import DataError
+from minidl.locks import lock
 
+TEMPORARY = ".tmp-"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OWN_FILE = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextmanager
@@ -29,23 +33,67 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Raises DataError naming `path` when it can't be written (disk full, no permission, no such folder).
     """
     path = Path(path)
-    workshop = None
     try:
-        workshop = tempfile.mkdtemp(prefix=".tmp-", dir=path.parent)
-        temporary = Path(workshop, path.name)
-        yield temporary
-        _sync(temporary, os.O_RDWR)  # Windows flushes writable descriptors only
-        os.replace(temporary, path)
+        with workshop(path.parent) as folder:
+            temporary = folder / path.name
+            yield temporary
+            _sync(temporary, os.O_RDWR)  # Windows flushes writable descriptors only
+            os.replace(temporary, path)
     except OSError as error:
-        if error.errno in _DISK_FULL:
-            raise DataError(f"can't write {path}: the disk is full, free some space") from error
-        raise DataError(f"can't write {path}: {error.strerror or error}") from error
-    finally:
-        if workshop is not None:
-            shutil.rmtree(workshop, ignore_errors=True)
+        raise cant_write(path, error) from error
     if os.name == "posix":
         with suppress(OSError):  # the file is whole already; some file systems can't sync a folder
             _sync(path.parent, os.O_RDONLY)
+
+
+@contextmanager
+def workshop(folder: Path) -> Iterator[Path]:
+    """A new folder in `folder` to build something in, removed at the end. It is locked while its process lives."""
+    path = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
+    descriptor = None
+    try:
+        with suppress(OSError):  # where a folder can't be locked, it is never taken for a leftover either
+            descriptor = os.open(path, os.O_RDONLY)
+            lock(descriptor)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the workshops in `folder` whose processes have died; those of the living are locked."""
+    for leftover in folder.glob(TEMPORARY + "*"):
+        with suppress(OSError):
+            descriptor = os.open(leftover, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if lock(descriptor):
+                    shutil.rmtree(leftover, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of the regular file `path`, which is made if it is not there; a link is refused (OSError)."""
+    descriptor = os.open(path, flags | _OWN_FILE, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to the text file `path`. Raises OSError."""
+    with open(open_own(path, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(line + "\n")
+
+
+def cant_write(path: Path, error: OSError) -> DataError:
+    """`error` in one line that names `path`."""
+    if error.errno in _DISK_FULL:
+        return DataError(f"can't write {path}: the disk is full, free some space")
+    return DataError(f"can't write {path}: {error.strerror or error}")
 
 
 def _sync(path: Path, flags: int) -> None:

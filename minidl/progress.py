@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from types import TracebackType
 
 from tqdm import tqdm
+
+from minidl.console import warn
 
 LINE_EVERY = 10.0  # seconds
 
@@ -14,13 +17,16 @@ LINE_EVERY = 10.0  # seconds
 class Progress:
     """Counts to `total` on stderr, with the time left; use it as a context manager and call `add`.
 
-    unit    "image" or "B"; bytes are printed as kB, MB, GB
+    unit    "image", of which there may be 1,000 images, or "B", printed as kB, MB, GB
     """
 
     def __init__(self, title: str, total: int | None, unit: str, done: int = 0, show: bool = True) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
         terminal = show and sys.stderr.isatty()
-        self._bar = tqdm(desc=title, total=total, initial=done, unit=unit, unit_scale=True) if terminal else None
+        self._bytes = unit == "B"
+        self._plural = "" if self._bytes else f" {unit}" if total == 1 else f" {unit}s"
+        bar = partial(tqdm, desc=title, total=total, initial=done, unit=self._plural or "B", unit_scale=self._bytes)
+        self._bar = bar() if terminal else None
         self._lines = show and not terminal
         self._first = self._start = time.monotonic()
         self._before = done
@@ -36,11 +42,16 @@ class Progress:
     def _print(self) -> None:
         seconds = time.monotonic() - self._first
         rate = (self.done - self._before) / max(seconds, 1e-9)
-        count, of, speed = (tqdm.format_sizeof(v) for v in (self.done, self.total or 0, rate))
-        line = f"{self.title}: {count}{f' of {of}' if self.total else ''} {self.unit}, {speed} {self.unit}/s"
-        if self.total and rate:
+        of = f" of {self._number(self.total)}" if self.total else ""
+        line = f"{self.title}: {self._number(self.done)}{of}{self._plural}, {self._number(rate)}{self._plural}/s"
+        if self.total and self.done < self.total and rate:
             line += f", {tqdm.format_interval((self.total - self.done) / rate)} left"
-        print(line, file=sys.stderr, flush=True)
+        warn(line)
+
+    def _number(self, value: float) -> str:
+        if self._bytes:
+            return f"{tqdm.format_sizeof(value)}B"
+        return f"{value:,.{0 if value >= 10 or value == int(value) else 1}f}"
 
     def __enter__(self) -> Progress:
         return self

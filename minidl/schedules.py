@@ -78,19 +78,19 @@ def make_schedule(
     """The schedule called "constant", "step", "cosine" or "one-cycle" for a run of `total_steps` steps.
 
     Warm-up steps are part of `total_steps`; `drop_steps` count from the start of the run. Each name reads its own
-    options: step drop_steps and factor, cosine final_lr, one_cycle rise, div and final_div.
-    Raises UsageError naming the option that makes no sense.
+    options and no others: step drop_steps and factor, cosine final_lr, one-cycle rise, div and final_div.
+    Raises UsageError naming an option of these that makes no sense.
     """
     for option, value, fits in (
         ("lr", lr, lr >= 0 and math.isfinite(lr)),
         ("total_steps", total_steps, total_steps >= 1),
         ("warmup_steps", warmup_steps, 0 <= warmup_steps < max(total_steps, 1)),
-        ("drop_steps", list(drop_steps), all(drop > warmup_steps for drop in drop_steps)),
-        ("factor", factor, factor > 0),
-        ("final_lr", final_lr, final_lr >= 0),
-        ("rise", rise, 0 <= rise <= 1),
-        ("div", div, div > 0),
-        ("final_div", final_div, final_div > 0),
+        ("drop_steps", list(drop_steps), name != "step" or all(drop > warmup_steps for drop in drop_steps)),
+        ("factor", factor, name != "step" or factor > 0),
+        ("final_lr", final_lr, name != "cosine" or final_lr >= 0),
+        ("rise", rise, name != "one-cycle" or 0 <= rise <= 1),
+        ("div", div, name != "one-cycle" or div > 0),
+        ("final_div", final_div, name != "one-cycle" or final_div > 0),
     ):
         if not fits:
             raise UsageError(f"learning-rate schedule {name}: {option} can't be {value}")

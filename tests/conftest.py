@@ -1,14 +1,19 @@
-"""Settings of all tests: random cases are the same on every machine and in every run."""
+"""Settings of all tests: random cases are the same on every machine; a test behind a marker runs when it is named."""
 
 import os
+import re
+import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import Phase, settings
 
 import minidl
 
 ENGINE: list[str] = []  # train.py's flags for the engine of this test run
+HANGS = 600  # seconds after which a thread or process is taken to hang, on however busy a machine
 
 settings.register_profile("minidl", derandomize=True, deadline=None)
 # Under tests.mutation a test fails on purpose: that some case fails is enough, the smallest one is not looked for.
@@ -18,17 +23,63 @@ if mutant := os.environ.get("MINIDL_MUTANT"):
     settings.load_profile("mutation")
     assert Path(minidl.__file__).is_relative_to(mutant), f"{minidl.__file__} is not the mutant in {mutant}"
 
+# Tests that need more than `.[test]`, or a long time, run when `pytest -m` names their marker; .ci/run names all but
+# gpu. So `pytest` alone runs the same tests on every machine.
+MARKERS = {
+    "compiler": "runs the CUDA sources on the CPU; needs g++ with its sanitizers",
+    "parity": "compares with PyTorch, Captum or JAX; needs .[parity]",
+    "nvidia": "asks NVIDIA's compiler and CuPy, without a GPU; needs .[cuda-check]",
+    "gpu": "computes on a GPU; needs one that CuPy can use",
+    "slow": "takes long",
+}
+
+
+def later(marker):
+    """The reason of a skip where `-m` does not name `marker`."""
+    return f"{MARKERS[marker]}; run it with pytest -m {marker}"
+
+
+def named(config):
+    """The markers that `-m` names."""
+    return {*re.findall(r"\w+", config.option.markexpr)} & {*MARKERS}
+
 
 def pytest_addoption(parser):
     parser.addoption("--engine", choices=("fused", "plain"), default="fused", help="engine that trains and evaluates")
+    parser.addoption("--no-skips", action="store_true", help="fail if tests are skipped, other than for -m")
 
 
 def pytest_configure(config):
     ENGINE[:] = ["--engine", config.getoption("engine")]
+    for name, about in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {about}")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        behind = [name for name in MARKERS if item.get_closest_marker(name)]
+        if behind and not named(config) & {*behind}:
+            item.add_marker(pytest.mark.skip(later(behind[0])))
+        elif "compiler" in behind and not shutil.which("g++"):
+            item.add_marker(pytest.mark.skip("g++ is not installed"))
+
+
+def skips(config):
+    """How many tests were skipped, by reason."""
+    reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    return Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+
+
+def pytest_sessionfinish(session):
+    left_to_others = {later(name) for name in {*MARKERS} - named(session.config)}
+    if session.config.getoption("no_skips") and {*skips(session.config)} - left_to_others:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Says how many gradient checks this run made, and their largest errors."""
+    """Says why tests were skipped, how many gradient checks this run made, and their largest errors."""
+    for reason, count in skips(terminalreporter.config).items():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
     gradients = sys.modules.get("tests.test_gradients")
     if gradients and gradients.checked:
         errors = ", ".join(f"{error:.0e} (bound {tol:.0e})" for tol, error in gradients.worst.items())

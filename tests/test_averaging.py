@@ -88,7 +88,7 @@ def test_a_run_with_an_average_stopped_and_resumed_ends_in_the_same_bits(whole, 
     from minidl.commands import fit
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Checkpointer", stop_after(steps))
+        patch.setattr(fit, "Interruption", stop_after(steps))
         code, folder = run(tmp_path, *OPTIONS)
     assert code == 130
     assert train.main(["--resume", str(folder)]) == 0
@@ -98,13 +98,13 @@ def test_a_run_with_an_average_stopped_and_resumed_ends_in_the_same_bits(whole, 
 def test_a_run_stopped_while_the_average_is_evaluated_ends_in_the_same_bits(whole, tmp_path, monkeypatch):
     from minidl.commands import fit
 
-    class Stop(fit.Checkpointer):
+    class Stop(fit.Interruption):
         def on_evaluation_batch(self, trainer, images):
             self.stop()
             super().on_evaluation_batch(trainer, images)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Checkpointer", Stop)
+        patch.setattr(fit, "Interruption", Stop)
         code, folder = run(tmp_path, *OPTIONS)
     assert code == 130
     assert train.main(["--resume", str(folder)]) == 0

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import shutil
 import stat
 import tarfile
@@ -157,8 +158,8 @@ FOLDERS = {
     "one class": (lambda t: shutil.rmtree(t / "train" / "dog"), "train: 1 class folders, at least two"),
     "an empty class": (lambda t: (t / "train" / "emu").mkdir(), "train/emu: the class is empty"),
     "a class without images": (
-        lambda t: ((t / "train" / "emu").mkdir(), (t / "train" / "emu" / "1.gif").write_text("")),
-        "train/emu: the class is empty, no .jpg .jpeg .png .bmp .webp file",
+        lambda t: ((t / "train" / "emu").mkdir(), (t / "train" / "emu" / "1.txt").write_text("")),
+        "train/emu: the class is empty, no .jpg .jpeg .jfif .png",
     ),
     "a class of val only": (lambda t: (t / "val" / "emu").mkdir(), "val/emu: train has no class 'emu'"),
     "an empty val": (
@@ -200,14 +201,15 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
     assert str(page) in line_of(page) and "not a readable .zip" in line_of(page)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-@pytest.mark.parametrize("name", ["tiny.zip", "tiny.tar", "tiny.tar.gz"])
+ARCHIVES, SHARES = ("tiny.zip", "tiny.tar", "tiny.tar.gz"), (0.0, 0.3, 0.9, 0.999)
+CUTS = sorted({*itertools.product(ARCHIVES, SHARES)} - {("tiny.tar", 0.999)})  # which is its padding of zeros
+
+
+@pytest.mark.parametrize(("name", "share"), CUTS)
 def test_a_truncated_archive_is_named(tiny, tmp_path, name, share):
     archive = tmp_path / name
     shutil.make_archive(str(tmp_path / "tiny"), {"p": "zip", "r": "tar", "z": "gztar"}[name[-1]], tiny)
     cut(archive, share)
-    if name == "tiny.tar" and share == 0.999:
-        pytest.skip("what is cut is the padding of zeros")
     assert str(archive) in line_of(archive)
 
 
@@ -224,7 +226,7 @@ def test_a_damaged_entry_of_an_archive_is_named(tiny, tmp_path):
 def test_an_archive_without_a_data_set_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    assert "no data set inside" in line_of(tmp_path / "other.zip")
+    assert "no data set here" in line_of(tmp_path / "other.zip")
 
 
 ESCAPES = [

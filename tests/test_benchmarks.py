@@ -189,8 +189,8 @@ def test_pairs_of_one_image_and_pairs_with_their_own_give_the_same_projections(t
         for options in ({}, {"own_images": True}, {"engine": "plain"})
     )
     assert shared.shape == (6, 32, 32, 3)
-    np.testing.assert_array_equal(own, shared)
-    np.testing.assert_allclose(plain, shared, atol=1e-5 * abs(shared).max())
+    for other in (own, plain):
+        np.testing.assert_allclose(other, shared, rtol=0, atol=1e-5 * abs(shared).max())
 
 
 def test_the_memory_of_a_contender_is_not_that_of_the_process_that_starts_it():
@@ -317,7 +317,7 @@ def test_the_projections_are_the_same_in_captum(tmp_path, layer, channels_last):
     assert close.mean() > 0.99
 
 
-@pytest.mark.slow
+@pytest.mark.parity
 def test_a_training_step_in_jax_is_minidls(monkeypatch):
     jax = pytest.importorskip("jax")
     from benchmarks import jax_refined

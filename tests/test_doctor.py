@@ -4,7 +4,6 @@ The causes are played on the stand-in, with the exceptions and texts of the real
 no driver is, the real one is asked as well.
 """
 
-import importlib.util
 import sys
 
 import pytest
@@ -217,9 +216,9 @@ def test_an_unknown_backend_names_the_choices():
         get_backend("torch")
 
 
+@pytest.mark.nvidia
 def test_the_installed_cupy_says_that_there_is_no_driver():
-    if importlib.util.find_spec("cupy") is None:
-        pytest.skip("CuPy is not installed (pip install cupy-cuda12x): asked of the stand-in only")
+    pytest.importorskip("cupy")
     found = {finding.piece: finding for finding in diagnosis()}
     if found["driver"].state == "ok":
         pytest.skip("there is an NVIDIA driver here: asked of the stand-in only")

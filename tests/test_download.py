@@ -199,5 +199,5 @@ def test_progress_goes_on_from_the_part_in_plain_lines(fetch, tmp_path, capsys, 
     (tmp_path / "tiny.zip.part").write_bytes(CONTENT[:600_000])
     fetch()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("tiny.zip: 862k of 1.00M B, ") and lines[0].endswith("left")
-    assert lines[-1].startswith("tiny.zip: 1.00M of 1.00M B, ")
+    assert lines[0].startswith("tiny.zip: 862kB of 1.00MB, ") and lines[0].endswith("left")
+    assert lines[-1].startswith("tiny.zip: 1.00MB of 1.00MB, ")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from minidl.data import load_shapes
 from minidl.errors import DataError, UsageError
-from minidl.visual import figures, maps, scatter, sheets
+from minidl.visual import figures, lettering, maps, scatter, sheets
 from minidl.visual.page import Page
 from minidl.visual.screen import to_screen
 
@@ -213,11 +213,11 @@ def test_the_photo_is_larger_than_what_its_units_project(tmp_path):
 
 
 def test_long_words_are_shortened_to_their_room():
-    assert figures.fit("tabby", 100, 8) == "tabby"
-    assert figures.fit("German shepherd, German shepherd dog, alsatian", 100, 8) == "German shepherd…"
-    assert figures.fit("W" * 50, 100, 8) == "W" * 11 + "…"
-    assert figures.fit("i" * 40, 100, 8) == "i" * 40
-    assert figures.fit("i" * 100, 100, 8).endswith("i…")
+    assert lettering.fit("tabby", 100, 8) == "tabby"
+    assert lettering.fit("German shepherd, German shepherd dog, alsatian", 100, 8) == "German shepherd…"
+    assert lettering.fit("W" * 50, 100, 8) == "W" * 11 + "…"
+    assert lettering.fit("i" * 40, 100, 8) == "i" * 40
+    assert lettering.fit("i" * 100, 100, 8).endswith("i…")
 
 
 def test_thumbnails_neither_overlap_nor_leave_the_box_nor_hide_a_crowd():

@@ -43,6 +43,7 @@ from minidl.layers import (
 )
 from minidl.optim import Adam
 from models.inception import Inception, conv_bn_relu, inception
+from tests.conftest import HANGS
 from tests.strategies import arranged, cases, layouts, randomized, seeds
 
 TOL = 1e-12
@@ -797,7 +798,7 @@ def test_a_dropped_model_leaves_nothing_in_the_process():
     del fused, cache, y
     gc.collect()
     for thread in own:
-        thread.join(timeout=60)
+        thread.join(timeout=HANGS)
     assert not any(thread.is_alive() for thread in own)
     assert (os.environ.copy(), np.geterr(), np.getbufsize()) == before
 

@@ -4,7 +4,6 @@ Without a GPU each test is skipped with the line that `train.py doctor` has for 
 the host and on the stand-in; only the first tests run on the stand-in too, which shows that they can.
 """
 
-import shutil
 import sys
 from functools import cache, partial
 
@@ -30,14 +29,16 @@ def xp():
     return sys.modules["cupy"]
 
 
-@pytest.fixture(params=["stand-in", pytest.param("device", marks=pytest.mark.gpu)])
+STAND_IN = pytest.param("stand-in", marks=pytest.mark.compiler)
+DEVICE = pytest.param("device", marks=pytest.mark.gpu)
+
+
+@pytest.fixture(params=[STAND_IN, DEVICE])
 def any_xp(request, monkeypatch):
     """The real CuPy, and what stands in for it."""
     if request.param == "device":
         yield request.getfixturevalue("xp")
         return
-    if not shutil.which("g++"):
-        pytest.skip("g++ is not there, which runs the kernels on the host")
     yield install(monkeypatch, run_on_the_host)
     assert not RECORD.refusals
 

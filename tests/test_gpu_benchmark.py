@@ -1,7 +1,6 @@
 """benchmarks.gpu on the stand-in for CuPy: what it compares, refuses, measures and writes. No figure counts."""
 
 import json
-import shutil
 import sys
 
 import numpy as np
@@ -9,15 +8,15 @@ import pytest
 
 from benchmarks import cli, gpu
 from benchmarks.settings import SIDES
-from tests.cuda_standin import RECORD, install, run_on_the_host
+from tests.cuda_standin import KERNEL_SETS, RECORD, install
 
 KERNELS = {"relu": {"float32": 1e-7, "float64": 0.0}, "adam": {"float32": 2e-7, "float64": 3e-16}}
 
 
-@pytest.fixture
-def xp(monkeypatch):
+@pytest.fixture(params=KERNEL_SETS)
+def xp(request, monkeypatch):
     """The stand-in, on which whatever is timed takes 4 ms."""
-    cupy = install(monkeypatch, run_on_the_host if shutil.which("g++") else None)
+    cupy = install(monkeypatch, request.param)
     cupy.cuda.get_elapsed_time = lambda start, end: 4.0
     yield cupy
     assert not RECORD.refusals

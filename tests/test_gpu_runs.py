@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -73,7 +72,7 @@ def test_a_run_on_the_gpu_ends_with_a_line_on_its_memory_and_one_on_the_cpu_does
     assert not any("pool" in line for line in cpu)
 
 
-@pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not there: the reference kernels need more")
+@pytest.mark.compiler  # the reference kernels need more
 def test_a_step_takes_what_was_estimated_and_up_to_a_quarter_more(monkeypatch):
     xp = install(monkeypatch, run_on_the_host)
     shape = (2, 32, 32, 3)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import minidl.data.packing as packing
 from minidl.data import channel_statistics, default_cache, open_packed
 from minidl.data.loader import image_sums
 from minidl.errors import DataError
+from tests.conftest import HANGS
 from tests.tiny_fixture import WNIDS, make_folders, make_tiny, write_image, zip_folder
 
 PACK = (
@@ -56,7 +56,7 @@ def everything(data):
 
 def test_a_second_start_reads_no_image_and_gives_the_same_bits(tiny, cache, packed_again, monkeypatch):
     first = open_packed(tiny, cache=cache)
-    monkeypatch.setattr(packing, "decode", None)
+    monkeypatch.setattr(packing, "decode_sized", None)
     monkeypatch.setattr("minidl.data.packed.open_source", None)
     second = open_packed(tiny, cache=cache)
     assert len(packed_again) == 1
@@ -163,7 +163,7 @@ def test_no_file_of_the_cache_holds_a_pickle(tiny, cache):
 def test_processes_that_start_at_once_share_one_packing(tmp_path, cache):
     root = make_tiny(tmp_path / "tiny", train=40)
     processes = [start_packing(root, cache) for _ in range(3)]
-    results = [process.communicate(timeout=60) for process in processes]
+    results = [process.communicate(timeout=HANGS) for process in processes]
     assert [out.strip() for out, _ in results] == ["120"] * 3, results
     assert sum("packing images" in err for _, err in results) == 1
     assert len(folders(cache)) == 1
@@ -212,7 +212,7 @@ def test_a_disk_that_fills_while_packing_ends_in_one_line(tmp_path, cache):
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     process = start_packing(make_tiny(tmp_path / "tiny"), cache, preexec_fn=allow_100_kilobytes)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANGS)
     last = err.strip().splitlines()[-1]
     assert last.startswith("minidl.errors.DataError:") and str(cache) in last and "can't be written" in last
     assert folders(cache) == []
@@ -241,16 +241,9 @@ def test_the_cache_folder_is_taken_from_the_environment(monkeypatch, tmp_path):
     assert default_cache() == tmp_path / "own"
 
 
-def test_opening_a_packed_set_is_quick(tiny, cache):
-    open_packed(tiny, cache=cache)
-    start = time.perf_counter()
-    open_packed(tiny, cache=cache)
-    assert time.perf_counter() - start < 0.1
-
-
 def test_a_long_packing_prints_plain_lines_in_a_log(tiny, cache, capsys, monkeypatch):
     monkeypatch.setattr("minidl.progress.LINE_EVERY", 0)
     open_packed(tiny, cache=cache)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("packing images: 12.0 of 20.0 images, ")
-    assert lines[-1].startswith("packing images: 20.0 of 20.0 images, ")
+    assert lines[0].startswith("packing images: 12 of 20 images, ")
+    assert lines[-1].startswith("packing images: 20 of 20 images, ")

@@ -14,6 +14,7 @@ from minidl.fused import fuse
 from minidl.fused.memory import ALIGNMENT, IDLE, Recycler, aligned
 from minidl.layers import INFER, TRAIN
 from minidl.optim import Adam
+from tests.conftest import HANGS
 from tests.strategies import cases, randomized, seeds
 from tests.test_fused import small_net, vgg
 
@@ -144,7 +145,7 @@ def test_a_loan_may_end_in_another_thread():
     first = address(box[0])
     thread = threading.Thread(target=box.clear)
     thread.start()
-    thread.join(timeout=60)
+    thread.join(timeout=HANGS)
     assert address(recycler.empty((100,), np.float64)) == first
 
 
@@ -168,7 +169,7 @@ def test_several_threads_never_get_the_same_memory():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=120)
+            thread.join(timeout=HANGS)
     finally:
         sys.setswitchinterval(interval)
     assert not wrong and len(done) == 4

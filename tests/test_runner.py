@@ -21,6 +21,7 @@ from minidl.fused.runner import (
     available_cores,
     tile_slices,
 )
+from tests.conftest import HANGS
 from tests.strategies import cases
 
 several_threads = pytest.mark.parametrize("threads", [1, 2, 3, 8, 11])
@@ -53,7 +54,7 @@ def test_every_tile_is_done_once_and_a_lane_in_rising_order(threads, tiles):
 
 def test_threads_work_side_by_side():
     barrier = threading.Barrier(3)  # is passed only when three tasks run at once
-    TileRunner(3).run(lambda tile, lane, scratch: barrier.wait(timeout=60), 3)
+    TileRunner(3).run(lambda tile, lane, scratch: barrier.wait(timeout=HANGS), 3)
 
 
 def test_a_thread_has_scratch_memory_of_its_own_and_keeps_it():
@@ -124,7 +125,7 @@ def test_an_exception_comes_out_after_all_threads_have_come_to_rest(threads):
             if tile == 0:
                 failed.set()
                 raise ZeroDivisionError("tile 0")
-            failed.wait(timeout=60)  # the others are at work when tile 0 fails
+            failed.wait(timeout=HANGS)  # the others are at work when tile 0 fails
             time.sleep(0.01)
         finally:
             ended.append(tile)
@@ -203,23 +204,23 @@ def inside_two_threads(leaving_order):
     def work(i):
         with ONE_BLAS_THREAD:
             entered[i].set()
-            leave[i].wait(timeout=60)
+            leave[i].wait(timeout=HANGS)
         left[i].set()
-        end.wait(timeout=60)
+        end.wait(timeout=HANGS)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
     numbers = []
     for thread, event in zip(threads, entered, strict=True):
         thread.start()
-        assert event.wait(timeout=60)
+        assert event.wait(timeout=HANGS)
     for i in leaving_order:
         numbers.append(blas_threads())
         leave[i].set()
-        assert left[i].wait(timeout=60)
+        assert left[i].wait(timeout=HANGS)
     numbers.append(blas_threads())
     end.set()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=HANGS)
     return numbers
 
 
@@ -240,7 +241,7 @@ def test_after_a_run_other_threads_may_limit_blas_too(own_number):
     runner.run(lambda tile, lane, scratch: None, 1)
     thread = threading.Thread(target=runner.run, args=(lambda *_: inside.append(blas_threads()), 1))
     thread.start()
-    thread.join(timeout=60)
+    thread.join(timeout=HANGS)
     assert inside == [{1}]
 
 
@@ -270,13 +271,13 @@ def test_a_runner_has_no_threads_before_it_works_or_with_one_thread():
 def test_a_dropped_runner_leaves_no_threads():
     before = tile_threads()
     runner, together = TileRunner(3), threading.Barrier(3)
-    runner.run(lambda tile, lane, scratch: together.wait(timeout=60), 3)
+    runner.run(lambda tile, lane, scratch: together.wait(timeout=HANGS), 3)
     own = tile_threads() - before
     assert len(own) == 2
     del runner
     gc.collect()
     for thread in own:
-        thread.join(timeout=60)
+        thread.join(timeout=HANGS)
     assert not any(thread.is_alive() for thread in own)
 
 

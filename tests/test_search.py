@@ -17,6 +17,7 @@ import train
 from minidl.commands.search import search_to_run
 from minidl.errors import UsageError
 from minidl.training import search, session
+from minidl.training.callbacks import Interruption
 from minidl.training.config import Config
 from minidl.training.search import SAMPLERS, Plan
 from minidl.training.study import Study, create_search, open_study, read_trials
@@ -131,7 +132,7 @@ def test_a_trial_is_a_run_of_fit_with_its_settings(whole, tmp_path):
 
 
 def test_without_flags_it_searches_as_the_paper_did():
-    _, plan = search_to_run(train.make_commands().parser.parse_args(["search"]))
+    _, plan = search_to_run(train.make_commands().parse(["search"]))
     config = plan.config
     assert (plan.trials, plan.sampler, config.model, config.subset, config.epochs) == (
         53,
@@ -166,7 +167,7 @@ def test_a_killed_search_goes_on_to_the_same_table(whole, tmp_path):
 
 
 def test_ctrl_c_ends_with_130_and_the_search_goes_on_to_the_same_table(whole, tmp_path, monkeypatch, capsys):
-    class StopInTheThirdTrial(search.Interruption):
+    class StopInTheThirdTrial(Interruption):
         steps = 0
 
         def on_step(self, trainer):
@@ -176,7 +177,7 @@ def test_ctrl_c_ends_with_130_and_the_search_goes_on_to_the_same_table(whole, tm
             super().on_step(trainer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(search, "Interruption", StopInTheThirdTrial)
+        patch.setattr("minidl.commands.search.Interruption", StopInTheThirdTrial)
         code, folder = run(tmp_path)
     assert code == 130
     assert f"python train.py search --resume {folder}" in capsys.readouterr().out.splitlines()[-1]

@@ -147,7 +147,7 @@ def test_unusual_pixels_become_rgb(tmp_path):
     assert np.array_equal(sixteen[..., 0], sixteen_bits >> 8)
     assert (alpha == (10, 20, 30)).all()
     assert (cmyk[32, 32] == (255, 0, 0)).all()
-    assert data.train.gray.tolist() == [True, False, False, False] * 2
+    assert data.train.gray.tolist() == [True, False, False, True] * 2
 
 
 def test_without_val_a_tenth_of_every_class_is_held_out(tmp_path):

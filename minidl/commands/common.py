@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +12,12 @@ from typing import Any
 
 from minidl.backend import available_memory, memory_report
 from minidl.cli import INTERRUPTED
+from minidl.console import warn
+from minidl.data.classes import class_names
 from minidl.errors import OutOfMemoryError
 from minidl.summary import Summary
 from minidl.training import session
-from minidl.training.config import Config
+from minidl.training.config import Config, unused_settings
 
 
 def given(args: Namespace) -> dict[str, Any]:
@@ -28,12 +29,16 @@ def describe(config: Config, data: session.Data, summary: Summary, needed: int) 
     """The lines that a training begins with."""
     h, w, _ = data.dataset.image_shape
     notes = "".join(f"\n         {count:,} {what}" for what, count in data.dataset.notes.items())
+    notes += "".join(f"\n         {split}: {part}" for split, part in data.extent.items())
+    if config.classes:
+        notes += f"\n         classes {', '.join(class_names(data.dataset.classes, data.dataset.words))}"
     return [
         f"data     {data.dataset.name}: {len(data.train):,} train and {len(data.val):,} val images, "
         f"{len(data.dataset.classes)} classes, {h}x{w}{notes}",
         f"model    {config.model}: {summary.parameters:,} parameters, "
         f"{summary.multiply_adds / 1e6:.0f} M multiply-adds an image",
         f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
+        *(f"note     {line}" for line in unused_settings(config)),
     ]
 
 
@@ -77,14 +82,17 @@ def _smaller(config: Config, needed: int, available: int | None) -> str:
 
 @contextmanager
 def guarded(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop`, a second Ctrl-C quits at once."""
+    """Ctrl-C, SIGTERM and a terminal that is closed call `stop`, a second Ctrl-C quits at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-        print("\nstopping after this step; once more to quit at once", file=sys.stderr, flush=True)
+        warn("\nstopping after this step; once more to quit at once")
         stop()
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import minidl
 from minidl.backend import memory_report
 from minidl.cli import INTERRUPTED
 from minidl.commands.common import check_memory, describe, given, guarded, how, memory_guarded
-from minidl.errors import DivergedError, OutOfMemoryError, UsageError
-from minidl.training import session
-from minidl.training.callbacks import Checkpointer, ProgressBar, Records, StopRequested
+from minidl.data.fingerprint import fingerprint
+from minidl.errors import MinidlError
+from minidl.training import resume, session
+from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested
 from minidl.training.checkpoints import load_checkpoint
-from minidl.training.config import FREE_ON_RESUME, Config, make_config
-from minidl.training.runs import Run, find_checkpoint, newest_run
+from minidl.training.config import Config, make_config
+from minidl.training.folders import check_name
+from minidl.training.reports import ProgressBar, Records
+from minidl.training.runs import Run, find_checkpoint
 from minidl.training.trainer import Trainer
 
 
 def fit(args: Namespace) -> int:
     """Trains a network and leaves a run folder; without flags, the refined net on `shapes`."""
-    settings = given(args)
-    run = _run_to_resume(args)
-    config = _resumed_config(run, settings, args.preset) if run else make_config(args.preset or "quick", settings)
-    with session.blas_threads(config):
-        checkpoint = load_checkpoint(run.checkpoint()) if run and run.checkpoint().is_file() else None
-        data = session.load_data(config)
+    with ExitStack() as stack:
+        if args.resume is None:
+            check_name(Path(args.output), args.name)
+            run, checkpoint, config = None, None, make_config(args.preset or "quick", given(args))
+        else:
+            run, file = resume.find_run(args.resume, Path(args.output))
+            if not args.dry_run:
+                stack.enter_context(run.owned())
+            checkpoint = load_checkpoint(file) if file.is_file() else None
+            config = resume.settings(run, given(args), args.preset)
+        stack.enter_context(session.blas_threads(config))
+        data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
         model = session.make_model(config, data, args.models.build)
         summary = minidl.summary(model, (config.batch_size, *data.dataset.image_shape))
         trainer = session.make_trainer(config, data, model, checkpoint)
@@ -37,42 +49,56 @@ def fit(args: Namespace) -> int:
         )
         if config.init_from and checkpoint is None:
             source = load_checkpoint(find_checkpoint(Path(config.init_from)))
-            new = session.initialise_from(trainer.model, source)
+            new = session.initialise_from(trainer.model, source, data.dataset.classes)
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
+        if run:
+            lines += resume.changes(run, data.dataset)
         if args.dry_run:
             print("\n".join(lines))
             return 0
         check_memory(config, needed, trainer.xp)
         if run is None:
-            run = Run.create(Path(args.output), args.name, config)
+            run = Run.create(Path(args.output), args.name, config, fingerprint(data.dataset))
+            stack.enter_context(run.owned())
+        elif (saved := run.config()).data != config.data:
+            run.write_config(replace(saved, data=config.data))  # so that whoever comes next finds the data
         for line in [*lines, f"run      {run.path}"]:
             run.say(line)
         if checkpoint is not None:
             state = trainer.state
-            run.say(f"resumed  {run.checkpoint()} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
+            run.say(f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
         return _train(trainer, run, config, data, needed)
 
 
 def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int) -> int:
-    bar = ProgressBar()
+    bar, interruption = ProgressBar(), Interruption()
     checkpointer = Checkpointer(
         run, session.about(config, data), config.checkpoint_minutes, config.snapshot_epochs, config.keep
     )
-    trainer.callbacks += [bar, Records(run, f"{config.model} on {data.dataset.name}"), checkpointer]
+    records = Records(run, f"{config.model} on {data.dataset.name}", _draw_history)
+    trainer.callbacks += [checkpointer, Harmless(bar, run.say), records, interruption]
+    if trainer.state.history:
+        records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
     try:
-        with guarded(checkpointer.stop), memory_guarded(config, needed, trainer.xp):
+        with guarded(interruption.stop), memory_guarded(config, needed, trainer.xp):
             trainer.fit()
     except StopRequested:
+        checkpointer.close(trainer)
         run.say(f"stopped  go on with: python train.py --resume {run.path}")
         return INTERRUPTED
-    except (DivergedError, OutOfMemoryError) as error:
+    except MinidlError as error:
         good = run.checkpoint()
         raise type(error)(f"{error}; last good checkpoint: {good if good.is_file() else 'none yet'}") from None
     finally:
         bar.close()
+    checkpointer.close(trainer)
     if report := memory_report(trainer.xp):
         run.say(f"memory   {report}")
     state = trainer.state
+    if state.epoch < config.epochs:
+        run.say(
+            f"patience no better val top-1 for {config.patience} epochs: ended after {state.epoch} of {config.epochs}"
+        )
     run.say(
         f"done     best val top-1 {100 * state.best_top1:.2f} % in epoch {state.best_epoch}, "
         f"{state.seconds:.0f} s; {run.path}"
@@ -80,20 +106,7 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
     return 0
 
 
-def _run_to_resume(args: Namespace) -> Run | None:
-    if args.resume is None:
-        return None
-    if args.resume == "auto":
-        path = newest_run(Path(args.output))
-        return Run.open(path) if path else None
-    path = Path(args.resume)
-    return Run.open(path.parent.parent if path.is_file() else path)
+def _draw_history(path: Path, history: list[dict[str, Any]], title: str) -> None:
+    from minidl.visual.figures import save_history  # matplotlib is slow to import
 
-
-def _resumed_config(run: Run, given: dict, preset: str | None) -> Config:
-    saved = run.config().as_dict()
-    changed = [f for f in given if f not in FREE_ON_RESUME and given[f] != saved[f]]
-    if changed or preset:
-        names = ", ".join("--" + f.replace("_", "-") for f in changed) or "--preset"
-        raise UsageError(f"{run.path}: a resumed run keeps its settings, leave out {names} (or start a new run)")
-    return Config(**{**saved, **given})
+    save_history(path, history, title)

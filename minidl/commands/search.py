@@ -17,8 +17,9 @@ from minidl.layers import Layer
 from minidl.progress import Progress
 from minidl.summary import align
 from minidl.training import search, session
-from minidl.training.callbacks import ProgressBar, StopRequested
+from minidl.training.callbacks import Harmless, Interruption, StopRequested
 from minidl.training.config import Config, make_config
+from minidl.training.reports import ProgressBar
 from minidl.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -71,12 +72,12 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
 
 def _run_trials(study: Study, data: session.Data, build: Callable[..., Layer], needed: int, xp: ModuleType) -> int:
     plan, say = study.plan, study.run.say
-    bar, interruption = ProgressBar(), search.Interruption()
+    bar, interruption = ProgressBar(), Interruption()
     try:
         with guarded(interruption.stop), memory_guarded(plan.config, needed, xp):
             while (draw := study.next()) is not None:
                 trainer = search.new_trainer(draw.config, data, build)
-                trainer.callbacks += [bar, interruption]
+                trainer.callbacks += [Harmless(bar, say), interruption]
                 try:
                     row = study.finish(draw, *search.train_trial(trainer))
                 finally:
@@ -113,7 +114,7 @@ def _show_trials(study: Study, data: session.Data) -> None:
 def find_lr(args: Namespace) -> int:
     """Raises the learning rate step by step, draws the loss over it and suggests a rate."""
     from minidl.training.range_test import range_test
-    from minidl.visual.figures import picture_format
+    from minidl.visual.canvas import picture_format
     from minidl.visual.search_plots import save_range_test
 
     picture = Path(args.picture)

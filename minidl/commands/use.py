@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from minidl.cli import trained_file
-from minidl.errors import UsageError
+from tqdm import tqdm
+
+from minidl.cli import is_run, trained_file
+from minidl.data.classes import class_names
+from minidl.errors import DataError, UsageError, printable
 from minidl.layers import Layer
 from minidl.progress import Progress
 from minidl.training import session
-from minidl.training.checkpoints import Checkpoint, export_checkpoint, load_checkpoint
+from minidl.training.checkpoints import About, Checkpoint, export_checkpoint, load_checkpoint
 from minidl.training.evaluation import Evaluation, evaluate
-from minidl.training.prediction import predict_files, predict_split, write_predictions
+from minidl.training.prediction import (
+    BATCH,
+    Prediction,
+    find_photos,
+    names_in_split,
+    predict_files,
+    predict_split,
+    write_predictions,
+)
 
 
 @contextmanager
@@ -29,39 +42,53 @@ def _trained(checkpoint: Checkpoint, args: Namespace) -> Iterator[tuple[Layer, M
 def evaluate_run(args: Namespace) -> int:
     """Prints accuracy, accuracy per class and the most frequent mistakes of a trained network."""
     checkpoint = load_checkpoint(trained_file(args))
-    data = session.saved_data(checkpoint, args.data)
-    split = getattr(data.dataset, args.split)
+    data = session.saved_data(checkpoint, args.data, args.whole)
+    split = data.split(args.split)
     with _trained(checkpoint, args) as (model, xp), Progress("evaluating", len(split), "image") as bar:
         result = evaluate(model, data.loader(split), xp, bar.add)
-    _print_json(result, checkpoint, args) if args.json else _print_evaluation(result, checkpoint, args)
+    _print_json(result, checkpoint, data, args) if args.json else _print_evaluation(result, checkpoint, data, args)
     return 0
 
 
-def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, args: Namespace) -> None:
-    names = [
-        f"{c} {w}" if c != w else c for c, w in zip(checkpoint.about.classes, checkpoint.about.words, strict=True)
-    ]
-    print(f"{checkpoint.path}, {args.split}: {result.images:,} images")
+def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
+    names = class_names(checkpoint.about.classes, checkpoint.about.words)
+    print(f"{checkpoint.path}, {args.split}: {result.images:,} images{_extent(data, args)}")
+    if args.data:
+        print(f"of {args.data}, in place of {checkpoint.about.config['data']}")
     print(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
     print("\naccuracy per class")
-    for name, accuracy in sorted(zip(names, result.class_accuracy, strict=True), key=lambda row: -row[1]):
+    rows = list(zip(names, result.class_accuracy, strict=True))
+    for name, accuracy in sorted((row for row in rows if row[1] == row[1]), key=lambda row: -row[1]):
         print(f"{100 * accuracy:6.1f} %  {name}")
-    print("\nmost frequent mistakes")
-    for true, predicted, images in result.worst_confusions():
+    for name in (name for name, accuracy in rows if accuracy != accuracy):  # NaN
+        print(f"       -  {name}: no {args.split} images")
+    mistakes = result.worst_confusions()
+    print("\nmost frequent mistakes" if mistakes else "\nno mistakes")
+    for true, predicted, images in mistakes:
         print(f"{images:6}  {names[true]}  taken for  {names[predicted]}")
 
 
-def _print_json(result: Evaluation, checkpoint: Checkpoint, args: Namespace) -> None:
+def _extent(data: session.Data, args: Namespace) -> str:
+    """ " (5 % of val)" if a part is measured, and how to get all."""
+    extent = data.extent.get(args.split)
+    return f" ({extent}, as in training; --whole takes all of {args.split})" if extent else ""
+
+
+def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
+    def number(value: float) -> float | None:
+        return float(value) if math.isfinite(value) else None  # JSON has no NaN
+
     classes = checkpoint.about.classes
-    accuracy = [None if a != a else float(a) for a in result.class_accuracy]  # NaN: a class without images
     report = {
         "checkpoint": str(checkpoint.path),
+        "data": args.data or checkpoint.about.config["data"],
         "split": args.split,
+        "extent": data.extent.get(args.split, args.split),
         "images": result.images,
-        "loss": result.loss,
+        "loss": number(result.loss),
         "top1": result.top1,
         "top5": result.top5,
-        "class_accuracy": dict(zip(classes, accuracy, strict=True)),
+        "class_accuracy": dict(zip(classes, map(number, result.class_accuracy), strict=True)),
         "confusions": [
             {"true": classes[t], "predicted": classes[p], "images": n} for t, p, n in result.worst_confusions()
         ],
@@ -71,31 +98,65 @@ def _print_json(result: Evaluation, checkpoint: Checkpoint, args: Namespace) -> 
 
 def predict_images(args: Namespace) -> int:
     """Prints the five likeliest classes of photos, or writes them for the images of a split."""
-    if args.pretrained and args.run:  # the first of the images has taken the place of RUN
-        args.images, args.run = [args.run, *args.images], None
-    if bool(args.images) == bool(args.split):
-        raise UsageError("give either image files or --split")
+    photos = _part_photos(args)
+    if bool(photos) == bool(args.split):
+        raise UsageError("give either photos (files or folders) or --split")
     checkpoint = load_checkpoint(trained_file(args))
-    if args.images:
-        with _trained(checkpoint, args) as (model, xp):
-            predictions = predict_files(model, checkpoint.about, args.images, xp)
-        for p in predictions:
-            print(p.name)
-            for c, probability in zip(p.classes, p.probabilities, strict=True):
-                print(f"{100 * probability:6.1f} %  {checkpoint.about.classes[c]}  {checkpoint.about.words[c]}")
-        return 0
-    data = session.saved_data(checkpoint, args.data)
-    split = getattr(data.dataset, args.split)
-    if split is None:
-        raise UsageError(f"{data.dataset.name} has no {args.split} images")
-    names = getattr(split, "names", None) or [f"{args.split}_{i}" for i in range(len(split))]
-    with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(split), "image") as bar:
-        predictions = list(predict_split(model, data.loader(split), names, xp, bar.add))
+    return _predict_photos(checkpoint, photos, args) if photos else _predict_split(checkpoint, args)
+
+
+def _part_photos(args: Namespace) -> list[str]:
+    """Takes the photos out of args.paths, where the runs stay: the first path, and others that are runs."""
+    if args.pretrained:
+        args.paths, photos = [path for path in args.paths if is_run(Path(path))], args.paths
+    else:
+        photos = args.paths[1:]
+        args.paths = [*args.paths[:1], *(path for path in photos if is_run(Path(path)))]
+    return [path for path in photos if path not in args.paths]
+
+
+def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace) -> int:
+    paths, about = find_photos(photos), checkpoint.about
+    problems: list[str] = []
+
+    def complain(problem: str) -> None:
+        problems.append(problem)
+        tqdm.write(f"train.py: {printable(problem)}", file=sys.stderr)  # above the bar
+
+    show = len(paths) > BATCH and (args.output is not None or not sys.stdout.isatty())
+    with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(paths), "photo", show=show) as bar:
+        predictions = predict_files(model, about, paths, xp, complain, bar.add)
+        if args.output is not None:
+            _write(Path(args.output), "photos", predictions, about)
+        else:
+            names = class_names(about.classes, about.words)
+            for p in predictions:
+                print(p.name)
+                for c, probability in zip(p.classes, p.probabilities, strict=True):
+                    print(f"{100 * probability:6.1f} %  {names[c]}")
+    if len(paths) == len(problems) == 1:
+        return DataError.exit_code
+    if problems:
+        raise DataError(f"{len(problems):,} of {len(paths):,} photos can't be read")
+    return 0
+
+
+def _predict_split(checkpoint: Checkpoint, args: Namespace) -> int:
+    data = session.saved_data(checkpoint, args.data, args.whole)
+    split = data.split(args.split)
+    names = getattr(split, "names", None)
+    files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)
+    print(f"{args.split}: {len(split):,} images{_extent(data, args)}")
     beside = Path() if args.pretrained else checkpoint.path.parent.parent
     folder = beside / "predictions" if args.output is None else Path(args.output)
-    for path in write_predictions(folder, args.split, predictions, checkpoint.about):
-        print(f"wrote {path}")
+    with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(split), "image") as bar:
+        _write(folder, args.split, predict_split(model, data.loader(split), files, xp, bar.add), checkpoint.about)
     return 0
+
+
+def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: About) -> None:
+    for path in write_predictions(folder, name, predictions, about):
+        print(f"wrote {path}")
 
 
 def export_weights(args: Namespace) -> int:

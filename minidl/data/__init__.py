@@ -12,10 +12,11 @@ from minidl.data.check import Report, check_data
 from minidl.data.crops import ResizedCrops
 from minidl.data.download import download
 from minidl.data.loader import Loader, channel_statistics, denormalise, normalise
+from minidl.data.naming import SHAPES, portable, resolve
 from minidl.data.packed import default_cache, open_packed
-from minidl.data.shapes import load_shapes
+from minidl.data.shapes import SIZE, load_shapes
 from minidl.data.subset import Subset, only_classes, split_off, subset
-from minidl.errors import UsageError
+from minidl.errors import DataError, UsageError
 
 __all__ = [
     "Dataset",
@@ -36,6 +37,8 @@ __all__ = [
     "normalise",
     "only_classes",
     "open_packed",
+    "portable",
+    "resolve",
     "split_off",
     "subset",
 ]
@@ -52,10 +55,12 @@ def load_dataset(
     seed: int = 0,
     progress: bool = True,
 ) -> Dataset:
-    """The embedded data set "shapes", or the one at a path: Tiny ImageNet or train/<class>/ folders, packed or not.
+    """The embedded data set, or the one at a path: Tiny ImageNet or train/<class>/ folders, packed or not.
+
+    The string "shapes" is the embedded one, wherever it is asked for; a Path, "./shapes" and "shapes/" are paths.
 
     gray          "convert" gray images to RGB, or "skip" those of the training set
-    image_size    height and width to which folders of images are resized; Tiny ImageNet is 64
+    image_size    height and width to which images are resized; those of Tiny ImageNet are 64, those of "shapes" stay
     cache         folder of the packed form; None: see `default_cache`
     seed          which images of `shapes` are drawn, and which are held out where there is no val
 
@@ -65,10 +70,18 @@ def load_dataset(
         raise UsageError(f"gray is {gray!r}: choose convert or skip")
     if image_size < 1:
         raise UsageError(f"image size {image_size}: it must be at least 1")
-    if str(name_or_path) == "shapes":
+    if name_or_path == SHAPES:  # a string: a Path is never equal to one
+        if image_size != SIZE:
+            raise UsageError(f"image size {image_size}: the images of {SHAPES} are drawn in {SIZE}x{SIZE}, no other")
         return load_shapes(seed=seed)
     data = open_packed(name_or_path, image_size=image_size, cache=cache, progress=progress)
     if data.val is None:
+        images = np.bincount(data.train.labels, minlength=len(data.classes))
+        if images.min() < 2:
+            raise DataError(
+                f"{name_or_path}: no val/, so a part of train is held out, but class "
+                f"{ascii(data.classes[images.argmin()])} has only 1 image: add images of it, or a val/<class>/ folder"
+            )
         data.train, data.val = split_off(data.train, HELD_OUT, seed)
         data.notes["train images held out for validation, there being no val"] = len(data.val)
     if gray == "skip":

@@ -8,22 +8,26 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.data.images import decode
+from minidl.data.facts import facts
+from minidl.data.images import decode_sized
 from minidl.data.loader import prefetch
 from minidl.data.opening import open_source
-from minidl.data.packed import counts, scan
+from minidl.data.packed import scan
 from minidl.data.packing import CHUNK
 from minidl.errors import DataError
 from minidl.progress import Progress
 
+NAMED = 20  # files that aren't read, in a report
+
 
 @dataclass
 class Report:
-    """What `check_data` saw: counts of the readable images, and a line for each problem."""
+    """What `check_data` saw: counts of the readable images, the files that aren't read, a line for each problem."""
 
     path: Path
     classes: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -31,9 +35,18 @@ class Report:
         return not self.problems
 
     def __str__(self) -> str:
-        counted = {"classes": self.classes, **self.counts} if self.counts else {}
-        verdict = f"{self.path}: {'no problems' if self.ok else f'{len(self.problems)} problems'}"
-        return "\n".join([*(f"{n:>9,} {what}" for what, n in counted.items()), *self.problems, verdict])
+        lines = [f"{n:>9,} {what}" for what, n in {"classes": self.classes, **self.counts}.items() if self.counts]
+        lines += [f"{label}: not read" for label in self.unread[:NAMED]]
+        if more := len(self.unread[NAMED:]):
+            lines.append(f"and {_some(more, 'more file')}: not read")
+        verdict = "no problems" if self.ok else _some(len(self.problems), "problem")
+        if self.unread:
+            verdict += f", {_some(len(self.unread), 'file')} not read"
+        return "\n".join([*lines, *self.problems, f"{self.path}: {verdict}"])
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True) -> Report:
@@ -46,28 +59,30 @@ def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True)
         report.problems.append(str(error))
         return report
     report.classes, report.problems = len(index.classes), list(index.problems)
+    report.unread = [source.label(name) for name in index.unread]
 
-    def look(names: list[str]) -> list[bool | str]:
-        """For each image whether it is gray, or what is wrong with it."""
-        seen: list[bool | str] = []
+    def look(names: list[str]) -> list[tuple[bool, tuple[int, int]] | str]:
+        """For each image whether it is gray and its size, or what is wrong with it."""
+        seen: list[tuple[bool, tuple[int, int]] | str] = []
         for name in names:
             try:
-                seen.append(decode(source.read(name), source.label(name), image_size, index.exact_size)[1])
+                seen.append(decode_sized(source.read(name), source.label(name), image_size, index.exact_size)[1:])
             except DataError as error:
                 seen.append(str(error))
         return seen
 
-    gray = {}
-    with Progress("checking images", sum(map(len, index.splits.values())), "images", show=progress) as bar:
+    gray, sizes = {}, {}
+    with Progress("checking images", sum(map(len, index.splits.values())), "image", show=progress) as bar:
         for split, files in index.splits.items():
             names = [name for name, _ in files]
-            flags: list[bool] = []
-            for seen in prefetch(
-                look, (names[i : i + CHUNK] for i in range(0, len(names), CHUNK)), os.cpu_count() or 1
-            ):
+            chunks = (names[i : i + CHUNK] for i in range(0, len(names), CHUNK))
+            good: list[tuple[bool, tuple[int, int]]] = []
+            for seen in prefetch(look, chunks, os.cpu_count() or 1):
                 bar.add(len(seen))
-                flags += [flag for flag in seen if not isinstance(flag, str)]
+                good += [answer for answer in seen if not isinstance(answer, str)]
                 report.problems += [line for line in seen if isinstance(line, str)]
-            gray[split] = np.array(flags, bool)
-    report.counts = counts(gray)
+            gray[split] = np.array([flag for flag, _ in good], bool)
+            sizes[split] = np.array([size for _, size in good], np.int32).reshape(-1, 2)
+    labels = np.array([label for _, label in index.splits["val"]]) if "val" in index.splits else None
+    report.counts = facts(index.classes, gray, sizes, labels, image_size, len(index.unread))
     return report

@@ -40,7 +40,7 @@ def export_tiny_imagenet_layout(dataset: Dataset, folder: str | Path, progress: 
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
         temporary.chmod(0o755)
-        with Progress("writing images", sum(map(len, splits)), "images", show=progress) as bar:
+        with Progress("writing images", sum(map(len, splits)), "image", show=progress) as bar:
             _write(dataset, temporary, bar)
         if folder.exists():
             folder.rmdir()  # empty; Windows renames onto nothing but a free name

@@ -1,43 +1,48 @@
 """Any set of images in the layout `train/<class>/*.jpg`, with `val/<class>/` and `test/` if there are any.
 
 Classes are the folders' names in sorted order, and are their own words. Images of any size become squares: the
-central square, resized with the antialiased bilinear filter, which is torchvision's Resize + CenterCrop.
+central square, resized with the antialiased bilinear filter, which is torchvision's Resize + CenterCrop. Images of
+`test` may lie in class folders too; they have labels if all of them do.
 """
 
 from __future__ import annotations
 
-from minidl.data.source import Index, Source
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+from minidl.data.layout import EXTENSIONS, SPLITS
+from minidl.data.source import Index, Source, outer_problems
 
 
 def scan_folder(source: Source) -> Index:
     """Classes, files and labels of `source`, and a line for each problem; opens no image."""
-    problems = []
-    children = {"train": set(), "val": set()}
-    for folder in source.folders:
-        split, _, name = folder.partition("/")
-        if split in children and name and "/" not in name:
-            children[split].add(name)
-    classes = sorted(children["train"])
+    problems = outer_problems(source)
+    classes = source.folders_in("train")
+    labels = {name: label for label, name in enumerate(classes)}
     if len(classes) < 2:
         problems.append(f"{source.label('train')}: {len(classes)} class folders, at least two are needed")
-    for extra in sorted(children["val"] - set(classes)):
-        problems.append(f"{source.label(f'val/{extra}')}: train has no class {ascii(extra)}")
+    for extra in source.folders_in("val"):
+        if extra not in labels:
+            problems.append(f"{source.label(f'val/{extra}')}: train has no class {ascii(extra)}")
 
-    images = sorted(name for name in source.files if name.lower().endswith(EXTENSIONS))
-    labels = {name: label for label, name in enumerate(classes)}
-    splits: dict[str, list[tuple[str, int]]] = {"train": [], "val": [], "test": []}
-    for image in images:
-        split, *middle, _ = image.split("/")
-        if split == "test":
-            splits[split].append((image, -1))
-        elif split in splits and len(middle) == 1 and middle[0] in labels:
-            splits[split].append((image, labels[middle[0]]))
+    splits: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
+    unread = []
+    for name in sorted(source.files):
+        split, *folders = name.split("/")
+        if split not in SPLITS or not folders:
+            continue
+        file = folders.pop()
+        label = labels.get(folders[0], -1) if len(folders) == 1 else -1
+        if file.lower().endswith(EXTENSIONS) and (label >= 0 or (split == "test" and len(folders) < 2)):
+            splits[split].append((name, label))
+        else:
+            unread.append(name)
+
     filled = {label for _, label in splits["train"]}
+    deeper = {name.split("/")[1] for name in unread if name.startswith("train/")}
     for name in classes:
         if labels[name] not in filled:
-            problems.append(f"{source.label(f'train/{name}')}: the class is empty, no {' '.join(EXTENSIONS)} file")
-    if children["val"] and not splits["val"]:
+            others = ", only what isn't read: see train.py check-data" if name in deeper else ""
+            problems.append(
+                f"{source.label(f'train/{name}')}: the class is empty, no {' '.join(EXTENSIONS)} file{others}"
+            )
+    if source.folders_in("val") and not splits["val"]:
         problems.append(f"{source.label('val')}: no images in its class folders")
-    return Index(classes, classes, {split: found for split, found in splits.items() if found}, problems)
+    return Index(classes, classes, {split: found for split, found in splits.items() if found}, problems, unread)

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from minidl.errors import DataError
 
-_GRAY_MODES = ("1", "L", "LA", "I;16")
+# Pillow warns of metadata, which isn't read here, and of large photos, which are meant. Not within `decode`: warning
+# filters belong to all threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_MORE_BITS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # modes of more than 8 bits a channel
+_GRAY_MODES = ("1", "L", "LA", "La", *_MORE_BITS)
+_PNG_GRAYS = (0, 4)  # colour types without and with alpha; Pillow reads the latter in 16 bits as RGBA
+_BITS, _SAMPLES = 258, 339  # TIFF's tags for the bits of a sample, and for its format (1: unsigned)
+_ORIENTATION = 0x0112  # EXIF's tag for how the camera was held, and what undoes it
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: str | Path, size: int) -> np.ndarray:
@@ -28,18 +46,32 @@ def decode(data: bytes, label: str, size: int, exact: int | None = None) -> tupl
     label    names the file in errors
     exact    the file must be a JPEG of `exact` x `exact` pixels; None: any format and size will do
 
-    What isn't `size` x `size` yet is turned as its EXIF tag says, and its central square is resized with Pillow's
-    bilinear filter (antialiased). Raises DataError for what is no image, is cut short, or isn't `exact`.
+    The first frame is turned as its EXIF tag says, an alpha channel is dropped, more than 8 bits a channel become 8
+    (`_eight_bits`), and the central square is resized with Pillow's bilinear filter (antialiased). A file is gray if
+    its format says so, or if its palette has only grays. Raises DataError for what is no image, is cut short, or
+    isn't `exact`.
     """
+    return decode_sized(data, label, size, exact)[:2]
+
+
+def decode_sized(
+    data: bytes, label: str, size: int, exact: int | None = None
+) -> tuple[np.ndarray, bool, tuple[int, int]]:
+    """`decode`, and the height and width of the image in its file."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             problem = _inexact(image, exact) if exact else None
             if problem is None:
                 image.load()
-                gray = image.mode in _GRAY_MODES
-                return np.array(_as_rgb(image) if exact == size else _as_square(image, size)), gray
+                rgb = _as_rgb(image)
+                gray = _is_gray(image, rgb, data)
+                rgb = _upright(rgb, image)
+                pixels = np.array(ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR))
+                return pixels, gray, (rgb.height, rgb.width)
     except UnidentifiedImageError as error:
-        raise DataError(f"{label}: not an image file") from error
+        raise DataError(f"{label}: not an image file, or of a kind that can't be read") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{label}: too large ({error})") from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
@@ -49,20 +81,68 @@ def decode(data: bytes, label: str, size: int, exact: int | None = None) -> tupl
 
 
 def _inexact(image: Image.Image, size: int) -> str | None:
-    if image.format != "JPEG":
+    if image.format not in ("JPEG", "MPO"):  # MPO: a JPEG with another one, such as a depth map, behind it
         return f"a {image.format} file, JPEG expected"
     if image.size != (size, size):
         return f"{image.width}x{image.height} pixels, {size}x{size} expected"
     return None
 
 
-def _as_square(image: Image.Image, size: int) -> Image.Image:
-    return ImageOps.fit(_as_rgb(ImageOps.exif_transpose(image)), (size, size), Image.Resampling.BILINEAR)
-
-
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I;16":  # Pillow would cut 16 bits off at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
+    if image.mode in _MORE_BITS:  # Pillow would cut them off at 255
+        image = Image.fromarray(_eight_bits(*_samples(image)))
+    elif image.mode == "LAB":
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+    elif image.mode in ("RGBa", "La"):  # colours that were multiplied with alpha
+        image = image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode])
+    elif image.has_transparency_data:
         image = image.convert("RGBA")  # palettes with transparency warn otherwise; the alpha channel is dropped
     return image.convert("RGB")
+
+
+def _is_gray(image: Image.Image, rgb: Image.Image, data: bytes) -> bool:
+    """Whether the format says so, or every pixel of an image with a palette is a gray."""
+    if image.mode in ("P", "PA"):
+        red, green, blue = (channel.tobytes() for channel in rgb.split())
+        return red == green == blue
+    return image.mode in _GRAY_MODES or (image.format == "PNG" and data[25] in _PNG_GRAYS)
+
+
+def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
+    """`rgb` turned as the EXIF tag of `image` says; as it is where there is no tag that can be read."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged tag says nothing about the pixels
+        return rgb
+    return rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
+
+
+def _samples(image: Image.Image) -> tuple[np.ndarray, int | None]:
+    """The values of an image of more than 8 bits, and that of white where the file says it."""
+    pixels, tags = np.asarray(image), image.tag_v2 if image.format == "TIFF" else {}
+    if image.mode.startswith("I;16"):
+        return pixels, 2 ** tags.get(_BITS, (16,))[0] - 1  # 12 bits are kept in 16
+    if tags.get(_BITS) == (32,) and image.mode == "I" and tags.get(_SAMPLES, (1,)) == (1,):
+        pixels = pixels.view(np.uint32)  # Pillow takes them for signed
+    return pixels, 65535 if image.mode == "I" and image.format in ("PNG", "PPM") else None
+
+
+def _eight_bits(pixels: np.ndarray, white: int | None) -> np.ndarray:
+    """Gray values of more than 8 bits as uint8, same shape: y = 255 x / white, rounded.
+
+    white = 65535 gives the upper byte instead, which is Pillow's own reading of 16-bit colours. None: the smallest of
+    1 (floats only), 255 and 65535 that no pixel exceeds, else the brightest pixel; where there are values below 0,
+    black is the darkest pixel and white the brightest. What is not a number is black.
+    """
+    x = pixels.astype(np.float64)
+    finite = x[np.isfinite(x)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    x = np.nan_to_num(x, nan=low, posinf=high, neginf=low)
+    if low < 0:
+        x, white = x - low, high - low
+    elif white is None:
+        steps = (1, 255, 65535) if pixels.dtype.kind == "f" else (255, 65535)
+        white = next((step for step in steps if high <= step), high)
+    y = x // 256 if white == 65535 else np.rint(x * (255 / max(white, 1e-30)))
+    return y.astype(np.uint8)

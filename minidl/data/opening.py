@@ -1,138 +1,110 @@
-"""Opening a data set: a folder, a zip archive or a tar archive, all read by relative name.
-
-Archives are never extracted: an entry that would leave the folder is refused all the same, because it says that
-the archive is not what it claims to be.
-"""
+"""Opening a data set: a folder, a zip archive or a tar archive, all read by relative name and with one result."""
 
 from __future__ import annotations
 
-import gzip
 import os
-import re
-import shutil
 import stat
-import tarfile
-import tempfile
-import zipfile
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from threading import Lock
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from minidl.data.source import BROKEN, Source, reason, stamp
+from minidl.data.archives import open_archive
+from minidl.data.layout import belongs, find_root
+from minidl.data.source import BROKEN, Source, reason
+from minidl.data.walk import Walk, walk
 from minidl.errors import DataError
-
-_MARKS = ("wnids.txt", "train", "val")  # one of them stands at the root of every data set
-_JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def open_source(path: str | Path) -> Source:
-    """The data set at `path`: a folder, a .zip, .tar or .tar.gz; it may lie one folder deeper than that.
+    """The data set at `path`: a folder, a .zip, or a .tar packed in any usual way; it may lie one folder deeper.
 
-    Raises DataError if there is nothing, no data set, a broken archive or an entry that would leave the folder.
+    Raises DataError if there is nothing, no data set or several, a broken archive or an entry that would leave the
+    folder.
     """
-    path = Path(path).expanduser().resolve()
+    path = existing(path)
     if path.is_dir():
-        return _open_folder(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such data set; `train.py download` fetches Tiny ImageNet")
+        root = _root(path)
+        found = _walk(root)
+        return Source(f"{root}{os.sep}", found.files, _read_file, found.folders, found.refused)
     try:
-        if zipfile.is_zipfile(path):
-            return _open_zip(path)
-        return _open_tar(path)
+        archive = open_archive(path)
     except BROKEN as error:
-        raise DataError(f"{path}: not a readable .zip, .tar or .tar.gz archive ({reason(error)})") from error
+        kinds = ".zip, .tar, .tar.gz, .tar.bz2 or .tar.xz"
+        raise DataError(f"{path}: not a readable {kinds} archive ({reason(error)})") from error
+    names = archive.files.keys() | archive.folders
+    inner = [tuple(name.split("/")) for name in names if name.count("/") == 1]
+    root = find_root(str(path), [name for name in names if "/" not in name], lambda: inner)
+    start = f"{root}/" if root else ""
+
+    def inside(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Names, and what they are from the root on."""
+        for name in names:
+            if name.startswith(start) and belongs(rest := name[len(start) :]):
+                yield name, rest
+
+    files = {rest: archive.files[name] for name, rest in inside(archive.files)}
+    return Source(f"{path}: entry ", files, archive.reader, {rest for _, rest in inside(archive.folders)})
 
 
-def _open_folder(path: Path) -> Source:
-    def has_mark(folder: Path) -> bool:
-        return any((folder / mark).exists() for mark in _MARKS)
+def fingerprint(path: str | Path) -> str:
+    """A text that changes when the data set at `path` does: see `walk`; of an archive, its size and times."""
+    path = existing(path)
+    if path.is_dir():
+        root = _root(path)
+        return f"{root.relative_to(path)} {_walk(root).stamp}"
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
-    if not has_mark(path):
-        inner = [p for p in sorted(path.iterdir()) if p.is_dir() and has_mark(p)]
-        if len(inner) != 1:
-            raise DataError(f"{path}: no data set here: neither wnids.txt nor train/<class>/ folders")
-        path = inner[0]
-    files: dict[str, object] = {}
-    folders = set()
-    watched = {str(path): stamp(path)}
 
-    def walk(folder: str, depth: int) -> None:
-        with os.scandir(path / folder) as entries:
-            for entry in entries:
-                name = f"{folder}/{entry.name}" if folder else entry.name
-                if _is_junk(name) or (depth == 0 and entry.is_dir() and name not in ("train", "val", "test")):
-                    continue
-                if not entry.is_dir():
-                    files[name] = entry.path
-                    if name.endswith(".txt"):
-                        watched[entry.path] = stamp(entry.path)
-                elif depth < 3:  # train/<wnid>/images is the deepest; also ends loops of links
-                    folders.add(name)
-                    watched[entry.path] = stamp(entry.path)
-                    walk(name, depth + 1)
+def existing(path: str | Path) -> Path:
+    """`path` as an absolute one, links followed; DataError if nothing is there, or nothing that can be looked at."""
+    path = Path(os.path.realpath(os.path.expanduser(path)))
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such data set; `train.py download` fetches Tiny ImageNet") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({reason(error)})") from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise DataError(f"{path}: neither a folder nor an archive")
+    return path
+
+
+def _root(path: Path) -> Path:
+    """The folder `path`, or the one in it that holds the data set."""
+    refused: list[DataError] = []
+
+    def inner() -> Iterator[tuple[str, str]]:
+        refused.clear()
+        for entry in entries:
+            try:
+                yield from ((entry.name, name) for name in (os.listdir(entry.path) if entry.is_dir() else ()))
+            except OSError as error:
+                refused.append(DataError(f"{entry.path}: can't be listed ({reason(error)})"))
 
     try:
-        walk("", 0)
+        with os.scandir(path) as listed:
+            entries = list(listed)
     except OSError as error:
-        raise DataError(f"{error.filename}: can't be listed ({error.strerror})") from error
-    return Source(f"{path}{os.sep}", files, _read_file, folders, watched)
+        raise DataError(f"{path}: can't be listed ({reason(error)})") from error
+    try:
+        return path / find_root(str(path), [entry.name for entry in entries], inner)
+    except DataError as error:
+        raise (refused or [error])[0] from None
+
+
+def _walk(root: Path) -> Walk:
+    try:
+        return walk(root)
+    except OSError as error:
+        raise DataError(f"{root}: can't be listed ({reason(error)})") from error
 
 
 def _read_file(path: str) -> bytes:
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=_opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("not a regular file")
         return file.read()
 
 
-def _open_zip(path: Path) -> Source:
-    archive = zipfile.ZipFile(path)
-    entries: dict[str, object] = {}
-    for info in archive.infolist():
-        _refuse_escape(path, info.orig_filename, link=stat.S_ISLNK(info.external_attr >> 16))
-        entries[info.filename] = info
-    return _from_entries(path, entries, archive.read)
-
-
-def _open_tar(path: Path) -> Source:
-    file = open(path, "rb")  # noqa: SIM115 (lives as long as the source)
-    if file.read(2) == b"\x1f\x8b":  # gzip has no random access, so unpack into a file without a name
-        plain = tempfile.TemporaryFile()  # noqa: SIM115
-        with file, gzip.open(path) as packed:
-            shutil.copyfileobj(packed, plain, 1 << 20)
-        file = plain
-    file.seek(0)
-    entries: dict[str, object] = {}
-    for member in tarfile.open(fileobj=file, mode="r:"):  # noqa: SIM115
-        _refuse_escape(path, member.name, link=not (member.isreg() or member.isdir()))
-        entries[member.name + "/" * member.isdir()] = (member.offset_data, member.size)
-    lock = Lock()
-
-    def read(place: tuple[int, int]) -> bytes:
-        with lock:
-            file.seek(place[0])
-            return file.read(place[1])
-
-    return _from_entries(path, entries, read)
-
-
-def _from_entries(path: Path, entries: dict[str, object], reader: Callable[[object], bytes]) -> Source:
-    """A Source of archive entries, whose folders end in "/"; the data set's root may be a folder in the archive."""
-    paths = {PurePosixPath(name): name for name in entries}
-    roots = [p.parts[:i] for p in paths for i, part in enumerate(p.parts[:2]) if part in _MARKS]
-    if not roots:
-        raise DataError(f"{path}: no data set inside: neither wnids.txt nor train/<class>/ folders")
-    depth = len(root := min(roots, key=len))
-    inside = {"/".join(p.parts[depth:]): name for p, name in paths.items() if p.parts[:depth] == root}
-    files = {n: entries[entry] for n, entry in inside.items() if not entry.endswith("/") and not _is_junk(n)}
-    folders = {n for n, entry in inside.items() if entry.endswith("/")}
-    folders |= {str(parent) for n in files for parent in PurePosixPath(n).parents}
-    return Source(f"{path}: entry ", files, reader, folders, {str(path): stamp(path)})
-
-
-def _refuse_escape(path: Path, name: str, link: bool) -> None:
-    parts = re.split(r"[/\\]", name)
-    if link or ".." in parts or parts[0] == "" or re.match("[A-Za-z]:", name) or "\0" in name:
-        raise DataError(f"{path}: refused, because entry {ascii(name)} is a link or leaves the archive's folder")
-
-
-def _is_junk(name: str) -> bool:
-    return any(part.startswith(".") or part in _JUNK for part in name.split("/"))
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would be waited for

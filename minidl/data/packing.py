@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from minidl.data.images import decode
+from minidl.data.images import decode_sized
 from minidl.data.loader import image_sums, prefetch
 from minidl.data.source import Index, Source
 from minidl.errors import DataError
@@ -42,8 +43,9 @@ def only_packer(cache: Path) -> Iterator[None]:
         yield
 
 
-def pack(source: Source, index: Index, folder: Path, size: int, progress: bool) -> None:
-    """Writes the packed form of `source` into `folder`, in place of an older one."""
+def pack(source: Source, index: Index, folder: Path, meta: dict[str, Any], progress: bool) -> None:
+    """Writes the packed form of `source`, described by `meta`, into `folder`, in place of an older one."""
+    size = meta["image_size"]
     total = sum(map(len, index.splits.values()))
     needed, free = total * (size * size * 3 + 200), shutil.disk_usage(folder.parent).free
     if free < needed:
@@ -54,11 +56,9 @@ def pack(source: Source, index: Index, folder: Path, size: int, progress: bool) 
     temporary = folder.with_name(f"{TEMPORARY}{os.getpid()}-{folder.name}")
     temporary.mkdir()
     try:
-        with Progress("packing images", total, "images", show=progress) as bar:
+        with Progress("packing images", total, "image", show=progress) as bar:
             for split in index.splits:
                 _pack_split(source, index, split, temporary, size, bar)
-        meta = {"name": folder.name.rpartition("-")[0], "image_size": size, "splits": list(index.splits)}
-        meta |= {"classes": index.classes, "words": index.words, "watched": source.watched}
         (temporary / "meta.json").write_text(json.dumps(meta))
         _commit(temporary, folder)
     finally:
@@ -68,24 +68,27 @@ def pack(source: Source, index: Index, folder: Path, size: int, progress: bool) 
 def _pack_split(source: Source, index: Index, split: str, folder: Path, size: int, bar: Progress) -> None:
     files = index.splits[split]
 
-    def decode_chunk(start: int) -> tuple[np.ndarray, list[bool]]:
+    def decode_chunk(start: int) -> tuple[np.ndarray, list[bool], list[tuple[int, int]]]:
         names = [name for name, _ in files[start : start + CHUNK]]
-        decoded = (decode(source.read(name), source.label(name), size, index.exact_size) for name in names)
-        images, gray = zip(*decoded, strict=True)
-        return np.stack(images), list(gray)
+        decoded = (decode_sized(source.read(n), source.label(n), size, index.exact_size) for n in names)
+        images, gray, sizes = zip(*decoded, strict=True)
+        return np.stack(images), list(gray), list(sizes)
 
     gray: list[bool] = []
+    sizes: list[tuple[int, int]] = []
     sums = []
     # Written, not mapped: a full disk is then an error, not the signal SIGBUS.
     with open(folder / f"{split}_images.npy", "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
-        for images, flags in prefetch(decode_chunk, range(0, len(files), CHUNK), os.cpu_count() or 1):
+        for images, flags, pixels in prefetch(decode_chunk, range(0, len(files), CHUNK), os.cpu_count() or 1):
             file.write(images)
             gray += flags
+            sizes += pixels
             sums.append(image_sums(images))
             bar.add(len(images))
     np.save(folder / f"{split}_gray.npy", np.array(gray))
+    np.save(folder / f"{split}_sizes.npy", np.array(sizes, np.int32))
     np.save(folder / f"{split}_sums.npy", np.concatenate(sums))
     np.save(folder / f"{split}_labels.npy", np.array([label for _, label in files], np.int64))
     (folder / f"{split}_names.json").write_text(json.dumps([name for name, _ in files]))

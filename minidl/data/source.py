@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from minidl.data.layout import meant
 from minidl.errors import DataError
 
-BROKEN = (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError)  # what reading can raise
+# What reading files and archives can raise; ValueError: also names that can't be decoded.
+BROKEN = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
 
 
 @dataclass
@@ -23,7 +35,7 @@ class Source:
     files: dict[str, object]  # name -> what `reader` needs; in no particular order
     reader: Callable[[object], bytes]
     folders: set[str]
-    watched: dict[str, list[int]]  # path -> its stamp; another stamp means that the source has changed
+    refused: list[tuple[str, str]] = field(default_factory=list)  # folders that can't be listed, and why
 
     def read(self, name: str) -> bytes:
         """The bytes of file `name`; raises DataError naming it."""
@@ -37,33 +49,36 @@ class Source:
         text = self.prefix + name
         return text if text.isprintable() else ascii(text)
 
+    def folders_in(self, split: str) -> list[str]:
+        """The names of the folders in that of a split, sorted."""
+        parts = (name.split("/") for name in self.folders)
+        return sorted(inner[0] for top, *inner in parts if top == split and len(inner) == 1)
+
 
 @dataclass
 class Index:
     """What a source holds: classes in label order, their words, and per split the (file, label) pairs.
 
-    `problems` has one line for everything wrong that can be seen without opening an image.
+    `problems` has one line for everything wrong that can be seen without opening an image, `unread` the files in the
+    splits' folders that are neither images nor known texts.
     """
 
     classes: list[str]
     words: list[str]
     splits: dict[str, list[tuple[str, int]]]  # label -1: unknown
     problems: list[str]
+    unread: list[str]
     exact_size: int | None = None  # images must be JPEG files of just this height and width
 
 
-def unchanged(watched: dict[str, list[int]]) -> bool:
-    """Whether all watched files and folders are as they were."""
-    try:
-        return all(stamp(path) == before for path, before in watched.items())
-    except OSError:
-        return False
-
-
-def stamp(path: str | os.PathLike) -> list[int]:
-    """Modification time in ns, and size (0 for a folder)."""
-    status = os.stat(path)
-    return [status.st_mtime_ns, 0 if stat.S_ISDIR(status.st_mode) else status.st_size]
+def outer_problems(source: Source) -> list[str]:
+    """A line for each folder that can't be listed, and for one that stands for a missing train or val."""
+    lines = [f"{source.label(name)}: can't be listed ({why})" for name, why in sorted(source.refused)]
+    for name in sorted(source.folders):
+        split = None if "/" in name else meant(name)
+        if split in ("train", "val") and split not in source.folders:
+            lines.append(f"{source.label(name)}: did you mean {split}? Rename it")
+    return lines
 
 
 def reason(error: BaseException) -> str:

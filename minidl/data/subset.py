@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from minidl.data.base import Dataset, Split
+from minidl.data.classes import find_classes
 from minidl.errors import UsageError
 
 
@@ -57,9 +58,18 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Subset, Subset]
 
 
 def only_classes(dataset: Dataset, text: str) -> Dataset:
-    """The classes of `dataset` at the positions that `text` lists, such as "0-179" or "3,5,7", numbered anew in that
-    order. Raises UsageError for a position that isn't there, or fewer than two."""
-    chosen = _positions(text, len(dataset.classes))
+    """The classes of `dataset` that `text` lists (see `find_classes`), numbered anew in that order.
+
+    Raises UsageError for a class that isn't there, or fewer than two.
+    """
+    chosen = find_classes(text, dataset.classes, dataset.words)
+    return choose_classes(dataset, chosen, text)
+
+
+def choose_classes(dataset: Dataset, chosen: list[int], said: str) -> Dataset:
+    """The classes of `dataset` at the positions `chosen`, numbered anew in that order; `said`: what was asked for."""
+    if len(chosen) < 2:
+        raise UsageError(f"classes {said!r}: a classifier needs at least 2")
     number = np.full(len(dataset.classes), -1)
     number[chosen] = np.arange(len(chosen))
 
@@ -72,27 +82,11 @@ def only_classes(dataset: Dataset, text: str) -> Dataset:
 
     return replace(
         dataset,
-        name=f"{dataset.name} (classes {text})",
+        name=f"{dataset.name} (classes {said})",
         classes=[dataset.classes[c] for c in chosen],
         words=[dataset.words[c] for c in chosen],
         **{name: part(getattr(dataset, name)) for name in ("train", "val", "test")},
     )
-
-
-def _positions(text: str, classes: int) -> list[int]:
-    """ "0-2,7" -> [0, 1, 2, 7]."""
-    chosen: list[int] = []
-    for piece in text.split(","):
-        first, dash, last = piece.strip().partition("-")
-        if not (first.isdecimal() and (last.isdecimal() if dash else not last)):
-            raise UsageError(f"classes {text!r}: give positions such as 0-179 or 3,5,7")
-        span = range(int(first), int(last or first) + 1)
-        if not span or span[-1] >= classes:
-            raise UsageError(f"classes {piece.strip()}: there are classes 0 to {classes - 1}")
-        chosen += [c for c in span if c not in chosen]
-    if len(chosen) < 2:
-        raise UsageError(f"classes {text!r}: a classifier needs at least 2")
-    return chosen
 
 
 def _share(split: Split, fraction: float, seed: int, purpose: str) -> np.ndarray:

@@ -6,14 +6,20 @@
     val/images/*.JPEG, val/val_annotations.txt   <file> TAB <wnid> TAB <box>
     test/images/*.JPEG                       without labels; may be left out
 
+Many programs read class folders only, so validation images are often found sorted into val/<wnid>/,
+val/<wnid>/images/ or val/images/<wnid>/, with val_annotations.txt or without it; and folders called images are left
+out. That is read too: an image's class is the folder that it lies in, or else its annotation.
+
 Source: http://cs231n.stanford.edu (Stanford's course CS231n).
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
-from minidl.data.source import Index, Source
+from minidl.data.layout import ANNOTATIONS, EXTENSIONS, SPLITS
+from minidl.data.source import Index, Source, outer_problems
 from minidl.errors import DataError
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -22,78 +28,118 @@ SIZE = 248_100_043  # bytes
 
 _JPEG = (".jpeg", ".jpg")
 
+Placed = tuple[str, str]  # an image and the class folder that it lies in, "" if none
+
 
 def is_tiny_imagenet(source: Source) -> bool:
     """Whether `source` has, or tries to have, the official layout."""
-    return "wnids.txt" in source.files or "val/val_annotations.txt" in source.files
+    return "wnids.txt" in source.files or ANNOTATIONS in source.files
 
 
 def scan_tiny_imagenet(source: Source) -> Index:
     """Classes, files and labels of `source`, and a line for each problem; opens no image."""
-    problems: list[str] = []
+    problems = outer_problems(source)
     classes = _read_wnids(source, problems)
-    by_folder = defaultdict(list)
-    for name in source.files:
-        by_folder[name.rpartition("/")[0]].append(name)
-
-    def images(folder: str) -> list[str]:
-        names = sorted(by_folder.get(folder, ()), key=lambda name: (len(name), name))  # val_2 before val_10
-        others = [name for name in names if not name.lower().endswith(_JPEG)]
-        problems.extend(f"{source.label(name)}: not a .JPEG file, remove it" for name in others)
-        return [name for name in names if name.lower().endswith(_JPEG)]
-
-    train = _scan_train(source, classes, images, problems)
-    val = _scan_val(source, classes, images, problems)
-    splits = {"train": train, "val": val}
-    if test := images("test/images"):
-        splits["test"] = [(name, -1) for name in test]
-    return Index(classes, _read_words(source, classes), splits, problems, exact_size=64)
+    if not classes:  # nothing else would make sense
+        return Index([], [], {}, problems, [])
+    images, unread = _images(source, problems)
+    splits = {
+        "train": _scan_train(source, classes, images["train"], problems),
+        "val": _scan_val(source, classes, images["val"], problems),
+    }
+    if images["test"]:
+        splits["test"] = [(name, -1) for name, _ in images["test"]]
+    return Index(classes, _read_words(source, classes), splits, problems, unread, exact_size=64)
 
 
-def _scan_train(source, classes, images, problems) -> list[tuple[str, int]]:
+def _images(source: Source, problems: list[str]) -> tuple[dict[str, list[Placed]], list[str]]:
+    """The .JPEG files of each split, val_2 before val_10, and the files that nobody reads."""
+    images: dict[str, list[Placed]] = {split: [] for split in SPLITS}
+    unread = []
+    for name in sorted(source.files, key=_by_number):
+        split, *folders = name.split("/")
+        file = folders.pop() if folders else ""
+        inner = [folder for folder in folders if folder != "images"]
+        if split not in SPLITS or name == ANNOTATIONS or (split == "train" and file.endswith("_boxes.txt")):
+            continue
+        if file.lower().endswith(_JPEG) and len(folders) < 3 and len(inner) < 2:
+            images[split].append((name, inner[0] if inner else ""))
+        elif folders != inner or file.lower().endswith(EXTENSIONS):
+            problems.append(f"{source.label(name)}: not a .JPEG file, remove it")
+        else:
+            unread.append(name)
+    return images, unread
+
+
+def _by_number(name: str) -> tuple[int, str, str]:
+    file = name.rpartition("/")[2]
+    return len(file), file, name
+
+
+def _scan_train(
+    source: Source, classes: list[str], images: list[Placed], problems: list[str]
+) -> list[tuple[str, int]]:
     if "train" not in source.folders:
         problems.append(f"{source.label('train')}: the folder is missing")
         return []
-    found = {name.split("/")[1] for name in source.folders if name.count("/") == 1 and name.startswith("train/")}
-    for extra in sorted(found - set(classes)):
-        problems.append(f"{source.label(f'train/{extra}')}: {ascii(extra)} is not a class of wnids.txt")
-    train = []
-    for label, wnid in enumerate(classes):
-        names = images(folder := f"train/{wnid}/images")
+    found = source.folders_in("train")
+    for extra in found:
+        if extra not in classes:
+            problems.append(f"{source.label(f'train/{extra}')}: {ascii(extra)} is not a class of wnids.txt")
+    by_class = defaultdict(list)
+    for name, wnid in images:
+        by_class[wnid].append(name)
+    for name in by_class[""]:
+        problems.append(f"{source.label(name)}: in the folder of no class")
+    for wnid in classes:
+        folder = f"train/{wnid}/images" if f"train/{wnid}/images" in source.folders else f"train/{wnid}"
         if wnid not in found:
-            problems.append(f"{source.label(f'train/{wnid}')}: the folder is missing, though wnids.txt has the class")
-        elif not names:
+            problems.append(f"{source.label(folder)}: the folder is missing, though wnids.txt has the class")
+        elif not by_class[wnid]:
             problems.append(f"{source.label(folder)}: the class is empty, no .JPEG file")
-        train += [(name, label) for name in names]
-    return train
+    return [(name, label) for label, wnid in enumerate(classes) for name in by_class[wnid]]
 
 
-def _scan_val(source, classes, images, problems) -> list[tuple[str, int]]:
-    name = "val/val_annotations.txt"
+def _scan_val(source: Source, classes: list[str], images: list[Placed], problems: list[str]) -> list[tuple[str, int]]:
+    """Annotated images in the order of the annotations, then the others."""
     for folder in ("val", "val/images"):
-        if folder not in source.folders:
+        if folder not in source.folders and not images:
             problems.append(f"{source.label(folder)}: the folder is missing")
             return []
-    if name not in source.files:
-        problems.append(f"{source.label(name)}: the file is missing")
+    annotated = ANNOTATIONS in source.files
+    if not annotated and not any(wnid for _, wnid in images):
+        problems.append(f"{source.label(ANNOTATIONS)}: the file is missing")
         return []
-    unlabelled = dict.fromkeys(images("val/images"))
+    by_file = defaultdict(list)
+    for name, folder in images:
+        by_file[name.rpartition("/")[2]].append((name, folder))
     labels = {wnid: label for label, wnid in enumerate(classes)}
-    val = []
-    for number, line in enumerate(_lines(source, name), 1):
-        where = f"{source.label(name)} line {number}"
-        file, wnid = (line.split("\t") + [""])[:2]
-        file = f"val/images/{file}"
+    val, done = [], set()
+    for number, line in enumerate(_lines(source, ANNOTATIONS) if annotated else (), 1):
+        where = f"{source.label(ANNOTATIONS)} line {number}"
+        file, wnid = (part.strip() for part in (line.split("\t") + [""])[:2])
+        named = by_file.get(file, [])
+        fits = [name for name, folder in named if folder in ("", wnid)]
         if wnid not in labels:
             problems.append(f"{where}: {ascii(wnid)} is not a class of wnids.txt")
-        elif file not in source.files:
-            problems.append(f"{where}: {source.label(file)} is missing")
-        elif file not in unlabelled:
-            problems.append(f"{where}: {source.label(file)} has an annotation already")
+        elif not named:
+            problems.append(f"{where}: {source.label(f'val/images/{file}')} is missing")
+        elif not fits:
+            problems.append(f"{where}: {ascii(wnid)}, but {source.label(named[0][0])} lies in another class's folder")
+        elif fits[0] in done:
+            problems.append(f"{where}: {source.label(fits[0])} has an annotation already")
         else:
-            val.append((file, labels[wnid]))
-        unlabelled.pop(file, None)
-    problems.extend(f"{source.label(file)}: no annotation in val_annotations.txt" for file in unlabelled)
+            val.append((fits[0], labels[wnid]))
+        done.update(fits[:1] or [name for name, _ in named])
+    for name, folder in images:
+        if name in done:
+            continue
+        if folder in labels:
+            val.append((name, labels[folder]))
+        elif folder:
+            problems.append(f"{source.label(name)}: {ascii(folder)} is not a class of wnids.txt")
+        else:
+            problems.append(f"{source.label(name)}: no annotation in val_annotations.txt")
     if not val:
         problems.append(f"{source.label('val/images')}: no labelled image")
     return val
@@ -123,8 +169,12 @@ def _read_words(source: Source, classes: list[str]) -> list[str]:
 
 
 def _lines(source: Source, name: str) -> list[str]:
+    """The lines of a text in UTF-8 that aren't empty, with or without a BOM, ended in the way of any system."""
+    text = source.read(name)
     try:
-        lines = source.read(name).decode().splitlines()
-    except UnicodeDecodeError as error:
+        if b"\0" in text:  # UTF-16, most likely
+            raise UnicodeError
+        lines = re.split("\r\n|\r|\n", text.decode("utf-8-sig"))
+    except UnicodeError as error:
         raise DataError(f"{source.label(name)}: not a text file in UTF-8") from error
     return [line.strip() for line in lines if line.strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -61,7 +62,10 @@ class Checkpoint:
             assign(a, given[name])
 
     def restore_optimizer(self, optimizer: Optimizer) -> None:
-        optimizer.load_state(self._under(_OPTIMIZER), self.state.step)
+        try:
+            optimizer.load_state(self._under(_OPTIMIZER), self.state.step)
+        except DataError as error:
+            raise DataError(f"{self.path}: no run goes on from it, as `last` and snapshots allow: {error}") from error
 
     def restore_average(self, average: WeightAverage) -> None:
         """Gives the model of `average` the weights that training goes on with, and `average` the others."""
@@ -93,10 +97,14 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
 
 
 def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint to be passed on: no optimizer arrays, and the data set's name in the place of its path."""
-    config = checkpoint.about.config
-    name = Path(config["data"]).name.removesuffix(".gz").removesuffix(".tar").removesuffix(".zip")
-    about = replace(checkpoint.about, config={**config, "data": name})
+    """Writes a checkpoint to be passed on: no optimizer arrays, and names in the place of paths."""
+    config = dict(checkpoint.about.config)
+    if config["data"] != "shapes":
+        name = Path(re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", config["data"])).name
+        config["data"] = "./shapes" if name == "shapes" else name  # "shapes" alone is the embedded data set
+    if config.get("init_from"):
+        config["init_from"] = Path(config["init_from"]).name
+    about = replace(checkpoint.about, config=config)
     arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_PREFIXES)}
     _save(path, arrays, about, checkpoint.state)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from minidl.errors import DataError, UsageError
@@ -15,21 +17,50 @@ def _setting(default: Any, help: str, **options: Any) -> Any:
     return field(default=default, metadata={"help": help, **options})
 
 
+def data_path(text: str) -> str:
+    """`shapes`, the embedded data set, or the absolute path of a folder or archive (./shapes is one)."""
+    if not text:
+        raise ArgumentTypeError("it can't be empty")
+    return text if text == "shapes" else str(Path(os.path.expanduser(text)).absolute())
+
+
+def run_path(text: str) -> str:
+    """The absolute path of a run folder or checkpoint."""
+    return str(Path(os.path.expanduser(text)).absolute())
+
+
+def folder_name(text: str) -> str:
+    """A name for a new folder: one part of a path, printable, and short enough for every file system."""
+    if text in ("", ".", "..") or Path(text).name != text or not text.isprintable() or len(text.encode()) > 200:
+        raise ArgumentTypeError(f"{text[:40]!r}: give a plain folder name of at most 200 bytes")
+    return text
+
+
 def _number(kind: type, fits: Callable[[Any], bool], what: str) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         try:
             value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not math.isfinite(value) or not fits(value):
-            raise ArgumentTypeError(f"{text!r} is not {what}")
+            good = math.isfinite(value) and fits(value)
+        except (ValueError, OverflowError):
+            good = False
+        if not good:
+            raise ArgumentTypeError(f"{text[:40]!r} is not {what}")
         return value
 
     return parse
 
 
-count = _number(int, lambda v: v >= 1, "a whole number of at least 1")
-whole = _number(int, lambda v: v >= 0, "a whole number of at least 0")
+def _integer(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    span = f"of at least {least}" if most == 2**31 - 1 else f"from {least} to {most}"
+    return _number(int, lambda v: least <= v <= most, f"a whole number {span}")
+
+
+count = _integer(1)
+whole = _integer(0)
+pixels = _integer(1, 4096)
+thread_count = _integer(0, 1024)
+seed64 = _integer(0, 2**64 - 1)
+seed32 = _integer(0, 2**32 - 1)
 positive = _number(float, lambda v: v > 0, "a number above 0")
 not_negative = _number(float, lambda v: v >= 0, "a number of at least 0")
 share = _number(float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
@@ -38,6 +69,7 @@ part = _number(float, lambda v: 0 < v <= 1, "a number above 0, up to 1")
 ENGINES = ("fused", "plain")
 ENGINE_HELP = "fused: layers joined into fast blocks; plain: one layer after another (cupy: always plain)"
 TF32_HELP = "cupy: round the factors of matrix products to 10 bits, faster on GPUs from sm_80 on"
+CLASSES_HELP = "ids, names, or positions such as 0-179 or 3,5,7 (where ids are numbers, a number is an id)"
 THREADS_HELP = "threads of the fused engine, or of BLAS under plain layers (0: all cores)"
 
 
@@ -46,12 +78,12 @@ class Config:
     """The settings of one training run; the command line's flags are made from these fields."""
 
     data: str = _setting(
-        "shapes", "shapes (drawn on the fly), or a Tiny ImageNet zip or folder, or a folder of images"
+        "shapes",
+        "shapes (drawn on the fly), or a Tiny ImageNet zip or folder, or a folder of images",
+        type=data_path,
     )
-    classes: str | None = _setting(
-        None, "use these classes only, by position, such as 0-179 or 3,5,7", metavar="LIST"
-    )
-    image_size: int = _setting(64, "images of a train/<class>/ folder are resized to this", type=count)
+    classes: str | None = _setting(None, f"use these classes only: {CLASSES_HELP}", metavar="LIST")
+    image_size: int = _setting(64, "images of a train/<class>/ folder are resized to this", type=pixels)
     gray: str = _setting(
         "convert", "gray images: convert to RGB, or skip (training set only)", choices=("convert", "skip")
     )
@@ -70,7 +102,9 @@ class Config:
     val_split: float = _setting(0.0, "validate on this share of the training set, not on val (0: on val)", type=share)
     model: str = _setting("refined", "network: {models}")
     dropout: float = _setting(0.0, "share of the features set to zero before the last layer", type=share)
-    init_from: str | None = _setting(None, "start from the weights of this run or checkpoint", metavar="RUN")
+    init_from: str | None = _setting(
+        None, "start from the weights of this run or checkpoint", metavar="RUN", type=run_path
+    )
     freeze: str | None = _setting(
         None, "keep this layer, such as inception3, and all before it as they are", metavar="LAYER"
     )
@@ -101,10 +135,10 @@ class Config:
         0.0, "evaluate and save a moving average of the weights with this decay, such as 0.999 (0: none)", type=share
     )
     patience: int = _setting(0, "stop after so many epochs without a better val top-1 (0: never)", type=whole)
-    seed: int = _setting(0, "of every random draw: same seed, same bits", type=whole)
+    seed: int = _setting(0, "of every random draw: same seed, same bits", type=seed64)
     # The settings below change neither weights nor metrics, so a resumed run may give others.
-    threads: int = _setting(0, THREADS_HELP, type=whole)
-    workers: int = _setting(1, "threads that prepare batches", type=whole)
+    threads: int = _setting(0, THREADS_HELP, type=thread_count)
+    workers: int = _setting(1, "threads that prepare batches", type=thread_count)
     checkpoint_minutes: float = _setting(3.0, "save that often within an epoch", type=positive)
     snapshot_epochs: int = _setting(0, "keep a checkpoint of every so many epochs (0: none)", type=whole)
     keep: int = _setting(0, "keep only the newest so many snapshots (0: all)", type=whole)
@@ -113,8 +147,9 @@ class Config:
         return asdict(self)
 
 
-# A run may also go on where there is a GPU, or where there is none: the same training, rounded another way.
-FREE_ON_RESUME = ("backend", "tf32", "threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
+# A run may also go on where there is a GPU, or where there is none: the same training, rounded another way. Its data
+# may have moved: `resume` sees to it that they are the same.
+FREE_ON_RESUME = ("data", "backend", "tf32", "threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
 
 _PAPER = {
     "epochs": 40,
@@ -172,9 +207,44 @@ PRESETS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def make_config(preset: str, given: dict[str, Any]) -> Config:
-    """The settings of `preset`, overridden by those `given` on the command line."""
+    """The settings of `preset`, overridden by those `given` on the command line. Raises as `check_settings`."""
     model = given.get("model", Config.model)
-    return Config(**{**PRESETS[preset](model), **given})
+    config = Config(**{**PRESETS[preset](model), **given})
+    check_settings(config)
+    return config
+
+
+def check_settings(config: Config) -> None:
+    """Raises UsageError naming the flags that can't go together."""
+    warmup, drop = config.warmup_epochs, config.drop_epoch
+    if config.freeze and not config.init_from:
+        raise UsageError(
+            f"--freeze {config.freeze} would keep random weights as they are: give --init-from, whose weights to keep"
+        )
+    if warmup >= config.epochs:
+        raise UsageError(f"--warmup-epochs {warmup:g}: choose fewer than --epochs {config.epochs}")
+    if config.schedule == "step" and drop <= warmup:
+        raise UsageError(
+            f"--drop-epoch {drop} lies within --warmup-epochs {warmup:g}: choose a later drop, or fewer of these"
+        )
+
+
+def unused_settings(config: Config) -> list[str]:
+    """A line for every setting that was changed and does nothing beside the others."""
+    default = Config()
+    idle = (
+        ("drop_epoch", config.schedule == "step", "it is for --schedule step"),
+        ("momentum", config.optimizer == "sgd", "it is for --optimizer sgd"),
+        ("keep", config.snapshot_epochs > 0, "it counts the snapshots of --snapshot-epochs"),
+    )
+    lines = [
+        f"--{name.replace('_', '-')} {getattr(config, name):g} does nothing here: {why}"
+        for name, used, why in idle
+        if not used and getattr(config, name) != getattr(default, name)
+    ]
+    if config.schedule == "step" and config.drop_epoch >= config.epochs:
+        lines.append(f"the learning rate never drops: --drop-epoch {config.drop_epoch} is not before the last epoch")
+    return lines
 
 
 def config_from_dict(settings: dict[str, Any], source: str) -> Config:

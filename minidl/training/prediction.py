@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -11,15 +13,19 @@ from types import ModuleType
 import numpy as np
 
 from minidl.backend import to_device, to_host
+from minidl.data.folder import EXTENSIONS
 from minidl.data.images import read_image
 from minidl.data.loader import Loader, normalise
+from minidl.errors import DataError, printable
 from minidl.files import atomic
+from minidl.fused.runner import available_cores
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
 from minidl.training.checkpoints import About
 from minidl.training.evaluation import predict
 
 TOP = 5
+BATCH = 100  # photos in memory at a time
 
 
 @dataclass
@@ -31,12 +37,57 @@ class Prediction:
     probabilities: list[float]
 
 
-def predict_files(model: Layer, about: About, paths: list[str], xp: ModuleType) -> list[Prediction]:
-    """Predictions for photos of any size: their middle square, resized to what the network was trained on."""
+def find_photos(paths: Iterable[str]) -> list[str]:
+    """The paths, with the photos in it and its subfolders, sorted, in the place of each folder.
+
+    Raises DataError naming a folder without photos.
+    """
+    photos: list[str] = []
+    for path in paths:
+        if not os.path.isdir(path):
+            photos.append(path)
+            continue
+        inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        if not inside:
+            raise DataError(f"{path}: no photos in this folder ({' '.join(EXTENSIONS)})")
+        photos += inside
+    return photos
+
+
+def predict_files(
+    model: Layer,
+    about: About,
+    paths: list[str],
+    xp: ModuleType,
+    on_error: Callable[[str], None],
+    on_batch: Callable[[int], None] = lambda photos: None,
+) -> Iterator[Prediction]:
+    """Predictions for photos of any size: their middle square, resized to what the network was trained on.
+
+    They are read a batch at a time, on all cores. `on_error` hears of each photo that can't be read, in one line.
+    """
     size = about.image_shape[0]
-    images = np.stack([read_image(path, size) for path in paths])  # (n, H, W, 3)
-    logits, _ = model.forward(to_device(normalise(images, about.mean, about.std), xp), INFER)
-    return _ranked(paths, to_host(softmax(logits)))
+
+    def read(path: str) -> np.ndarray | str:
+        try:
+            return read_image(path, size)
+        except DataError as error:
+            return str(error)
+        except MemoryError:
+            return f"{path}: too large for the memory there is"
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start : start + BATCH]
+            found = list(pool.map(read, batch))
+            for problem in (image for image in found if isinstance(image, str)):
+                on_error(problem)
+            good = [(path, image) for path, image in zip(batch, found, strict=True) if not isinstance(image, str)]
+            if good:
+                x = normalise(np.stack([image for _, image in good]), about.mean, about.std)  # (n, H, W, 3)
+                logits, _ = model.forward(to_device(x, xp), INFER)
+                yield from _ranked([path for path, _ in good], to_host(softmax(logits)))
+            on_batch(len(batch))
 
 
 def predict_split(
@@ -51,21 +102,42 @@ def predict_split(
         on_batch(len(batch))
 
 
-def write_predictions(folder: Path, split: str, predictions: list[Prediction], about: About) -> list[Path]:
-    """folder/<split>.txt with `<file> <class id>` lines, and folder/<split>.csv with the five likeliest classes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text, table = folder / f"{split}.txt", folder / f"{split}.csv"
-    files = [Path(p.name).name for p in predictions]
-    with atomic(text) as temporary:
-        lines = (f"{file} {about.classes[p.classes[0]]}\n" for file, p in zip(files, predictions, strict=True))
-        temporary.write_text("".join(lines), encoding="utf-8")
-    with atomic(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+def names_in_split(names: Sequence[str]) -> list[str]:
+    """Names of files in a data set as paths in their split: "val/cat/1.png" is "cat/1.png".
+
+    Where all images of a split are in its folder images/, as in Tiny ImageNet's val and test, that is left out too:
+    its evaluation server knows "test_0.JPEG".
+    """
+    inside = [name.partition("/")[2] or name for name in names]
+    flat = all(name.startswith("images/") for name in inside)
+    return [name.removeprefix("images/") if flat else name for name in inside]
+
+
+def write_predictions(folder: Path, name: str, predictions: Iterable[Prediction], about: About) -> list[Path]:
+    """folder/<name>.txt with `<file> <class id>` lines, and folder/<name>.csv with the five likeliest classes.
+
+    Raises DataError if the folder can't be made or a file can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: can't be made a folder for predictions ({error.strerror})") from error
+    text, table = folder / f"{name}.txt", folder / f"{name}.csv"
+    classes, words = ([printable(v) for v in values] for values in (about.classes, about.words))
+    with (
+        atomic(text) as text_temporary,
+        atomic(table) as table_temporary,
+        text_temporary.open("w", encoding="utf-8") as lines,
+        table_temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
-        top = range(1, min(TOP, len(about.classes)) + 1)
+        top = range(1, min(TOP, len(classes)) + 1)
         writer.writerow(["file", *(f"{what}{i}" for i in top for what in ("class", "words", "probability"))])
-        for file, p in zip(files, predictions, strict=True):
+        for p in predictions:
+            file = printable(p.name)
+            lines.write(f"{file} {classes[p.classes[0]]}\n")
             ranked = zip(p.classes, p.probabilities, strict=True)
-            writer.writerow([file, *(v for c, q in ranked for v in (about.classes[c], about.words[c], f"{q:.6f}"))])
+            writer.writerow([file, *(v for c, q in ranked for v in (classes[c], words[c], f"{q:.6f}"))])
     return [text, table]
 
 

@@ -1,4 +1,4 @@
-"""The folder of a run: config.json, env.json, log.txt, metrics.csv, checkpoints/, figures/."""
+"""The folder of a run: config.json, env.json, data.json, lock, log.txt, metrics.csv, checkpoints/, figures/."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import csv
 import json
 import os
 import platform
-import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minidl import __version__
+from minidl.console import show, warn
 from minidl.errors import DataError, UsageError
-from minidl.files import atomic
+from minidl.files import TEMPORARY, append_line, atomic, cant_write, open_own, remove_leftovers
+from minidl.locks import lock
 from minidl.training.config import Config, config_from_dict
+from minidl.training.folders import create_folder
 
 COLUMNS = (
     "epoch",
@@ -30,43 +34,63 @@ COLUMNS = (
     "images_per_s",
     "seconds",
 )
+FOLDERS = ("checkpoints", "figures")
+LOCK = "lock"  # held by the process that trains in the run
 
 
 class Run:
-    """A run's folder."""
+    """A run's folder. Who trains in it owns it (`owned`); everyone else only looks."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log_fails = False
 
     @classmethod
-    def create(cls, output: Path, name: str | None, config: Config) -> Run:
+    def create(cls, output: Path, name: str | None, config: Config, data: dict[str, Any] | None = None) -> Run:
         """A new folder output/name (default: time and model), complete with config.json or not there at all.
 
-        Raises UsageError if the folder exists, DataError if it can't be written.
+        data    the fingerprint of its data set
+
+        Raises as `create_folder`.
         """
-        path = new_folder(output, name, config.model)
-        workshop = output / f".new-{path.name}-{os.getpid()}"
-        try:
-            for folder in ("checkpoints", "figures"):
-                (workshop / folder).mkdir(parents=True)
-            (workshop / "config.json").write_text(json.dumps(config.as_dict(), indent=2) + "\n", encoding="utf-8")
-            (workshop / "env.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
-            workshop.rename(path)
-        except OSError as error:
-            shutil.rmtree(workshop, ignore_errors=True)
-            raise DataError(f"can't write the run folder {path}: {error.strerror or error}") from error
-        return cls(path)
+        return cls(create_folder(output, name, config.model, lambda folder: _furnish(folder, config, data)))
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """An existing run; raises DataError if `path` is not a run folder. Removes what a killed writer left."""
+        """An existing run, as it is; raises DataError if `path` is not a run folder."""
         if not (path / "config.json").is_file():
             raise DataError(f"{path}: not a run folder (no config.json in it)")
-        run = cls(path)
-        for folder in (path, run.checkpoints, path / "figures"):
-            for leftover in folder.glob(".tmp-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-        return run
+        return cls(path)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keeps others from training in this run, and removes what killed writers left in it.
+
+        Raises UsageError naming the process that trains in it, DataError if the folder can't be written.
+        """
+        path = self.path / LOCK
+        try:
+            descriptor = open_own(path, os.O_RDWR)
+        except OSError as error:
+            raise cant_write(path, error) from error
+        with closing(os.fdopen(descriptor, "r+", encoding="utf-8")) as file:
+            try:
+                free = lock(descriptor)
+            except OSError as error:
+                free = warn(
+                    f"{path}: can't be locked ({error.strerror}): see to it that nobody else resumes this run"
+                )
+            if not free:
+                raise UsageError(
+                    f"{self.path}: {file.read(100).strip() or 'another process'} trains it: wait or stop it"
+                )
+            with suppress(OSError):  # it only helps whoever is refused
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {platform.node()}")
+                file.flush()
+            for folder in (self.path, *(self.path / name for name in FOLDERS)):
+                remove_leftovers(folder)
+            yield
 
     @property
     def checkpoints(self) -> Path:
@@ -77,17 +101,35 @@ class Run:
 
     def config(self) -> Config:
         path = self.path / "config.json"
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: can't be read ({error})") from error
-        return config_from_dict(settings, str(path))
+        return config_from_dict(_read_json(path), str(path))
+
+    def write_config(self, config: Config) -> None:
+        """Puts `config` in the place of the settings that the run began with. Raises DataError."""
+        with atomic(self.path / "config.json") as temporary:
+            _write_json(temporary, config.as_dict())
+
+    def mend(self, config: Config) -> None:
+        """Makes anew what a resumed run needs and somebody removed. Raises OSError, DataError."""
+        for name in FOLDERS:
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        if not (self.path / "config.json").exists():
+            self.write_config(config)
+
+    def data(self) -> dict[str, Any] | None:
+        """The fingerprint of the data set that the run began with; None in a run of an older version."""
+        path = self.path / "data.json"
+        return _read_json(path) if path.is_file() else None
 
     def say(self, line: str) -> None:
-        """Prints a line and adds it to log.txt."""
-        print(line, flush=True)
-        with (self.path / "log.txt").open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        """Prints a line and adds it to log.txt. Neither is worth a training: what fails is said once, and left."""
+        if not show(line):
+            warn(f"warning  the output can't be written any more; the run goes on, see {self.path / 'log.txt'}")
+        try:
+            append_line(self.path / "log.txt", line)
+        except OSError as error:
+            if not self._log_fails:
+                warn(f"warning  {cant_write(self.path / 'log.txt', error)}; the run goes on")
+            self._log_fails = True
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """metrics.csv with a row per epoch; accuracies are fractions."""
@@ -100,18 +142,24 @@ class Run:
             writer.writerows(history)
 
 
-def new_folder(output: Path, name: str | None, what: str) -> Path:
-    """A path output/name that is not there yet (default: time and `what`); UsageError if it is, or for a bad name."""
-    if name is not None and (name in ("", "..") or Path(name).name != name):
-        raise UsageError(f"--name {name!r}: give a plain folder name, --output says where it goes")
-    wanted = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
-    path, again = output / wanted, 1
-    while path.exists():
-        if name is not None:
-            raise UsageError(f"{path} exists: give another --name, or go on with --resume {path}")
-        again += 1
-        path = output / f"{wanted}-{again}"
-    return path
+def _furnish(folder: Path, config: Config, data: dict[str, Any] | None) -> None:
+    for name in FOLDERS:
+        (folder / name).mkdir()
+    _write_json(folder / "config.json", config.as_dict())
+    _write_json(folder / "env.json", environment())
+    if data is not None:
+        _write_json(folder / "data.json", data)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: can't be read ({error})") from error
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def find_checkpoint(path: Path, name: str = "best") -> Path:
@@ -131,8 +179,8 @@ def find_checkpoint(path: Path, name: str = "best") -> Path:
 
 def newest_run(output: Path) -> Path | None:
     """The run folder in `output` that was begun last."""
-    configs = sorted(output.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
-    return configs[-1].parent if configs else None
+    configs = [path for path in output.glob("*/config.json") if not path.parent.name.startswith(TEMPORARY)]
+    return max(configs, key=lambda path: path.stat().st_mtime).parent if configs else None
 
 
 def environment() -> dict[str, Any]:

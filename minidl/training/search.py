@@ -21,11 +21,11 @@ from minidl.errors import DataError, DivergedError, UsageError
 from minidl.files import atomic
 from minidl.layers import Layer
 from minidl.training import session
-from minidl.training.callbacks import StopRequested
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import PRESETS, Config, config_from_dict
-from minidl.training.runs import environment, find_checkpoint, new_folder
-from minidl.training.trainer import Callback, Trainer
+from minidl.training.folders import create_folder
+from minidl.training.runs import environment, find_checkpoint
+from minidl.training.trainer import Trainer
 
 TRIALS = 53
 SAMPLERS = ("random", "tpe", "qmc")
@@ -75,15 +75,14 @@ def read_plan(folder: Path) -> Plan:
         raise DataError(f"{path}: can't be read ({error!r})") from error
 
 
-def create_folder(output: Path, name: str | None) -> Path:
-    """A new folder output/name (default: the time); UsageError if it exists, DataError if it can't be written."""
-    folder = new_folder(output, name, "search")
-    try:
-        (folder / "figures").mkdir(parents=True)
-    except OSError as error:
-        raise DataError(f"can't write the search folder {folder}: {error.strerror or error}") from error
-    _write_json(folder / "env.json", environment())
-    return folder
+def new_search_folder(output: Path, name: str | None) -> Path:
+    """A new folder output/name (default: the time). Raises as `create_folder`."""
+
+    def furnish(folder: Path) -> None:
+        (folder / "figures").mkdir()
+        _write_json(folder / "env.json", environment())
+
+    return create_folder(output, name, "search", furnish)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -91,27 +90,12 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-class Interruption(Callback):
-    """Raises StopRequested after the step that runs when `stop` is called."""
-
-    stopped = False
-
-    def stop(self) -> None:
-        self.stopped = True
-
-    def on_step(self, trainer: Trainer) -> None:
-        if self.stopped:
-            raise StopRequested
-
-    def on_evaluation_batch(self, trainer: Trainer, images: int) -> None:
-        self.on_step(trainer)
-
-
 def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> Trainer:
     """A trainer of new weights, or of those of config.init_from."""
     trainer = session.make_trainer(config, data, session.make_model(config, data, build))
     if config.init_from:
-        session.initialise_from(trainer.model, load_checkpoint(find_checkpoint(Path(config.init_from))))
+        source = load_checkpoint(find_checkpoint(Path(config.init_from)))
+        session.initialise_from(trainer.model, source, data.dataset.classes)
     return trainer
 
 

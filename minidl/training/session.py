@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from minidl.backend import get_backend
 from minidl.convert import convert
 from minidl.data import (
+    HELD_OUT,
     Dataset,
     Loader,
     OnlineAugment,
@@ -27,6 +29,7 @@ from minidl.data import (
 from minidl.data.base import Split
 from minidl.data.crops import growing
 from minidl.data.loader import Augment
+from minidl.data.subset import choose_classes
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.fused import fuse
 from minidl.fused.runner import LANES, available_cores
@@ -42,6 +45,9 @@ from minidl.training.trainer import Trainer
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to be drawn first
 EVAL_BATCH = 100
+SHAPES = "shapes"  # the name of the embedded data set; a folder of that name has a path
+TINY_IMAGENET = "tiny-imagenet-200"  # what `train.py download` fetches
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
 
@@ -56,6 +62,15 @@ class Data:
     mean: np.ndarray
     std: np.ndarray
 
+    extent: dict[str, str] = field(default_factory=dict)  # what part of the data set a split is, where it is a part
+
+    def split(self, name: str) -> Split:
+        """The split called "train", "val" or "test"; UsageError if there is none, or no image in it."""
+        found = self.dataset.test if name == "test" else getattr(self, name)
+        if found is None or len(found) == 0:
+            raise UsageError(f"{self.dataset.name} has no {name} images")
+        return found
+
     def loader(self, split: Split, batch_size: int = EVAL_BATCH, workers: int = 1) -> Loader:
         """`split` once, in order, to the last image."""
         return Loader(
@@ -65,22 +80,47 @@ class Data:
 
 def load_data(config: Config, progress: bool = True) -> Data:
     """The data set of `config` with its subset, hold-out split and paper augmentation; statistics of its own."""
-    dataset = load_dataset(
-        config.data, gray=config.gray, image_size=config.image_size, seed=config.seed, progress=progress
-    )
+    dataset = _open(config, progress)
     if config.classes:
         dataset = only_classes(dataset, config.classes)
-    train, val = dataset.train, dataset.val
-    if config.val_split:
-        train, val = split_off(train, config.val_split, config.seed)
-    if config.subset < 1:
-        train, val = (subset(split, config.subset, config.seed) for split in (train, val))
+    train, val = _parts(dataset, config)
+    if len(val) == 0:
+        raise UsageError(f"{dataset.name} has no val images: give other --classes, or --val-split")
     drawn = getattr(train, "sums", None) is None
     some = np.arange(min(len(train), STATISTICS_IMAGES)) if drawn else None
     mean, std = channel_statistics(train, some)
     if config.augment == "paper":
         train = PaperAugment(train, config.seed)
-    return Data(dataset, train, val, mean, std)
+    return Data(dataset, train, val, mean, std, _extent(dataset, config))
+
+
+def _open(config: Config, progress: bool) -> Dataset:
+    size = config.image_size
+    dataset = load_dataset(config.data, gray=config.gray, image_size=size, seed=config.seed, progress=progress)
+    if dataset.image_shape[:2] != (size, size):
+        h, w, _ = dataset.image_shape
+        raise UsageError(f"{dataset.name} has images of {h}x{w} only, not {size}x{size} (--image-size)")
+    return dataset
+
+
+def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
+    """(train, val) as a run of `config` uses them."""
+    train, val = dataset.train, dataset.val
+    if config.val_split:
+        train, val = split_off(train, config.val_split, config.seed)
+    if config.subset < 1:
+        train, val = (subset(split, config.subset, config.seed) for split in (train, val))
+    return train, val
+
+
+def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
+    """What part of the data set train and val are, in words."""
+    no_val = any("held out" in note for note in dataset.notes)
+    held_out = config.val_split or (HELD_OUT if no_val else 0)
+    some = f"{100 * config.subset:g} % of " if config.subset < 1 else ""
+    train = f"train without the {100 * held_out:g} % held out" if held_out else "train"
+    val = f"{100 * held_out:g} % of train, held out" if held_out else "val"
+    return {name: some + part for name, part in (("train", train), ("val", val)) if some + part != name}
 
 
 def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
@@ -215,12 +255,14 @@ def make_optimizer(config: Config, model: Layer) -> Optimizer:
 
 def config_schedule(config: Config, steps_per_epoch: int) -> Schedule:
     """The learning rate of `config` as a function of the step."""
+    steps, drop = config.epochs * steps_per_epoch, config.drop_epoch * steps_per_epoch
+    first_drop = min(steps, drop) if config.schedule == "step" else steps  # a warm-up ends before it
     return make_schedule(
         config.schedule,
         config.lr,
-        config.epochs * steps_per_epoch,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-        drop_steps=[config.drop_epoch * steps_per_epoch],
+        steps,
+        warmup_steps=min(round(config.warmup_epochs * steps_per_epoch), first_drop - 1),
+        drop_steps=[drop],
     )
 
 
@@ -237,35 +279,56 @@ def about(config: Config, data: Data) -> About:
     )
 
 
-def initialise_from(model: Layer, source: Checkpoint) -> list[str]:
-    """Takes over all weights of `source` that fit; returns the names of the head's arrays if it was left new.
+def initialise_from(model: Layer, source: Checkpoint, classes: list[str]) -> list[str]:
+    """Takes over the weights of `source`; returns the names of the head's arrays, which stay new unless `source`
+    was trained on these very classes, in this order.
 
-    Only the last layer may differ (another number of classes). Raises DataError for any other difference.
+    Raises DataError if anything else differs.
     """
     head = list(model.leaves())[-1].path
     own = model.named_parameters()
-    new = [
-        name
-        for name in own
-        if name.startswith(head + ".")
-        and name in source.arrays
-        and source.arrays[name].shape != own[name].value.shape
-    ]
+    same = source.about.classes == classes
+    new = [] if same else [name for name in own if name.startswith(head + ".") and name in source.arrays]
     arrays = {name: own[name].value if name in new else array for name, array in source.arrays.items()}
     Checkpoint(source.path, source.about, source.state, arrays).restore_weights(model)
     return new
 
 
-def saved_data(checkpoint: Checkpoint, path: str | None, progress: bool = True) -> Data:
-    """The data set a checkpoint was trained on (or the one at `path`), normalised as in its training."""
-    config = checkpoint.about.config
-    name = path or config["data"]
-    dataset = load_dataset(name, image_size=checkpoint.about.image_shape[0], seed=config["seed"], progress=progress)
-    if config.get("classes"):
-        dataset = only_classes(dataset, config["classes"])
+def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = False, progress: bool = True) -> Data:
+    """The data set a checkpoint was trained on (or the one at `path`), normalised as in its training.
+
+    Its splits have the very images that they had in training, without augmentation; with `whole` all that the data
+    set has. Raises DataError if it is not where it was, or has other classes.
+    """
+    about = checkpoint.about
+    saved = {f.name: about.config[f.name] for f in fields(Config) if f.name in about.config}
+    place = path or _place(checkpoint)
+    config = replace(Config(**saved), data=place, image_size=about.image_shape[0], augment="none")
+    if whole:
+        config = replace(config, subset=1.0, val_split=0.0, gray="convert")
+    dataset = _open(config, progress)
+    if config.classes and set(about.classes) <= set(dataset.classes):
+        dataset = choose_classes(dataset, [dataset.classes.index(c) for c in about.classes], config.classes)
     check_classes(checkpoint, dataset)
-    mean, std = (np.array(v, np.float32) for v in (checkpoint.about.mean, checkpoint.about.std))
-    return Data(dataset, dataset.train, dataset.val, mean, std)
+    mean, std = (np.array(v, np.float32) for v in (about.mean, about.std))
+    return Data(dataset, *_parts(dataset, config), mean, std, _extent(dataset, config))
+
+
+def _place(checkpoint: Checkpoint) -> str:
+    """Where the data set of a checkpoint is. An exported one knows its name alone: it may be here or in data/."""
+    data = checkpoint.about.config["data"]
+    if data == SHAPES or Path(data).exists():
+        return data
+    if Path(data).is_absolute():
+        raise DataError(
+            f"{data}: the data set of {checkpoint.path} is not there any more: give --data with its place"
+        )
+    for folder in (Path(), Path("data")):
+        for ending in ("", *ARCHIVES):
+            if (found := folder / f"{data}{ending}").exists():
+                return str(found.absolute())
+    fetch = ", or fetch it with `train.py download data`" if data == TINY_IMAGENET else ""
+    raise DataError(f"{data}: the data set of {checkpoint.path} is neither here nor in data/: give --data{fetch}")
 
 
 def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:

@@ -23,7 +23,7 @@ from minidl.errors import DataError, UsageError
 from minidl.files import atomic
 from minidl.training.config import Config
 from minidl.training.runs import Run
-from minidl.training.search import RANGES, Plan, create_folder
+from minidl.training.search import RANGES, Plan, new_search_folder
 
 if TYPE_CHECKING:
     import optuna
@@ -143,7 +143,7 @@ class Study:
 
 def create_search(output: Path, name: str | None, plan: Plan) -> Path:
     """A new folder output/name (default: the time) with the plan and an empty study. Raises as `create_folder`."""
-    folder = create_folder(output, name)
+    folder = new_search_folder(output, name)
     with _storage(folder / STUDY) as storage:
         import_optuna().create_study(storage=storage, study_name=NAME, direction="maximize")
     plan.write(folder)

@@ -6,6 +6,7 @@ import csv
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,9 @@ def save_units(subject: Subject, layer: str, projector: Projector | None) -> lis
     chosen = choose_units(args.unit, units, by_selectivity(found))
     middle = np.median(found.selectivity)
     print(f"{layer}: {found.units} units, {found.dead.sum()} dead, median selectivity {middle:.2f}")
-    written = [_save_table(subject, found)]
+    where = {**subject.which_data, **subject.changed("split")}
+    how = subject.changed("seed_map", "scale", "deconv_bn", "unpool")
+    written = [_save_table(subject, found, where)]
     tops = found.images[args.norm][chosen]
     positions = np.unique(tops[tops >= 0])
     said = dict(zip(positions.tolist(), subject.words(subject.predicted_at(positions)), strict=True))
@@ -66,7 +69,7 @@ def save_units(subject: Subject, layer: str, projector: Projector | None) -> lis
             shades, blank = (None, None) if signals is None else to_screen(signals, args.scale)
             true, predicted = subject.words(subject.labels(here)), [said[i] for i in here.tolist()]
             footer = f"{_footer(subject)} · selectivity {found.selectivity[unit]:.2f}"
-            path = picture(subject, f"{args.command}-{layer}-{unit}-{args.norm}")
+            path = subject.picture(args.command, layer, unit, args.norm, **where, **how)
             sheets.save_sheet(
                 path, originals, shades, true, predicted, _title(args, f"{layer}[{unit}]"), footer, blank
             )
@@ -75,7 +78,7 @@ def save_units(subject: Subject, layer: str, projector: Projector | None) -> lis
             blanks.append(found.dead[unit])
             bar.add(1)
     if args.unit == "all":
-        path = picture(subject, f"{args.command}-{layer}-all-{args.norm}")
+        path = subject.picture(args.command, layer, "all", args.norm, **where, **how)
         numbers = [str(unit) for unit in chosen]
         sheets.save_poster(path, np.stack(best), numbers, _title(args, layer), _footer(subject), np.array(blanks))
         written.append(path)
@@ -94,15 +97,13 @@ def save_photo(subject: Subject, layer: str, projector: Projector) -> list[Path]
     labels, probability = subject.predicted(x)
     footer = f"{_footer(subject)} · predicted: {subject.words(labels)[0]}, {100 * probability[0]:.0f} %"
     title = _title(args, f"{layer} · {Path(args.image).name}")
-    path = picture(subject, f"{args.command}-{layer}-{Path(args.image).stem}-{args.norm}")
+    how = subject.changed("unit", "seed_map", "scale", "deconv_bn", "unpool")
+    if args.unit[0].isdecimal():  # 3, 17 and 3,17 are the same
+        how["unit"] = ",".join(map(str, chosen))
+    path = subject.picture(args.command, layer, subject.photo_name(args.image), args.norm, **how)
     captions = [f"[{unit}]  {strength[unit]:.3g}" for unit in chosen]
     sheets.save_photo_sheet(path, photo, shades, captions, title, footer, blank)
     return [path, *_save_raw(args, path, signals)]
-
-
-def picture(subject: Subject, name: str) -> Path:
-    """Where the picture `name` goes."""
-    return subject.output(f"{name}.{subject.args.format}")
 
 
 def _signals(
@@ -127,8 +128,8 @@ def _footer(subject: Subject) -> str:
     return " · ".join(parts)
 
 
-def _save_table(subject: Subject, found: LayerProbe) -> Path:
-    path = subject.output(f"units-{found.layer}.csv")
+def _save_table(subject: Subject, found: LayerProbe, where: dict[str, Any]) -> Path:
+    path = subject.output("csv", "units", found.layer, **where)
     names = getattr(subject.split, "names", None)
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(table(found, subject.about.words, names))

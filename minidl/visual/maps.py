@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path as Outline
 
-from minidl.visual.figures import COLOURS, add_legend, fit, save_figure
+from minidl.visual.canvas import COLOURS, Axes, Figure, Outline, PathPatch, colormaps, save_figure
+from minidl.visual.lettering import add_legend, add_title, fit, wrap
 from minidl.visual.sheets import save_sheet
 
 SHADES = colormaps["viridis"]  # perceptually uniform: its lightness alone, as in gray print, says the same
@@ -42,8 +38,8 @@ def save_occlusion(
 
     def draw(figure: Figure) -> None:
         figure.set_layout_engine("constrained")
-        figure.suptitle(title, fontsize=11)
-        figure.supxlabel(footer, fontsize=7, color="#444444")
+        add_title(figure, title)
+        figure.supxlabel("\n".join(wrap(footer, 72 * 11.5, 7)), fontsize=7, color="#444444")
         original, heat, said = figure.subplots(1, 3)
         original.imshow(image, interpolation="nearest", extent=extent)
         original.set_title("image", fontsize=9)

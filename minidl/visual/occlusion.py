@@ -14,6 +14,8 @@ from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
 
+PATCH_SHARE, STRIDE_SHARE = 1 / 4, 1 / 16  # of the image's shorter side: 16 and 4 pixels of 64
+
 
 @dataclass
 class Occlusion:
@@ -39,8 +41,8 @@ def occlusion(
     label: int,
     *,
     fill: ArrayLike,
-    patch: int = 8,
-    stride: int = 4,
+    patch: int | None = None,
+    stride: int | None = None,
     xp: ModuleType = np,
     batch_size: int = 64,
     on_batch: Callable[[int], None] = lambda images: None,
@@ -51,17 +53,14 @@ def occlusion(
 
         probability[i,j] = softmax(model(x with fill on P))[label],    predicted[i,j] = its argmax
 
-    Places are `stride` pixels apart. The last patch touches the border: where the stride does not divide H - patch,
-    the last step is shorter. `on_batch` hears the number of places of each batch.
+    Places are `stride` pixels apart, see `sizes`. The last patch touches the border: where the stride does not divide
+    H - patch, the last step is shorter. `on_batch` hears the number of places of each batch.
 
-    Raises UsageError if the patch does not fit, if pixels would lie between patches, or for a label without output.
+    Raises UsageError as `sizes`, and for a label without output.
     Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 4.2.
     """
     h, w, channels = x.shape
-    if not 1 <= patch <= min(h, w):
-        raise UsageError(f"a patch of {patch} pixels: choose 1 to {min(h, w)} for an image of {h}x{w}")
-    if not 1 <= stride <= patch:
-        raise UsageError(f"a stride of {stride} pixels: choose 1 to {patch}, so that patches leave nothing out")
+    patch, stride = sizes(h, w, patch, stride)
     if np.shape(fill) != (channels,):
         raise UsageError(f"fill {fill}: give one value for each of the {channels} channels")
 
@@ -71,7 +70,7 @@ def occlusion(
     whole = probabilities(x[None])[0]
     if not 0 <= label < len(whole):
         raise UsageError(f"class {label}: choose 0 to {len(whole) - 1}")
-    rows, columns = _places(h, patch, stride), _places(w, patch, stride)
+    rows, columns = grid(h, w, patch, stride)
     places = [(top, left) for top in rows for left in columns]
     probability, predicted = np.empty(len(places), whole.dtype), np.empty(len(places), np.int64)
     for start in range(0, len(places), batch_size):
@@ -82,16 +81,38 @@ def occlusion(
         p = probabilities(images)
         probability[part], predicted[part] = p[:, label], p.argmax(axis=1)
         on_batch(len(p))
-    grid = len(rows), len(columns)
+    shape = len(rows), len(columns)
     return Occlusion(
-        probability.reshape(grid),  # (OH OW,) -> (OH, OW)
-        predicted.reshape(grid),  # (OH OW,) -> (OH, OW)
+        probability.reshape(shape),  # (OH OW,) -> (OH, OW)
+        predicted.reshape(shape),  # (OH OW,) -> (OH, OW)
         float(whole[label]),
         int(whole.argmax()),
         rows,
         columns,
         patch,
     )
+
+
+def sizes(h: int, w: int, patch: int | None = None, stride: int | None = None) -> tuple[int, int]:
+    """(patch, stride) in pixels for an image of h x w; by default a quarter and a sixteenth of its shorter side.
+
+    Raises UsageError if the patch does not fit or if pixels would lie between patches.
+    """
+    side = min(h, w)
+    if patch is None:
+        patch = max(1, round(PATCH_SHARE * side))
+    if not 1 <= patch <= side:
+        raise UsageError(f"a patch of {patch} pixels: choose 1 to {side} for an image of {h}x{w}")
+    if stride is None:
+        stride = min(patch, max(1, round(STRIDE_SHARE * side)))
+    if not 1 <= stride <= patch:
+        raise UsageError(f"a stride of {stride} pixels: choose 1 to {patch}, so that patches leave nothing out")
+    return patch, stride
+
+
+def grid(h: int, w: int, patch: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first rows (OH,) and the first columns (OW,) of the patch."""
+    return _places(h, patch, stride), _places(w, patch, stride)
 
 
 def _places(size: int, patch: int, stride: int) -> np.ndarray:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.backend_bases import RendererBase
-from matplotlib.figure import Figure
 
 from minidl.errors import UsageError
-from minidl.visual.figures import DPI, fit, save_figure
+from minidl.visual.canvas import DPI, Artist, Figure, RendererBase, save_figure
+from minidl.visual.lettering import fit, wrap
 from minidl.visual.screen import MID_GRAY
 
 # Places and lengths are in pixels, sizes of letters in points.
@@ -40,7 +37,7 @@ class Page:
 
     def __init__(self, width: int, height: int, title: str, footer: str) -> None:
         page_width = max(width, 3 * TILE)
-        lines = _wrap(footer, page_width / POINT, SMALL)
+        lines = wrap(footer, page_width / POINT, SMALL)
         self.left, self.top = MARGIN + (page_width - width) // 2, MARGIN // 2 + line(TITLE) + GUTTER
         bottom = self.top + height + line(SMALL) * len(lines) + MARGIN
         self.pixels = np.full((bottom, page_width + 2 * MARGIN, 3), 255, np.uint8)
@@ -83,13 +80,6 @@ class _Pixels(Artist):
         gc = renderer.new_gc()
         renderer.draw_image(gc, 0, 0, self.rgba)
         gc.restore()
-
-
-def _wrap(text: str, width: float, size: int) -> list[str]:
-    """Lines of `text` about `width` points wide, broken behind "·" where they can be."""
-    glued = text.replace(" ", "\N{NO-BREAK SPACE}").replace("·\N{NO-BREAK SPACE}", "· ")
-    letters = int(width / (0.56 * size))  # 0.56: how wide a letter is on average, for textwrap counts them
-    return [part.replace("\N{NO-BREAK SPACE}", " ") for part in textwrap.wrap(glued, letters)]
 
 
 @dataclass

@@ -7,20 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.ticker import MaxNLocator
 
-from minidl.visual.figures import COLOURS, MARKERS, add_legend, fit, save_figure
+from minidl.visual.canvas import (
+    COLOURS,
+    MARKERS,
+    AnnotationBbox,
+    Axes,
+    Figure,
+    Line2D,
+    MaxNLocator,
+    OffsetImage,
+    save_figure,
+)
+from minidl.visual.lettering import add_legend, add_title, fit
+from minidl.visual.limits import limits
 
 VIEWS = ((20, -60), (20, -15), (20, 30), (45, -60))  # elevation and azimuth in degrees
 THUMBNAIL = 0.42  # inches
 SPACING = 1.15  # of thumbnails, at least, in their sides
 HIDDEN = 4  # dots behind a thumbnail on its dot, at most; none behind one beside it
 DISTANCES = (0.7, 1.0, 1.3)  # of a thumbnail from the dot it is beside, in its sides: as near as there is room
-LEGEND_COLUMNS, NAME_WIDTH = 5, 95  # points
+TRIED = 2000  # points that may get a thumbnail: more than there is room for, and trying takes time
+LEGEND_COLUMNS, LEGEND_ROW, LEGEND_MARK = 5, 0.19, 40  # inches from row to row; points beside a name
+TOP, EDGE = 0.4, 0.15  # inches: the title, and what stays free at the foot
 
 
 def save_scatter_3d(
@@ -33,22 +42,21 @@ def save_scatter_3d(
     looks = _looks(labels)
 
     def draw(figure: Figure) -> None:
-        figure.suptitle(title, fontsize=11, y=0.98)
-        bottom = _legend(figure, looks, names)
-        high = (0.95 - bottom) / 2
+        bottom, top = _frame(figure, looks, names, title)
+        high = (top - bottom) / 2
         for i, (elevation, azimuth) in enumerate(VIEWS):
             axes = figure.add_axes((0.03 + 0.49 * (i % 2), bottom + high * (1 - i // 2), 0.45, high), projection="3d")
             axes.set_proj_type("ortho")
             axes.view_init(elevation, azimuth)
             _dots(axes, points, labels, looks, depthshade=False)
-            _name_axes([axes.xaxis, axes.yaxis, axes.zaxis], axis)
+            _measure([axes.xaxis, axes.yaxis, axes.zaxis], points, axis)
             axes.tick_params(labelbottom=False, labelleft=False, labelright=False)
             axes.xaxis.labelpad = axes.yaxis.labelpad = axes.zaxis.labelpad = -10
             axes.zaxis.set_rotate_label(False)
             axes.zaxis.label.set_rotation(90)
             axes.set_box_aspect(None, zoom=0.92)  # more would cut the box off
 
-    save_figure(path, (8.2, 8.2), draw)
+    save_figure(path, (8.2, 7.5 + _legend_height(looks)), draw)
 
 
 def save_scatter_2d(
@@ -68,13 +76,11 @@ def save_scatter_2d(
     looks = _looks(labels)
 
     def draw(figure: Figure) -> None:
-        figure.suptitle(title, fontsize=11, y=0.985)
-        bottom = _legend(figure, looks, names) + 0.05
-        axes = figure.add_axes((0.07, bottom, 0.91, 0.95 - bottom))
-        axes.margins(0.05)
+        bottom, top = _frame(figure, looks, names, title)
+        bottom += 0.4 / figure.get_figheight()  # for the axis
+        axes = figure.add_axes((0.07, bottom, 0.91, top - bottom))
         _dots(axes, points, labels, looks, zorder=2)
-        _name_axes([axes.xaxis, axes.yaxis], axis)
-        axes.autoscale(False)  # from here on a place on the figure stays one
+        _measure([axes.xaxis, axes.yaxis], points, axis)  # from here on a place on the figure stays one
         side = THUMBNAIL * figure.dpi
         to_pixels = axes.transData
         shown, middles = find_room(to_pixels.transform(points), side, axes.bbox.get_points())
@@ -87,7 +93,7 @@ def save_scatter_2d(
         corners = to_pixels.inverted().transform(middles + np.array([-side / 2, side / 2]))
         _dots(axes, corners, labels[shown], looks, zorder=4)
 
-    save_figure(path, (9, 8.2), draw)
+    save_figure(path, (9, 7.8 + _legend_height(looks)), draw)
 
 
 def find_room(places: np.ndarray, side: float, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +108,7 @@ def find_room(places: np.ndarray, side: float, box: np.ndarray) -> tuple[np.ndar
     hidden = np.where(steps.any(axis=1), 0, HIDDEN)
     shown: list[int] = []
     middles = np.empty((0, 2))
-    for i in np.random.default_rng(0).permutation(len(places)).tolist():
+    for i in np.random.default_rng(0).permutation(len(places))[:TRIED].tolist():
         tried = places[i] + steps  # (k, 2)
         free = ((tried >= box[0] + side / 2) & (tried <= box[1] - side / 2)).all(axis=1)
         free &= (_gaps(tried, middles) >= SPACING * side).all(axis=1)
@@ -119,30 +125,47 @@ def _gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _looks(labels: np.ndarray) -> dict[int, dict[str, Any]]:
-    """Colour and mark of each class that occurs; as there are 8 colours and 10 marks, 40 classes differ."""
+    """Colour and mark of each class that occurs; as there are 8 colours and 10 marks, 80 classes differ."""
+    pairs = math.lcm(len(COLOURS), len(MARKERS))  # until both begin again; from there on the marks are shifted
     return {
-        label: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
+        label: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[(k + k // pairs) % len(MARKERS)]}
         for k, label in enumerate(np.unique(labels).tolist())
     }
 
 
 def _dots(axes: Axes, points: np.ndarray, labels: np.ndarray, looks: dict[int, dict[str, Any]], **how: Any) -> None:
     size = np.clip(6000 / max(len(points), 1), 8, 30)
-    for label, look in looks.items():
-        axes.scatter(*points[labels == label].T, s=size, edgecolors="black", linewidths=0.4, **look, **how)
+    marks, colors = (np.array([looks[label][what] for label in labels.tolist()]) for what in ("marker", "color"))
+    for mark in dict.fromkeys(marks.tolist()):  # as a scatter of its own for each of 200 classes takes seconds
+        here = marks == mark
+        look = {"marker": mark, "color": colors[here], "edgecolors": "black", "linewidths": 0.4}
+        axes.scatter(*points[here].T, s=size, **look, **how)
 
 
-def _name_axes(every: list[Any], axis: str) -> None:
-    for number, one in enumerate(every, 1):
+def _measure(every: list[Any], points: np.ndarray, axis: str) -> None:
+    """Names the axes and gives each the limits of its column of the points.
+
+    Limits of matplotlib's own are found as late as the drawing, and not at all if anything fixes them before.
+    """
+    for number, (one, values) in enumerate(zip(every, points.T, strict=True), 1):
+        getattr(one.axes, f"set_{one.axis_name}lim")(limits(values))
         one.set_label_text(f"{axis} {number}", fontsize=8)
         one.set_major_locator(MaxNLocator(5))
         one.set_tick_params(labelsize=6)
 
 
-def _legend(figure: Figure, looks: dict[int, dict[str, Any]], names: list[str]) -> float:
-    """Draws the legend at the foot of the figure and returns how high it is, as a share of the figure."""
+def _frame(figure: Figure, looks: dict[int, dict[str, Any]], names: list[str], title: str) -> tuple[float, float]:
+    """Draws the title and, at the foot, the legend; returns where the room between them begins and ends, as shares of
+    the figure's height."""
     handles = [Line2D([], [], linestyle="", markeredgecolor="black", markersize=7, **look) for look in looks.values()]
-    names = [fit(names[label], NAME_WIDTH, 8) for label in looks]
-    columns = min(len(names), LEGEND_COLUMNS)
+    columns, height = min(len(looks), LEGEND_COLUMNS), figure.get_figheight()
+    width = 72 * figure.get_figwidth() / columns - LEGEND_MARK
+    names = [fit(names[label], width, 8) for label in looks]
     add_legend(figure, handles, names, loc="lower center", ncols=columns, handletextpad=0.2)
-    return (0.15 + 0.17 * math.ceil(len(names) / columns)) / figure.get_figheight()
+    add_title(figure, title, y=1 - EDGE / height, va="top")
+    return _legend_height(looks) / height, 1 - TOP / height
+
+
+def _legend_height(looks: dict[int, dict[str, Any]]) -> float:
+    """In inches."""
+    return EDGE + LEGEND_ROW * math.ceil(len(looks) / LEGEND_COLUMNS)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from minidl.errors import UsageError
 from minidl.training.range_test import RangeTest
 from minidl.training.search import best_trials
-from minidl.visual.figures import COLOURS, save_figure
+from minidl.visual.canvas import COLOURS, Axes, Figure, LogLocator, NullFormatter, save_figure
+from minidl.visual.lettering import add_title
 
 SMALLEST, LARGEST = 25, 150  # areas of the dots, square points
 ROOM = 0.15  # decades around the values
@@ -52,21 +50,28 @@ def save_search(path: Path, trials: list[dict[str, Any]], title: str) -> None:
         axes.set_xlabel("learning rate")
         axes.set_ylabel("weight decay")
         figure.legend(loc="outside lower center", ncols=2, frameon=False, markerscale=0.6)
-        figure.suptitle(title, fontsize=11)
+        add_title(figure, title)
 
     save_figure(path, (7, 5.2), draw)
 
 
 def save_range_test(path: Path, test: RangeTest, title: str) -> None:
     """The loss over the learning rate, the two suggested rates marked. Raises as `save_figure`."""
-    lowest, highest = test.losses.min(), test.losses[: test.lowest + 10].max() + 1e-3
+    lowest, before = test.losses.min(), test.losses[: test.lowest + 1].max()
+    after = test.losses[: test.lowest + 10].max()
+    # The fall takes up at least a third of the picture, whatever the loss explodes to behind it.
+    highest = min(after, before + (before - lowest or abs(before))) + 1e-3
     bottom, top = (end + share * (highest - lowest) for end, share in ((lowest, -0.1), (highest, 0.6)))
+    off = test.losses > top
 
     def draw(figure: Figure) -> None:
         figure.set_layout_engine("constrained")
         axes = figure.subplots()
         _logarithmic(axes, "x", test.rates)
-        axes.plot(test.rates, test.losses, ".", ms=4, color="0.6", label="loss of a batch")
+        axes.plot(test.rates[~off], test.losses[~off], ".", ms=4, color="0.6", label="loss of a batch")
+        if off.any():
+            above = np.full(off.sum(), top - 0.02 * (top - bottom))
+            axes.plot(test.rates[off], above, "^", ms=4, color="0.6", label="higher than the picture")
         axes.plot(test.rates, test.smoothed, color=COLOURS[0], linewidth=1.8, label="smoothed")
         marks = (
             (test.steepest, "suggested: steepest descent", "-", "s"),
@@ -77,11 +82,11 @@ def save_range_test(path: Path, test: RangeTest, title: str) -> None:
                 look = {"color": COLOURS[3], "linestyle": line, "marker": mark, "markevery": [1], "ms": 6}
                 height = float(test.smoothed[abs(test.rates - rate).argmin()])
                 axes.plot([rate, rate], [bottom, height], **look, label=f"{name}, {rate:.1e}")
-        axes.set_ylim(bottom, top)  # what explodes is cut off
+        axes.set_ylim(bottom, top)
         axes.set_xlabel("learning rate")
         axes.set_ylabel("cross-entropy")
         axes.legend(frameon=False)
-        figure.suptitle(title, fontsize=11)
+        add_title(figure, title)
 
     save_figure(path, (7, 4.2), draw)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from argparse import Namespace
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minidl.backend import to_device, to_host
 from minidl.data.base import Split
+from minidl.data.classes import find_class
 from minidl.data.images import read_image
 from minidl.data.loader import normalise
 from minidl.errors import DataError, UsageError
@@ -19,6 +20,7 @@ from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
 from minidl.training import session
 from minidl.training.checkpoints import load_checkpoint
+from minidl.visual.file_names import file_name, with_digest
 from minidl.visual.truncate import LayerInfo, layer_table, truncate
 
 BATCH = 100
@@ -31,8 +33,8 @@ class Subject:
     running   the same on the engine and backend asked for, whose array module is xp
     plain     of plain layers, on that backend
 
-    `args` has data, split, backend, engine, threads, output and pretrained; `build` makes registered networks. The
-    data set is opened when an image of it is asked for.
+    `args` has data, split, backend, engine, threads, output, format and pretrained, and the `parser` that they come
+    from; `build` makes registered networks. The data set is opened when an image of it is asked for.
     """
 
     def __init__(self, args: Namespace, file: Path, build: Callable[..., Layer]) -> None:
@@ -47,15 +49,12 @@ class Subject:
 
     @cached_property
     def data(self) -> session.Data:
-        return session.saved_data(self.checkpoint, self.args.data)
+        return session.saved_data(self.checkpoint, self.args.data, self.args.whole)
 
     @cached_property
     def split(self) -> Split:
         """Raises UsageError if the data set has no such split, or no image in it."""
-        split = getattr(self.data.dataset, self.args.split)
-        if split is None or len(split) == 0:
-            raise UsageError(f"{self.data.dataset.name} has no {self.args.split} images")
-        return split
+        return self.data.split(self.args.split)
 
     def pictures(self, positions: np.ndarray) -> np.ndarray:
         """Images of the split, uint8 (n, H, W, 3)."""
@@ -102,21 +101,8 @@ class Subject:
         return ["" if c < 0 else self.about.words[c].split(",")[0] for c in labels]
 
     def class_of(self, text: str) -> int:
-        """The class that a position, an id or a name means; UsageError with the nearest names otherwise."""
-        classes, words = self.about.classes, self.about.words
-        text = text.strip()
-        if text in classes:
-            return classes.index(text)
-        if text.isdecimal() and int(text) < len(classes):
-            return int(text)
-        names = {name.strip().lower(): c for c, synonyms in enumerate(words) for name in synonyms.split(",")}
-        if (c := names.get(text.lower())) is not None:
-            return c
-        near = difflib.get_close_matches(text.lower(), names, n=3) or list(names)[:3]
-        raise UsageError(
-            f"class {text!r}: give a position from 0 to {len(classes) - 1}, an id such as {classes[0]}, or a name "
-            f"such as {', '.join(near)}"
-        )
+        """The class that an id, a position or a name means (see `find_class`)."""
+        return find_class(text, self.about.classes, self.about.words)
 
     # ------------------------------------------------------------------- layers
 
@@ -138,25 +124,62 @@ class Subject:
 
     # ------------------------------------------------------------------ pictures
 
-    def output(self, name: str) -> Path:
-        """Where the file `name` goes: --output, else figures/ of the run, else beside the checkpoint (and for a
-        pretrained network figures/ of the working directory)."""
-        folder = self.checkpoint.path.parent
+    @property
+    def run(self) -> Path | None:
+        """The folder of the run that the checkpoint is in."""
+        folder = self.checkpoint.path.resolve().parent
+        return folder.parent if folder.name == "checkpoints" else None
+
+    @property
+    def folder(self) -> Path:
+        """Where pictures go: --output, else figures/ of the run, else beside the checkpoint (and for a pretrained
+        network figures/ of the working directory)."""
         if self.args.output is not None:
-            folder = Path(self.args.output)
-        elif folder.name == "checkpoints":
-            folder = folder.parent / "figures"
-        elif self.args.pretrained:
-            folder = Path("figures")
-        make_folder(folder)
-        return folder / name
+            return Path(self.args.output)
+        if self.args.pretrained:
+            return Path("figures")
+        return self.checkpoint.path.parent if self.run is None else self.checkpoint.path.parent.parent / "figures"
+
+    def output(self, suffix: str, *parts: Any, **settings: Any) -> Path:
+        """Where a file goes that shows `parts`, with those `settings` that are not the default (`file_names`).
+
+        Outside the run's own folder, where pictures of several networks may lie, the name begins with the network's.
+        """
+        path, own = self.checkpoint.path, self.run is not None and self.args.output is None
+        network = path.stem if self.run is None else self.run.name
+        usual = self.run is None or path.stem == self.args.parser.get_default("checkpoint")
+        settings = {"checkpoint": None if usual else path.stem, **settings}
+        make_folder(self.folder)
+        return self.folder / f"{file_name([None if own else network, *parts], settings)}.{suffix}"
+
+    def picture(self, *parts: Any, **settings: Any) -> Path:
+        """The same for a picture in the format asked for."""
+        return self.output(self.args.format, *parts, **settings)
+
+    def changed(self, *names: str) -> dict[str, Any]:
+        """Those of the flags `names` that were given another value than their default."""
+        values = {name: getattr(self.args, name, None) for name in names}
+        return {name: v for name, v in values.items() if v != self.args.parser.get_default(name)}
+
+    @property
+    def which_data(self) -> dict[str, Any]:
+        """For the name of what is shown on images of the data set: which, if not those of the training."""
+        changed = self.changed("data", "whole")
+        if "data" in changed:
+            path = Path(changed["data"]).resolve()
+            trained = str(path) == str(Path(self.about.config["data"]).resolve())
+            changed["data"] = None if trained else with_digest(path.name, str(path))
+        return changed
+
+    def photo_name(self, path: str) -> str:
+        """The name of a photo in that of a picture; it holds for one content, as many photos are called IMG_1."""
+        return with_digest(Path(path).stem, Path(path).read_bytes())
 
     @property
     def source(self) -> str:
         """The checkpoint in a footer: run and file."""
         path = self.checkpoint.path
-        run = path.parent.parent.name if path.parent.name == "checkpoints" else ""
-        return f"{run}/{path.stem}" if run else path.name
+        return path.name if self.run is None else f"{self.run.name}/{path.stem}"
 
 
 def make_folder(path: Path) -> None:

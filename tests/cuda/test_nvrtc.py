@@ -11,7 +11,13 @@ from tests.cuda.nvrtc import WHEELS, installed
 COMPILERS = installed()
 OPTIONS = (*launch.OPTIONS, "-ftz=true")  # CuPy adds the second one
 ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)  # V100, T4, A100, RTX 30, RTX 40, H100, B200, RTX 50
-pytestmark = pytest.mark.skipif(not COMPILERS, reason=f"needs NVIDIA's compiler: pip install {' '.join(WHEELS)}")
+pytestmark = pytest.mark.nvidia
+
+
+@pytest.fixture(autouse=True)
+def any_compiler():
+    if not COMPILERS:
+        pytest.skip(f"NVIDIA's compiler is not installed ({', '.join(WHEELS)})")
 
 
 @pytest.mark.parametrize("real", ["float", "double"])

@@ -17,6 +17,7 @@ from tests.test_kernels import calls
 MEMORY, RACES = "address,undefined", "thread"
 DTYPES = {real: np.dtype(name) for name, real in launch.REALS.items()}
 BLOCKS = {MEMORY: launch.BLOCK, RACES: 32}  # ThreadSanitizer tells no more than 256 threads apart: those of 8 blocks
+pytestmark = pytest.mark.compiler
 GUARD = "    if (i >= threads) return;\n"
 SCATTER = """\
     for (int j = i; j < threads / (H * W * C) * OH * OW * KH * KW * C; j += gridDim.x * blockDim.x) {

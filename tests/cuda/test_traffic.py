@@ -7,6 +7,8 @@ from minidl.kernels import cuda, launch
 from tests.cuda.host import signatures
 from tests.cuda.traffic import counted, refined_layers
 
+pytestmark = pytest.mark.compiler
+
 
 def test_no_kernel_moves_twice_what_it_must():
     code = launch.source("float")

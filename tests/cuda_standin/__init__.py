@@ -8,7 +8,8 @@
     device   `cupy.cuda`, and the seam for kernels in CUDA C
 
 `install` is the one hook: minidl asks `sys.modules["cupy"]`, and an array says that its module is cupy. What the
-stand-in says of CuPy is held against the installed one by `test_honesty.py`.
+stand-in says of CuPy is held against the installed one by `test_honesty.py`, its strictness by
+`tests/test_cuda_standin.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.cuda_standin.device import Launch
 from tests.cuda_standin.module import make_cupy, make_cupyx
 from tests.cuda_standin.record import RECORD, Record, StrictError
 
-__all__ = ["RECORD", "Record", "StrictError", "install", "run_on_the_host"]
+__all__ = ["KERNEL_SETS", "RECORD", "Record", "StrictError", "install", "run_on_the_host"]
 
 
 def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None) -> ModuleType:
@@ -67,3 +68,9 @@ def _host_module(code: str) -> Any:
     from tests.cuda.host import HostModule
 
     return HostModule(code)
+
+
+KERNEL_SETS = [  # for a fixture's `params`: what `install` takes as `launch`
+    pytest.param(None, id="reference kernels"),
+    pytest.param(run_on_the_host, id="CUDA sources", marks=pytest.mark.compiler),
+]

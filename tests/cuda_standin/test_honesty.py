@@ -22,9 +22,15 @@ try:
 except ImportError:
     cupy = None
 
-pytestmark = pytest.mark.skipif(cupy is None, reason="CuPy is not installed (pip install cupy-cuda12x)")
+pytestmark = pytest.mark.nvidia
 
 HOST = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+
+
+@pytest.fixture(autouse=True)
+def installed():
+    if cupy is None:
+        pytest.skip("CuPy is not installed")
 
 
 def put(x, key, value):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-captum = pytest.importorskip("captum.attr")
+from tests.conftest import later
+
+torch = pytest.importorskip("torch", reason=later("parity"))
+captum = pytest.importorskip("captum.attr", reason=later("parity"))
 
 import models  # noqa: E402
 from benchmarks import torch_refined  # noqa: E402

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
+from tests.conftest import later
+
+torch = pytest.importorskip("torch", reason=later("parity"))
 
 from torch import nn  # noqa: E402
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+from tests.conftest import later
+
+torch = pytest.importorskip("torch", reason=later("parity"))
 
 import models  # noqa: E402
 from benchmarks import torch_refined  # noqa: E402

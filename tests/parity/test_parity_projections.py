@@ -9,8 +9,10 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-attr = pytest.importorskip("captum.attr")
+from tests.conftest import later
+
+torch = pytest.importorskip("torch", reason=later("parity"))
+attr = pytest.importorskip("captum.attr", reason=later("parity"))
 
 from torch import nn  # noqa: E402
 

@@ -1,0 +1,60 @@
+"""Which classes a user means, in every command alike: by id, by position, or by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+from minidl.errors import UsageError
+
+_NUMBER = r"[0-9]{1,9}"
+
+
+def find_class(text: str, classes: Sequence[str], words: Sequence[str]) -> int:
+    """The position of the class that `text` means: its id, its position, or one of its names in any case.
+
+    Where some ids are numbers (folders such as 0, 1, 10), a number is an id and never a position.
+    Raises UsageError with the nearest names for what is none of these, or a name of several classes.
+    """
+    text = text.strip()
+    if text in classes:
+        return list(classes).index(text)
+    numbered = {int(c): k for k, c in enumerate(classes) if re.fullmatch(_NUMBER, c)}
+    places = numbered or range(len(classes))
+    if re.fullmatch(_NUMBER, text) and int(text) in places:
+        return places[int(text)]
+    names: dict[str, list[int]] = {}
+    for c, synonyms in enumerate(words):
+        for name in {synonyms.lower().strip(), *(part.lower().strip() for part in synonyms.split(","))}:
+            names.setdefault(name, []).append(c)
+    found = names.get(text.lower(), [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"class {text!r}: several have this name, give one of {', '.join(classes[c] for c in found)}"
+        )
+    near = difflib.get_close_matches(text.lower(), names, n=3) or list(names)[:3]
+    number = "" if numbered else f"a position from 0 to {len(classes) - 1}, "
+    raise UsageError(f"class {text!r}: give {number}an id such as {classes[0]}, or a name such as {', '.join(near)}")
+
+
+def find_classes(text: str, classes: Sequence[str], words: Sequence[str]) -> list[int]:
+    """The positions that a list with commas means, in its order, each once; 3-5 is short for 3,4,5."""
+    chosen: list[int] = []
+    for piece in map(str.strip, text.split(",")):
+        span = re.fullmatch(f"({_NUMBER})-({_NUMBER})", piece)
+        if span and piece not in classes:
+            first, last = map(int, span.groups())
+            if first > last:
+                raise UsageError(f"classes {piece}: the lower end comes first")
+            chosen += [find_class(str(number), classes, words) for number in range(first, last + 1)]
+        else:
+            chosen.append(find_class(piece, classes, words))
+    return list(dict.fromkeys(chosen))
+
+
+def class_names(classes: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Id and word of each class, or what is both once."""
+    return [c if c == w else f"{c} {w}" for c, w in zip(classes, words, strict=True)]

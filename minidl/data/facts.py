@@ -1,0 +1,60 @@
+"""What is worth saying about the images of a data set, as counts with words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def facts(
+    classes: list[str],
+    gray: dict[str, np.ndarray],
+    sizes: dict[str, np.ndarray],
+    val_labels: np.ndarray | None,
+    image_size: int,
+    unread: int,
+) -> dict[str, int]:
+    """The counts worth printing; all but the first seven only where they aren't 0.
+
+    gray, sizes    of each split: bool (n,), and heights and widths (n, 2) of the images in their files
+    val_labels     int (n,); None if there is no val
+    image_size     height and width that they are resized to
+    unread         number of files that nobody reads
+    """
+    empty = np.zeros(0, bool)
+    train, val, test = (gray.get(split, empty) for split in ("train", "val", "test"))
+    rgb = len(train) - int(train.sum())
+    counts = {
+        "train images": len(train),
+        "val images": len(val),
+        "test images": len(test),
+        "gray train images": int(train.sum()),
+        "gray val images": int(val.sum()),
+        "RGB train images": rgb,
+        "train images with --augment paper": len(train) + rgb,
+    }
+    more = {
+        "files that are not read (train.py check-data names them)": unread,
+        **_enlarged(sizes, image_size),
+        **_without_val(classes, val_labels),
+    }
+    return counts | {what: count for what, count in more.items() if count}
+
+
+def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
+    """How many images are made larger, and what to do about it."""
+    pixels = np.concatenate([np.zeros((0, 2), np.int32), *sizes.values()])
+    small = pixels[pixels.min(axis=1) < image_size]
+    if len(small) == 0:
+        return {}
+    (least, most), side = np.sort(small.min(axis=1))[[0, -1]], int(np.median(small.min(axis=1)))
+    if (small == small[0]).all():
+        what = f"images of {small[0, 1]}x{small[0, 0]}"
+    else:
+        what = f"images of {least} to {most} pixels on the shorter side"
+    return {f"{what}, enlarged to {image_size}x{image_size} (--image-size {side} would be quicker)": len(small)}
+
+
+def _without_val(classes: list[str], labels: np.ndarray | None) -> dict[str, int]:
+    missing = [] if labels is None else np.setdiff1d(np.arange(len(classes)), labels).tolist()
+    some = ", ".join(ascii(classes[label])[1:-1] for label in missing[:3])
+    return {f"classes without validation images ({some}{', ...' if len(missing) > 3 else ''})": len(missing)}

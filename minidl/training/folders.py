@@ -1,0 +1,60 @@
+"""New folders with names of their own: complete or not there at all, however many are begun at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from minidl.errors import DataError, UsageError
+from minidl.files import cant_write, workshop
+
+LONGEST_NAME = 200  # bytes; file systems allow 255, and names of pictures and temporary files are made of it
+MOST_AT_ONCE = 1000  # folders of one second
+
+
+def create_folder(output: Path, name: str | None, what: str, furnish: Callable[[Path], None]) -> Path:
+    """A new folder output/name (default: time and `what`) with what `furnish` puts in it.
+
+    Raises UsageError if the name is taken or none, DataError if the folder can't be written.
+    """
+    check_name(output, name)
+    wanted = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with workshop(output) as shop:
+            (new := shop / wanted).mkdir()
+            furnish(new)
+            for path in (output / wanted, *(output / f"{wanted}-{again}" for again in range(2, MOST_AT_ONCE))):
+                if _moved(new, path):
+                    return path
+                check_name(output, name)
+    except OSError as error:
+        raise cant_write(output / wanted, error) from error
+    raise DataError(f"can't write {output / wanted}: there are {MOST_AT_ONCE} of them")
+
+
+def _moved(new: Path, path: Path) -> bool:
+    """Renames the folder `new` to `path`, unless there is something of that name."""
+    try:
+        new.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        return False
+    return True
+
+
+def check_name(output: Path, name: str | None) -> None:
+    """Raises UsageError if `name` is no name for a new folder in `output`, or is taken."""
+    if name is None:
+        return
+    if name in ("", ".", "..") or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
+        shown = name if len(name) <= 40 else f"{name[:40]}..."
+        raise UsageError(
+            f"--name {shown!r}: give a plain folder name of at most {LONGEST_NAME} bytes, --output says where it goes"
+        )
+    if os.path.lexists(path := output / name):
+        raise UsageError(f"{path} exists: give another --name, or go on with --resume {path}")

@@ -1,0 +1,80 @@
+"""Going on with a run: from which checkpoint, with which settings, and whether its data are still the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.data import Dataset, resolve
+from minidl.data.fingerprint import fingerprint
+from minidl.errors import DataError, UsageError
+from minidl.training import session
+from minidl.training.checkpoints import Checkpoint
+from minidl.training.config import FREE_ON_RESUME, Config
+from minidl.training.runs import Run, newest_run
+
+
+def find_run(text: str, output: Path) -> tuple[Run, Path]:
+    """The run that `text` means, and the checkpoint to go on from: the one it names, else the last.
+
+    "auto" is the newest run in `output`. Raises UsageError if there is none, DataError if `text` is no run.
+    """
+    path = newest_run(output) if text == "auto" else Path(text)
+    if path is None:
+        raise UsageError(f"--resume: there is no run in {output}; without --resume, a new one begins")
+    if path.is_file():
+        return Run.open(path.absolute().parent.parent), path
+    run = Run.open(path)
+    return run, run.checkpoint()
+
+
+def settings(run: Run, given: dict[str, Any], preset: str | None) -> Config:
+    """The settings of `run`, with those `given` that may change. Raises UsageError naming the others."""
+    saved = run.config().as_dict()
+    if "data" in given:
+        given = {**given, "data": resolve(given["data"])}
+    changed = [f for f in given if f not in FREE_ON_RESUME and given[f] != saved[f]]
+    if changed or preset:
+        names = ", ".join("--" + f.replace("_", "-") for f in changed) or "--preset"
+        raise UsageError(f"{run.path}: a resumed run keeps its settings, leave out {names} (or start a new run)")
+    return Config(**{**saved, **given})
+
+
+def load_data(config: Config, run: Run, checkpoint: Checkpoint | None) -> session.Data:
+    """The data of the run, normalised as they were when it began."""
+    try:
+        data = session.load_data(config)
+    except DataError as error:
+        if Path(config.data).exists():
+            raise
+        raise DataError(f"{error}; if the data have moved: --resume {run.path} --data NEW-PLACE") from error
+    if checkpoint is not None:
+        data.mean, data.std = (np.array(v, np.float32) for v in (checkpoint.about.mean, checkpoint.about.std))
+    return data
+
+
+def changes(run: Run, dataset: Dataset) -> list[str]:
+    """A line for each split that is not as it was when the run began.
+
+    Raises DataError if the training images are others, as the run would see them in another order.
+    """
+    before, now = run.data(), fingerprint(dataset)
+    if before is None:
+        return []
+    lines = {split: change for split in ("train", "val") if (change := _change(before[split], now[split]))}
+    if "train" in lines and before["train"]["order"] != now["train"]["order"]:
+        raise DataError(
+            f"{dataset.name}: {lines['train']} of train, so their order would change: put the data back, or start a "
+            f"new run (--init-from {run.path} takes over its weights)"
+        )
+    return [f"changed  {split}: {change}" for split, change in lines.items()]
+
+
+def _change(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    if before["images"] != now["images"]:
+        return f"{now['images']:,} images, and {before['images']:,} when the run began"
+    if before["order"] != now["order"]:
+        return "other names or labels than when the run began"
+    return "some images are not as they were when the run began" if before["pixels"] != now["pixels"] else None

@@ -1,0 +1,46 @@
+"""How files of pictures are called: one name for one picture, the same each time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+PART, WHOLE = 60, 180  # letters of a part and of the name: a file system takes 255 bytes
+UNSAFE = re.compile(r"[^A-Za-z0-9._,=+~-]+")  # all else means something to some shell or file system
+
+
+def file_name(parts: Iterable[Any], settings: Mapping[str, Any]) -> str:
+    """What a picture shows, then every setting that is not the default, in the order given: `pca-2d-classes=3,17`.
+
+    Settings that are None are left out, and so are `parts` that are. The same parts and settings give the same name,
+    others another: what had to be changed or cut to become a file name has a digest of itself behind it.
+    """
+    names = [safe(str(part)) for part in parts if part is not None]
+    names += [f"{name.replace('_', '-')}={safe(str(v))}" for name, v in settings.items() if v is not None]
+    return _cut("-".join(names), WHOLE)
+
+
+def safe(text: str) -> str:
+    """`text` as a part of a file name, in ASCII; of a safe text, itself."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = UNSAFE.sub("_", plain).strip("_.") or "_"
+    return _cut(plain, PART) if plain == text else f"{plain[:PART]}~{digest(text)}"
+
+
+def with_digest(name: str, content: str | bytes) -> str:
+    """A safe `name` for one of several things of that name, told apart by their content."""
+    return f"{safe(name)}~{digest(content)}"
+
+
+def digest(content: str | bytes) -> str:
+    """Eight letters that stand for the content."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}~{digest(text)}"
