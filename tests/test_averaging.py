@@ -45,7 +45,7 @@ def test_the_average_is_that_of_a_loop_over_all_steps(model):
         d = min(0.8, (step - 1) / (step + 8))
         for name, w in model_arrays(model).items():
             expected[name] = d * expected.get(name, 0.0) + (1 - d) * w.astype(np.float64)
-    for name, a in average.averaged().items():
+    for name, a in average.averaged.items():
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, expected[name], atol=1e-6)
 
@@ -54,7 +54,7 @@ def test_the_first_step_leaves_nothing_of_the_initial_weights(model):
     average = WeightAverage(model, 0.999)
     drawn(model_arrays(model), np.random.default_rng(1))
     average.update(1)
-    for name, a in average.averaged().items():
+    for name, a in average.averaged.items():
         np.testing.assert_allclose(a, model_arrays(model)[name], atol=1e-6)
 
 
@@ -64,23 +64,20 @@ def test_inside_used_the_model_has_the_average_and_afterwards_its_own_weights_al
     drawn(model_arrays(model), np.random.default_rng(2))
     trained = {name: a.copy() for name, a in model_arrays(model).items()}
     with pytest.raises(KeyError), average.used():
-        for arrays in (model_arrays(model), average.averaged()):
-            assert all(np.array_equal(a, initial[name]) for name, a in arrays.items())
-        assert all(np.array_equal(a, trained[name]) for name, a in average.trained().items())
+        assert all(np.array_equal(a, initial[name]) for name, a in model_arrays(model).items())
         raise KeyError
-    for arrays in (model_arrays(model), average.trained()):
-        assert all(np.array_equal(a, trained[name]) for name, a in arrays.items())
-    assert all(np.array_equal(a, initial[name]) for name, a in average.averaged().items())
+    assert all(np.array_equal(a, trained[name]) for name, a in model_arrays(model).items())
+    assert all(np.array_equal(a, initial[name]) for name, a in average.averaged.items())
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing(model):
     average = WeightAverage(model, 0.9)
     arrays = {name: a + 1 for name, a in model_arrays(model).items()}
-    before = {name: a.copy() for name, a in average.averaged().items()}
+    before = {name: a.copy() for name, a in average.averaged.items()}
     some = dict(list(arrays.items())[1:])
     with pytest.raises(DataError, match="missing: conv1.weight"):
         average.restore(arrays, some, "a file")
-    assert all(np.array_equal(a, before[name]) for name, a in average.averaged().items())
+    assert all(np.array_equal(a, before[name]) for name, a in average.averaged.items())
 
 
 @pytest.mark.parametrize("steps", [1, 10, 26])

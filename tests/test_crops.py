@@ -1,13 +1,17 @@
 """Crops stretched to a size: the resampling, its whole-number weights, the draws, the growing sizes."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from minidl.data import ResizedCrops
-from minidl.data.crops import _weights, alternating, growing, resample
+from minidl.data import OnlineAugment, ResizedCrops
+from minidl.data.crops import _weights, alternating, followed, growing, resample
+from minidl.training import session
+from minidl.training.config import Config
 from tests.test_augment import ArraySplit
 
 
@@ -100,13 +104,29 @@ def test_an_image_is_mirrored_in_every_other_epoch_and_half_of_them_at_a_time():
 
 
 def test_sizes_grow_in_steps_of_eight_and_stay_at_the_last():
-    sizes = [growing(40, 64, 80)(epoch) for epoch in range(80)]
+    sizes = [growing(40, 64, 68)(epoch) for epoch in range(80)]
     assert sizes == sorted(sizes)
-    assert [sizes.count(size) for size in (40, 48, 56, 64)] == [19, 19, 18, 24]
-    assert {growing(64, 64, 5)(epoch) for epoch in range(5)} == {64}
+    assert [sizes.count(size) for size in (40, 48, 56, 64)] == [23, 23, 22, 12]
+    assert {growing(64, 64, 5)(epoch) for epoch in range(9)} == {growing(40, 64, 0)(0)} == {64}
 
 
 def test_the_images_of_an_epoch_have_its_size():
     images = ArraySplit(4).pixels
-    crops = ResizedCrops(0.5, growing(40, 64, 10))
-    assert [crops(images, np.arange(4), 0, epoch).shape[1] for epoch in (0, 5, 9)] == [40, 56, 64]
+    crops = ResizedCrops(0.5, growing(40, 64, 6))
+    assert [crops(images, np.arange(4), 0, epoch).shape[1] for epoch in range(7)] == [40, 40, 48, 48, 56, 56, 64]
+
+
+def test_one_augmentation_follows_the_other_at_its_epoch():
+    images, indices = ArraySplit(4).pixels, np.arange(4)
+    crops, online = ResizedCrops(0.5), OnlineAugment()
+    both = followed(crops, online, 3)
+    assert np.array_equal(both(images, indices, 0, 2), crops(images, indices, 0, 2))
+    assert np.array_equal(both(images, indices, 0, 3), online(images, indices, 0, 3))
+
+
+def test_a_run_ends_on_shifts_of_whole_images():
+    data = Namespace(dataset=Namespace(image_shape=(64, 64, 3)))
+    augment = session.make_augment(Config(augment="crops", start_size=40, epochs=80), data)
+    images, indices = ArraySplit(2).pixels, np.arange(2)
+    assert augment(images, indices, 0, 67).shape[1] == 56
+    assert np.array_equal(augment(images, indices, 0, 68), OnlineAugment()(images, indices, 0, 68))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidl.data.augment import uniform
+from minidl.data.loader import Augment
 
 SizeAt = Callable[[int], int]  # epoch -> height and width of the training images
 STEP = 8  # pixels by which the training images grow: three halvings leave even maps
@@ -54,19 +55,24 @@ def _weights(start: np.ndarray, length: np.ndarray, size: int, pixels: int) -> n
     return np.diff(rising, axis=-1, prepend=0).astype(np.float32)
 
 
-def growing(start: int, final: int, epochs: int, share: float = 0.7) -> SizeAt:
-    """Sizes that grow from `start` to `final` pixels in steps of 8 over the first `share` of the epochs.
+def growing(start: int, final: int, epochs: int) -> SizeAt:
+    """Sizes that grow from `start` to `final` pixels in equally long steps of 8, `final` after `epochs` epochs.
 
-    size(e) = min(final, start + 8 floor(e / (share epochs) (final - start) / 8))
+    size(e) = start + 8 floor(e / epochs (final - start) / 8)    for e < epochs, then final
 
-    Small images cost less (40 pixels: a third of 64) and do for most of what a young network has to learn (Howard
+    Small images cost less (40 pixels: two fifths of 64) and do for most of what a young network has to learn (Howard
     2018, fast.ai's DAWNBench entry; Tan & Le 2021, "EfficientNetV2", section 4).
     """
 
     def size(epoch: int) -> int:
-        return min(final, start + STEP * int(epoch * (final - start) / (STEP * share * epochs)))
+        return final if epoch >= epochs else start + STEP * (epoch * (final - start) // (STEP * epochs))
 
     return size
+
+
+def followed(first: Augment, then: Augment, epoch: int) -> Augment:
+    """`first` until `epoch`, from there on `then`."""
+    return lambda images, indices, seed, e: (first if e < epoch else then)(images, indices, seed, e)
 
 
 class ResizedCrops:

@@ -27,38 +27,29 @@ class WeightAverage:
 
     def __init__(self, model: Layer, decay: float) -> None:
         self.decay = decay
-        self._live = model_arrays(model)  # written in place by training, never rebound
-        self._other = {name: a.copy() for name, a in self._live.items()}  # the average, unless it is in use
-        self._in_use = False
+        self.trained = model_arrays(model)  # the live arrays: written in place by training, never rebound
+        self.averaged = {name: a.copy() for name, a in self.trained.items()}
 
     def update(self, step: int) -> None:
         """Takes in the weights after step number `step`, counted from 1."""
         share = 1 - min(self.decay, (step - 1) / (step + 8))
-        for name, a in self._other.items():
-            difference = array_module(a).subtract(self._live[name], a)
+        for name, a in self.averaged.items():
+            difference = array_module(a).subtract(self.trained[name], a)
             difference *= share
             a += difference
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Inside, the model has the averaged weights."""
+        """Inside, the model has the averaged weights, and `averaged` keeps the others for it."""
         self._swap()
         try:
             yield
         finally:
             self._swap()
 
-    def averaged(self) -> dict[str, Array]:
-        """The averaged arrays by name, to be saved as those of the model."""
-        return dict(self._live if self._in_use else self._other)
-
-    def trained(self) -> dict[str, Array]:
-        """The arrays that training goes on with, by name."""
-        return dict(self._other if self._in_use else self._live)
-
     def restore(self, averaged: Mapping[str, Array], trained: Mapping[str, Array], source: str) -> None:
         """Takes up both; raises DataError naming what is missing or misshapen, and then changes nothing."""
-        both = ((self._other, averaged), (self._live, trained))
+        both = ((self.averaged, averaged), (self.trained, trained))
         for own, given in both:
             check_arrays({name: a.shape for name, a in own.items()}, given, source)
         for own, given in both:
@@ -66,8 +57,7 @@ class WeightAverage:
                 assign(a, given[name])
 
     def _swap(self) -> None:
-        for name, a in self._live.items():
+        for name, a in self.trained.items():
             kept = a.copy()
-            a[...] = self._other[name]
-            self._other[name][...] = kept
-        self._in_use = not self._in_use
+            a[...] = self.averaged[name]
+            self.averaged[name][...] = kept

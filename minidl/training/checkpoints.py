@@ -86,13 +86,13 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
     trainer.read_sums()
     trainer.elapsed()
     average = trainer.average
-    arrays = model_arrays(trainer.model) if average is None else average.averaged()
+    arrays = model_arrays(trainer.model) if average is None else dict(average.averaged)
     if not all(np.isfinite(to_host(a)).all() for a in arrays.values()):
         raise DivergedError(f"a weight is not a number after step {trainer.state.step}: try a smaller --lr")
     if with_optimizer:
         arrays |= {_OPTIMIZER + name: a for name, a in trainer.optimizer.state().items()}
         if average is not None:
-            arrays |= {_TRAINED + name: a for name, a in average.trained().items()}
+            arrays |= {_TRAINED + name: a for name, a in average.trained.items()}
     _save(path, arrays, about, trainer.state)
 
 

@@ -90,14 +90,13 @@ class Config:
     augment: str = _setting(
         "none",
         "paper: one flipped or rotated extra image per RGB image; online: flips and shifts drawn anew each epoch; "
-        "crops: flips and crops, stretched, drawn anew each epoch",
+        "crops: the same but for the first 85 % of the epochs, which have stretched crops",
         choices=("none", "paper", "online", "crops"),
     )
     crop_area: float = _setting(0.5, "augment crops: least share of an image's area that is shown", type=part)
     start_size: int = _setting(
-        0, "augment crops: train on images of this size first, growing for 70 % of the epochs (0: do not)", type=whole
+        0, "augment crops: stretch them to this size first, growing to that of the images (0: do not)", type=whole
     )
-    train_size: int = _setting(0, "augment crops: size of the training images (0: that of the data)", type=whole)
     subset: float = _setting(1.0, "train and validate on this share of every class", type=part)
     val_split: float = _setting(0.0, "validate on this share of the training set, not on val (0: on val)", type=share)
     model: str = _setting("refined", "network: {models}")
@@ -171,7 +170,6 @@ _BEST = {  # ours, for eight million images of Tiny ImageNet: docs/experiments.m
     "augment": "crops",
     "crop_area": 0.5,
     "start_size": 40,
-    "train_size": 56,
     "batch_size": 128,
     "epochs": 80,
     "optimizer": "sgd",
