@@ -29,8 +29,8 @@ from minidl.data.shapes import load_shapes
 from minidl.io import load_arrays
 
 TRAIN = [sys.executable, str(Path(__file__).parents[1] / "train.py")]
-SETTINGS = ["--model", "convnet", "--batch-size", "50", "--epochs", "2", "--dropout", "0.2", "--augment", "online"]
-SETTINGS += ["--threads", "1", "--checkpoint-minutes", "1e-9"]
+SETTINGS = ["--model", "convnet", "--batch-size", "50", "--epochs", "2", "--dropout", "0.2", "--ema", "0.99"]
+SETTINGS += ["--augment", "crops", "--start-size", "40", "--threads", "1", "--checkpoint-minutes", "1e-9"]
 
 
 def start(data: Path, folder: Path) -> subprocess.Popen:
