@@ -20,14 +20,15 @@ setup(
     packages=find_packages(include=["minidl", "minidl.*", "models", "models.*"]),
     package_data={"minidl.kernels": ["cuda/*.cu", "cuda/*.cuh"], "models": ["weights/*"]},
     install_requires=[
+        # The oldest that were tried, together
         "numpy>=2",
-        "scipy",
-        "pillow",
-        "scikit-learn",
-        "matplotlib",
-        "safetensors",
-        "threadpoolctl",
-        "tqdm",
+        "scipy>=1.13",
+        "pillow>=10.3",
+        "scikit-learn>=1.5",
+        "matplotlib>=3.9",
+        "safetensors>=0.4.3",
+        "threadpoolctl>=3.1",
+        "tqdm>=4.42",
     ],
     extras_require={
         "search": ["optuna>=5"],

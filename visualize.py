@@ -100,7 +100,11 @@ def pca(args: argparse.Namespace) -> int:
 def tsne(args: argparse.Namespace) -> int:
     """Shows the images of some classes so that those with like features before the last layer lie together."""
     subject, x, shown = _features(args)
-    points = {dims: embedding.tsne(x[shown], dims, args.seed).points for dims in (3, 2)}
+    points = {}
+    with Progress(f"t-SNE of {len(shown):,} images", 2, "embedding") as bar:
+        for dims in (3, 2):
+            points[dims] = embedding.tsne(x[shown], dims, args.seed).points
+            bar.add(1)
     return _scatter(subject, shown, points, dict.fromkeys(points, f"t-SNE of {x.shape[1]} features"), "t-SNE")
 
 
@@ -130,7 +134,7 @@ def _scatter(
     classes = _classes(subject)
     labels, names = np.searchsorted(classes, subject.labels(shown)), subject.words(classes)
     settings = {
-        "classes": None if classes == [0, 1, 2] else ",".join(map(str, classes)),
+        "classes": None if classes == list(range(len(subject.about.classes)))[:3] else ",".join(map(str, classes)),
         **subject.which_data,
         **subject.changed("split", "seed"),
     }

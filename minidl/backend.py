@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from minidl.cgroup import memory_room
 from minidl.doctor import cupy_problem
 from minidl.errors import BackendError, UsageError
 from minidl.prefetch import Batch, prefetch_to_device
@@ -69,8 +70,8 @@ def get_backend(name: str, tf32: bool = False) -> ModuleType:
 def available_memory(xp: ModuleType) -> int | None:
     """Bytes that arrays of `xp` can have in all, or None where the system does not say.
 
-    numpy: what the host has without swapping. cupy: what is free on the device and what CuPy's pool holds already, up
-    to the pool's limit.
+    numpy: what the host has without swapping, and the container allows. cupy: what is free on the device and what
+    CuPy's pool holds already, up to the pool's limit.
     """
     if xp is not np:
         pool = xp.get_default_memory_pool()
@@ -78,9 +79,11 @@ def available_memory(xp: ModuleType) -> int | None:
         return min(most, pool.get_limit() or most)
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
         return None
+    room = memory_room()
+    return free if room is None else min(free, room)
 
 
 def memory_report(xp: ModuleType) -> str | None:

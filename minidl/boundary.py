@@ -65,6 +65,11 @@ def _answer(error: BaseException) -> tuple[str | None, int]:
             return f"{where}{error.strerror or error}", DataError.exit_code
         case UnicodeError():
             return f"a text that can't be read or written: {error}", DataError.exit_code
+        case RuntimeError() if "home directory" in str(error):  # pathlib's
+            return (
+                "there is no home folder: set MINIDL_CACHE to a folder, and give paths without ~",
+                DataError.exit_code,
+            )
         case _:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return f"internal error ({what}): please report it, with what {TRACEBACK}=1 adds", INTERNAL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import NoReturn
 
 from minidl.boundary import INTERRUPTED, run_guarded
 from minidl.data.folder import EXTENSIONS
+from minidl.data.naming import resolve
 from minidl.errors import UsageError
-from minidl.training.config import ENGINE_HELP, ENGINES, TF32_HELP, THREADS_HELP, data_path, thread_count
+from minidl.training.config import ENGINE_HELP, ENGINES, TF32_HELP, THREADS_HELP, thread_count
 from minidl.training.runs import find_checkpoint
 
 __all__ = ["INTERRUPTED", "Commands", "Parser", "add_trained_flags", "is_run", "trained_file"]
@@ -83,7 +85,7 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str], ph
         )
     parser.add_argument("--pretrained", choices=pretrained, help="a network that comes with minidl, in place of RUN")
     parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default %(default)s)")
-    parser.add_argument("--data", type=data_path, help="where the data set is (default: where it was in training)")
+    parser.add_argument("--data", type=resolve, help="where the data set is (default: where it was in training)")
     parser.add_argument(
         "--whole", action="store_true", help="whole splits of the data set, though the run used a part (--subset ...)"
     )
@@ -95,7 +97,7 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str], ph
 
 def is_run(path: Path) -> bool:
     """Whether `path` is a run folder or a checkpoint file, as its name and content say."""
-    return path.suffix == ".safetensors" or (path / "config.json").is_file()
+    return path.suffix == ".safetensors" or os.path.isfile(path / "config.json")
 
 
 def trained_file(args: argparse.Namespace) -> Path:
@@ -107,8 +109,10 @@ def trained_file(args: argparse.Namespace) -> Path:
         return args.models.weights_file(args.pretrained)
     for path in runs:
         if path.suffix.lower() in EXTENSIONS and path.is_file():
-            raise UsageError(f"{path}: a photo; before it give RUN, a run folder or checkpoint file, or --pretrained")
-        if len(runs) > 1 and not (path / "config.json").is_file():
+            raise UsageError(
+                f"{path}: a photo, and RUN is missing: give a run folder or checkpoint file first (or --pretrained)"
+            )
+        if len(runs) > 1 and not os.path.isfile(path / "config.json"):
             raise UsageError(f"{path}: not a run folder, and of several arguments each must be one; give one RUN")
     run = max(runs, key=lambda path: (path / "config.json").stat().st_mtime) if len(runs) > 1 else runs[0]
     if len(runs) > 1:

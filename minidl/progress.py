@@ -12,6 +12,7 @@ from tqdm import tqdm
 from minidl.console import warn
 
 LINE_EVERY = 10.0  # seconds
+SHORT = 2.0  # seconds; of a shorter job nothing is said in a log
 
 
 class Progress:
@@ -61,5 +62,5 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._lines and kind is None:
+        elif self._lines and kind is None and time.monotonic() - self._first >= SHORT:
             self._print()

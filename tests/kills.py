@@ -4,6 +4,7 @@
 
 Every trial starts with an empty cache, is killed, and is then resumed. Half of the kills come at a moment drawn from
 the whole length of an undisturbed run, a quarter while the data is packed, a quarter while a checkpoint is written.
+In every second trial another process looks at the run all the time.
 Weights, optimizer state and metrics (but for the two time columns) are held against those of an undisturbed run.
 Checkpoints are written after every step.
 """
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +29,17 @@ from minidl.data.export import export_tiny_imagenet_layout
 from minidl.data.shapes import load_shapes
 from minidl.io import load_arrays
 
-TRAIN = [sys.executable, str(Path(__file__).parents[1] / "train.py")]
+ROOT = Path(__file__).parents[1]
+TRAIN = [sys.executable, str(ROOT / "train.py")]
 SETTINGS = ["--model", "convnet", "--batch-size", "50", "--epochs", "2", "--dropout", "0.2", "--ema", "0.99"]
 SETTINGS += ["--augment", "crops", "--start-size", "40", "--threads", "1", "--checkpoint-minutes", "1e-9"]
 
 
-def start(data: Path, folder: Path) -> subprocess.Popen:
-    """The run in `folder`, new or resumed, with its packed cache beside it."""
+def start(data: Path, folder: Path, flags: Sequence[str] = ()) -> subprocess.Popen:
+    """The run in `folder`, new (with `flags`) or resumed, with its packed cache beside it."""
     settings = ["--resume", str(folder)]
     if not folder.exists():
-        settings = ["--data", str(data), *SETTINGS, "--output", str(folder.parent), "--name", folder.name]
+        settings = ["--data", str(data), *SETTINGS, "--output", str(folder.parent), "--name", folder.name, *flags]
     env = {**os.environ, "MINIDL_CACHE": str(folder.parent / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*TRAIN, *settings], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -48,6 +50,28 @@ def finish(process: subprocess.Popen) -> None:
     _, errors = process.communicate()
     if process.returncode:
         sys.exit(f"the resumed run failed with exit code {process.returncode}: {errors}")
+
+
+def look(folder: Path) -> subprocess.Popen:
+    """Looks at the run in `folder` until it is killed; writes a line for each look that saw something."""
+    commands = [
+        f"train.main(['eval', {str(folder)!r}, '--threads', '1'])",
+        f"visualize.main(['layers', {str(folder)!r}])",
+    ]
+    commands += [f"visualize.main(['history', {str(folder)!r}])"]
+    commands += [f"visualize.main(['deconv', {str(folder)!r}, '--unit', '0', '--threads', '1'])"]
+    code = f"""
+import itertools, os, sys, train, visualize
+screen = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+for look in itertools.cycle([{", ".join(f"lambda: {command}" for command in commands)}]):
+    if look() == 0:
+        print("seen", file=screen)
+"""
+    env = {**os.environ, "MINIDL_CACHE": str(folder.parent / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
 
 
 def result(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
@@ -89,6 +113,7 @@ def main() -> None:
             folder = root / f"trial{kill}" / "run"
             folder.parent.mkdir()
             process, begun = start(data, folder), time.monotonic()
+            looker = look(folder) if kill % 2 else None
             if kill % 4 == 0:
                 wait_for(lambda folder=folder: (folder.parent / "cache").exists())
                 time.sleep(rng.uniform(0, 0.05) * seconds)
@@ -102,6 +127,9 @@ def main() -> None:
             process.communicate()
             met = moment(folder)
             finish(start(data, folder))
+            if looker is not None:
+                looker.kill()
+                met += f", looked at {len(looker.communicate()[0].splitlines())} times"
             again, rows_again = result(folder)
             same = again.keys() == arrays.keys() and all(np.array_equal(again[n], a) for n, a in arrays.items())
             print(

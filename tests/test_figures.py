@@ -142,9 +142,9 @@ def test_a_sheet_names_the_classes_and_marks_what_is_wrong(tmp_path):
     assert italics == ["✗ cow"]
     assert {"3.14", "2.72", title} <= set(texts)
     assert texts[1] == footer
-    sheets.save_sheet(path, IMAGES[:1], None, ["cat"], ["cat"], title, f"{footer} · {footer} · {footer}")
+    sheets.save_sheet(path, IMAGES[:1], None, ["cat"], ["cat"], title, " · ".join([footer] * 5))
     first, second = words(path)[0][1:3]
-    assert first.endswith("·") and f"{first} {second}" == f"{footer} · {footer} · {footer}"
+    assert first.endswith("·") and f"{first} {second}" == " · ".join([footer] * 5)
 
 
 def test_without_projections_both_classes_stand_at_the_originals(tmp_path):

@@ -8,7 +8,7 @@ from minidl.errors import UsageError
 from minidl.fused import fuse
 from minidl.layers import INFER, GlobalAvgPool, Linear, Sequential
 from minidl.losses import softmax
-from minidl.visual.occlusion import Occlusion, occlusion
+from minidl.visual.occlusion import Occlusion, occlusion, sizes
 from tests.strategies import randomized
 
 GRAY = [0.0, 0.5, -0.5]
@@ -81,6 +81,21 @@ def test_patches_stand_a_stride_apart_and_the_last_one_touches_the_border(h, w, 
     result = occlusion(model, np.zeros((h, w, 3)), 0, fill=GRAY, patch=patch, stride=stride)
     assert (result.rows.tolist(), result.columns.tolist(), result.patch) == (rows, columns, patch)
     assert result.probability.shape == result.predicted.shape == (len(rows), len(columns))
+
+
+@pytest.mark.parametrize(
+    ("side", "patch", "stride"), [(64, 16, 4), (28, 7, 2), (224, 56, 14), (32, 8, 2), (8, 2, 1), (2, 1, 1), (1, 1, 1)]
+)
+def test_the_patch_is_a_quarter_of_the_image_and_the_stride_a_sixteenth(side, patch, stride):
+    assert sizes(side, 2 * side) == (patch, stride)
+    result = occlusion(example()[0], np.zeros((side, side, 3)), 0, fill=GRAY)
+    assert result.patch == patch
+
+
+def test_a_stride_that_nobody_gave_fits_the_patch():
+    assert sizes(64, 64, patch=3) == (3, 3)
+    assert sizes(64, 64, patch=32) == (32, 4)
+    assert sizes(64, 64, stride=16) == (16, 16)
 
 
 def test_batches_change_nothing_and_are_counted():

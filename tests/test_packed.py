@@ -17,9 +17,11 @@ from minidl.errors import DataError
 from tests.conftest import HANGS
 from tests.tiny_fixture import WNIDS, make_folders, make_tiny, write_image, zip_folder
 
-PACK = (
-    "import sys; from minidl.data import open_packed; print(len(open_packed(sys.argv[1], cache=sys.argv[2]).train))"
-)
+PACK = """
+import sys; import minidl.progress; from minidl.data import open_packed
+minidl.progress.SHORT = 0  # however short it is, packing is announced
+print(len(open_packed(sys.argv[1], cache=sys.argv[2]).train))
+"""
 
 
 @pytest.fixture
@@ -93,8 +95,9 @@ def test_stored_sums_give_the_statistics_of_the_pixels(tiny, cache):
         lambda root: (root / "test" / "images" / "test_1.JPEG").unlink(),
         lambda root: (root / "wnids.txt").write_text("\n".join(sorted(WNIDS))),
         lambda root: (root / "words.txt").write_text("\n"),
+        lambda root: write_image(root / "val" / "images" / "val_1.JPEG", 9, format="JPEG"),
     ],
-    ids=["an image more", "an image less", "another order of classes", "no words"],
+    ids=["an image more", "an image less", "another order of classes", "no words", "another image in its place"],
 )
 def test_a_changed_folder_is_packed_anew_in_place_of_the_old(tiny, cache, packed_again, change):
     open_packed(tiny, cache=cache)
@@ -225,10 +228,52 @@ def test_a_disk_without_room_is_seen_before_packing(tiny, cache, monkeypatch):
         open_packed(tiny, cache=cache)
 
 
-def test_a_cache_that_cannot_be_a_folder_ends_in_one_line(tiny, tmp_path):
+def test_a_cache_that_cannot_be_a_folder_ends_in_one_line_that_says_what_to_do(tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="can't be written"):
+    with pytest.raises(DataError, match=r"file: the packed cache can't be written .* MINIDL_CACHE"):
         open_packed(tiny, cache=tmp_path / "file")
+
+
+def test_without_a_home_folder_the_cache_needs_a_name(tiny, monkeypatch):
+    for name in ("MINIDL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(DataError, match="no home folder for the packed cache: name a folder .* MINIDL_CACHE"):
+        open_packed(tiny)
+
+
+def test_a_cache_of_the_first_format_is_replaced(tiny, cache):
+    open_packed(tiny, cache=cache)
+    (folder,) = folders(cache)
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["format"], meta["stamp"]
+    (folder / "meta.json").write_text(json.dumps(meta | {"watched": {}}))
+    (folder / "train_sizes.npy").unlink()
+    assert len(open_packed(tiny, cache=cache).train) == 12
+    assert folders(cache) == [folder]
+
+
+def test_a_data_set_of_a_long_name_has_a_cache(tmp_path, cache):
+    root = make_folders(tmp_path / ("long" * 60), size=(9, 9))
+    assert open_packed(root, cache=cache, image_size=8).name == root.name
+    assert len(folders(cache)) == 1
+
+
+def test_a_source_that_changes_while_it_is_packed_is_not_taken(tiny, cache, monkeypatch):
+    def change_and_pack(*args):
+        pack(*args)
+        (tiny / "test" / "images" / "test_1.JPEG").unlink()
+
+    pack = packing.pack
+    monkeypatch.setattr("minidl.data.packed.pack", change_and_pack)
+    with pytest.raises(DataError, match="changed while it was being packed, start again"):
+        open_packed(tiny, cache=cache)
+    monkeypatch.undo()
+    assert len(open_packed(tiny, cache=cache).test) == 1
 
 
 def test_the_cache_folder_is_taken_from_the_environment(monkeypatch, tmp_path):
@@ -243,6 +288,7 @@ def test_the_cache_folder_is_taken_from_the_environment(monkeypatch, tmp_path):
 
 def test_a_long_packing_prints_plain_lines_in_a_log(tiny, cache, capsys, monkeypatch):
     monkeypatch.setattr("minidl.progress.LINE_EVERY", 0)
+    monkeypatch.setattr("minidl.progress.SHORT", 0)
     open_packed(tiny, cache=cache)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("packing images: 12 of 20 images, ")

@@ -11,7 +11,7 @@ import train
 import visualize
 from minidl.errors import DataError, UsageError
 from minidl.training.checkpoints import load_checkpoint
-from tests.tiny_fixture import make_tiny, write_image
+from tests.tiny_fixture import make_tiny, write_image, zip_folder
 
 FILE = models.weights_file("refined")
 
@@ -62,6 +62,16 @@ def test_eval_takes_it_by_name(data, capsys):
     assert train.main(["eval", "--pretrained", "refined", "--data", str(data), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["images"] == 200 and 0 <= report["top1"] <= report["top5"] <= 1
+
+
+def test_eval_finds_what_download_leaves(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["eval", "--pretrained", "refined"]) == DataError.exit_code
+    assert "`train.py download data`" in capsys.readouterr().err
+    (tmp_path / "data").mkdir()
+    zip_folder(data, tmp_path / "data" / "tiny-imagenet-200.zip")
+    assert train.main(["eval", "--pretrained", "refined"]) == 0
+    assert "val: 200 images\n" in capsys.readouterr().out
 
 
 def test_predict_takes_it_by_name(checkpoint, tmp_path, capsys):

@@ -1,10 +1,13 @@
-"""Reading Tiny ImageNet's official layout, and folders of images."""
+"""Reading Tiny ImageNet's official layout and its relatives, and folders of images."""
+
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from minidl.data import PaperAugment, check_data, load_dataset
+from minidl.errors import UsageError
 from tests.tiny_fixture import WNIDS, make_folders, make_tiny, tar_folder, write_image, zip_folder
 
 
@@ -76,6 +79,110 @@ def test_an_archive_gives_the_same_bits_as_the_folder(tmp_path, pack):
     assert np.array_equal(one.train.labels, other.train.labels)
 
 
+def sort_into(root, layout):
+    """Moves the validation images into class folders."""
+    for line in (root / "val" / "val_annotations.txt").read_text().splitlines():
+        file, wnid = line.split("\t")[:2]
+        place = root / layout.format(wnid)
+        place.mkdir(parents=True, exist_ok=True)
+        (root / "val" / "images" / file).rename(place / file)
+
+
+LAYOUTS = ("val/{}", "val/{}/images", "val/images/{}")
+
+
+@pytest.mark.parametrize("annotations", [True, False])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sorted_validation_images_give_the_same_data_set(tmp_path, layout, annotations):
+    root = make_tiny(tmp_path / "tiny", val=5)
+    before, report = load_dataset(root), check_data(root, progress=False)
+    pixels = before.val.images(np.arange(15))
+    sort_into(root, layout)
+    if not annotations:
+        (root / "val" / "val_annotations.txt").unlink()
+    if layout != LAYOUTS[2]:
+        shutil.rmtree(root / "val" / "images", ignore_errors=True)
+    after = load_dataset(root)
+    assert np.array_equal(after.val.labels, before.val.labels)
+    assert np.array_equal(after.val.images(np.arange(15)), pixels)
+    assert str(check_data(root, progress=False)) == str(report)
+
+
+def test_training_and_test_images_may_lie_without_folders_called_images(tmp_path):
+    root = make_tiny(tmp_path / "tiny")
+    before = load_dataset(root)
+    for folder in [*(root / "train").glob("*/images"), root / "test" / "images", root / "val" / "images"]:
+        for file in folder.iterdir():
+            file.rename(folder.parent / file.name)
+        folder.rmdir()
+    after = load_dataset(root)
+    for one, two in ((before.train, after.train), (before.val, after.val), (before.test, after.test)):
+        assert np.array_equal(one.images(np.arange(len(one))), two.images(np.arange(len(two))))
+    assert np.array_equal(before.train.labels, after.train.labels)
+
+
+def test_a_folder_that_contradicts_the_annotation_is_a_problem(tmp_path):
+    root = make_tiny(tmp_path / "tiny")
+    sort_into(root, "val/{}")
+    (root / "val" / WNIDS[0] / "val_0.JPEG").rename(root / "val" / WNIDS[1] / "val_0.JPEG")
+    (problem,) = check_data(root, progress=False).problems
+    assert f"line 1: '{WNIDS[0]}', but" in problem and "val_0.JPEG lies in another class's folder" in problem
+
+
+def test_a_val_folder_of_no_class_is_a_problem(tmp_path):
+    root = make_tiny(tmp_path / "tiny")
+    (root / "val" / "n99").mkdir()
+    (root / "val" / "images" / "val_0.JPEG").rename(root / "val" / "n99" / "extra.JPEG")
+    problems = check_data(root, progress=False).problems
+    assert any("'n99' is not a class of wnids.txt" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: b"\xef\xbb\xbf" + text.replace("\n", " \r\n\r\n").encode(),
+    ],
+    ids=["BOM", "CRLF", "CR", "BOM, CRLF, blanks and empty lines"],
+)
+def test_texts_of_any_editor_are_read(tmp_path, spelling):
+    root = make_tiny(tmp_path / "tiny")
+    before = load_dataset(root)
+    for name in ("wnids.txt", "words.txt", "val/val_annotations.txt"):
+        (root / name).write_bytes(spelling((root / name).read_text()))
+    after = load_dataset(root)
+    assert (after.classes, after.words) == (before.classes, before.words)
+    assert np.array_equal(after.val.labels, before.val.labels)
+
+
+@pytest.mark.parametrize("code", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["wnids.txt", "val/val_annotations.txt"])
+def test_texts_in_another_code_are_refused_in_one_line(tmp_path, name, code):
+    root = make_tiny(tmp_path / "tiny")
+    (root / name).write_text((root / name).read_text(), code)
+    (problem,) = check_data(root, progress=False).problems
+    assert problem == f"{root / name}: not a text file in UTF-8"
+
+
+def test_a_jpeg_with_a_second_picture_and_a_turned_one_are_read(tmp_path):
+    root = make_tiny(tmp_path / "tiny")
+    file = root / "train" / WNIDS[0] / "images" / f"{WNIDS[0]}_1.JPEG"
+    with Image.open(file) as image:
+        plain = np.asarray(image)
+        image.save(file, "MPO", quality=100, subsampling=0, save_all=True, append_images=[Image.new("RGB", (32, 32))])
+    turned = root / "train" / WNIDS[0] / "images" / f"{WNIDS[0]}_2.JPEG"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(turned) as image:
+        upright = np.asarray(image)[::-1, ::-1]
+        image.save(turned, "JPEG", quality=100, subsampling=0, exif=exif)
+    images = load_dataset(root).train.images(np.arange(3))
+    assert np.abs(images[1].astype(int) - plain).max() <= 3
+    assert np.abs(images[2].astype(int) - upright).max() <= 3
+
+
 def test_the_folder_may_lie_one_deeper_and_beside_rubbish_of_other_systems(tmp_path):
     root = make_tiny(tmp_path / "deep" / "tiny-imagenet-200")
     (root / "train" / ".DS_Store").write_text("rubbish")
@@ -122,7 +229,10 @@ def test_a_wide_image_is_resized_to_its_shorter_side_and_cut_to_its_centre(tmp_p
     assert np.abs(image.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("extension", ["jpg", "jpeg", "JPG", "png", "bmp", "webp"])
+FORMATS = ["jpg", "jpeg", "JPG", "jfif", "png", "bmp", "webp", "gif", "tif", "TIFF", "ppm", "pgm", "pbm", "pnm"]
+
+
+@pytest.mark.parametrize("extension", FORMATS)
 def test_a_folder_may_hold_these_formats(tmp_path, extension):
     for name in ("cat", "dog"):
         for i in range(2):
@@ -162,3 +272,8 @@ def test_without_val_a_tenth_of_every_class_is_held_out(tmp_path):
 
 def test_shapes_needs_no_path():
     assert load_dataset("shapes").name == "shapes"
+
+
+def test_shapes_has_one_size():
+    with pytest.raises(UsageError, match="image size 32: the images of shapes are drawn in 64x64"):
+        load_dataset("shapes", image_size=32)

@@ -307,7 +307,7 @@ def test_an_exported_checkpoint_is_the_run_without_optimizer_and_paths(whole, tm
     assert (after.state, after.about) == (before.state, before.about)  # `shapes` is a name already
     before.about.config["data"] = str(tmp_path / "my-data.tar.gz")
     export_checkpoint(file, before)
-    assert load_checkpoint(file).about.config["data"] == "my-data"
+    assert load_checkpoint(file).about.config["data"] == "./my-data"
     before.about.config["data"] = "shapes"
     export_checkpoint(file, before)
     capsys.readouterr()

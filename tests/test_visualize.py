@@ -58,26 +58,26 @@ def size(path):
     [
         (["history"], ["history.png"]),
         (["pca"], ["pca-3d.png", "pca-2d.png"]),
-        (["tsne", "--classes", "0,s03,square,disc", "--seed", "3"], ["tsne-3d.png", "tsne-2d.png"]),
+        (["tsne", "--classes", "0,s03,square,disc", "--seed", "3"], ["tsne-2d-classes=0,3,12,17-seed=3.png"]),
         (["top", "--layer", "relu2", "--unit", "3,17"], ["top-relu2-3-l2.png", "top-relu2-17-l2.png"]),
         (["gradient", "--layer", "pool2", "--unit", "5"], ["gradient-pool2-5-inf.png"]),
         (["guided", "--layer", "conv3", "--unit", "0", "--norm", "l2"], ["guided-conv3-0-l2.png"]),
         (["deconv", "--unit", "top:2", "--seed-map", "map", "--scale", "grid"], ["units-pool3.csv"]),
-        (["deconv", "--layer", "fc", "--unit", "1", "--deconv-bn", "scale"], ["deconv-fc-1-l2.png"]),
-        (["deconv", "--layer", "relu1", "--unit", "all", "--unpool", "max"], ["deconv-relu1-all-l2.png"]),
-        (["occlusion", "--index", "7", "--patch", "32", "--stride", "16"], ["occlusion-val-7.png"]),
+        (["deconv", "--layer", "fc", "--unit", "1", "--deconv-bn", "scale"], ["deconv-fc-1-l2-deconv-bn=scale.png"]),
+        (["deconv", "--layer", "relu1", "--unit", "all", "--unpool", "max"], ["deconv-relu1-all-l2-unpool=max.png"]),
+        (["occlusion", "--index", "7", "--patch", "32"], ["occlusion-val-7-patch=32.png"]),
         (["gradcam"], ["gradcam-pool3-val.png"]),
-        (["gradcam", "--layer", "relu2", "--index", "4", "--class", "square"], ["gradcam-relu2-val-4.png"]),
+        (["gradcam", "--layer", "relu2", "--index", "4", "--class", "square"], ["gradcam-relu2-val-4-class=17.png"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in vars(visualize) else None,
 )  # fmt: skip
 def test_every_command_leaves_its_pictures(argv, files, finished, tmp_path):
     command, *flags = argv
     assert run(command, finished, *flags, "--output", tmp_path) == 0
-    for name in files:
-        assert (tmp_path / name).stat().st_size > 0
+    for name in files:  # in a folder of the user's own they begin with the run's name
+        assert (tmp_path / f"run-{name}").stat().st_size > 0
         if name.endswith("png"):
-            assert min(size(tmp_path / name)) > 200
+            assert min(size(tmp_path / f"run-{name}")) > 200
 
 
 @pytest.mark.parametrize("command", ["gradient", "guided", "deconv", "occlusion", "gradcam"])
@@ -85,6 +85,66 @@ def test_a_photo_of_the_users_own_is_explained(command, finished, photo, tmp_pat
     flags = ["--patch", "32", "--stride", "32"] if command == "occlusion" else []
     assert run(command, finished, "--image", photo, *flags, "--output", tmp_path / "out") == 0
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
+
+
+def pictures(folder):
+    return {path.name for path in folder.iterdir() if path.suffix == ".png"}
+
+
+def test_other_settings_give_other_pictures_and_the_same_ones_the_same(finished, photo, tmp_path):
+    """Each line of requests is one picture, however it is asked for."""
+    other = write_image(tmp_path / "elsewhere" / photo.name, seed=1, size=(90, 70))
+    small = ["--patch", "32", "--stride", "32"]
+    requests = [
+        [["pca"], ["pca", "--classes", "2,1,0"]],
+        [["pca", "--classes", "s03,0"], ["pca", "--classes", "yellow blob,horizontal stripes"]],
+        [["pca", "--split", "train"]],
+        [["pca", "--checkpoint", "last"], ["pca", "--checkpoint", "last", "--classes", "0,1,2"]],
+        [["occlusion", *small], ["occlusion", "--index", "0", *small]],
+        [["occlusion", "--index", "1", *small]],
+        [["occlusion", "--class", "17", *small], ["occlusion", "--class", "square", *small]],
+        [["occlusion", "--image", photo, *small]],
+        [["occlusion", "--image", other, *small]],
+        [["guided", "--image", photo, "--layer", "relu1", "--unit", "3,1"]],
+        [["guided", "--image", photo, "--layer", "relu1", "--unit", "3,2"]],
+        [["guided", "--image", photo, "--layer", "relu1", "--unit", "3,2", "--seed-map", "max"]],
+        [["guided", "--image", photo, "--layer", "relu1", "--unit", "3,2", "--scale", "grid"]],
+    ]
+    for line in requests:
+        new = []
+        for command, *flags in line:
+            before = pictures(tmp_path)
+            assert run(command, finished, *flags, "--output", tmp_path) == 0
+            new.append(pictures(tmp_path) - before)
+        assert new[0], line
+        assert not any(new[1:]), line
+    assert "run-pca-2d-checkpoint=last.png" in pictures(tmp_path)
+
+
+def test_looking_at_a_run_adds_pictures_and_changes_nothing_else(finished):
+    def content():
+        return {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+
+    before = content()
+    for command in (["history"], ["layers"], ["top", "--layer", "relu1", "--unit", "0"], ["gradcam"]):
+        assert run(command[0], finished, *command[1:]) == 0
+    after = content()
+    assert {path: after[path] for path in before} == before  # the picture of the epochs is the one of the training
+    new = {path.relative_to(finished).as_posix() for path in after.keys() - before.keys()}
+    assert new == {"figures/gradcam-pool3-val.png", "figures/top-relu1-0-l2.png", "figures/units-relu1.csv"}
+
+
+@pytest.mark.parametrize("command", ["gradient", "guided"])
+def test_a_gradient_starts_from_the_activation_map(command, finished, photo, tmp_path, capsys):
+    layer = ["--layer", "relu2", "--unit", "3", "--image", photo, "--raw", "--output", tmp_path]
+    for seed_map in ("map", "norm", None):
+        assert run(command, finished, *layer, *(["--seed-map", seed_map] if seed_map else [])) == 0
+    usual, other = sorted(tmp_path.glob("run-*.npy"), key=lambda path: "seed-map" in path.name)
+    assert "seed-map=norm" in other.name and "seed-map" not in usual.name
+    assert not np.array_equal(np.load(usual), np.load(other))
+    capsys.readouterr()
+    assert visualize.main([command, "--help"]) == 0
+    assert "(default map)" in capsys.readouterr().out
 
 
 def test_layers_lists_names_shapes_and_units(finished, capsys):
@@ -98,13 +158,13 @@ def test_layers_lists_names_shapes_and_units(finished, capsys):
 def test_pictures_go_to_the_runs_figures_and_a_checkpoint_file_will_do(finished):
     checkpoint = finished / "checkpoints" / "last.safetensors"
     assert run("top", checkpoint, "--layer", "pool1", "--unit", "2", "--format", "svg") == 0
-    assert "</svg>" in (finished / "figures" / "top-pool1-2-l2.svg").read_text("utf-8")
+    assert "</svg>" in (finished / "figures" / "top-pool1-2-l2-checkpoint=last.svg").read_text("utf-8")
 
 
 def test_raw_projections_are_those_of_the_plain_layers_on_the_images_of_the_table(finished, tmp_path):
     """From the table's image names to the .npy file: nothing is mixed up on the way."""
     assert run("deconv", finished, "--layer", "relu3", "--unit", "9", "--raw", "--output", tmp_path) == 0
-    with (tmp_path / "units-relu3.csv").open(encoding="utf-8") as file:
+    with (tmp_path / "run-units-relu3.csv").open(encoding="utf-8") as file:
         row = list(csv.DictReader(file))[9]
     checkpoint = load_checkpoint(finished / "checkpoints" / "best.safetensors")
     data = session.saved_data(checkpoint, None)
@@ -115,7 +175,7 @@ def test_raw_projections_are_those_of_the_plain_layers_on_the_images_of_the_tabl
     norms = np.sqrt((a[..., 9] ** 2).sum(axis=(1, 2)))
     np.testing.assert_allclose([float(row[f"l2_value{i}"]) for i in range(1, 10)], norms, rtol=1e-4)
     wanted = part.project(seed(a, np.full(9, 9), "l2", "norm"), cache, Rule("deconv"))
-    found = np.load(tmp_path / "deconv-relu3-9-l2.npy")
+    found = np.load(tmp_path / "run-deconv-relu3-9-l2.npy")
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
@@ -123,7 +183,7 @@ def test_the_trials_of_a_search_are_drawn(tmp_path, capsys):
     flags = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "1", "--trials", "2", *ENGINE]
     assert train.main(["search", *flags, "--threads", "1", "--output", str(tmp_path), "--name", "search"]) == 0
     assert visualize.main(["search", str(tmp_path / "search"), "--output", str(tmp_path), "--format", "svg"]) == 0
-    assert "2 trials of convnet on shapes, 1 epochs" in (tmp_path / "search.svg").read_text("utf-8")
+    assert "2 trials of convnet on shapes, 1 epochs" in (tmp_path / "search-search.svg").read_text("utf-8")
     assert visualize.main(["search", str(tmp_path / "nowhere")]) == 3
     assert "nowhere" in capsys.readouterr().err
 
@@ -232,6 +292,10 @@ def test_a_photo_that_is_none_and_a_folder_that_cannot_be_made_are_named(finishe
     assert (code, "text.png: not an image file" in error) == (3, True)
     code, error = answer(capsys, "history", finished, "--output", text / "folder")
     assert (code, "text.png" in error) == (3, True)
+    capsys.readouterr()
+    assert run("deconv", finished, "--output", text) == 3  # before anything is computed
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1) and "text.png" in said.err
 
 
 def test_a_diverged_network_is_named(finished, tmp_path, capsys):

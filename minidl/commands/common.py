@@ -19,6 +19,8 @@ from minidl.summary import Summary
 from minidl.training import session
 from minidl.training.config import Config, unused_settings
 
+NAMED = 10  # classes named one by one
+
 
 def given(args: Namespace) -> dict[str, Any]:
     """The settings given on the command line."""
@@ -31,7 +33,9 @@ def describe(config: Config, data: session.Data, summary: Summary, needed: int) 
     notes = "".join(f"\n         {count:,} {what}" for what, count in data.dataset.notes.items())
     notes += "".join(f"\n         {split}: {part}" for split, part in data.extent.items())
     if config.classes:
-        notes += f"\n         classes {', '.join(class_names(data.dataset.classes, data.dataset.words))}"
+        names = class_names(data.dataset.classes, data.dataset.words)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        notes += f"\n         classes {', '.join(names[:NAMED])}{more}"
     return [
         f"data     {data.dataset.name}: {len(data.train):,} train and {len(data.val):,} val images, "
         f"{len(data.dataset.classes)} classes, {h}x{w}{notes}",

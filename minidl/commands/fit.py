@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from minidl.commands.common import check_memory, describe, given, guarded, how, 
 from minidl.data.fingerprint import fingerprint
 from minidl.errors import MinidlError
 from minidl.training import resume, session
-from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested
+from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested, attempt
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config, make_config
 from minidl.training.folders import check_name
@@ -81,17 +81,17 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
         records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
     try:
         with guarded(interruption.stop), memory_guarded(config, needed, trainer.xp):
-            trainer.fit()
-    except StopRequested:
-        checkpointer.close(trainer)
-        run.say(f"stopped  go on with: python train.py --resume {run.path}")
-        return INTERRUPTED
+            with suppress(StopRequested):
+                trainer.fit()
+            checkpointer.close(trainer)
     except MinidlError as error:
         good = run.checkpoint()
         raise type(error)(f"{error}; last good checkpoint: {good if good.is_file() else 'none yet'}") from None
     finally:
-        bar.close()
-    checkpointer.close(trainer)
+        attempt(run.say, "ProgressBar", bar.close)
+    if interruption.stopped and not trainer.done:
+        run.say(f"stopped  go on with: python train.py --resume {run.path}")
+        return INTERRUPTED
     if report := memory_report(trainer.xp):
         run.say(f"memory   {report}")
     state = trainer.state

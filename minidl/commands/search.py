@@ -18,7 +18,7 @@ from minidl.progress import Progress
 from minidl.summary import align
 from minidl.training import search, session
 from minidl.training.callbacks import Harmless, Interruption, StopRequested
-from minidl.training.config import Config, make_config
+from minidl.training.config import Config, check_settings, make_config
 from minidl.training.reports import ProgressBar
 from minidl.training.trainer import Trainer
 
@@ -57,7 +57,9 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
     own = {name: value for name, value in vars(args).items() if name in names}
     if args.resume is None:
         defaults = search.Plan(Config(**search.DEFAULTS)).as_dict()
-        return None, search.Plan.from_dict({**defaults, **own}, "search")
+        plan = search.Plan.from_dict({**defaults, **own}, "search")
+        check_settings(plan.config)
+        return None, plan
     folder = Path(args.resume)
     saved = search.read_plan(folder)
     settings = saved.as_dict()

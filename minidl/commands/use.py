@@ -99,9 +99,10 @@ def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, 
 def predict_images(args: Namespace) -> int:
     """Prints the five likeliest classes of photos, or writes them for the images of a split."""
     photos = _part_photos(args)
+    file = trained_file(args)
     if bool(photos) == bool(args.split):
         raise UsageError("give either photos (files or folders) or --split")
-    checkpoint = load_checkpoint(trained_file(args))
+    checkpoint = load_checkpoint(file)
     return _predict_photos(checkpoint, photos, args) if photos else _predict_split(checkpoint, args)
 
 
@@ -131,7 +132,7 @@ def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace) 
         else:
             names = class_names(about.classes, about.words)
             for p in predictions:
-                print(p.name)
+                print(printable(p.name))
                 for c, probability in zip(p.classes, p.probabilities, strict=True):
                     print(f"{100 * probability:6.1f} %  {names[c]}")
     if len(paths) == len(problems) == 1:

@@ -16,7 +16,7 @@ from minidl.data.naming import SHAPES, portable, resolve
 from minidl.data.packed import default_cache, open_packed
 from minidl.data.shapes import SIZE, load_shapes
 from minidl.data.subset import Subset, only_classes, split_off, subset
-from minidl.errors import DataError, UsageError
+from minidl.errors import UsageError
 
 __all__ = [
     "Dataset",
@@ -76,13 +76,7 @@ def load_dataset(
         return load_shapes(seed=seed)
     data = open_packed(name_or_path, image_size=image_size, cache=cache, progress=progress)
     if data.val is None:
-        images = np.bincount(data.train.labels, minlength=len(data.classes))
-        if images.min() < 2:
-            raise DataError(
-                f"{name_or_path}: no val/, so a part of train is held out, but class "
-                f"{ascii(data.classes[images.argmin()])} has only 1 image: add images of it, or a val/<class>/ folder"
-            )
-        data.train, data.val = split_off(data.train, HELD_OUT, seed)
+        data.train, data.val = split_off(data.train, HELD_OUT, seed, data.classes)
         data.notes["train images held out for validation, there being no val"] = len(data.val)
     if gray == "skip":
         data.train = Subset(data.train, np.flatnonzero(~data.train.gray))

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from minidl.errors import UsageError
+from minidl.errors import UsageError, printable
 
 _NUMBER = r"[0-9]{1,9}"
 
@@ -56,5 +56,5 @@ def find_classes(text: str, classes: Sequence[str], words: Sequence[str]) -> lis
 
 
 def class_names(classes: Sequence[str], words: Sequence[str]) -> list[str]:
-    """Id and word of each class, or what is both once."""
-    return [c if c == w else f"{c} {w}" for c, w in zip(classes, words, strict=True)]
+    """Id and word of each class for the screen, or what is both once."""
+    return [printable(c if c == w else f"{c} {w}") for c, w in zip(classes, words, strict=True)]

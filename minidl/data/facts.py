@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.errors import printable
+
 
 def facts(
     classes: list[str],
@@ -33,7 +35,7 @@ def facts(
         "train images with --augment paper": len(train) + rgb,
     }
     more = {
-        "files that are not read (train.py check-data names them)": unread,
+        f"{'file that is' if unread == 1 else 'files that are'} not read (train.py check-data names them)": unread,
         **_enlarged(sizes, image_size),
         **_without_val(classes, val_labels),
     }
@@ -56,5 +58,6 @@ def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
 
 def _without_val(classes: list[str], labels: np.ndarray | None) -> dict[str, int]:
     missing = [] if labels is None else np.setdiff1d(np.arange(len(classes)), labels).tolist()
-    some = ", ".join(ascii(classes[label])[1:-1] for label in missing[:3])
-    return {f"classes without validation images ({some}{', ...' if len(missing) > 3 else ''})": len(missing)}
+    some = ", ".join(printable(classes[label]) for label in missing[:3])
+    what = "class" if len(missing) == 1 else "classes"
+    return {f"{what} without validation images ({some}{', ...' * (len(missing) > 3)})": len(missing)}

@@ -8,12 +8,12 @@ central square, resized with the antialiased bilinear filter, which is torchvisi
 from __future__ import annotations
 
 from minidl.data.layout import EXTENSIONS, SPLITS
-from minidl.data.source import Index, Source, outer_problems
+from minidl.data.source import Index, Source, outside
 
 
 def scan_folder(source: Source) -> Index:
     """Classes, files and labels of `source`, and a line for each problem; opens no image."""
-    problems = outer_problems(source)
+    problems, unread = outside(source)
     classes = source.folders_in("train")
     labels = {name: label for label, name in enumerate(classes)}
     if len(classes) < 2:
@@ -23,7 +23,6 @@ def scan_folder(source: Source) -> Index:
             problems.append(f"{source.label(f'val/{extra}')}: train has no class {ascii(extra)}")
 
     splits: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
-    unread = []
     for name in sorted(source.files):
         split, *folders = name.split("/")
         if split not in SPLITS or not folders:
@@ -38,7 +37,7 @@ def scan_folder(source: Source) -> Index:
     filled = {label for _, label in splits["train"]}
     deeper = {name.split("/")[1] for name in unread if name.startswith("train/")}
     for name in classes:
-        if labels[name] not in filled:
+        if labels[name] not in filled and not source.is_closed(f"train/{name}"):
             others = ", only what isn't read: see train.py check-data" if name in deeper else ""
             problems.append(
                 f"{source.label(f'train/{name}')}: the class is empty, no {' '.join(EXTENSIONS)} file{others}"

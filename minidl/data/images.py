@@ -17,6 +17,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _MORE_BITS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # modes of more than 8 bits a channel
 _GRAY_MODES = ("1", "L", "LA", "La", *_MORE_BITS)
+_MOST_BYTES = 512 << 20  # of a photo's file; /dev/zero has more
 _PNG_GRAYS = (0, 4)  # colour types without and with alpha; Pillow reads the latter in 16 bits as RGBA
 _BITS, _SAMPLES = 258, 339  # TIFF's tags for the bits of a sample, and for its format (1: unsigned)
 _ORIENTATION = 0x0112  # EXIF's tag for how the camera was held, and what undoes it
@@ -34,9 +35,12 @@ _TURNS = {
 def read_image(path: str | Path, size: int) -> np.ndarray:
     """The image in a file as uint8 (size, size, 3); see `decode`. Raises DataError if it can't be read."""
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from error
+    if len(data) > _MOST_BYTES:
+        raise DataError(f"{path}: more than {_MOST_BYTES >> 20} MB, too large for a photo")
     return decode(data, str(path), size)[0]
 
 
@@ -138,7 +142,7 @@ def _eight_bits(pixels: np.ndarray, white: int | None) -> np.ndarray:
     x = pixels.astype(np.float64)
     finite = x[np.isfinite(x)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    x = np.nan_to_num(x, nan=low, posinf=high, neginf=low)
+    x = np.nan_to_num(x, nan=min(low, 0.0), posinf=high, neginf=low)
     if low < 0:
         x, white = x - low, high - low
     elif white is None:

@@ -20,6 +20,8 @@ def resolve(text: str) -> str:
 
     "./shapes" and "shapes/" are paths. Raises UsageError for "shapes" where there is a folder or file of that name.
     """
+    if not text:
+        raise UsageError("the data set's path is empty")
     if text != SHAPES:
         return os.path.abspath(os.path.expanduser(text))
     if os.path.lexists(SHAPES):

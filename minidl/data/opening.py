@@ -24,7 +24,8 @@ def open_source(path: str | Path) -> Source:
     if path.is_dir():
         root = _root(path)
         found = _walk(root)
-        return Source(f"{root}{os.sep}", found.files, _read_file, found.folders, found.refused)
+        files: dict[str, object] = {name: f"{root}{os.sep}{name}" for name in found.files}
+        return Source(f"{root}{os.sep}", files, _read_file, found.folders, found.refused)
     try:
         archive = open_archive(path)
     except BROKEN as error:
@@ -45,7 +46,7 @@ def open_source(path: str | Path) -> Source:
     return Source(f"{path}: entry ", files, archive.reader, {rest for _, rest in inside(archive.folders)})
 
 
-def fingerprint(path: str | Path) -> str:
+def stamp(path: str | Path) -> str:
     """A text that changes when the data set at `path` does: see `walk`; of an archive, its size and times."""
     path = existing(path)
     if path.is_dir():

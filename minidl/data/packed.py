@@ -4,7 +4,7 @@
         {train,val,test}_{images,labels,gray,sums,sizes}.npy and _names.json
 
 A folder gets its name by one rename when everything in it is on the disk, so what has the name is whole. It holds the
-source's fingerprint (see `fingerprint`: names, sizes and times of all files), and is packed anew when that differs.
+source's stamp (see `walk`: names, sizes and times of all files), and is packed anew when that differs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minidl.data.base import Dataset
 from minidl.data.facts import facts
 from minidl.data.folder import scan_folder
 from minidl.data.naming import stem
-from minidl.data.opening import existing, fingerprint, open_source
+from minidl.data.opening import existing, open_source, stamp
 from minidl.data.packing import only_packer, pack
 from minidl.data.source import Index, Source
 from minidl.data.tiny_imagenet import is_tiny_imagenet, scan_tiny_imagenet
@@ -83,22 +83,22 @@ def open_packed(
     key = hashlib.sha256(json.dumps([1, str(path), image_size]).encode()).hexdigest()[:16]
     name = stem(path) or "data"
     folder = cache / f"{name[:40]}-{key}"
-    stamp = fingerprint(path)
-    if (opened := _open(folder, stamp)) is not None:
+    before = stamp(path)
+    if (opened := _open(folder, before)) is not None:
         return opened
     source = open_source(path)
     index = scan(source)
     if index.problems:
         more = f" (and {len(index.problems) - 1} more: see train.py check-data)" if len(index.problems) > 1 else ""
         raise DataError(index.problems[0] + more)
-    meta = {"format": FORMAT, "stamp": stamp, "name": name, "image_size": image_size, "splits": list(index.splits)}
+    meta = {"format": FORMAT, "stamp": before, "name": name, "image_size": image_size, "splits": list(index.splits)}
     meta |= {"classes": index.classes, "words": index.words, "unread": len(index.unread)}
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with only_packer(cache):
-            if (opened := _open(folder, stamp)) is None:
+            if (opened := _open(folder, before)) is None:
                 pack(source, index, folder, meta, progress)
-                opened = _open(folder, fingerprint(path))
+                opened = _open(folder, stamp(path))
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{cache}: the packed cache can't be written ({reason}); {_REMEDY}") from error
@@ -107,11 +107,11 @@ def open_packed(
     return opened
 
 
-def _open(folder: Path, stamp: str) -> Dataset | None:
+def _open(folder: Path, state: str) -> Dataset | None:
     """What is packed in `folder`, or None if that is nothing, of another source state or format, or damaged."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        if (meta["format"], meta["stamp"]) != (FORMAT, stamp):
+        if (meta["format"], meta["stamp"]) != (FORMAT, state):
             return None
         splits = {name: PackedSplit(folder, name) for name in meta["splits"]}
     except (OSError, ValueError, KeyError, TypeError):

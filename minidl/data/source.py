@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minidl.data.layout import meant
-from minidl.errors import DataError
+from minidl.errors import DataError, printable
 
 # What reading files and archives can raise; ValueError: also names that can't be decoded.
 BROKEN = (
@@ -46,8 +46,11 @@ class Source:
 
     def label(self, name: str) -> str:
         """How messages name file `name`."""
-        text = self.prefix + name
-        return text if text.isprintable() else ascii(text)
+        return printable(self.prefix + name)
+
+    def is_closed(self, folder: str) -> bool:
+        """Whether `folder`, or a folder in it, can't be listed."""
+        return any(f"{name}/".startswith(f"{folder}/") for name, _ in self.refused)
 
     def folders_in(self, split: str) -> list[str]:
         """The names of the folders in that of a split, sorted."""
@@ -59,8 +62,8 @@ class Source:
 class Index:
     """What a source holds: classes in label order, their words, and per split the (file, label) pairs.
 
-    `problems` has one line for everything wrong that can be seen without opening an image, `unread` the files in the
-    splits' folders that are neither images nor known texts.
+    `problems` has one line for everything wrong that can be seen without opening an image, `unread` what lies in
+    the splits' folders and is neither an image nor a known text.
     """
 
     classes: list[str]
@@ -71,14 +74,19 @@ class Index:
     exact_size: int | None = None  # images must be JPEG files of just this height and width
 
 
-def outer_problems(source: Source) -> list[str]:
-    """A line for each folder that can't be listed, and for one that stands for a missing train or val."""
-    lines = [f"{source.label(name)}: can't be listed ({why})" for name, why in sorted(source.refused)]
-    for name in sorted(source.folders):
-        split = None if "/" in name else meant(name)
-        if split in ("train", "val") and split not in source.folders:
-            lines.append(f"{source.label(name)}: did you mean {split}? Rename it")
-    return lines
+def outside(source: Source) -> tuple[list[str], list[str]]:
+    """(problems, unread): folders that can't be listed, and those that stand for a split under another name.
+
+    The latter are a problem where train or val is missing, else they are not read.
+    """
+    problems = [f"{source.label(name)}: can't be listed ({why})" for name, why in sorted(source.refused)]
+    unread = []
+    for name in sorted(name for name in source.folders if "/" not in name):
+        if (split := meant(name)) in ("train", "val") and split not in source.folders:
+            problems.append(f"{source.label(name)}: did you mean {split}? Rename it")
+        elif split is not None:
+            unread.append(name)
+    return problems, unread
 
 
 def reason(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,16 +44,23 @@ def subset(split: Split, fraction: float, seed: int) -> Subset:
     return Subset(split, _share(split, fraction, seed, "subset"))
 
 
-def split_off(split: Split, fraction: float, seed: int) -> tuple[Subset, Subset]:
-    """(rest, held out): `fraction` (0, 1) of every class of `split` held out, at least one image each."""
+def split_off(
+    split: Split, fraction: float, seed: int, classes: Sequence[str] | None = None
+) -> tuple[Subset, Subset]:
+    """(rest, held out): `fraction` (0, 1) of every class of `split` held out, at least one image each.
+
+    Raises UsageError naming a class (by its number, or as `classes` has it) that would be left without an image.
+    """
     if not 0 < fraction < 1:
         raise UsageError(f"{fraction} held out: choose a fraction between 0 and 1")
     out = _share(split, fraction, seed, "split_off")
     rest = np.setdiff1d(np.arange(len(split)), out)
     lost = np.setdiff1d(split.labels, split.labels[rest])
     if len(lost):
+        name = lost[0] if classes is None else classes[lost[0]]
         raise UsageError(
-            f"{fraction} held out leaves no training image of class {lost[0]}: choose less, or add images"
+            f"{100 * fraction:g} % held out for validation leaves no training image of class {name}: "
+            "hold out less, or add images to train/ or a folder val/"
         )
     return Subset(split, rest), Subset(split, out)
 

@@ -19,7 +19,7 @@ import re
 from collections import defaultdict
 
 from minidl.data.layout import ANNOTATIONS, EXTENSIONS, SPLITS
-from minidl.data.source import Index, Source, outer_problems
+from minidl.data.source import Index, Source, outside
 from minidl.errors import DataError
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -38,11 +38,11 @@ def is_tiny_imagenet(source: Source) -> bool:
 
 def scan_tiny_imagenet(source: Source) -> Index:
     """Classes, files and labels of `source`, and a line for each problem; opens no image."""
-    problems = outer_problems(source)
+    problems, unread = outside(source)
     classes = _read_wnids(source, problems)
     if not classes:  # nothing else would make sense
         return Index([], [], {}, problems, [])
-    images, unread = _images(source, problems)
+    images = _images(source, problems, unread)
     splits = {
         "train": _scan_train(source, classes, images["train"], problems),
         "val": _scan_val(source, classes, images["val"], problems),
@@ -52,10 +52,9 @@ def scan_tiny_imagenet(source: Source) -> Index:
     return Index(classes, _read_words(source, classes), splits, problems, unread, exact_size=64)
 
 
-def _images(source: Source, problems: list[str]) -> tuple[dict[str, list[Placed]], list[str]]:
-    """The .JPEG files of each split, val_2 before val_10, and the files that nobody reads."""
+def _images(source: Source, problems: list[str], unread: list[str]) -> dict[str, list[Placed]]:
+    """The .JPEG files of each split, val_2 before val_10."""
     images: dict[str, list[Placed]] = {split: [] for split in SPLITS}
-    unread = []
     for name in sorted(source.files, key=_by_number):
         split, *folders = name.split("/")
         file = folders.pop() if folders else ""
@@ -68,7 +67,7 @@ def _images(source: Source, problems: list[str]) -> tuple[dict[str, list[Placed]
             problems.append(f"{source.label(name)}: not a .JPEG file, remove it")
         else:
             unread.append(name)
-    return images, unread
+    return images
 
 
 def _by_number(name: str) -> tuple[int, str, str]:
@@ -95,7 +94,7 @@ def _scan_train(
         folder = f"train/{wnid}/images" if f"train/{wnid}/images" in source.folders else f"train/{wnid}"
         if wnid not in found:
             problems.append(f"{source.label(folder)}: the folder is missing, though wnids.txt has the class")
-        elif not by_class[wnid]:
+        elif not by_class[wnid] and not source.is_closed(f"train/{wnid}"):
             problems.append(f"{source.label(folder)}: the class is empty, no .JPEG file")
     return [(name, label) for label, wnid in enumerate(classes) for name in by_class[wnid]]
 

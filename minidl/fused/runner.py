@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from minidl.cgroup import cpu_quota
 from minidl.fused.memory import Recycler, aligned
 
 LANES = 8  # sums over tiles are kept in so many lanes, whatever the number of threads
@@ -123,8 +124,9 @@ class TileRunner:
 
 
 def available_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores this process may use: those it is bound to, and as many as its container's share of time is worth."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(bound, cpu_quota() or bound)
 
 
 def tile_slices(images: int, most: int) -> list[slice]:

@@ -118,8 +118,7 @@ class Checkpointer(Callback):
             rescue = Path(tempfile.mkdtemp(prefix="minidl-")) / last.name
             save_checkpoint(rescue, trainer, self.about)
         except (OSError, DataError) as error:
-            good = last if last.is_file() else "none"
-            raise DataError(f"step {trainer.state.step} is lost ({error}); last good checkpoint: {good}") from error
+            raise DataError(f"step {trainer.state.step} is lost: {error}") from error
         raise DataError(f"{last} can't be written; what was trained is in {rescue}: copy it there and use --resume")
 
     def _save_last(self, trainer: Trainer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backend import to_host
+from minidl.data.naming import portable
 from minidl.errors import DataError, DivergedError
 from minidl.io import assign, check_arrays, load_arrays, model_arrays, save_arrays
 from minidl.layers.base import Layer
@@ -99,9 +99,7 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
 def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint to be passed on: no optimizer arrays, and names in the place of paths."""
     config = dict(checkpoint.about.config)
-    if config["data"] != "shapes":
-        name = Path(re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", config["data"])).name
-        config["data"] = "./shapes" if name == "shapes" else name  # "shapes" alone is the embedded data set
+    config["data"] = portable(config["data"])
     if config.get("init_from"):
         config["init_from"] = Path(config["init_from"]).name
     about = replace(checkpoint.about, config=config)

@@ -10,18 +10,12 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from minidl.data.naming import resolve
 from minidl.errors import DataError, UsageError
 
 
 def _setting(default: Any, help: str, **options: Any) -> Any:
     return field(default=default, metadata={"help": help, **options})
-
-
-def data_path(text: str) -> str:
-    """`shapes`, the embedded data set, or the absolute path of a folder or archive (./shapes is one)."""
-    if not text:
-        raise ArgumentTypeError("it can't be empty")
-    return text if text == "shapes" else str(Path(os.path.expanduser(text)).absolute())
 
 
 def run_path(text: str) -> str:
@@ -40,8 +34,8 @@ def _number(kind: type, fits: Callable[[Any], bool], what: str) -> Callable[[str
     def parse(text: str) -> Any:
         try:
             value = kind(text)
-            good = math.isfinite(value) and fits(value)
-        except (ValueError, OverflowError):
+            good = (kind is int or math.isfinite(value)) and fits(value)
+        except ValueError:
             good = False
         if not good:
             raise ArgumentTypeError(f"{text[:40]!r} is not {what}")
@@ -51,8 +45,14 @@ def _number(kind: type, fits: Callable[[Any], bool], what: str) -> Callable[[str
 
 
 def _integer(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
-    span = f"of at least {least}" if most == 2**31 - 1 else f"from {least} to {most}"
-    return _number(int, lambda v: least <= v <= most, f"a whole number {span}")
+    parse = _number(int, lambda v: v >= least, f"a whole number of at least {least}")
+
+    def parse_bounded(text: str) -> int:
+        if (value := parse(text)) > most:
+            raise ArgumentTypeError(f"{text[:40]} is too large: give at most {most}")
+        return value
+
+    return parse_bounded
 
 
 count = _integer(1)
@@ -80,7 +80,7 @@ class Config:
     data: str = _setting(
         "shapes",
         "shapes (drawn on the fly), or a Tiny ImageNet zip or folder, or a folder of images",
-        type=data_path,
+        type=resolve,
     )
     classes: str | None = _setting(None, f"use these classes only: {CLASSES_HELP}", metavar="LIST")
     image_size: int = _setting(64, "images of a train/<class>/ folder are resized to this", type=pixels)

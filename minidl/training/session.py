@@ -29,6 +29,7 @@ from minidl.data import (
 from minidl.data.base import Split
 from minidl.data.crops import followed, growing
 from minidl.data.loader import Augment
+from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.fused import fuse
@@ -47,9 +48,7 @@ STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to 
 EVAL_BATCH = 100
 # Stretching blurs: a network that saw stretched images to the end is worse on the whole ones it is asked about.
 STRETCHED = 0.85  # of the epochs
-SHAPES = "shapes"  # the name of the embedded data set; a folder of that name has a path
 TINY_IMAGENET = "tiny-imagenet-200"  # what `train.py download` fetches
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
 
@@ -97,19 +96,16 @@ def load_data(config: Config, progress: bool = True) -> Data:
 
 
 def _open(config: Config, progress: bool) -> Dataset:
-    size = config.image_size
-    dataset = load_dataset(config.data, gray=config.gray, image_size=size, seed=config.seed, progress=progress)
-    if dataset.image_shape[:2] != (size, size):
-        h, w, _ = dataset.image_shape
-        raise UsageError(f"{dataset.name} has images of {h}x{w} only, not {size}x{size} (--image-size)")
-    return dataset
+    return load_dataset(
+        config.data, gray=config.gray, image_size=config.image_size, seed=config.seed, progress=progress
+    )
 
 
 def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
     """(train, val) as a run of `config` uses them."""
     train, val = dataset.train, dataset.val
     if config.val_split:
-        train, val = split_off(train, config.val_split, config.seed)
+        train, val = split_off(train, config.val_split, config.seed, dataset.classes)
     if config.subset < 1:
         train, val = (subset(split, config.subset, config.seed) for split in (train, val))
     return train, val
@@ -321,14 +317,11 @@ def _place(checkpoint: Checkpoint) -> str:
     if data == SHAPES or Path(data).exists():
         return data
     if Path(data).is_absolute():
-        raise DataError(
-            f"{data}: the data set of {checkpoint.path} is not there any more: give --data with its place"
-        )
-    for folder in (Path(), Path("data")):
-        for ending in ("", *ARCHIVES):
-            if (found := folder / f"{data}{ending}").exists():
-                return str(found.absolute())
-    fetch = ", or fetch it with `train.py download data`" if data == TINY_IMAGENET else ""
+        raise DataError(f"{data}: the data set of {checkpoint.path} isn't there any more: give --data with its place")
+    for folder in (Path.cwd(), Path.cwd() / "data"):
+        if found := [path for path in sorted(folder.glob("*")) if stem(path) == Path(data).name]:
+            return str(found[0])
+    fetch = ", or fetch it with `train.py download data`" if Path(data).name == TINY_IMAGENET else ""
     raise DataError(f"{data}: the data set of {checkpoint.path} is neither here nor in data/: give --data{fetch}")
 
 

@@ -200,7 +200,7 @@ def _sampler(plan: Plan, number: int) -> optuna.samplers.BaseSampler:
     if plan.sampler == "qmc":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return samplers.QMCSampler(seed=plan.config.seed, scramble=True)  # one sequence, shared by all trials
+            return samplers.QMCSampler(seed=plan.config.seed % 2**32, scramble=True)  # one sequence, shared by all
     seed = int(np.random.SeedSequence((plan.config.seed, number)).generate_state(1)[0])
     return samplers.RandomSampler(seed) if plan.sampler == "random" else samplers.TPESampler(seed=seed)
 

@@ -92,9 +92,13 @@ class Trainer:
 
     def fit(self) -> TrainState:
         """Runs the epochs that are left; returns the state."""
-        while self.state.epoch < self.epochs and not self.out_of_patience:
+        while not self.done:
             self.run_epoch()
         return self.state
+
+    @property
+    def done(self) -> bool:
+        return self.state.epoch >= self.epochs or self.out_of_patience
 
     @property
     def out_of_patience(self) -> bool:

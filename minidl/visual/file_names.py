@@ -20,19 +20,20 @@ def file_name(parts: Iterable[Any], settings: Mapping[str, Any]) -> str:
     """
     names = [safe(str(part)) for part in parts if part is not None]
     names += [f"{name.replace('_', '-')}={safe(str(v))}" for name, v in settings.items() if v is not None]
-    return _cut("-".join(names), WHOLE)
+    name = "-".join(names)
+    return _with_end(name, WHOLE, name) if len(name) > WHOLE else name
 
 
 def safe(text: str) -> str:
     """`text` as a part of a file name, in ASCII; of a safe text, itself."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    plain = UNSAFE.sub("_", plain).strip("_.") or "_"
-    return _cut(plain, PART) if plain == text else f"{plain[:PART]}~{digest(text)}"
+    plain = UNSAFE.sub("_", plain).strip("_.") or "x"
+    return _with_end(plain, PART, text) if plain != text or len(text) > PART else text
 
 
 def with_digest(name: str, content: str | bytes) -> str:
     """A safe `name` for one of several things of that name, told apart by their content."""
-    return f"{safe(name)}~{digest(content)}"
+    return _with_end(safe(name), PART, content)
 
 
 def digest(content: str | bytes) -> str:
@@ -42,5 +43,7 @@ def digest(content: str | bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:8]
 
 
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[:length]}~{digest(text)}"
+def _with_end(start: str, length: int, content: str | bytes) -> str:
+    """At most `length` letters, the last of them a digest."""
+    end = f"~{digest(content)}"
+    return start[: length - len(end)] + end

@@ -27,8 +27,8 @@ from minidl.visual.taps import NORMS, MapNorms
 from minidl.visual.truncate import truncate
 
 SEEDS = ("norm", "map", "max", "ones")
-# What each rule starts from by default: the paper's gradients are those "of the activation map". From the derivative
-# of the norm, a gradient by `inf` is what one place of the map sees, and shows no object.
+# What visualize.py starts from: the paper's gradients are those "of the activation map". From the derivative of the
+# norm, a gradient by `inf` is what one place of the map sees, and shows no object.
 RULE_SEEDS = {"gradient": "map", "guided": "map", "deconv": "norm"}
 PLAIN_PAIRS = 8  # taken at once by plain layers, which keep all maps of the way up
 UNITS_AT_ONCE = 128  # of `project_units`
@@ -66,7 +66,7 @@ def seed(a: Array, units: Array, norm: str, kind: str) -> Array:
 class Projector:
     """Projections from the units of one layer of `model` (plain layers) to the pixels.
 
-    rule    see `layers.Rule`; norm and seed_map: see `seed` (by default that of `RULE_SEEDS`)
+    rule    see `layers.Rule`; norm and seed_map: see `seed`
     engine  "fused" takes pairs through the network tile by tile (`fused/projection.py`), "plain" a batch layer by
             layer; a deconvnet's unpool "last" or "max" has the stem on plain layers either way
 
@@ -80,12 +80,11 @@ class Projector:
         rule: Rule,
         *,
         norm: str = "l2",
-        seed_map: str | None = None,
+        seed_map: str = "norm",
         engine: str = "fused",
         threads: int = 0,
         xp: ModuleType = np,
     ) -> None:
-        seed_map = RULE_SEEDS[rule.name] if seed_map is None else seed_map
         for name, value, choices in (("norm", norm, NORMS), ("seed map", seed_map, SEEDS)):
             if value not in choices:
                 raise UsageError(f"{name} {value!r}: choose {', '.join(choices)}")

@@ -23,7 +23,9 @@ from minidl.visual.lettering import add_legend, add_title, fit
 from minidl.visual.limits import limits
 
 VIEWS = ((20, -60), (20, -15), (20, 30), (45, -60))  # elevation and azimuth in degrees
+ZOOM = 0.92  # of a box; more would cut it off
 THUMBNAIL = 0.42  # inches
+BORDER = 8  # pixels between a thumbnail and the axes, for its frame and mark
 SPACING = 1.15  # of thumbnails, at least, in their sides
 HIDDEN = 4  # dots behind a thumbnail on its dot, at most; none behind one beside it
 DISTANCES = (0.7, 1.0, 1.3)  # of a thumbnail from the dot it is beside, in its sides: as near as there is room
@@ -54,7 +56,7 @@ def save_scatter_3d(
             axes.xaxis.labelpad = axes.yaxis.labelpad = axes.zaxis.labelpad = -10
             axes.zaxis.set_rotate_label(False)
             axes.zaxis.label.set_rotation(90)
-            axes.set_box_aspect(None, zoom=0.92)  # more would cut the box off
+            axes.set_box_aspect(None, zoom=ZOOM)
 
     save_figure(path, (8.2, 7.5 + _legend_height(looks)), draw)
 
@@ -83,7 +85,7 @@ def save_scatter_2d(
         _measure([axes.xaxis, axes.yaxis], points, axis)  # from here on a place on the figure stays one
         side = THUMBNAIL * figure.dpi
         to_pixels = axes.transData
-        shown, middles = find_room(to_pixels.transform(points), side, axes.bbox.get_points())
+        shown, middles = find_room(to_pixels.transform(points), side, axes.bbox.padded(-BORDER).get_points())
         for i, middle in zip(shown, to_pixels.inverted().transform(middles), strict=True):
             color = looks[labels[i]]["color"]
             picture = OffsetImage(images[i], zoom=72 * THUMBNAIL / max(images.shape[1:3]))

@@ -59,7 +59,7 @@ def save_range_test(path: Path, test: RangeTest, title: str) -> None:
     """The loss over the learning rate, the two suggested rates marked. Raises as `save_figure`."""
     lowest, before = test.losses.min(), test.losses[: test.lowest + 1].max()
     after = test.losses[: test.lowest + 10].max()
-    # The fall takes up at least a third of the picture, whatever the loss explodes to behind it.
+    # The fall takes up at least a quarter of the picture, whatever the loss explodes to behind it.
     highest = min(after, before + (before - lowest or abs(before))) + 1e-3
     bottom, top = (end + share * (highest - lowest) for end, share in ((lowest, -0.1), (highest, 0.6)))
     off = test.losses > top
