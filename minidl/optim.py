@@ -24,7 +24,7 @@ class Optimizer:
 
     `params` is Layer.named_parameters(); the state is keyed by those names. `groups` overrides weight_decay and
     lr_scale by tag: {"norm": {"weight_decay": 0.0}, "bias": {"lr_scale": 2.0}}. A parameter takes the options of
-    the first group whose tag it carries, and of no other.
+    all groups whose tags it carries; where two differ, the later one holds.
     Raises UsageError for a rate or decay below zero, and for an unknown tag or option.
     """
 
@@ -107,7 +107,7 @@ def _options(
                 raise UsageError(f"optimizer: group {tag} has no option {option!r}, choose {', '.join(defaults)}")
             _require(f"{option} of group {tag}", value, value >= 0)
     return {
-        name: defaults | {k: float(v) for k, v in next((groups[t] for t in groups if t in p.tags), {}).items()}
+        name: defaults | {k: float(v) for tag in groups if tag in p.tags for k, v in groups[tag].items()}
         for name, p in params.items()
     }
 

@@ -31,8 +31,8 @@ from minidl.io import load_arrays
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [sys.executable, str(ROOT / "train.py")]
-SETTINGS = ["--model", "convnet", "--batch-size", "50", "--epochs", "2", "--dropout", "0.2", "--augment", "online"]
-SETTINGS += ["--threads", "1", "--checkpoint-minutes", "1e-9"]
+SETTINGS = ["--model", "convnet", "--batch-size", "50", "--epochs", "2", "--dropout", "0.2", "--ema", "0.99"]
+SETTINGS += ["--augment", "crops", "--start-size", "40", "--threads", "1", "--checkpoint-minutes", "1e-9"]
 
 
 def start(data: Path, folder: Path, flags: Sequence[str] = ()) -> subprocess.Popen:

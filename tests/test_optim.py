@@ -178,10 +178,10 @@ def test_groups_choose_decay_and_rate_by_tag():
     assert params["bias"].value[0] == pytest.approx(1 - 0.2)
 
 
-def test_only_the_first_group_that_fits_counts():
+def test_a_parameter_of_two_groups_takes_the_options_of_both_the_later_ones_first():
     p = Parameter(np.array([1.0]), {"bias", "head"})
     groups = {"head": {"lr_scale": 3.0}, "bias": {"lr_scale": 5.0, "weight_decay": 0.0}}
-    assert SGD({"b": p}, 0.1, weight_decay=0.5, groups=groups).options["b"] == {"weight_decay": 0.5, "lr_scale": 3.0}
+    assert SGD({"b": p}, 0.1, weight_decay=0.5, groups=groups).options["b"] == {"weight_decay": 0.0, "lr_scale": 5.0}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 from minidl.data.augment import OnlineAugment, PaperAugment
 from minidl.data.base import Dataset, Split
 from minidl.data.check import Report, check_data
+from minidl.data.crops import ResizedCrops
 from minidl.data.download import download
 from minidl.data.loader import Loader, channel_statistics, denormalise, normalise
 from minidl.data.naming import SHAPES, portable, resolve
@@ -23,6 +24,7 @@ __all__ = [
     "OnlineAugment",
     "PaperAugment",
     "Report",
+    "ResizedCrops",
     "Split",
     "Subset",
     "channel_statistics",

@@ -16,11 +16,14 @@ from minidl.errors import DataError, DivergedError
 from minidl.io import assign, check_arrays, load_arrays, model_arrays, save_arrays
 from minidl.layers.base import Layer
 from minidl.optim import Optimizer
+from minidl.training.averaging import WeightAverage
 from minidl.training.trainer import Trainer, TrainState
 
 FORMAT = 1
 _KEY = "minidl"  # in the file's metadata: the JSON below
 _OPTIMIZER = "optimizer/"  # prefix of the optimizer's arrays
+_TRAINED = "trained/"  # prefix of the weights that training goes on with, where those without it are an average
+_PREFIXES = (_OPTIMIZER, _TRAINED)
 
 
 @dataclass
@@ -53,18 +56,26 @@ class Checkpoint:
 
     def restore_weights(self, model: Layer) -> None:
         own = model_arrays(model)
-        given = {name: a for name, a in self.arrays.items() if not name.startswith(_OPTIMIZER)}
+        given = self._weights()
         check_arrays({name: a.shape for name, a in own.items()}, given, str(self.path))
         for name, a in own.items():
             assign(a, given[name])
 
     def restore_optimizer(self, optimizer: Optimizer) -> None:
-        prefix = len(_OPTIMIZER)
-        arrays = {name[prefix:]: a for name, a in self.arrays.items() if name.startswith(_OPTIMIZER)}
         try:
-            optimizer.load_state(arrays, self.state.step)
+            optimizer.load_state(self._under(_OPTIMIZER), self.state.step)
         except DataError as error:
             raise DataError(f"{self.path}: no run goes on from it, as `last` and snapshots allow: {error}") from error
+
+    def restore_average(self, average: WeightAverage) -> None:
+        """Gives the model of `average` the weights that training goes on with, and `average` the others."""
+        average.restore(self._weights(), self._under(_TRAINED), str(self.path))
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        return {name: a for name, a in self.arrays.items() if not name.startswith(_PREFIXES)}
+
+    def _under(self, prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): a for name, a in self.arrays.items() if name.startswith(prefix)}
 
 
 def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: bool = True) -> None:
@@ -74,11 +85,14 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
     """
     trainer.read_sums()
     trainer.elapsed()
-    arrays = model_arrays(trainer.model)
+    average = trainer.average
+    arrays = model_arrays(trainer.model) if average is None else dict(average.averaged)
     if not all(np.isfinite(to_host(a)).all() for a in arrays.values()):
         raise DivergedError(f"a weight is not a number after step {trainer.state.step}: try a smaller --lr")
     if with_optimizer:
         arrays |= {_OPTIMIZER + name: a for name, a in trainer.optimizer.state().items()}
+        if average is not None:
+            arrays |= {_TRAINED + name: a for name, a in average.trained.items()}
     _save(path, arrays, about, trainer.state)
 
 
@@ -89,7 +103,7 @@ def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     if config.get("init_from"):
         config["init_from"] = Path(config["init_from"]).name
     about = replace(checkpoint.about, config=config)
-    arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_OPTIMIZER)}
+    arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_PREFIXES)}
     _save(path, arrays, about, checkpoint.state)
 
 

@@ -19,6 +19,7 @@ from minidl.data import (
     Loader,
     OnlineAugment,
     PaperAugment,
+    ResizedCrops,
     channel_statistics,
     load_dataset,
     only_classes,
@@ -26,9 +27,11 @@ from minidl.data import (
     subset,
 )
 from minidl.data.base import Split
+from minidl.data.crops import followed, growing
+from minidl.data.loader import Augment
 from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
-from minidl.errors import DataError, UsageError
+from minidl.errors import DataError, ShapeError, UsageError
 from minidl.fused import fuse
 from minidl.fused.runner import LANES, available_cores
 from minidl.layers import Layer, freeze
@@ -36,12 +39,15 @@ from minidl.layers.frozen import FROZEN
 from minidl.memory import TrainingMemory
 from minidl.optim import Optimizer, get_optimizer
 from minidl.schedules import Schedule, make_schedule
+from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config
 from minidl.training.trainer import Trainer
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to be drawn first
 EVAL_BATCH = 100
+# Stretching blurs: a network that saw stretched images to the end is worse on the whole ones it is asked about.
+STRETCHED = 0.85  # of the epochs
 TINY_IMAGENET = "tiny-imagenet-200"  # what `train.py download` fetches
 
 BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
@@ -119,6 +125,11 @@ def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
     """The network of `config` with new weights, made of plain layers; ShapeError if the images don't fit it."""
     model = build(config.model, classes=len(data.dataset.classes), dropout=config.dropout, seed=config.seed)
     model.out_shape((config.batch_size, *data.dataset.image_shape))
+    first = first_size(config, data)
+    try:
+        model.out_shape((config.batch_size, first, first, data.dataset.image_shape[-1]))
+    except ShapeError as error:
+        raise ShapeError(f"training images of {first}x{first} pixels don't fit {config.model}: {error}") from None
     return model
 
 
@@ -167,9 +178,13 @@ def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | 
     model, xp = on_engine(model, config)
     optimizer = make_optimizer(config, model)
     train = train_loader(config, data)
+    average = WeightAverage(model, config.ema) if config.ema else None
     if resume is not None:
         check_classes(resume, data.dataset)
-        resume.restore_weights(model)
+        if average is None:
+            resume.restore_weights(model)
+        else:
+            resume.restore_average(average)
         resume.restore_optimizer(optimizer)
     return Trainer(
         model,
@@ -182,6 +197,7 @@ def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | 
         patience=config.patience,
         seed=config.seed,
         xp=xp,
+        average=average,
         state=None if resume is None else resume.state,
     )
 
@@ -194,9 +210,32 @@ def train_loader(config: Config, data: Data) -> Loader:
         mean=data.mean,
         std=data.std,
         seed=config.seed,
-        augment=OnlineAugment() if config.augment == "online" else None,
+        augment=make_augment(config, data),
         workers=config.workers,
     )
+
+
+def make_augment(config: Config, data: Data) -> Augment | None:
+    """The changes of the training images that are drawn anew each epoch."""
+    if config.augment == "online":
+        return OnlineAugment()
+    if config.augment == "crops":
+        stretched = int(STRETCHED * config.epochs)
+        size = growing(first_size(config, data), data.dataset.image_shape[0], stretched)
+        return followed(ResizedCrops(config.crop_area, size), OnlineAugment(), stretched)
+    return None
+
+
+def first_size(config: Config, data: Data) -> int:
+    """Height and width of the training images in the first epoch; UsageError if they can't be."""
+    size = data.dataset.image_shape[0]
+    if not config.start_size:
+        return size
+    if config.augment != "crops":
+        raise UsageError("--start-size is that of crops: add --augment crops")
+    if config.start_size > size:
+        raise UsageError(f"--start-size {config.start_size}: images of {size} pixels can't shrink to that")
+    return config.start_size
 
 
 def make_optimizer(config: Config, model: Layer) -> Optimizer:
@@ -205,7 +244,8 @@ def make_optimizer(config: Config, model: Layer) -> Optimizer:
     for p in list(model.leaves())[-1].params.values():
         p.tags |= {"head"}
     learning = {name: p for name, p in model.named_parameters().items() if FROZEN not in p.tags}
-    groups = {"head": {"lr_scale": config.head_lr}}
+    groups = {} if config.decay_all else {tag: {"weight_decay": 0.0} for tag in ("norm", "bias")}
+    groups["head"] = {"lr_scale": config.head_lr}
     rule = get_optimizer(config.optimizer)
     return rule(learning, config.lr, weight_decay=config.weight_decay, groups=groups, **options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from minidl.layers.base import Context, Layer, Mode
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.optim import Optimizer
 from minidl.schedules import Schedule
+from minidl.training.averaging import WeightAverage
 from minidl.training.evaluation import evaluate
 
 READ_EVERY = 20  # steps between two looks at the loss: on a GPU each look waits for the device
@@ -56,6 +58,8 @@ class Trainer:
         logits, cache = model.forward(x)          loss, dlogits = softmax_cross_entropy(logits, y)
         model.backward(dlogits, cache)            optimizer.step(rate)
 
+    With an `average` the weights that are evaluated (and saved for use) are the averaged ones.
+
     Everything random follows from (seed, epoch, step), so that a run continued from a saved `state` ends in the
     same bits. Raises DivergedError when the loss is not a number.
     """
@@ -73,12 +77,14 @@ class Trainer:
         patience: int = 0,
         seed: int = 0,
         xp: ModuleType = np,
+        average: WeightAverage | None = None,
         state: TrainState | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train, self.val, self.epochs = train, val, epochs
         self.label_smoothing, self.patience, self.seed, self.xp = label_smoothing, patience, seed, xp
+        self.average = average
         self.state = state or TrainState()
         self.callbacks = list(callbacks)
         self._started = time.monotonic() - self.state.seconds
@@ -107,6 +113,8 @@ class Trainer:
             self._correct += correct
             state.batch += 1
             state.step += 1
+            if self.average is not None:
+                self.average.update(state.step)
             if state.step % READ_EVERY == 0:
                 self.read_sums()
             self._tell("on_step")
@@ -126,7 +134,8 @@ class Trainer:
 
     def _finish_epoch(self, images_per_s: float) -> None:
         state = self.state
-        result = evaluate(self.model, self.val, self.xp, lambda n: self._tell("on_evaluation_batch", n))
+        with nullcontext() if self.average is None else self.average.used():
+            result = evaluate(self.model, self.val, self.xp, lambda n: self._tell("on_evaluation_batch", n))
         batches = len(self.train)
         lr = self.schedule(state.step - 1)
         state.epoch += 1
