@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from minidl.errors import printable
 from minidl.visual.canvas import Artist, Axes, Figure, text_width
 
 SLANT = 1.03  # how much wider than upright letters the cursive is, at most
@@ -12,9 +13,8 @@ TITLE_SHARE = 0.96  # of the figure's width
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks and without characters that no font has, some of which no SVG file may have."""
-    letters = (" " if c.isspace() else c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return " ".join("".join(letters).split())
+    """`text` with single spaces for its line breaks, and escapes for what no font has, some of it barred from SVG."""
+    return printable(" ".join(text.split()))
 
 
 @lru_cache(maxsize=4096)
