@@ -147,11 +147,12 @@ def test_a_damaged_cache_is_packed_anew(tiny, cache, packed_again, file, damage)
     assert len(packed_again) == 2
 
 
-def test_a_cache_of_another_format_is_packed_anew(tiny, cache, packed_again, monkeypatch):
+def test_a_cache_of_another_format_is_packed_anew_in_its_place(tiny, cache, packed_again, monkeypatch):
     open_packed(tiny, cache=cache)
     monkeypatch.setattr("minidl.data.packed.FORMAT", 999)
     open_packed(tiny, cache=cache)
     assert len(packed_again) == 2
+    assert len(folders(cache)) == 1
 
 
 def test_no_file_of_the_cache_holds_a_pickle(tiny, cache):
