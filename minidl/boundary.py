@@ -70,6 +70,8 @@ def _answer(error: BaseException) -> tuple[str | None, int]:
                 "there is no home folder: set MINIDL_CACHE to a folder, and give paths without ~",
                 DataError.exit_code,
             )
+        case RuntimeError() if "new thread" in str(error):
+            return "no more threads can be started: give fewer --threads or --workers", OutOfMemoryError.exit_code
         case _:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return f"internal error ({what}): please report it, with what {TRACEBACK}=1 adds", INTERNAL

@@ -32,6 +32,7 @@ def fails(error):
         (OSError(errno.ENOSPC, "No space left on device"), 3, "the output can't be written: No space left"),
         (UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed"), 3, "surrogates not allowed"),
         (RuntimeError("Could not determine home directory."), 3, "MINIDL_CACHE"),
+        (RuntimeError("can't start new thread"), 5, "--threads"),
         (OverflowError("too large"), 1, "internal error (OverflowError: too large): please report it"),
         (KeyError("lr"), 1, "internal error (KeyError: 'lr')"),
         (RecursionError(), 1, "internal error (RecursionError)"),

@@ -232,6 +232,7 @@ def unused_settings(config: Config) -> list[str]:
     default = Config()
     idle = (
         ("drop_epoch", config.schedule == "step", "it is for --schedule step"),
+        ("crop_area", config.augment == "crops", "it is for --augment crops"),
         ("momentum", config.optimizer == "sgd", "it is for --optimizer sgd"),
         ("keep", config.snapshot_epochs > 0, "it counts the snapshots of --snapshot-epochs"),
     )
