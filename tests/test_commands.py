@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -200,6 +201,8 @@ def test_odd_names_of_files_and_classes_pass_through_every_answer(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     make_folders(tmp_path / "odd", ("日本", "two\nlines"), size=(16, 16))
     for split in ("train", "val"):
+        if sys.platform != "linux":
+            pytest.skip("names of files are text here")
         os.rename(tmp_path / "odd" / split / "日本", os.fsencode(tmp_path / "odd" / split / "caf") + b"\xe9")
     assert run(capsys, *FLAGS, "--data", "odd", "--name", "run")[0] == 0
     assert run(capsys, "predict", "runs/run", "--split", "val", *ENGINE)[0] == 0
