@@ -33,17 +33,20 @@ class Fused(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         self.out_shape(x.shape)
-        if ctx.mode is Mode.TRAIN:
-            y, cache = self.train(x)
-            return y, FusedCache(cache)
+        self.runner.begin(x.shape)
         if ctx.mode is Mode.INFER:
             return self.infer(x), None
-        return self.plain.forward(x, ctx)
+        if ctx.mode is Mode.PROBE:
+            return self.plain.forward(x, ctx)
+        with self.runner.lock:
+            y, cache = self.train(x)
+        return y, FusedCache(cache)
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
-        if isinstance(cache, FusedCache):
-            return self.train_backward(dy, cache.take(), need_dx)
-        return self.plain.backward(dy, cache, need_dx)
+        with self.runner.lock:
+            if isinstance(cache, FusedCache):
+                return self.train_backward(dy, cache.take(), need_dx)
+            return self.plain.backward(dy, cache, need_dx)
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
         if isinstance(cache, FusedCache):
@@ -63,7 +66,8 @@ class Fused(Layer):
 
     def infer(self, x: Array) -> Array:
         """y with running statistics."""
-        tiles, folded = self.tiles(x), self.fold(x)
+        with self.runner.lock:  # not in the middle of a training pass
+            tiles, folded = self.tiles(x), self.fold(x)
         y = self.runner.empty(self.out_shape(x.shape), x.dtype)
 
         def task(i: int, lane: int, scratch: Scratch) -> None:

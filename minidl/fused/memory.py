@@ -9,15 +9,14 @@ of it does, as always.
 from __future__ import annotations
 
 import math
-import threading
-from collections import defaultdict
+from collections import deque
+from contextlib import suppress
 
 import numpy as np
 
 Array = np.ndarray
 
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
-IDLE = 256  # loans after which memory that nobody asked for goes back to the system
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
@@ -43,35 +42,40 @@ def _aligned_bytes(size: int) -> Array:
 
 
 class Recycler:
-    """`empty` in place of `np.empty`."""
+    """`empty` in place of `np.empty`.
+
+    It has no lock: what several threads do at once are single steps on a deque, which Python makes safe. So nobody
+    waits, nor does a forked child, where the thread that held a lock would be missing.
+    """
 
     def __init__(self) -> None:
-        self._free: dict[int, list[tuple[int, Array]]] = defaultdict(list)  # by size: (when it came back, block)
-        self._loans = 0
-        self._lock = threading.RLock()  # a loan may end in the middle of another one, by garbage collection
+        self._free: dict[int, deque[tuple[int, Array]]] = {}  # by size: (number of the loan when it came back, block)
+        self._loans = self._turn_began = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
         """An uninitialised array; its memory comes back when the array and all views of it are gone."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        with self._lock:
-            self._loans += 1
-            block = self._free[size].pop()[1] if self._free[size] else None
-        if block is None:
-            self._drop_idle()
+        self._loans += 1
+        try:
+            _, block = self._free[size].pop()
+        except (KeyError, IndexError):
             block = _aligned_bytes(size)
         return np.asarray(_Loan(block, self)).view(dtype).reshape(shape)
 
     def take_back(self, block: Array) -> None:
-        """The end of a loan; may be called from any thread."""
-        with self._lock:
-            self._free[block.size].append((self._loans, block))
+        """The end of a loan; may be called from any thread, and by garbage collection in the middle of anything."""
+        self._free.setdefault(block.size, deque()).append((self._loans, block))
 
-    def _drop_idle(self) -> None:
-        oldest = self._loans - IDLE
-        with self._lock:
-            for blocks in self._free.values():
-                blocks[:] = [b for b in blocks if b[0] >= oldest]
+    def turn(self) -> None:
+        """Gives back to the system what nobody has asked for in this turn (see `TileRunner.begin`) and the last."""
+        oldest, self._turn_began = self._turn_began, self._loans
+        for size, blocks in list(self._free.items()):
+            with suppress(IndexError):  # it is empty
+                while blocks[0][0] < oldest:
+                    blocks.popleft()
+            if not blocks:
+                self._free.pop(size, None)
 
 
 class _Loan:
