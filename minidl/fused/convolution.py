@@ -4,7 +4,7 @@ and weight gradients as jobs, to be done beside the tiles."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -19,7 +19,7 @@ PIECES = 4  # a convolution's weight gradient is summed up and transformed in so
 TileConv = WinogradConv | Winograd2DConv | PatchConv
 
 
-@cache
+@lru_cache(256)
 def tile_conv(
     w_shape: tuple[int, ...], stride: int, padding: int, x_shape: tuple[int, ...], dtype: np.dtype
 ) -> TileConv:

@@ -9,6 +9,8 @@ of it does, as always.
 from __future__ import annotations
 
 import math
+import mmap
+import os
 from collections import deque
 from contextlib import suppress
 
@@ -17,6 +19,8 @@ import numpy as np
 Array = np.ndarray
 
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
+PAGES = 1 << 16  # blocks of so many bytes are pages of their own; the C library would keep most freed ones to itself
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}  # a forked child gets a copy
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
@@ -36,6 +40,9 @@ def aligned_copy(a: Array) -> Array:
 
 
 def _aligned_bytes(size: int) -> Array:
+    if size >= PAGES:
+        with suppress(OSError):  # no memory, as np.empty will say; or as many maps as a process may have
+            return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), np.uint8)
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     return block[start : start + size]
