@@ -20,25 +20,31 @@ class OneBlasThread:
     a BLAS thread that has just worked spins for a while and would take a core from the tiles.
 
     Ctrl-C may come between any two steps in Python, but not within a call to C. So entering and leaving are one such
-    call each, and what follows from who is inside, `_settle`, can be done again: by whoever comes next, at the latest.
+    call each, and what follows from who is inside can be done again (`_settle`): by the next block at the latest.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._inside: list[int] = []  # the thread of every open block
         self._before: list[int] = []  # the libraries' own numbers, while they may be limited
-        self._limited = False
 
     def during(self, work: Callable[[], Result]) -> Result:
-        """work() in such a block; safer than `with`, where Ctrl-C may come at the very end and leave the block open."""
+        """work() in such a block. Safer than `with`: there Ctrl-C, at the very end, may leave the block open."""
         me = threading.get_ident()
+        if me in self._inside:
+            return work()
         try:
             self._inside.append(me)
             self._settle()
             return work()
-        finally:
-            self._inside.remove(me)
-            self._settle()
+        finally:  # Ctrl-C in one of these steps leaves the next ones
+            try:
+                self._inside.remove(me)
+            finally:
+                try:
+                    self._settle()
+                finally:
+                    self._settle()
 
     def __enter__(self) -> None:
         self._inside.append(threading.get_ident())
@@ -57,12 +63,10 @@ class OneBlasThread:
     def _settle(self) -> None:
         """BLAS has one thread if and only if somebody is inside."""
         with self._lock:
-            if self._inside and not self._limited:
+            if self._inside:
                 self._before = self._before or [library.get_num_threads() for library in self._libraries]
                 self._set([1] * len(self._before))
-                self._limited = True
-            elif self._before and not self._inside:
-                self._limited = False
+            elif self._before:
                 self._set(self._before)
                 self._before = []
 

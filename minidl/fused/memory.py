@@ -13,6 +13,7 @@ import mmap
 import os
 from collections import deque
 from contextlib import suppress
+from weakref import ref
 
 import numpy as np
 
@@ -56,6 +57,7 @@ class Recycler:
     """
 
     def __init__(self) -> None:
+        self._ended: deque[_End] = deque()  # loans whose last array has died
         self._free: dict[int, deque[tuple[int, Array]]] = {}  # by size: (number of the loan when it came back, block)
         self._loans = self._turn_began = 0
 
@@ -63,19 +65,17 @@ class Recycler:
         """An uninitialised array; its memory comes back when the array and all views of it are gone."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
+        self._take_back()
         self._loans += 1
         try:
             _, block = self._free[size].pop()
         except (KeyError, IndexError):
             block = _aligned_bytes(size)
-        return np.asarray(_Loan(block, self)).view(dtype).reshape(shape)
-
-    def take_back(self, block: Array) -> None:
-        """The end of a loan; may be called from any thread, and by garbage collection in the middle of anything."""
-        self._free.setdefault(block.size, deque()).append((self._loans, block))
+        return np.asarray(_Loan(block, self._ended)).view(dtype).reshape(shape)
 
     def turn(self) -> None:
         """Gives back to the system what nobody has asked for in this turn (see `TileRunner.begin`) and the last."""
+        self._take_back()
         oldest, self._turn_began = self._turn_began, self._loans
         for size, blocks in list(self._free.items()):
             with suppress(IndexError):  # it is empty
@@ -84,16 +84,27 @@ class Recycler:
             if not blocks:
                 self._free.pop(size, None)
 
+    def _take_back(self) -> None:
+        with suppress(IndexError):
+            while True:
+                block = self._ended.popleft().block
+                self._free.setdefault(block.size, deque()).append((self._loans, block))
+
 
 class _Loan:
     """What owns a recycled array's memory, in NumPy's eyes; it dies with the last array that uses it."""
 
-    def __init__(self, block: Array, recycler: Recycler) -> None:
-        self._block, self._recycler = block, recycler
+    def __init__(self, block: Array, ended: deque[_End]) -> None:
+        self._block = block
+        self._end = _End(self, ended.append)
+        self._end.block = block
 
     @property
     def __array_interface__(self) -> dict:
         return self._block.__array_interface__
 
-    def __del__(self) -> None:
-        self._recycler.take_back(self._block)
+
+class _End(ref):
+    """Lives as long as its loan, and then, with the block, in a deque. (No `__del__`: it would swallow a Ctrl-C.)"""
+
+    __slots__ = ("block",)
