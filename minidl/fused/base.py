@@ -7,6 +7,7 @@ from typing import Any
 from minidl.backend import Array
 from minidl.errors import UsageError
 from minidl.fused.runner import Scratch, TileRunner
+from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 
 
@@ -33,11 +34,12 @@ class Fused(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         self.out_shape(x.shape)
+        require_float(self.label, x)
+        if ctx.mode is Mode.PROBE:
+            return self.plain.forward(x, ctx)
         self.runner.begin(x.shape)
         if ctx.mode is Mode.INFER:
             return self.infer(x), None
-        if ctx.mode is Mode.PROBE:
-            return self.plain.forward(x, ctx)
         with self.runner.lock:
             y, cache = self.train(x)
         return y, FusedCache(cache)

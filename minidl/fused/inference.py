@@ -16,6 +16,7 @@ import numpy as np
 
 from minidl.backend import Array
 from minidl.fused.runner import ONE_BLAS_THREAD, Scratch, TileRunner, tile_slices
+from minidl.kernels.shapes import require_float
 from minidl.layers import AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
 from minidl.layers.base import INFER, Context, Layer, Mode
 
@@ -40,11 +41,13 @@ class FusedSequential(Sequential):
         self.runner = runner
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
-        self.runner.begin(x.shape)
+        if ctx.mode is not Mode.PROBE:
+            self.runner.begin(x.shape)
         return ONE_BLAS_THREAD.during(lambda: self._forward(x, ctx))
 
     def _forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         if ctx.mode is Mode.INFER and _tiled(self):
+            require_float(self.label, x)
             return self._infer(x), None
         with self.runner.lock:
             return super().forward(x, ctx)

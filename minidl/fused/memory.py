@@ -20,8 +20,8 @@ import numpy as np
 Array = np.ndarray
 
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
-PAGES = 1 << 16  # blocks of so many bytes are pages of their own; the C library would keep most freed ones to itself
-_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}  # a forked child gets a copy
+PAGES = 1 << 16  # bytes from which a block has pages of its own: the C library would keep freed ones to itself
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}  # a fork copies them
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
@@ -74,12 +74,12 @@ class Recycler:
         return np.asarray(_Loan(block, self._ended)).view(dtype).reshape(shape)
 
     def turn(self) -> None:
-        """Gives back to the system what nobody has asked for in this turn (see `TileRunner.begin`) and the last."""
+        """A new turn (see `scratch.py`): gives back to the system what nobody used in the last one."""
         self._take_back()
         oldest, self._turn_began = self._turn_began, self._loans
         for size, blocks in list(self._free.items()):
             with suppress(IndexError):  # it is empty
-                while blocks[0][0] < oldest:
+                while blocks[0][0] <= oldest:
                     blocks.popleft()
             if not blocks:
                 self._free.pop(size, None)

@@ -6,10 +6,10 @@ and reading that map is most of the plain layers' time. Three ideas do without i
 BN's statistics without z. z = p w for the patch p (a row of 27 numbers) of every pixel. So sums over pixels of z and
 z^2 are those of p and p'p, that is, of the 28 x 28 matrix  G = sum [p 1]' [p 1]  (Gram matrix):
     M mean = g w,    M var = diag(w' G w) - M mean^2    with g = sum p.
-Such sums lose digits where w cancels most of p, as edge filters do with an image's brightness. So p is taken relative
-to the channels' mean c over the batch, unless that is next to zero: z's mean moves by c w, and nothing else does. Below,
-p means the centred patch. For filters that cancel still more, as second derivatives do on smooth images, G is made again
-in float64 (`LOST`).
+Such sums lose digits where w cancels most of p, as edge filters do with an image's brightness. So p is taken
+relative to the channels' mean c over the batch, unless that is next to zero: z's mean moves by c w, and nothing else
+does. Below, p means the centred patch. For filters that cancel still more, as second derivatives do on smooth images,
+G is made again in float64 (`LOST`).
 
 Pooling before BN. y = max(scale z + shift, 0) rises with z where scale > 0 and falls where scale < 0. Take s =
 sign(scale) into the filters, which is exact, and the largest s z of a window gives the largest y; where scale is 0
@@ -188,7 +188,7 @@ def is_even(x_shape: tuple[int, ...]) -> bool:
 
 
 def _center(x: Array) -> Array:
-    """The channels' means where they exceed the standard deviation, else zeros (and the patches are x's own numbers)."""
+    """The channels' means where they exceed the standard deviation, else zeros (and patches are x's own numbers)."""
     sums = bn.Sums(1, x)
     sums.add_up(0, x, x)
     mean, square = (total / (x.size // x.shape[3]) for total in sums.over_batch())
