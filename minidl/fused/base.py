@@ -7,6 +7,7 @@ from typing import Any
 from minidl.backend import Array
 from minidl.errors import UsageError
 from minidl.fused.runner import Scratch, TileRunner
+from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 
 
@@ -33,17 +34,21 @@ class Fused(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         self.out_shape(x.shape)
-        if ctx.mode is Mode.TRAIN:
-            y, cache = self.train(x)
-            return y, FusedCache(cache)
+        require_float(self.label, x)
+        if ctx.mode is Mode.PROBE:
+            return self.plain.forward(x, ctx)
+        self.runner.begin(x.shape)
         if ctx.mode is Mode.INFER:
             return self.infer(x), None
-        return self.plain.forward(x, ctx)
+        with self.runner.lock:
+            y, cache = self.train(x)
+        return y, FusedCache(cache)
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
-        if isinstance(cache, FusedCache):
-            return self.train_backward(dy, cache.take(), need_dx)
-        return self.plain.backward(dy, cache, need_dx)
+        with self.runner.lock:
+            if isinstance(cache, FusedCache):
+                return self.train_backward(dy, cache.take(), need_dx)
+            return self.plain.backward(dy, cache, need_dx)
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
         if isinstance(cache, FusedCache):
@@ -63,7 +68,8 @@ class Fused(Layer):
 
     def infer(self, x: Array) -> Array:
         """y with running statistics."""
-        tiles, folded = self.tiles(x), self.fold(x)
+        with self.runner.lock:  # not in the middle of a training pass
+            tiles, folded = self.tiles(x), self.fold(x)
         y = self.runner.empty(self.out_shape(x.shape), x.dtype)
 
         def task(i: int, lane: int, scratch: Scratch) -> None:

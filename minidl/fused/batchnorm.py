@@ -23,7 +23,7 @@ sign = -1 where gamma < 0, and below z, mean and gamma stand for sign z, sign me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -211,7 +211,7 @@ def relu(z: Array) -> None:
     np.maximum(y, _filled(0, y.shape[1], y.dtype), out=y)  # with a scalar, maximum is up to three times slower
 
 
-@cache
+@lru_cache(256)
 def _filled(value: int, size: int, dtype: np.dtype) -> Array:
     vector = aligned((size,), dtype)
     vector[...] = value

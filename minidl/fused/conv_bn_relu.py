@@ -89,7 +89,9 @@ class FusedConvBNReLU(Fused):
             self._kernel(x[tile]).backward(dz, x[tile], filters.ready, dw[lane], i >= LANES, out, scratch)
 
         self.runner.run(task, len(tiles))
-        self.runner.run(task, 0, weight_grad_jobs(self._kernel(x), dw, scale, self.weight.grad))
+        grad = np.empty_like(self.weight.grad)
+        self.runner.run(task, 0, weight_grad_jobs(self._kernel(x), dw, scale, grad))
+        self.weight.grad += grad
         return dx
 
     # ----------------------------------------------------------------- inference

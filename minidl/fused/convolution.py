@@ -4,7 +4,7 @@ and weight gradients as jobs, to be done beside the tiles."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -19,7 +19,7 @@ PIECES = 4  # a convolution's weight gradient is summed up and transformed in so
 TileConv = WinogradConv | Winograd2DConv | PatchConv
 
 
-@cache
+@lru_cache(256)
 def tile_conv(
     w_shape: tuple[int, ...], stride: int, padding: int, x_shape: tuple[int, ...], dtype: np.dtype
 ) -> TileConv:
@@ -46,11 +46,12 @@ class Filters:
         self.ready = self._make(self._w)
 
 
-def weight_grad_jobs(conv: TileConv, lanes: Array, scale: Array, grad: Array) -> list[Callable[[], None]]:
-    """Jobs that add the sum of dw over its lanes (lanes, ..., C, F), times scale (F,), to `grad` (K, K, C, F)."""
-    bounds = np.linspace(0, grad.shape[2], min(PIECES, grad.shape[2]) + 1).astype(int)
+def weight_grad_jobs(conv: TileConv, lanes: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
+    """Jobs for out (K, K, C, F) = the sum of dw over its lanes (lanes, ..., C, F), times scale (F,)."""
+    bounds = np.linspace(0, out.shape[2], min(PIECES, out.shape[2]) + 1).astype(int)
 
-    def add(channels: slice) -> None:
-        grad[:, :, channels] += conv.weight_grad(np.add.reduce(lanes[..., channels, :], axis=0)) * scale
+    def fill(channels: slice) -> None:
+        dw = conv.weight_grad(np.add.reduce(lanes[..., channels, :], axis=0))
+        np.multiply(dw, scale, out=out[:, :, channels])
 
-    return [partial(add, slice(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [partial(fill, slice(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]

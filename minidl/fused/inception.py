@@ -132,10 +132,11 @@ class FusedInception(Fused):
             dz1[tile][..., :reduced] = dhidden
 
         self.runner.run(windows_back, len(tiles))
+        grads = [np.empty_like(b.conv.grad) for b in self.convs]
         jobs = [
             job
-            for b, dw in zip(self.convs, dws, strict=True)
-            for job in weight_grad_jobs(conv_of(b, x), dw, scale[b.out], b.conv.grad)
+            for b, dw, grad in zip(self.convs, dws, grads, strict=True)
+            for job in weight_grad_jobs(conv_of(b, x), dw, scale[b.out], grad)
         ]
         slopes = [bn.per_row(v, z_reduce.shape[2]) for v in self.reduce_bn.backward(*sums.over_batch(), reduce)]
         scale1 = self.inner(reduce.scale * reduce.signs, scale)
@@ -157,6 +158,8 @@ class FusedInception(Fused):
                 product(dz, w1, dx[tile].reshape(len(dz), -1))
 
         self.runner.run(points_back, len(tiles), jobs)
+        for b, grad in zip(self.convs, grads, strict=True):
+            b.conv.grad += grad
         grad = np.add.reduce(dw1, axis=0) * scale1
         for b in self.branches:
             b.point.grad[0, 0] += grad[:, b.inner] * (1 / b.pool**2)

@@ -16,6 +16,7 @@ import numpy as np
 
 from minidl.backend import Array
 from minidl.fused.runner import ONE_BLAS_THREAD, Scratch, TileRunner, tile_slices
+from minidl.kernels.shapes import require_float
 from minidl.layers import AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
 from minidl.layers.base import INFER, Context, Layer, Mode
 
@@ -40,20 +41,31 @@ class FusedSequential(Sequential):
         self.runner = runner
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
-        with ONE_BLAS_THREAD:
-            if ctx.mode is Mode.INFER and _tiled(self):
-                return self._infer(x), None
+        if ctx.mode is not Mode.PROBE:
+            self.runner.begin(x.shape)
+        return ONE_BLAS_THREAD.during(lambda: self._forward(x, ctx))
+
+    def _forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        if ctx.mode is Mode.INFER and _tiled(self):
+            require_float(self.label, x)
+            return self._infer(x), None
+        with self.runner.lock:
             return super().forward(x, ctx)
 
     def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
         gradient = [dy]
         del dy  # see Sequential.backward
-        with ONE_BLAS_THREAD:
+        return ONE_BLAS_THREAD.during(lambda: self._backward(gradient, cache, need_dx))
+
+    def _backward(self, gradient: list[Array], cache: list, need_dx: bool) -> Array | None:
+        with self.runner.lock:
             return super().backward(gradient.pop(), cache, need_dx)
 
     def _infer(self, x: Array) -> Array:
         y = np.empty(self.out_shape(x.shape), x.dtype)
-        steps, tiles = self.fold(x), tile_slices(len(x), TASK_IMAGES)
+        with self.runner.lock:  # not in the middle of a training pass
+            steps = self.fold(x)
+        tiles = tile_slices(len(x), TASK_IMAGES)
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
             y[tiles[i]] = self.infer_tile(x[tiles[i]], steps, scratch)

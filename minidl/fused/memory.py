@@ -9,15 +9,19 @@ of it does, as always.
 from __future__ import annotations
 
 import math
-import threading
-from collections import defaultdict
+import mmap
+import os
+from collections import deque
+from contextlib import suppress
+from weakref import ref
 
 import numpy as np
 
 Array = np.ndarray
 
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
-IDLE = 256  # loans after which memory that nobody asked for goes back to the system
+PAGES = 1 << 16  # bytes from which a block has pages of its own: the C library would keep freed ones to itself
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}  # a fork copies them
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
@@ -37,52 +41,70 @@ def aligned_copy(a: Array) -> Array:
 
 
 def _aligned_bytes(size: int) -> Array:
+    if size >= PAGES:
+        with suppress(OSError):  # no memory, as np.empty will say; or as many maps as a process may have
+            return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), np.uint8)
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     return block[start : start + size]
 
 
 class Recycler:
-    """`empty` in place of `np.empty`."""
+    """`empty` in place of `np.empty`.
+
+    It has no lock: what several threads do at once are single steps on a deque, which Python makes safe. So nobody
+    waits, nor does a forked child, where the thread that held a lock would be missing.
+    """
 
     def __init__(self) -> None:
-        self._free: dict[int, list[tuple[int, Array]]] = defaultdict(list)  # by size: (when it came back, block)
-        self._loans = 0
-        self._lock = threading.RLock()  # a loan may end in the middle of another one, by garbage collection
+        self._ended: deque[_End] = deque()  # loans whose last array has died
+        self._free: dict[int, deque[tuple[int, Array]]] = {}  # by size: (number of the loan when it came back, block)
+        self._loans = self._turn_began = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
         """An uninitialised array; its memory comes back when the array and all views of it are gone."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        with self._lock:
-            self._loans += 1
-            block = self._free[size].pop()[1] if self._free[size] else None
-        if block is None:
-            self._drop_idle()
+        self._take_back()
+        self._loans += 1
+        try:
+            _, block = self._free[size].pop()
+        except (KeyError, IndexError):
             block = _aligned_bytes(size)
-        return np.asarray(_Loan(block, self)).view(dtype).reshape(shape)
+        return np.asarray(_Loan(block, self._ended)).view(dtype).reshape(shape)
 
-    def take_back(self, block: Array) -> None:
-        """The end of a loan; may be called from any thread."""
-        with self._lock:
-            self._free[block.size].append((self._loans, block))
+    def turn(self) -> None:
+        """A new turn (see `scratch.py`): gives back to the system what nobody used in the last one."""
+        self._take_back()
+        oldest, self._turn_began = self._turn_began, self._loans
+        for size, blocks in list(self._free.items()):
+            with suppress(IndexError):  # it is empty
+                while blocks[0][0] <= oldest:
+                    blocks.popleft()
+            if not blocks:
+                self._free.pop(size, None)
 
-    def _drop_idle(self) -> None:
-        oldest = self._loans - IDLE
-        with self._lock:
-            for blocks in self._free.values():
-                blocks[:] = [b for b in blocks if b[0] >= oldest]
+    def _take_back(self) -> None:
+        with suppress(IndexError):
+            while True:
+                block = self._ended.popleft().block
+                self._free.setdefault(block.size, deque()).append((self._loans, block))
 
 
 class _Loan:
     """What owns a recycled array's memory, in NumPy's eyes; it dies with the last array that uses it."""
 
-    def __init__(self, block: Array, recycler: Recycler) -> None:
-        self._block, self._recycler = block, recycler
+    def __init__(self, block: Array, ended: deque[_End]) -> None:
+        self._block = block
+        self._end = _End(self, ended.append)
+        self._end.block = block
 
     @property
     def __array_interface__(self) -> dict:
         return self._block.__array_interface__
 
-    def __del__(self) -> None:
-        self._recycler.take_back(self._block)
+
+class _End(ref):
+    """Lives as long as its loan, and then, with the block, in a deque. (No `__del__`: it would swallow a Ctrl-C.)"""
+
+    __slots__ = ("block",)

@@ -7,7 +7,7 @@ parts cost nothing or a few per cent.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def product(a: Array, b: Array, out: Array) -> None:
     np.matmul(a.reshape(p // rows, rows, k), b, out=out.reshape(p // rows, rows, n))
 
 
-@cache
+@lru_cache(1024)
 def part(rows: int, work: int) -> int:
     """The largest number that divides `rows` and whose multiply-adds, `work` a row, are few enough.
 

@@ -69,7 +69,9 @@ def project_pairs(
     seed    seed(a, pairs) gives the signals at the model's output for a slice of the pairs, from the outputs a of
             their images; called by several threads
     """
-    steps = list(_steps(model, x, rule))
+    model.runner.begin(x.shape)
+    with model.runner.lock:
+        steps = list(_steps(model, x, rule))
     out, tiles = np.empty((len(image), *x.shape[1:]), x.dtype), tile_slices(len(image), TASK_PAIRS)
 
     def task(i: int, lane: int, scratch: Scratch) -> None:

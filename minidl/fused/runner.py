@@ -9,71 +9,21 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-
-import numpy as np
-from threadpoolctl import ThreadpoolController
+from operator import index
+from weakref import WeakSet
 
 from minidl.cgroup import cpu_quota
-from minidl.fused.memory import Recycler, aligned
+from minidl.errors import UsageError
+from minidl.fused.blas import ONE_BLAS_THREAD
+from minidl.fused.helpers import Helpers
+from minidl.fused.memory import Recycler
+from minidl.fused.scratch import Scratch, Shelf
 
 LANES = 8  # sums over tiles are kept in so many lanes, whatever the number of threads
+PASSES = 16  # of a turn, see `scratch.py`
 LEAST_TILES = 4  # of a batch: with more the threads share evenly, with fewer the matrix products are larger
-
-
-class OneBlasThread:
-    """`with ONE_BLAS_THREAD:` BLAS runs on one thread, for the whole process, until the last such block is left.
-
-    Blocks may be nested and may be entered by several threads; the number of BLAS threads from before the first
-    comes back after the last, also when a block raises. The model holds it over a whole pass, not over every call:
-    a BLAS thread that has just worked spins for a while and would take a core from the tiles.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._before = threading.Lock(), 0, []
-
-    @cached_property
-    def _libraries(self) -> list:
-        return ThreadpoolController().select(user_api="blas").lib_controllers
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._before = [library.get_num_threads() for library in self._libraries]
-                self._set([1] * len(self._before))
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._set(self._before)
-
-    def _set(self, numbers: list[int]) -> None:
-        for library, number in zip(self._libraries, numbers, strict=True):
-            # From threadpoolctl 3.7 on, set_num_threads obeys one thread of the process and ignores all others.
-            getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
-
-
-ONE_BLAS_THREAD = OneBlasThread()
-
-
-class Scratch:
-    """One thread's working memory: arrays by name, made once and used again. None of it may leave its task."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[tuple, np.ndarray] = {}
-
-    def __call__(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-        """The array `name` of this shape and dtype: zeros the first time, later what the last task left in it."""
-        key = (name, shape, dtype)
-        array = self._arrays.get(key)
-        if array is None:
-            array = self._arrays[key] = aligned(shape, dtype)
-            array[...] = 0
-        return array
 
 
 class TileRunner:
@@ -82,16 +32,40 @@ class TileRunner:
     A task is called as task(tile, lane, scratch), lane = tile mod LANES. The tiles of one lane run one after the
     other in rising order, so a task may add into `sums[lane]` without a lock, and adding the lanes up in order
     gives a result that does not depend on the number of threads.
+
+    Several threads may call `run` at once. Each thread that works takes scratch memory for that run alone, and puts
+    it back. The calling thread takes part in its run and could do all of it: so it waits for nobody who has not
+    begun, and tasks may call `run` themselves. `lock` is for passes that write to the model, one at a time.
+
+    Raises UsageError for a number of threads that is none.
     """
 
     def __init__(self, threads: int = 0) -> None:
-        self.threads = threads or available_cores()
-        self.empty = Recycler().empty  # for arrays that outlive their task
-        self._scratch = [Scratch() for _ in range(self.threads)]
+        if not hasattr(threads, "__index__") or index(threads) < 0:
+            raise UsageError(f"threads is {threads!r}: give a whole number, 0 for all cores")
+        self.threads = index(threads) or available_cores()
+        self._memory = Recycler()
+        self.empty = self._memory.empty  # for arrays that outlive their task
+        self._turn, self._passes, self._shape = 0, 0, ()
+        self.start_afresh()
+        _runners.add(self)
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.threads - 1, thread_name_prefix="minidl-tiles")
+    def start_afresh(self) -> None:
+        """Without helpers, scratch memory or anybody at work; as in a forked child, which has none of the threads."""
+        self._helpers, self._scratch, self.lock = Helpers(), Shelf(), threading.RLock()
+
+    def __reduce__(self) -> tuple:
+        return TileRunner, (self.threads,)  # a copy of a model has threads and memory of its own
+
+    def begin(self, shape: tuple[int, ...]) -> None:
+        """A pass over an input of this shape begins; or a layer's part in such a pass. See `scratch.py` for turns."""
+        if self.lock._is_owned():
+            return  # a layer's part
+        self._passes += 1
+        if shape != self._shape or self._passes >= PASSES:
+            self._turn, self._passes, self._shape = self._turn + 1, 0, shape
+            self._memory.turn()
+            self._scratch.drop_before(self._turn - 1)
 
     def run(
         self, task: Callable[[int, int, Scratch], None], tiles: int, jobs: Sequence[Callable[[], None]] = ()
@@ -101,26 +75,40 @@ class TileRunner:
         Jobs must not depend on the tiles or on each other. Raises what a task or job raised, after all threads have
         come to rest.
         """
-        lanes = min(LANES, tiles)
-        threads = max(1, min(self.threads, lanes + len(jobs)))
-        left = iter(jobs)  # the interpreter lock makes `next` safe
+        parts = deque([*range(min(LANES, tiles)), *jobs])  # whoever is free takes the next lane or job
 
-        def work(thread: int) -> None:
-            for lane in range(thread, lanes, threads):
-                for tile in range(lane, tiles, LANES):
-                    task(tile, lane, self._scratch[thread])
-            for job in left:
-                job()
+        def work() -> None:
+            scratch = self._scratch.take(self._turn)
+            while (part := _next(parts)) is not None:
+                if callable(part):
+                    part()
+                    continue
+                for tile in range(part, tiles, LANES):
+                    task(tile, part, scratch)
+            self._scratch.append(scratch)  # not after an error, which may have left anything in it
 
-        with ONE_BLAS_THREAD:
-            others = [self._pool.submit(work, thread) for thread in range(1, threads)]
-            try:
-                work(0)
-            finally:
-                errors = [other.exception() for other in others]
-        for error in errors:
-            if error is not None:
-                raise error
+        helpers = min(self.threads, len(parts)) - 1
+        ONE_BLAS_THREAD.during(lambda: self._helpers.share(work, parts, helpers))
+
+
+def _next(parts: deque) -> int | Callable[[], None] | None:
+    try:
+        return parts.popleft()
+    except IndexError:
+        return None
+
+
+_runners: WeakSet[TileRunner] = WeakSet()
+
+
+def _in_forked_child() -> None:
+    ONE_BLAS_THREAD.in_forked_child()
+    for runner in list(_runners):
+        runner.start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
 
 
 def available_cores() -> int:

@@ -6,8 +6,10 @@ and reading that map is most of the plain layers' time. Three ideas do without i
 BN's statistics without z. z = p w for the patch p (a row of 27 numbers) of every pixel. So sums over pixels of z and
 z^2 are those of p and p'p, that is, of the 28 x 28 matrix  G = sum [p 1]' [p 1]  (Gram matrix):
     M mean = g w,    M var = diag(w' G w) - M mean^2    with g = sum p.
-The difference loses digits where p's mean is far from zero, so p is taken relative to the channels' mean c over the
-batch if that is large (`FAR`). A constant moves z's mean by c w and nothing else; below, p means the centred patch.
+Such sums lose digits where w cancels most of p, as edge filters do with an image's brightness. So p is taken
+relative to the channels' mean c over the batch, unless that is next to zero: z's mean moves by c w, and nothing else
+does. Below, p means the centred patch. For filters that cancel still more, as second derivatives do on smooth images,
+G is made again in float64 (`LOST`).
 
 Pooling before BN. y = max(scale z + shift, 0) rises with z where scale > 0 and falls where scale < 0. Take s =
 sign(scale) into the filters, which is exact, and the largest s z of a window gives the largest y; where scale is 0
@@ -41,6 +43,7 @@ from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequentia
 Array = np.ndarray
 
 GATHER_IMAGES = 4  # whose patches are gathered at a time
+LOST = 1024.0  # times the variance: larger terms would cost it more than 10 binary digits (trained filters: 185)
 
 
 class Cache(NamedTuple):
@@ -94,20 +97,26 @@ class FusedStem(Fused):
         center = _center(x)
         patches = self.runner.empty((n, 9 * c + 1, 4, h * w), x.dtype)
         tiles = self.tiles(x)
-        grams = np.empty((len(tiles), 9 * c + 1, 9 * c), x.dtype)
+        grams = np.empty((len(tiles), 9 * c + 1, 9 * c))
+
+        def add_up(i: int, dtype: np.dtype | type, scratch: Scratch) -> None:
+            p = patches[tiles[i]].swapaxes(1, 2).astype(dtype, copy=False)  # (n, 4, K + 1, h w)
+            parts = scratch("gram", (*p.shape[:2], *grams[i].shape), dtype)
+            np.add.reduce(np.matmul(p, p[:, :, :-1].swapaxes(2, 3), out=parts), axis=(0, 1), out=grams[i])
 
         def gather(i: int, lane: int, scratch: Scratch) -> None:
             fill_patches(x[tiles[i]], center, patches[tiles[i]], scratch)
-            p = patches[tiles[i]].swapaxes(1, 2)  # (n, 4, K + 1, h w)
-            parts = scratch("gram", (*p.shape[:2], *grams[i].shape), x.dtype)
-            np.add.reduce(np.matmul(p, p[:, :, :-1].swapaxes(2, 3), out=parts), axis=(0, 1), out=grams[i])
+            add_up(i, x.dtype, scratch)
 
         self.runner.run(gather, len(tiles))
-        gram, signs = grams.sum(axis=0, dtype=np.float64), self.bn.signs()
+        gram, signs = grams.sum(axis=0), self.bn.signs()
         filters = self.weight.value.reshape(9 * c, f) * signs  # (3, 3, C, F) -> (K, F)
-        pixels, g = n * (height - 2) * (width - 2), gram[-1]
-        mean = g @ filters / pixels
-        var = np.einsum("kf,kf->f", filters, gram[:-1] @ filters) / pixels - mean**2
+        pixels = n * (height - 2) * (width - 2)
+        mean, var, terms = _moments(gram, filters, pixels)
+        if (terms > LOST * var).any():
+            self.runner.run(lambda i, lane, scratch: add_up(i, np.float64, scratch), len(tiles))
+            gram = grams.sum(axis=0)
+            mean, var, _ = _moments(gram, filters, pixels)
         moved = np.tile(center, 9).astype(np.float64) @ filters
         norm = self.bn.with_moments(mean + moved, var, pixels)
         y = self.runner.empty((n, h - 1, w - 2, f), x.dtype)
@@ -131,13 +140,13 @@ class FusedStem(Fused):
             conv_cache, pool_cache = cache
             return self.conv.train_backward(self.pool.train_backward(dy, pool_cache, True), conv_cache, need_dx)
         _, patches, wins, gram, mean, norm = cache
-        parts = np.empty((len(dy), patches.shape[1], dy.shape[3]), dy.dtype)
+        parts = np.empty((len(dy), patches.shape[1], dy.shape[3]))
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
             winners_sum(patches[i], dy[i], wins.of(i), parts[i], scratch)
 
         self.runner.run(task, len(dy))
-        total = parts.sum(axis=0, dtype=np.float64)
+        total = parts.sum(axis=0)
         s, dbeta = total[:-1], total[-1]  # the patches' last row is 1
         filters, g = self.weight.value.reshape(s.shape) * norm.signs, gram[-1][:, None]
         dot = np.einsum("kf,kf->f", filters, s) - mean * dbeta
@@ -179,8 +188,16 @@ def is_even(x_shape: tuple[int, ...]) -> bool:
 
 
 def _center(x: Array) -> Array:
-    """The channels' means where they are far from zero, else zeros (and the patches are x's own numbers)."""
+    """The channels' means where they exceed the standard deviation, else zeros (and patches are x's own numbers)."""
     sums = bn.Sums(1, x)
     sums.add_up(0, x, x)
     mean, square = (total / (x.size // x.shape[3]) for total in sums.over_batch())
-    return np.where(mean**2 > bn.FAR * (square - mean**2), mean, 0).astype(x.dtype)
+    return np.where(mean**2 > square - mean**2, mean, 0).astype(x.dtype)
+
+
+def _moments(gram: Array, filters: Array, pixels: int) -> tuple[Array, Array, Array]:
+    """(mean, variance) of every filter's z, and the size of the terms that the variance is a sum of."""
+    g, w = gram[-1], np.abs(filters)
+    mean = g @ filters / pixels
+    var = np.einsum("kf,kf->f", filters, gram[:-1] @ filters) / pixels - mean**2
+    return mean, var, np.einsum("kf,kf->f", w, np.abs(gram[:-1]) @ w) / pixels

@@ -39,7 +39,7 @@ class Cache(NamedTuple):
     z: Array
     top: Array  # zmax, or z itself
     index: Array | None
-    y: Array  # behind ReLU, of the shape of `top`
+    positive: Array  # y > 0 behind ReLU, of the shape of `top`; not y itself, which is the caller's to change
     norm: bn.Normalization
     pool: MaxPoolCache | None = None  # of a pool that stayed behind
 
@@ -78,9 +78,15 @@ class Tail:
         """(y, cache) of a complete map, with its own statistics unless others are given."""
         norm = norm or self.bn.normalize(m.z, m.sums, tiles, self.runner)
         top = m.z if m.zmax is None else m.zmax
-        y, line = self.runner.empty(top.shape, top.dtype), norm.line(top)
-        self.runner.run(lambda i, *_: bn.affine_relu(top[tiles[i]], *line, y[tiles[i]]), len(tiles))
-        cache = Cache(m.z, top, m.index, y, norm)
+        y, positive = self.runner.empty(top.shape, top.dtype), self.runner.empty(top.shape, bool)
+        line = norm.line(top)
+
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            bn.affine_relu(top[tiles[i]], *line, y[tiles[i]])
+            np.greater(y[tiles[i]], 0, out=positive[tiles[i]])
+
+        self.runner.run(task, len(tiles))
+        cache = Cache(m.z, top, m.index, positive, norm)
         if self.pool and m.zmax is None:
             y, pool = self.pool.train(y)
             cache = cache._replace(pool=pool)
@@ -94,10 +100,10 @@ class Tail:
         if cache.pool:
             dy = self.pool.train_backward(dy, cache.pool, True)
         sums = bn.GradientSums(len(tiles), cache.top, cache.norm)
-        d = self.runner.empty(cache.y.shape, dy.dtype)
+        d = self.runner.empty(cache.top.shape, dy.dtype)
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
-            bn.relu_grad(dy[tiles[i]], cache.y[tiles[i]], d[tiles[i]], scratch)
+            np.multiply(dy[tiles[i]], cache.positive[tiles[i]], out=d[tiles[i]])
             sums.add_up(i, d[tiles[i]], cache.top[tiles[i]])
 
         self.runner.run(task, len(tiles), jobs)

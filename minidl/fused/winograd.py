@@ -34,7 +34,7 @@ Source: Lavin & Gray, Fast algorithms for convolutional neural networks, 2015, s
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ class Transforms(NamedTuple):
         return len(self.spread) // self.points
 
 
-@cache
+@lru_cache(64)
 def transforms(kernel: int, size: int, m: int, dtype: np.dtype) -> Transforms:
     """The transforms along an axis of `size` pixels, for k taps, "same" padding and runs of m outputs."""
     a, runs, pad = m + kernel - 1, -(-size // m), kernel // 2

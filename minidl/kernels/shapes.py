@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from minidl.errors import ShapeError
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import ShapeError, UsageError
 
 MAX_POOL_WINDOW = 256  # the position of the maximum is stored in one uint8
 
@@ -40,6 +44,15 @@ def require_channels(label: str, in_shape: tuple[int, ...], channels: int) -> No
     """The last axis of the input must have `channels` entries."""
     if in_shape[-1] != channels:
         raise ShapeError(f"{label}: needs {channels} channels on the last axis, got an input of shape {in_shape}")
+
+
+def require_float(label: str, x: Any) -> None:
+    """Layers compute with float32 or float64: bytes and whole numbers would be images that nobody has normalized."""
+    if x.dtype not in (np.float32, np.float64):
+        raise UsageError(
+            f"{label}: the input is {x.dtype}, and must be float32 or float64: normalize images as for training, "
+            "or convert with x.astype(np.float32)"
+        )
 
 
 def require_window(label: str, kernel: int, stride: int, padding: int) -> None:

@@ -8,7 +8,7 @@ from minidl.backend import Array
 from minidl.errors import ShapeError
 from minidl.init import he_normal
 from minidl.kernels import kernels_for
-from minidl.kernels.shapes import require_channels, require_rank, window_out_shape
+from minidl.kernels.shapes import require_channels, require_float, require_rank, window_out_shape
 from minidl.layers.base import Context, Layer, Parameter, Shape
 
 
@@ -63,6 +63,7 @@ class Conv2D(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
         self.out_shape(x.shape)
+        require_float(self.label, x)
         y = kernels_for(x).conv2d(x, self.params["weight"].value, self.stride, self.padding)
         if "bias" in self.params:
             y += self.params["bias"].value

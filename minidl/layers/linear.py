@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.backend import Array
 from minidl.init import he_normal
-from minidl.kernels.shapes import require_channels, require_rank
+from minidl.kernels.shapes import require_channels, require_float, require_rank
 from minidl.layers.base import Context, Layer, Parameter, Shape
 
 
@@ -48,6 +48,7 @@ class Linear(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
         self.out_shape(x.shape)
+        require_float(self.label, x)
         y = x @ self.params["weight"].value
         if "bias" in self.params:
             y += self.params["bias"].value

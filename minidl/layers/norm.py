@@ -9,7 +9,7 @@ import numpy as np
 from minidl.backend import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
-from minidl.kernels.shapes import require_channels
+from minidl.kernels.shapes import require_channels, require_float
 from minidl.layers.base import Context, Layer, Parameter, Rule, Shape
 
 
@@ -58,6 +58,7 @@ class BatchNorm2D(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, BatchNormCache | None]:
         self.out_shape(x.shape)
+        require_float(self.label, x)
         running_mean, running_var = self.buffers["running_mean"], self.buffers["running_var"]
         if ctx.training:
             mean, inv_std = self._batch_moments(x, running_mean, running_var)
