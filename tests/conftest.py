@@ -47,6 +47,12 @@ def named(config):
     return {*re.findall(r"\w+", config.option.markexpr)} & {*MARKERS}
 
 
+@pytest.fixture
+def sketches(monkeypatch):
+    """A run's history is not drawn: half the time of a small run is its picture."""
+    monkeypatch.setattr("minidl.visual.figures.save_history", lambda path, *_: path.write_bytes(b"a sketch"))
+
+
 def pytest_addoption(parser):
     parser.addoption("--engine", choices=("fused", "plain"), default="fused", help="engine that trains and evaluates")
     parser.addoption("--no-skips", action="store_true", help="fail if tests are skipped, other than for -m")

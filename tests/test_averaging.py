@@ -14,6 +14,7 @@ from minidl.training.runs import Run
 from models import build
 from tests.test_training import assert_same_run, rows, run, stop_after
 
+pytestmark = pytest.mark.usefixtures("sketches")
 OPTIONS = ["--augment", "crops", "--start-size", "48", "--ema", "0.9", "--no-decay-all", "--label-smoothing", "0.1"]
 OPTIONS += ["--optimizer", "sgd", "--lr", "0.05", "--weight-decay", "5e-4"]
 

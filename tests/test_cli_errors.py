@@ -12,6 +12,7 @@ import train
 from minidl.io import load_arrays, save_arrays
 from tests.conftest import ENGINE
 
+pytestmark = pytest.mark.usefixtures("sketches")
 SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "1", "--threads", "1", *ENGINE]
 
 

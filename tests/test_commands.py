@@ -19,6 +19,7 @@ from minidl.training.prediction import BATCH, names_in_split
 from tests.conftest import ENGINE
 from tests.tiny_fixture import make_folders, make_tiny, write_image
 
+pytestmark = pytest.mark.usefixtures("sketches")
 FLAGS = ["--model", "convnet", "--image-size", "16", "--batch-size", "4", "--epochs", "1", "--threads", "1", *ENGINE]
 CLASSES = ("cat", "dog", "emu")
 

