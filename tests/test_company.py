@@ -16,6 +16,7 @@ from minidl.errors import UsageError
 from minidl.fused import fuse
 from minidl.fused.runner import LANES, ONE_BLAS_THREAD, TileRunner
 from minidl.layers import INFER, PROBE, TRAIN, BatchNorm2D, MaxPool2D, Sequential
+from tests.conftest import HANGS
 from tests.strategies import randomized
 from tests.test_fused import block, same_bits, small_net, stem_net, vgg
 from tests.test_runner import blas_threads, own_number  # noqa: F401 (a fixture)
@@ -61,7 +62,7 @@ def at_once(*works):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=120)
+            thread.join(timeout=HANGS)
     finally:
         sys.setswitchinterval(interval)
     if errors:
@@ -113,7 +114,7 @@ def test_a_step_may_begin_in_one_thread_and_end_in_another():
     dy = np.cos(np.arange(y.size)).reshape(y.shape)
     thread = threading.Thread(target=model.backward, args=(dy, cache))
     thread.start()
-    thread.join(timeout=60)
+    thread.join(timeout=HANGS)
     for name, p in model.named_parameters().items():
         same_bits(p.grad, alone[name])
 
@@ -151,7 +152,7 @@ def test_run_returns_when_all_have_finished_however_often_it_is_interrupted(inte
     runner, at_work, main, ended = TileRunner(2), threading.Barrier(2), threading.get_ident(), []
 
     def task(tile, lane, scratch):
-        at_work.wait(timeout=60)
+        at_work.wait(timeout=HANGS)
         if threading.get_ident() == main:
             return  # and wait for the other
         for _ in range(interrupts):
@@ -177,23 +178,23 @@ def test_a_forked_child_answers_like_its_parent(own_number):  # noqa: F811
     def busy():  # as in the middle of a training pass
         with ONE_BLAS_THREAD, model.runner.lock:
             inside.set()
-            leave.wait(timeout=60)
+            leave.wait(timeout=HANGS)
 
     def child(queue):
         queue.put((blas_threads(), answer(model, x), len(gradients_of(model, x)), blas_threads()))
 
     thread = threading.Thread(target=busy)
     thread.start()
-    assert inside.wait(timeout=60)
+    assert inside.wait(timeout=HANGS)
     context = get_context("fork")
     queue = context.Queue()
     process = context.Process(target=child, args=(queue,), daemon=True)
     try:
         process.start()
-        before, y, gradients, after = queue.get(timeout=60)
+        before, y, gradients, after = queue.get(timeout=HANGS)
     finally:
         leave.set()
-        thread.join(timeout=60)
+        thread.join(timeout=HANGS)
         process.kill()
     assert before == after == own_number and gradients
     same_bits(y, alone)

@@ -61,7 +61,7 @@ def test_tasks_at_once_have_scratch_memory_of_their_own_which_is_used_again():
     runner, together, seen = TileRunner(2), threading.Barrier(2), []
 
     def task(tile, lane, scratch):
-        together.wait(timeout=60)  # so each of two threads has one of the two tiles
+        together.wait(timeout=HANGS)  # so each of two threads has one of the two tiles
         seen.append(scratch("a", (3,), np.float64))
 
     for _ in range(3):
