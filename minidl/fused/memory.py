@@ -21,6 +21,7 @@ Array = np.ndarray
 
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
 PAGES = 1 << 16  # bytes from which a block has pages of its own: the C library would keep freed ones to itself
+HUGE = 1 << 22  # bytes from which they may be large pages, as NumPy has it for its own arrays
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}  # a fork copies them
 
 
@@ -43,7 +44,10 @@ def aligned_copy(a: Array) -> Array:
 def _aligned_bytes(size: int) -> Array:
     if size >= PAGES:
         with suppress(OSError):  # no memory, as np.empty will say; or as many maps as a process may have
-            return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), np.uint8)
+            pages = mmap.mmap(-1, size, **_PRIVATE)
+            if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+                pages.madvise(mmap.MADV_HUGEPAGE)
+            return np.frombuffer(pages, np.uint8)
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     return block[start : start + size]

@@ -121,10 +121,13 @@ def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, A
     oh, ow = (window_positions(size, kernel, stride, padding) for size in (h, w))
     y = np.empty((n, oh, ow, c), x.dtype)
     index = np.zeros(y.shape, np.uint8)
-    padded = np.full((h + 2 * padding, w + 2 * padding, c), -np.inf, x.dtype)
+    padded = np.full((h + 2 * padding, w + 2 * padding, c), -np.inf, x.dtype) if padding else None
     wins = np.empty((oh, ow, c), bool)
     for i in range(n):
-        padded[padding : padding + h, padding : padding + w] = x[i]
+        if padding:
+            padded[padding : padding + h, padding : padding + w] = x[i]
+        else:
+            padded = x[i]
         y[i] = padded[: stride * oh : stride, : stride * ow : stride]
         for k, rows, columns in reference.offsets((kernel, kernel), stride, (oh, ow)):
             if k == 0:
