@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
+from threadpoolctl import ThreadpoolController
 
 import minidl
 from minidl.data import shapes
@@ -25,6 +26,20 @@ settings.load_profile("minidl")
 if mutant := os.environ.get("MINIDL_MUTANT"):
     settings.load_profile("mutation")
     assert Path(minidl.__file__).is_relative_to(mutant), f"{minidl.__file__} is not the mutant in {mutant}"
+
+
+def release_blas(number=None):
+    """Makes threadpoolctl forget which thread may set limits; then sets this number of threads."""
+    for pool in ThreadpoolController().select(user_api="blas").lib_controllers:
+        if hasattr(pool, "clear_controlling_thread"):
+            pool.clear_controlling_thread(force=True)
+        if number:
+            pool.set_num_threads(number)
+        if hasattr(pool, "clear_controlling_thread"):
+            pool.clear_controlling_thread(force=True)
+
+
+release_blas(1)  # on matrices as small as these several threads take five times as long
 
 # Tests that need more than `.[test]`, or a long time, run when `pytest -m` names their marker; .ci/run names all but
 # gpu. So `pytest` alone runs the same tests on every machine.

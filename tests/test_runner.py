@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from minidl.fused.runner import (
     LANES,
@@ -21,7 +21,7 @@ from minidl.fused.runner import (
     available_cores,
     tile_slices,
 )
-from tests.conftest import HANGS
+from tests.conftest import HANGS, release_blas
 from tests.strategies import cases
 
 several_threads = pytest.mark.parametrize("threads", [1, 2, 3, 8, 11])
@@ -33,12 +33,15 @@ def blas_threads():
 
 @pytest.fixture
 def own_number():
-    """BLAS's own number of threads. No limit of the test's: threadpoolctl lets one thread alone set limits."""
-    number = blas_threads()
-    if number == {1}:
-        pytest.skip("BLAS has one thread anyway")
-    yield number
-    assert blas_threads() == number
+    """The number of threads that BLAS has outside all blocks: 2, on however many cores."""
+    if not blas_threads():
+        pytest.skip("threadpoolctl knows no BLAS of this NumPy")
+    release_blas(2)
+    try:
+        yield {2}
+        assert blas_threads() == {2}
+    finally:
+        release_blas(1)
 
 
 # ---------------------------------------------------------------- tiles and lanes
@@ -187,17 +190,6 @@ def test_blocks_of_one_blas_thread_may_be_nested(own_number):
     with pytest.raises(ZeroDivisionError), ONE_BLAS_THREAD, ONE_BLAS_THREAD:
         raise ZeroDivisionError
     assert blas_threads() == own_number
-
-
-def release_blas(number=None):
-    """Makes threadpoolctl forget which thread may set limits; then sets this number of threads."""
-    for pool in ThreadpoolController().select(user_api="blas").lib_controllers:
-        if hasattr(pool, "clear_controlling_thread"):
-            pool.clear_controlling_thread(force=True)
-        if number:
-            pool.set_num_threads(number)
-        if hasattr(pool, "clear_controlling_thread"):
-            pool.clear_controlling_thread(force=True)
 
 
 def inside_two_threads(leaving_order):

@@ -8,7 +8,6 @@ import json
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 import models
 import train
@@ -40,9 +39,7 @@ BOUND = {np.float64: 1e-10, np.float32: 1e-3}  # float32: the kernel sets sum in
 @pytest.fixture(params=KERNEL_SETS)
 def xp(request, monkeypatch):
     """The stand-in as CuPy; whatever it has refused, caught or not, fails the test unless the test has looked."""
-    cupy = install(monkeypatch, request.param)
-    with threadpool_limits(1):
-        yield cupy
+    yield install(monkeypatch, request.param)
     assert not RECORD.refusals
 
 
