@@ -544,6 +544,33 @@ def test_the_stem_keeps_its_digits_where_the_mean_is_1000_standard_deviations(he
         assert max(errors.values()) < 20 * np.finfo(dtype).eps
 
 
+EDGES = {
+    "first derivative": np.outer([1, 2, 1], [1, 0, -1]) / 8,
+    "second derivative": np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]) / 4,
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("mean", [0, 2, 10, 100, 1000])
+def test_the_stem_keeps_its_digits_where_filters_cancel_the_image(edge, mean):
+    grid, phase = np.linspace(0, 2 * np.pi, 64, endpoint=False), np.random.default_rng(0).uniform(0, 6, (8, 1, 1, 3))
+    smooth = np.cos(grid[:, None, None] + phase) + np.cos(
+        grid[:, None] + phase
+    )  # (8, 64, 64, 3), standard deviation 1
+    x = (smooth + mean).astype(np.float32)
+
+    def output(dtype, engine):
+        model = stem_net(4, 3, dtype)
+        conv, norm, *_ = model.leaves()
+        conv.params["weight"].value[...] = EDGES[edge][:, :, None, None] * np.array([1, -2, 3, 0.5])
+        norm.eps = 1e-12  # the variance may be 1e-6
+        return engine(model).forward(x.astype(dtype), TRAIN)[0].astype(np.float64)
+
+    want = output(np.float64, lambda model: model)
+    plain, fused = (np.abs(output(np.float32, e) - want).max() / want.max() for e in (lambda model: model, fuse))
+    assert fused <= 2 * plain + 1e-6
+
+
 # ----------------------------------------------------------------- whole nets
 
 

@@ -1,6 +1,5 @@
 """Projection on the fused engine against the plain layers: the same signals in float64, the same bits every time."""
 
-from collections import deque
 from contextlib import ExitStack
 from unittest.mock import patch
 
@@ -17,7 +16,7 @@ from minidl.fused.parity import add_patches, fill_patches
 from minidl.fused.project_blocks import ConvStep, InceptionStep
 from minidl.fused.project_stem import StemStep
 from minidl.fused.projection import PlainStep, _steps, project_pairs
-from minidl.fused.runner import Scratch
+from minidl.fused.scratch import Scratch, Shelf
 from minidl.layers import (
     INFER,
     PROBE,
@@ -59,9 +58,16 @@ class Poisoned(Scratch):
         return array
 
 
+class PoisonedShelf(Shelf):
+    def take(self, turn):
+        if not self:
+            self.append(Poisoned())
+        return super().take(turn)
+
+
 def poisoned(model, threads=2):
     fused = fuse(model, threads)
-    fused.runner._scratch = deque(Poisoned() for _ in range(threads))
+    fused.runner._scratch = PoisonedShelf()
     return fused
 
 

@@ -37,10 +37,9 @@ class Scratch:
         return array
 
     def at_turn(self, turn: int) -> None:
-        """Drops the arrays that were last used before the turn before this one."""
+        """Drops the arrays that were not used at its last turn."""
         if turn != self.turn:
-            self._older = self._arrays if turn == self.turn + 1 else {}
-            self._arrays, self.turn = {}, turn
+            self._older, self._arrays, self.turn = self._arrays, {}, turn
 
 
 class Shelf(deque):
