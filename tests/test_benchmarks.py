@@ -310,11 +310,11 @@ def test_the_projections_are_the_same_in_captum(tmp_path, layer, channels_last):
     ours = np.concatenate(MiniDL(6, 1, str(tmp_path)).project(0))
     contender = Captum(4, 1, str(tmp_path), channels_last)
     theirs = np.concatenate([contender.project(step).permute(0, 2, 3, 1).numpy() for step in range(2)])
-    # In float32 a near tie of a max pool may go either way; test_parity_projections.py compares in float64.
-    close = np.isclose(
-        theirs, ours[[0, 1, 2, 3, 4, 5, 0, 1]], atol=1e-4 * abs(ours).max()
-    )  # begins anew after all six
-    assert close.mean() > 0.99
+    # In float32 a near tie of a max pool or a ReLU may go either way; how often (0 to 3 % of the numbers were seen)
+    # hangs on the processor. Of other pairs, most numbers differ. test_parity_projections.py compares in float64.
+    again = ours[[0, 1, 2, 3, 4, 5, 0, 1]]  # begins anew after all six
+    assert np.isclose(theirs, again, atol=1e-4 * abs(ours).max()).mean() > 0.9
+    assert np.isclose(theirs, again[::-1], atol=1e-4 * abs(ours).max()).mean() < 0.5
 
 
 @pytest.mark.parity
