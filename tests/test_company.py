@@ -174,9 +174,21 @@ def test_tasks_keep_to_the_callers_errstate(threads):
 # -------------------------------------------------------------------- interrupts
 
 
+@pytest.fixture
+def ctrl_c():
+    """SIGINT raises KeyboardInterrupt, also where the shell that started the tests has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @posix
 @pytest.mark.parametrize("interrupts", [1, 2, 3])
-def test_run_returns_when_all_have_finished_however_often_it_is_interrupted(interrupts, own_number):  # noqa: F811
+def test_run_returns_when_all_have_finished_however_often_it_is_interrupted(
+    interrupts,
+    own_number,  # noqa: F811
+    ctrl_c,
+):
     runner, at_work, main, ended = TileRunner(2), threading.Barrier(2), threading.get_ident(), []
 
     def task(tile, lane, scratch):
