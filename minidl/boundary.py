@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
+from minidl.console import give_up
 from minidl.errors import DataError, MinidlError, OutOfMemoryError, printable
 
 INTERNAL = 1  # an error of minidl itself
@@ -95,7 +96,6 @@ def _flush() -> OSError | None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as error:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up(sys.stdout)
         return error if isinstance(error, OSError) else OSError(str(error))
     return None

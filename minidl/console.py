@@ -27,9 +27,14 @@ def _printed(line: str, stream: TextIO | None) -> bool:
     except UnicodeEncodeError:
         return _printed(line.encode("ascii", "backslashreplace").decode(), stream)
     except (OSError, ValueError):  # ValueError: the stream is closed
-        with suppress(OSError, ValueError, AttributeError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+        give_up(stream)
         return False
     return True
+
+
+def give_up(stream: TextIO | None) -> None:
+    """What `stream` still holds, and all that comes, goes nowhere."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

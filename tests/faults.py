@@ -160,6 +160,7 @@ class _Written:
 
 
 def make_images(root: Path) -> Path:
+    """Three classes of small plain pictures."""
     for split, n in (("train", 8), ("val", 4)):
         for k, name in enumerate(("cat", "dog", "emu")):
             (root / split / name).mkdir(parents=True)

@@ -22,27 +22,16 @@ from minidl.training.config import Config
 from minidl.training.folders import create_folder
 from minidl.training.runs import LOCK, Run
 from tests.conftest import ENGINE
+from tests.faults import make_images
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--model", "convnet", "--image-size", "16", "--batch-size", "4", "--threads", "1", *ENGINE]
 
 
-def make_pets(root, train_images=8):
-    """Three classes of small plain pictures."""
-    for split, n in (("train", train_images), ("val", 4)):
-        for k, name in enumerate(("cat", "dog", "emu")):
-            (root / split / name).mkdir(parents=True)
-            for i in range(n):
-                pixels = np.full((16, 16, 3), 40, np.uint8)
-                pixels[..., k] = 200 + i
-                Image.fromarray(pixels).save(root / split / name / f"{i}.png")
-    return root
-
-
 @pytest.fixture
 def pets(tmp_path, monkeypatch):
     monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
-    pets = make_pets(tmp_path / "pets")
+    pets = make_images(tmp_path / "pets")
     load_dataset(pets, image_size=16, progress=False)  # packed: says nothing later
     return pets
 
