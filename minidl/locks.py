@@ -7,6 +7,8 @@ try:
 except ImportError:  # Windows has none: everything counts as free there
     fcntl = None
 
+LOCKS = fcntl is not None  # whether this system has any
+
 
 def lock(descriptor: int, wait: bool = False) -> bool:
     """Locks what is open as `descriptor` until that is closed; False if another process has it locked.

@@ -17,12 +17,8 @@ from minidl.data.images import decode_sized
 from minidl.data.loader import image_sums, prefetch
 from minidl.data.source import Index, Source
 from minidl.errors import DataError
+from minidl.locks import LOCKS, lock
 from minidl.progress import Progress
-
-try:
-    import fcntl
-except ImportError:  # Windows: no lock, but the last rename still lets only one of two packers win
-    fcntl = None
 
 CHUNK = 128  # images decoded at a time by a thread
 TEMPORARY = ".tmp-"
@@ -31,13 +27,11 @@ TEMPORARY = ".tmp-"
 @contextmanager
 def only_packer(cache: Path) -> Iterator[None]:
     """Holds the lock of the folder `cache`, and removes what dead packers left there; it dies with its process."""
-    with open(cache / "packing.lock", "a") as lock:
-        if fcntl is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"another process is packing into {cache}: waiting for it", file=sys.stderr)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+    with open(cache / "packing.lock", "a") as file:
+        if not lock(file.fileno()):
+            print(f"another process is packing into {cache}: waiting for it", file=sys.stderr)
+            lock(file.fileno(), wait=True)
+        if LOCKS:  # else the last rename still lets only one of two packers win
             for leftover in cache.glob(TEMPORARY + "*"):
                 shutil.rmtree(leftover, ignore_errors=True)
         yield
