@@ -115,7 +115,7 @@ def _features(args: argparse.Namespace) -> tuple[Subject, np.ndarray, np.ndarray
     names = class_names(subject.about.classes, subject.about.words)
     print(f"classes {', '.join(names[c] for c in classes)}")
     shown = embedding.of_classes(subject.split.labels, classes)
-    with session.blas_threads(args), Progress("features", len(subject.split), "image") as bar:
+    with session.one_blas_thread(), Progress("features", len(subject.split), "image") as bar:
         x = embedding.features(subject.running, subject.data.loader(subject.split), subject.xp, bar.add)
     return subject, x, shown
 
@@ -152,7 +152,7 @@ def units(args: argparse.Namespace) -> int:
     subject = _subject(args)
     layer = args.layer or subject.last_map()
     projector = make_projector(subject, layer)
-    with session.blas_threads(args):
+    with session.one_blas_thread():
         if projector is not None and args.image is not None:
             return _wrote(save_photo(subject, layer, projector))
         return _wrote(save_units(subject, layer, projector))
@@ -171,7 +171,7 @@ def occlude(args: argparse.Namespace) -> int:
     label = _class_to_explain(subject, x, np.array([label]))[0]
     gray = (0.5 - np.array(subject.about.mean)) / np.array(subject.about.std)
     places = np.prod([len(first) for first in grid(*side, patch, stride)])
-    with session.blas_threads(args), Progress("occluding", places, "place") as bar:
+    with session.one_blas_thread(), Progress("occluding", places, "place") as bar:
         found = occlusion(
             subject.running, x[0], label, fill=gray, patch=patch, stride=stride, xp=subject.xp, on_batch=bar.add
         )
@@ -194,7 +194,7 @@ def gradcam(args: argparse.Namespace) -> int:
     images, name, labels = _some_images(subject)
     x = subject.normalised(images)
     predicted, classes = subject.predicted(x)[0], _class_to_explain(subject, x, labels)
-    with session.blas_threads(args):
+    with session.one_blas_thread():
         found = grad_cam(subject.plain, to_device(x, subject.xp), layer, classes)
     path = subject.picture("gradcam", layer, name, **_explained(subject))
     large = enlarge(found, *images.shape[1:3])

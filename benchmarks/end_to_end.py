@@ -92,7 +92,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = {"data": args.data, "batch_size": args.batch_size, "engine": args.engine}
     config = Config(**settings, augment="online", dropout=0.4, epochs=1000, checkpoint_minutes=0.2)
-    with session.blas_threads(config):
+    with session.one_blas_thread():
         seconds = measure(config, args.steps, args.rounds)
     loop, bare = (config.batch_size * args.steps / median(s) for s in (seconds.loop, seconds.bare))
     print(f"{config.engine}, batch {config.batch_size}, {args.data}: medians of {args.rounds} rounds")

@@ -19,7 +19,7 @@ from minidl.training import session
 from minidl.training.checkpoints import export_checkpoint, load_checkpoint
 from minidl.training.config import ENGINES, Config
 from minidl.visual.figures import save_history
-from tests.conftest import ENGINE, HANGS
+from tests.conftest import ENGINE, HANGS, release_blas
 
 pytestmark = pytest.mark.usefixtures("sketches")
 ROOT = Path(__file__).parents[1]
@@ -255,6 +255,15 @@ def test_both_engines_train_alike(tmp_path, monkeypatch):
 def test_the_fused_engine_trains_to_the_same_bits_on_any_number_of_threads(tmp_path):
     one, three = (run(tmp_path, "--engine", "fused", "--threads", n, name=n)[1] for n in ("1", "3"))
     assert_same_run(one, three)
+
+
+def test_the_plain_engine_trains_to_the_same_bits_on_any_number_of_blas_threads(tmp_path):
+    runs = []
+    for number in (1, 2):
+        release_blas(number)
+        runs.append(run(tmp_path, "--engine", "plain", "--threads", "0", name=str(number))[1])
+        release_blas(1)
+    assert_same_run(*runs)
 
 
 def test_a_run_of_the_plain_engine_is_resumed_on_it(tmp_path, capsys):

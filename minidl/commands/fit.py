@@ -36,7 +36,7 @@ def fit(args: Namespace) -> int:
                 stack.enter_context(run.owned())
             checkpoint = load_checkpoint(file) if file.is_file() else None
             config = resume.settings(run, given(args), args.preset)
-        stack.enter_context(session.blas_threads(config))
+        stack.enter_context(session.one_blas_thread())
         data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
         model = session.make_model(config, data, args.models.build)
         summary = minidl.summary(model, (config.batch_size, *data.dataset.image_shape))

@@ -33,7 +33,7 @@ def search_settings(args: Namespace) -> int:
     import_optuna()
     folder, plan = search_to_run(args)
     config = plan.config
-    with session.blas_threads(config):
+    with session.one_blas_thread():
         data = session.load_data(config)
         trainer, lines, needed = _new_trainer(config, data, args.models.build)
         steps, xp = len(trainer.train), trainer.xp
@@ -126,7 +126,7 @@ def find_lr(args: Namespace) -> int:
     if args.low >= args.high:
         raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
     config = make_config(args.preset or "quick", given(args))
-    with session.blas_threads(config):
+    with session.one_blas_thread():
         data = session.load_data(config)
         trainer, lines, needed = _new_trainer(config, data, args.models.build)
         lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {how(config)}")

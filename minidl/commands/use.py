@@ -35,7 +35,7 @@ from minidl.training.prediction import (
 @contextmanager
 def _trained(checkpoint: Checkpoint, args: Namespace) -> Iterator[tuple[Layer, ModuleType]]:
     """The checkpoint's model on the engine asked for, and its array module."""
-    with session.blas_threads(args):
+    with session.one_blas_thread():
         yield session.on_engine(checkpoint.build(args.models.build), args)
 
 

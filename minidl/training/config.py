@@ -70,7 +70,7 @@ ENGINES = ("fused", "plain")
 ENGINE_HELP = "fused: layers joined into fast blocks; plain: one layer after another (cupy: always plain)"
 TF32_HELP = "cupy: round the factors of matrix products to 10 bits, faster on GPUs from sm_80 on"
 CLASSES_HELP = "ids, names, or positions such as 0-179 or 3,5,7 (where ids are numbers, a number is an id)"
-THREADS_HELP = "threads of the fused engine, or of BLAS under plain layers (0: all cores)"
+THREADS_HELP = "threads of the fused engine (0: all cores); plain layers work on one, which settles their bits"
 
 
 @dataclass(frozen=True)
