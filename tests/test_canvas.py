@@ -9,7 +9,9 @@ import matplotlib
 import numpy as np
 import pytest
 
+import train
 from minidl.errors import DataError, UsageError
+from minidl.training import session
 from minidl.visual import canvas, figures, lettering
 from minidl.visual.limits import limits
 
@@ -132,6 +134,21 @@ def test_a_place_for_pictures_is_checked_before_it_is_needed(tmp_path):
     with pytest.raises(DataError):
         canvas.check_place(tmp_path / ("x" * 300))
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", [["find-lr"], ["show-batch"]], ids=lambda c: c[0])
+@pytest.mark.parametrize(
+    "place, named, code",
+    [("a.jpg", "a.jpg", 2), ("none/a.png", "none", 3), ("folder.png", "folder.png", 3), ("file/a.png", "file", 3)],
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_any_image_is_read(
+    command, place, named, code, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(session, "load_data", lambda config: pytest.fail("data were read"))
+    assert train.main([*command, "--picture", str(tmp_path / place)]) == code
+    assert named in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ limits and words

@@ -16,15 +16,18 @@ from minidl.training.config import make_config
 
 def show_batch(args: Namespace) -> int:
     """Writes a picture of the first training batch as the network sees it."""
+    from minidl.visual.canvas import check_picture
     from minidl.visual.figures import save_batch
 
+    picture = Path(args.picture)
+    check_picture(picture)
     config = make_config(args.preset or "quick", given(args))
     data = session.load_data(config)
     loader = session.train_loader(config, data)
     x, y = next(iter(loader.epoch(args.epoch)))
     title = f"{data.dataset.name}, epoch {args.epoch}, augment {config.augment}, seed {config.seed}"
-    save_batch(Path(args.picture), denormalise(x, data.mean, data.std), [data.dataset.words[c] for c in y], title)
-    print(f"wrote {args.picture}")
+    save_batch(picture, denormalise(x, data.mean, data.std), [data.dataset.words[c] for c in y], title)
+    print(f"wrote {picture}")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import minidl
 from minidl.cli import INTERRUPTED
 from minidl.commands.common import check_memory, describe, given, guarded, how, memory_guarded
-from minidl.errors import DataError, UsageError
+from minidl.errors import UsageError
 from minidl.layers import Layer
 from minidl.progress import Progress
 from minidl.summary import align
@@ -116,13 +116,11 @@ def _show_trials(study: Study, data: session.Data) -> None:
 def find_lr(args: Namespace) -> int:
     """Raises the learning rate step by step, draws the loss over it and suggests a rate."""
     from minidl.training.range_test import range_test
-    from minidl.visual.canvas import picture_format
+    from minidl.visual.canvas import check_picture
     from minidl.visual.search_plots import save_range_test
 
     picture = Path(args.picture)
-    picture_format(picture)
-    if not picture.parent.is_dir():
-        raise DataError(f"{picture.parent}: no such folder")
+    check_picture(picture)
     if args.low >= args.high:
         raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
     config = make_config(args.preset or "quick", given(args))

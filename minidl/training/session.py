@@ -155,8 +155,8 @@ def on_engine(model: Layer, settings: Config | Namespace) -> tuple[Layer, Module
 def one_blas_thread() -> threadpool_limits:
     """Holds BLAS at one thread while it is open, under either engine.
 
-    BLAS rounds differently on another number of threads, and plain layers would with it. They lose nothing: a training
-    step makes 37 images/s on one thread, 35 on two. The fused engine has threads of its own.
+    BLAS rounds differently on another number of threads, and plain layers would with it. They lose nothing: a
+    training step makes 37 images/s on one thread, 35 on two. The fused engine has threads of its own.
     """
     return threadpool_limits(1)
 

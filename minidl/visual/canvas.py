@@ -50,6 +50,7 @@ __all__ = [
     "Outline",
     "PathPatch",
     "RendererBase",
+    "check_picture",
     "check_place",
     "colormaps",
     "picture_format",
@@ -95,6 +96,16 @@ def check_place(folder: Path) -> None:
         os.rmdir(tempfile.mkdtemp(prefix=".tmp-", dir=there))
     except OSError as error:
         raise DataError(f"{folder}: no picture can be written there ({error.strerror or error})") from error
+
+
+def check_picture(path: Path) -> None:
+    """Before a long computation: raises UsageError or DataError if no picture can be written to `path`."""
+    picture_format(path)
+    if not path.parent.is_dir():
+        raise DataError(f"{path.parent}: no such folder")
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, not a picture")
+    check_place(path.parent)
 
 
 def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> None:
