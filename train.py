@@ -6,7 +6,7 @@ import argparse
 import sys
 
 import models
-from minidl.cli import Commands, add_trained_flags
+from minidl.cli import Commands, add_trained_flags, add_use_flags
 from minidl.commands.data import check, download_data, export_shapes, show_batch
 from minidl.commands.fit import fit
 from minidl.commands.machine import doctor
@@ -73,11 +73,13 @@ def make_commands() -> Commands:
 
     sub = commands.add("eval", evaluate_run)
     add_trained_flags(sub, models.pretrained())
+    add_use_flags(sub)
     sub.add_argument("--split", default="val", choices=("train", "val"), help="part of the data set (default val)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = commands.add("predict", predict_images)
     add_trained_flags(sub, models.pretrained(), photos=True)
+    add_use_flags(sub)
     sub.add_argument("--split", choices=("train", "val", "test"), help="predict this part of the data set instead")
     sub.add_argument(
         "--output", metavar="DIR",

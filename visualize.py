@@ -12,7 +12,7 @@ import numpy as np
 
 import models
 from minidl.backend import to_device
-from minidl.cli import Commands, add_trained_flags, trained_file
+from minidl.cli import Commands, add_trained_flags, add_use_flags, trained_file
 from minidl.data.classes import class_names, find_classes
 from minidl.errors import UsageError
 from minidl.progress import Progress
@@ -259,18 +259,19 @@ def make_commands() -> Commands:
     commands = Commands("visualize.py", __doc__, models)
 
     def add(
-        name: str, function: Callable[[argparse.Namespace], int], about: str | None = None, split: bool = True
+        name: str, function: Callable[[argparse.Namespace], int], about: str | None = None, images: bool = True
     ) -> argparse.ArgumentParser:
         sub = commands.add(name, function, about)
         add_trained_flags(sub, models.pretrained())
         sub.set_defaults(parser=sub)
-        if split:
+        if images:
+            add_use_flags(sub)
             sub.add_argument("--split", default="val", choices=SPLITS, help="part of the data set (default val)")
         _add_output_flags(sub, "figures/ of the run")
         return sub
 
-    add("history", history, split=False).set_defaults(checkpoint="last")  # `best` ends with the best epoch
-    add("layers", layers, split=False)
+    add("history", history, images=False).set_defaults(checkpoint="last")  # `best` ends with the best epoch
+    add("layers", layers, images=False)
     sub = commands.add("search", search)
     sub.add_argument("folder", metavar="FOLDER", help="of a search (`train.py search`)")
     _add_output_flags(sub, "figures/ of the search")

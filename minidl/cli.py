@@ -18,7 +18,7 @@ from minidl.errors import UsageError
 from minidl.training.config import ENGINE_HELP, ENGINES, TF32_HELP, THREADS_HELP, thread_count
 from minidl.training.runs import find_checkpoint
 
-__all__ = ["INTERRUPTED", "Commands", "Parser", "add_trained_flags", "is_run", "trained_file"]
+__all__ = ["INTERRUPTED", "Commands", "Parser", "add_trained_flags", "add_use_flags", "is_run", "trained_file"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,7 +74,7 @@ class Commands:
 
 
 def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str], photos: bool = False) -> None:
-    """RUN, or one of the `pretrained` networks by name, and how it is run; with `photos`, those follow RUN."""
+    """RUN, or one of the `pretrained` networks by name; with `photos`, those follow RUN."""
     if photos:
         parser.add_argument(
             "paths", nargs="*", metavar="RUN PHOTO", help="run folder or checkpoint file, then photos"
@@ -85,6 +85,10 @@ def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str], ph
         )
     parser.add_argument("--pretrained", choices=pretrained, help="a network that comes with minidl, in place of RUN")
     parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default %(default)s)")
+
+
+def add_use_flags(parser: argparse.ArgumentParser) -> None:
+    """The images that the network is shown, and how it is run."""
     parser.add_argument("--data", type=resolve, help="where the data set is (default: where it was in training)")
     parser.add_argument(
         "--whole", action="store_true", help="whole splits of the data set, though the run used a part (--subset ...)"

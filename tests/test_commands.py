@@ -128,6 +128,12 @@ def test_a_folder_called_shapes_stays_one_in_a_run_and_its_export(tmp_path, monk
     assert about.config["data"] == "./shapes" and about.classes == list(CLASSES)
 
 
+@pytest.mark.parametrize("flag", [["--data", "shapes"], ["--whole"]], ids=lambda f: f[0])
+def test_flags_of_the_data_set_are_refused_beside_photos(flag, capsys):
+    code, _, error = run(capsys, "predict", "runs/all", "photo.png", *flag)
+    assert code == 2 and f"{flag[0]} goes with --split" in error
+
+
 @pytest.mark.parametrize("command", ["fit", "find-lr", "search", "show-batch"])
 def test_every_command_keeps_an_absolute_path(command):
     args = train.make_commands().parse([command, "--data", "pets", "--init-from", "runs/all"])

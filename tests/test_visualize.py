@@ -42,7 +42,8 @@ def photo(tmp_path):
 
 def run(*argv):
     command, folder, *flags = argv
-    return visualize.main([command, str(folder), "--threads", "1", *ENGINE, *map(str, flags)])
+    engine = [] if command in ("history", "layers") else ["--threads", "1", *ENGINE]  # those run no network
+    return visualize.main([command, str(folder), *engine, *map(str, flags)])
 
 
 def size(path):
@@ -239,7 +240,9 @@ def answer(capsys, *argv):
         (["occlusion", "--patch", "4", "--stride", "5"], ["5", "1 to 4"]),
         (["occlusion", "--index", "3", "--image", "a.png"], ["--image", "--index"]),
         (["top", "--format", "pdf"], ["pdf", "png", "svg"]),
-        (["history", "--backend", "torch"], ["torch", "numpy", "cupy"]),
+        (["gradcam", "--backend", "torch"], ["torch", "numpy", "cupy"]),
+        (["history", "--data", "pets"], ["--data"]),
+        (["layers", "--whole"], ["--whole"]),
         (["dream"], ["dream", "deconv"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in vars(visualize) else None,

@@ -102,6 +102,8 @@ def predict_images(args: Namespace) -> int:
     file = trained_file(args)
     if bool(photos) == bool(args.split):
         raise UsageError("give either photos (files or folders) or --split")
+    if photos and (args.data or args.whole):
+        raise UsageError(f"{'--data' if args.data else '--whole'} goes with --split: photos need no data set")
     checkpoint = load_checkpoint(file)
     return _predict_photos(checkpoint, photos, args) if photos else _predict_split(checkpoint, args)
 

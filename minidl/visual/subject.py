@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,9 @@ class Subject:
     running   the same on the engine and backend asked for, whose array module is xp
     plain     of plain layers, on that backend
 
-    `args` has data, split, backend, engine, threads, output, format and pretrained, and the `parser` that they come
-    from; `build` makes registered networks. The data set is opened when an image of it is asked for.
+    `args` has output, format and pretrained, and the `parser` that they come from; if images are looked at, data,
+    whole, split, backend, engine and threads too. `build` makes registered networks. The data set is opened when an
+    image of it is asked for, the engine when the network is run.
     """
 
     def __init__(self, args: Namespace, file: Path, build: Callable[..., Layer]) -> None:
@@ -42,8 +44,24 @@ class Subject:
         self.checkpoint = load_checkpoint(file)
         self.about = self.checkpoint.about
         self.model = self.checkpoint.build(build)
-        self.running, self.xp = session.on_engine(self.model, args)
-        self.plain = self.model if self.xp is np else self.running  # which is plain there
+
+    # ------------------------------------------------------------------- engine
+
+    @cached_property
+    def _on_engine(self) -> tuple[Layer, ModuleType]:
+        return session.on_engine(self.model, self.args)
+
+    @property
+    def running(self) -> Layer:
+        return self._on_engine[0]
+
+    @property
+    def xp(self) -> ModuleType:
+        return self._on_engine[1]
+
+    @property
+    def plain(self) -> Layer:
+        return self.model if self.xp is np else self.running  # which is plain there
 
     # ------------------------------------------------------------------- images
 
