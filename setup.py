@@ -32,7 +32,7 @@ setup(
     ],
     extras_require={
         "search": ["optuna>=5"],
-        "test": ["pytest", "hypothesis", "ruff", "optuna>=5"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "optuna>=5"],
         "parity": ["torch==2.13.0", "captum", "jax"],
         "benchmarks": ["torch==2.13.0", "captum", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
         "cuda-check": ["cupy-cuda13x", "nvidia-cuda-nvrtc==13.*", "nvidia-cuda-nvrtc-cu12==12.9.*"],

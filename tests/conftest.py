@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -95,19 +94,14 @@ def skips(config):
 
 
 def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput"):
+        return  # a worker of pytest-xdist; the process that began it has all reports
     left_to_others = {later(name) for name in {*MARKERS} - named(session.config)}
     if session.config.getoption("no_skips") and {*skips(session.config)} - left_to_others:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Says why tests were skipped, how many gradient checks this run made, and their largest errors."""
+    """Says why tests were skipped."""
     for reason, count in skips(terminalreporter.config).items():
         terminalreporter.write_line(f"{count} skipped: {reason}")
-    gradients = sys.modules.get("tests.test_gradients")
-    if gradients and gradients.checked:
-        errors = ", ".join(f"{error:.0e} (bound {tol:.0e})" for tol, error in gradients.worst.items())
-        terminalreporter.write_line(
-            f"gradient checks: {gradients.checked['cases']} cases, {gradients.checked['derivatives']} derivatives, "
-            f"worst relative errors {errors}"
-        )

@@ -619,7 +619,7 @@ def test_a_bias_in_front_of_bn_stays_where_it_is():
             assert np.abs(p.value).max() < 1e-9  # Adam makes steps of the plain layers' rounding errors
 
 
-@pytest.mark.parametrize("batch", [3, 11, 17])
+@pytest.mark.parametrize("batch", [3, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (11, 17))])
 def test_fifty_steps_give_the_same_bits_for_any_number_of_threads(batch):
     with tiles_of(1000):  # several tiles a lane
         runs = [train(fuse(small_net(np.float32), threads), 50, batch, np.float32) for threads in (1, 2, 3)]

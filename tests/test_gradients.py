@@ -3,8 +3,6 @@
 The end of the test run says how many random cases there were, and the largest errors.
 """
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,8 +32,6 @@ from tests.strategies import LAYOUTS, Setup, arranged, cases, layouts, randomize
 
 F64 = np.float64
 SMOOTH, KINKED = 1e-7, 1e-5
-checked = Counter()
-worst = {SMOOTH: 0.0, KINKED: 0.0}  # the largest relative error seen, by the bound it is held to
 CASES = {
     "Conv2D": 80,
     "BatchNorm2D": 50,
@@ -53,11 +49,9 @@ CASES = {
 
 
 def held(layer: Layer, x: np.ndarray, tol: float, max_skipped: float = 0.2, **options) -> None:
-    """The gradient check, noted for the summary."""
+    """The gradient check, in which kinks may spoil few of the differences."""
     report = assert_gradients(layer, x, tol, **options)
     assert report.skipped_share <= max_skipped
-    checked.update(cases=1, derivatives=report.checked)
-    worst[tol] = max(worst[tol], report.error)
 
 
 def check(layer: Layer, shape: tuple, setup: Setup, tol: float, gap: float = 0.02, **options) -> None:

@@ -24,6 +24,7 @@ from minidl.training.runs import LOCK, Run
 from tests.conftest import ENGINE
 from tests.faults import make_images
 
+pytestmark = pytest.mark.usefixtures("sketches")
 ROOT = Path(__file__).parents[1]
 QUICK = ["--model", "convnet", "--image-size", "16", "--batch-size", "4", "--threads", "1", *ENGINE]
 

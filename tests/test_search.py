@@ -152,6 +152,7 @@ def test_the_data_is_loaded_once(tmp_path, monkeypatch):
     assert len(loaded) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_to_the_same_table(whole, tmp_path):
     """kill -9 within the second trial."""
     folder = tmp_path / "search"
@@ -187,6 +188,7 @@ def test_ctrl_c_ends_with_130_and_the_search_goes_on_to_the_same_table(whole, tm
     assert table(folder) == table(whole)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_trials(tmp_path):
     folder = create_search(tmp_path, "search", Plan(CONFIG, trials=4))
     both = [process("search", "--resume", str(folder)) for _ in range(2)]
