@@ -92,7 +92,7 @@ def pictures(folder):
     return {path.name for path in folder.iterdir() if path.suffix == ".png"}
 
 
-def test_other_settings_give_other_pictures_and_the_same_ones_the_same(finished, photo, tmp_path):
+def test_other_settings_give_other_pictures_and_the_same_ones_the_same(finished, photo, sketches, tmp_path):
     """Each line of requests is one picture, however it is asked for."""
     other = write_image(tmp_path / "elsewhere" / photo.name, seed=1, size=(90, 70))
     small = ["--patch", "32", "--stride", "32"]
