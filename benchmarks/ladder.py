@@ -47,7 +47,7 @@ Array = np.ndarray
 Side = Callable[[], Any]
 
 SECONDS = 0.05  # a measurement takes about so long
-TILE = (2, 30, 30, 56)  # two images behind the 1x1s of module 1 that reduce
+TILE = (2, 30, 30, 56)  # two images after the 1x1s of module 1 that reduce
 SIZES = {"us": 1e6, "ms": 1e3}  # of a second
 RATES = {"G numbers/s": 1e9, "images/s": 1}
 
@@ -73,7 +73,7 @@ def normal(*shape: int) -> Array:
 
 
 def at_16_bytes(x: Array) -> Array:
-    """A copy that starts 16 bytes behind a cache line, as np.empty's large arrays do."""
+    """A copy that starts 16 bytes after a cache line, as np.empty's large arrays do."""
     copy = aligned((x.size + 4,), x.dtype)[4:].reshape(x.shape)
     copy[...] = x
     return copy
@@ -97,7 +97,7 @@ def alignment(batch_size: int, threads: int) -> Iterator[Step]:
     a16, b16, out, out16 = at_16_bytes(a), at_16_bytes(b), normal(*a.shape), at_16_bytes(a)
     for name, f in (("product", np.multiply), ("sum", np.add)):
         yield Step(
-            f"16 bytes behind a cache line -> at one, {name}",
+            f"16 bytes after a cache line -> at one, {name}",
             lambda f=f: f(a16, b16, out=out16),
             lambda f=f: f(a, b, out=out),
             "G numbers/s",
@@ -242,8 +242,8 @@ def pool(batch_size: int, threads: int) -> Iterator[Step]:
     module, last = plain.layers.values()
     behind = FusedSequential({"module": FusedInception(module, runner), "pool": FusedMaxPool(last, runner)}, runner)
     sides = [passes(layer, case, batch_size) for layer in (plain, behind, fuse(plain, threads=1))]
-    yield Step("plain -> fused module 1, 2x2 pool behind", *sides[:2], "ms")
-    yield Step("pool behind BN and ReLU -> in front of them", *sides[1:], "ms")
+    yield Step("plain -> fused module 1, 2x2 pool after it", *sides[:2], "ms")
+    yield Step("pool after BN and ReLU -> in front of them", *sides[1:], "ms")
 
 
 def stem(batch_size: int, threads: int) -> Iterator[Step]:

@@ -16,7 +16,7 @@ Sort by what varies from pixel to pixel:
 So two sums over tiles and one pass do it, and `scale` needs no pass at all: the convolution in front, z = sum x w,
 is linear in w, so its dx takes the filters w scale, and its dw is multiplied by scale once.
 
-Signs. A max pool behind BN and ReLU may go before them where y rises with z. So the composites convolve with w sign,
+Signs. A max pool after BN and ReLU may go before them where y rises with z. So the composites convolve with w sign,
 sign = -1 where gamma < 0, and below z, mean and gamma stand for sign z, sign mean and |gamma|: the same y.
 """
 

@@ -13,7 +13,7 @@ class Branch(NamedTuple):
     """[1x1], [average pool, 1x1] or [1x1, k x k]; each convolution with its BN and ReLU."""
 
     point: Parameter  # the 1x1 filters (1, 1, C, F)
-    conv: Parameter | None  # the k x k filters behind it
+    conv: Parameter | None  # the k x k filters after it
     pool: int  # the average pool's kernel; 1 without a pool
     inner: slice  # its 1x1's channels in w1; those in front of a k x k convolution come first
     out: slice  # its channels of the module's output

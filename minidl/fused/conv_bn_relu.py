@@ -1,4 +1,4 @@
-"""Convolution, batch normalization and ReLU as one layer, tile by tile; with a 2x2 max pool behind them, if any.
+"""Convolution, batch normalization and ReLU as one layer, tile by tile; with a 2x2 max pool after them, if any.
 
 Between the two sums over the batch that BN needs, forward and backward (`batchnorm.py`), every tile of images runs on
 its own, so the convolution's output z is summed while it is in the cache and the ReLU costs no pass of its own:

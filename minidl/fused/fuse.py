@@ -24,7 +24,7 @@ def fuse(model: Layer, threads: int = 0) -> Layer:
 
     A new tree over the same Parameters and buffers, with the same names in the same order: it can be trained, saved
     and loaded in the given model's place, and both may be used by turns. Recognised are, in any Sequential or branch
-    of a Concat: convolution + BN + ReLU and inception modules, with a 2x2 max pool behind them if there is one; other
+    of a Concat: convolution + BN + ReLU and inception modules, with a 2x2 max pool after them if there is one; other
     max pools; and at the very start convolution + BN + ReLU + 4x4 max pool. All other layers, a user's own among
     them, take part as they are. NumPy models only: one with arrays of another kind is returned unchanged.
     """

@@ -9,7 +9,7 @@ and the pool comes after the convolution, where it has 16 channels to add up ins
 Batch normalization needs a sum over the batch twice in each direction: after the 1x1s in front of k x k
 convolutions (`z_reduce`), and for the module's output (`z_out`, all branches side by side). Between these sums every
 tile runs on its own. `batchnorm.py` says why dz takes one pass, and why its factor `scale` moves to the filters,
-`tail.py` what becomes of a max pool behind the module.
+`tail.py` what becomes of a max pool after the module.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class FusedInception(Fused):
             conv_of(b, h).forward(h, w, z_out[..., b.out], scratch)
 
     def w1(self) -> Array:
-        """The 1x1 filters side by side, (C, C1); those behind an average pool carry its 1/k^2."""
+        """The 1x1 filters side by side, (C, C1); those after an average pool carry its 1/k^2."""
         w1 = np.empty(self.w1_shape, self.branches[0].point.value.dtype)
         for b in self.branches:
             w1[:, b.inner] = b.point.value[0, 0] * (1 / b.pool**2)

@@ -81,7 +81,7 @@ class FusedSequential(Sequential):
             images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
             steps.append(Step(layer, layer.fold(x) if hasattr(layer, "fold") else None, images))
             x = y
-        # A layer takes no more images than those behind it, so that images only ever join.
+        # A layer takes no more images than those after it, so that images only ever join.
         for i in range(len(steps) - 2, -1, -1):
             steps[i] = steps[i]._replace(images=min(steps[i].images, steps[i + 1].images))
         return steps

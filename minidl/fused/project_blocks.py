@@ -38,7 +38,7 @@ def rectify(s: Array, y: Array, of: Array, rule: Rule) -> None:
 
 
 class Output(NamedTuple):
-    y: Array  # behind ReLU, and the pool
+    y: Array  # after ReLU, and the pool
     index: Array | None  # the pool's winners
 
 

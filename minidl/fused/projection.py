@@ -6,7 +6,7 @@ into the filters in both directions. And the pairs of one image share its way up
 the pools' maxima stood and which ReLUs were open, is kept once (`Step.forward`) and used by each of them
 (`Step.back`, whose `of` says which image a signal belongs to).
 
-The maxima are those behind the ReLU, as in the plain layers: windows without a positive value tie at 0, their first
+The maxima are those after the ReLU, as in the plain layers: windows without a positive value tie at 0, their first
 pixel wins, and a deconvnet may send a signal through it. Where an image is flat, pixels of a window tie that are not
 zero; the plain layers compute them alike and take the first, here rounding may tell them apart by the last digit, and
 the signal goes to a neighbour. All else is equal to rounding.

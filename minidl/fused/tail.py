@@ -7,7 +7,7 @@ winners, where z is zmax. So dbeta = sum d and sum d (z - mean) = sum d (zmax - 
 pixels as well, and only the last step knows the whole map:
     dz = slope z + offset, and d on top where the winners are.
 In windows without a positive value all y tie at 0; whichever pixel won, its d is 0. Where gamma is exactly 0, all
-pixels of a window tie at a positive beta: then the pool stays behind BN and ReLU.
+pixels of a window tie at a positive beta: then the pool stays after BN and ReLU.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Cache(NamedTuple):
     z: Array
     top: Array  # zmax, or z itself
     index: Array | None
-    positive: Array  # y > 0 behind ReLU, of the shape of `top`; not y itself, which is the caller's to change
+    positive: Array  # y > 0 after ReLU, of the shape of `top`; not y itself, which is the caller's to change
     norm: bn.Normalization
-    pool: MaxPoolCache | None = None  # of a pool that stayed behind
+    pool: MaxPoolCache | None = None  # of a pool that stayed after them
 
 
 class Back(NamedTuple):

@@ -16,7 +16,7 @@ def file_name(parts: Iterable[Any], settings: Mapping[str, Any]) -> str:
     """What a picture shows, then every setting that is not the default, in the order given: `pca-2d-classes=3,17`.
 
     Settings that are None are left out, and so are `parts` that are. The same parts and settings give the same name,
-    others another: what had to be changed or cut to become a file name has a digest of itself behind it.
+    others another: what had to be changed or cut to become a file name has a digest of itself after it.
     """
     names = [safe(str(part)) for part in parts if part is not None]
     names += [f"{name.replace('_', '-')}={safe(str(v))}" for name, v in settings.items() if v is not None]

@@ -19,7 +19,7 @@ def one_line(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def fit(text: str, width: float, size: float) -> str:
-    """`text` in one line, or the start of it that stands in `width` points at the font size `size`, with … behind.
+    """`text` in one line, or the start of it that stands in `width` points at the font size `size`, with … after it.
 
     Of synonyms (words parted by commas) only whole ones are kept, if there is room for one.
     """
@@ -36,7 +36,7 @@ def fit(text: str, width: float, size: float) -> str:
 
 
 def wrap(text: str, width: float, size: float) -> list[str]:
-    """Lines of `text` at most `width` points wide, broken behind "·"; what is too long between two of them is cut."""
+    """Lines of `text` at most `width` points wide, broken after "·"; what is too long between two of them is cut."""
     lines = [""]
     for part in one_line(text).split(" · "):
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
