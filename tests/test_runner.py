@@ -2,8 +2,10 @@
 
 import gc
 import os
+import sys
 import threading
 import time
+from collections import deque
 from functools import partial
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from minidl.fused.helpers import Helpers
 from minidl.fused.runner import (
     LANES,
     LEAST_TILES,
@@ -276,6 +279,24 @@ def test_a_dropped_runner_leaves_no_threads():
     for thread in own:
         thread.join(timeout=HANGS)
     assert not any(thread.is_alive() for thread in own)
+
+
+def test_a_helper_that_begins_when_all_is_done_does_nothing(monkeypatch):
+    helpers, done, waiting = Helpers(), [], []
+    monkeypatch.setattr(helpers, "_ask", lambda work, number: waiting.append(work))
+
+    def at_the_end(frame, event, arg):  # of `share`, which has let go of its work then
+        if waiting and frame.f_locals.get("work", done) is None:
+            waiting.pop()()
+        return at_the_end
+
+    trace = sys.gettrace()
+    sys.settrace(lambda frame, *_: at_the_end if frame.f_code is Helpers.share.__code__ else None)
+    try:
+        helpers.share(lambda: done.append(True), deque(), 1)
+    finally:
+        sys.settrace(trace)
+    assert done == [True] and not waiting
 
 
 def test_environment_and_numpys_settings_stay_as_they_are():

@@ -31,8 +31,10 @@ class Helpers:
 
         def help_out() -> None:
             begun.append(None)
+            mine = work
             try:
-                work()
+                if mine is not None:
+                    mine()
             except BaseException as error:
                 errors.append(error)
                 parts.clear()
@@ -54,7 +56,7 @@ class Helpers:
                 break
             except BaseException as error:  # it ends the work, but not the waiting
                 errors += [error]
-        work = None  # a helper that comes too late finds no part, and holds no arrays
+        work = None  # a helper that comes too late has nothing to do, and holds no arrays
         try:
             if errors:
                 raise errors[0]
