@@ -23,7 +23,6 @@ sign = -1 where gamma < 0, and below z, mean and gamma stand for sign z, sign me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -211,12 +210,18 @@ def relu(z: Array) -> None:
     np.maximum(y, _filled(0, y.shape[1], y.dtype), out=y)  # with a scalar, maximum is up to three times slower
 
 
-@lru_cache(256)
 def _filled(value: int, size: int, dtype: np.dtype) -> Array:
-    vector = aligned((size,), dtype)
-    vector[...] = value
-    vector.flags.writeable = False
-    return vector
+    """`size` times the `value`: the start of the longest such vector that was asked for."""
+    vector = _vectors.get((value, dtype))
+    if vector is None or len(vector) < size:
+        vector = aligned((size,), dtype)
+        vector[...] = value
+        vector.flags.writeable = False
+        _vectors[value, dtype] = vector
+    return vector[:size]
+
+
+_vectors: dict[tuple[int, np.dtype], Array] = {}
 
 
 def relu_grad(dy: Array, y: Array, out: Array, scratch: Scratch) -> None:

@@ -50,29 +50,35 @@ class PairPool:
         in_pair = scratch("winner of the pair", y.shape, np.uint8)
         # Offsets in the upper pair 0 + right, in the lower one 2 + right; a pair outside of x never wins.
         for offset, out in ((0, index), (1, in_pair)):
-            windows, rows = _of_offset(offset, p, y.shape[1], h)
+            windows, rows = _of_offset(offset, y.shape[1], h, 2, p)
             np.add(right[:, rows], np.uint8(2 * offset), out=out[:, windows])
         in_pair -= index  # modulo 256
         in_pair *= below.view(np.uint8)
         index += in_pair
 
     def add_backward(self, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
-        """dx (n, H, W, C) += the gradient of x: every dy at its window's winner."""
-        (_, h, w, _), (_, oh, ow, _), p = dx.shape, dy.shape, self.pool.padding
-        wins, share = scratch("wins", dy.shape, bool), scratch("share", dy.shape, dy.dtype)
-        for k in range(4):
-            np.equal(index, np.uint8(k), out=wins)
-            np.multiply(dy, wins, out=share)
-            (down, rows), (along, columns) = _of_offset(k // 2, p, oh, h), _of_offset(k % 2, p, ow, w)
-            dx[:, rows, columns] += share[:, down, along]
+        """dx (n, H, W, C) += the gradient of x."""
+        add_to_winners(self.pool, dy, index, dx, scratch)
 
 
-def _of_offset(offset: int, pad: int, windows: int, size: int) -> tuple[slice, slice]:
-    """The windows whose pixel at this offset (0 or 1) lies inside, and those pixels, along an axis of `size`."""
-    first = max(0, pad - offset)
-    inside = min(windows, (size - offset + pad + 1) // 2)
-    start = 2 * first + offset - pad
-    return slice(first, inside), slice(start, start + 2 * (inside - first), 2)
+def add_to_winners(pool: MaxPool2D, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
+    """dx (n, H, W, C) += the gradient of x: every dy (n, OH, OW, C) at its window's winner, the pixel `index`."""
+    (_, h, w, _), (_, oh, ow, _) = dx.shape, dy.shape
+    wins, share = scratch("wins", dy.shape, bool), scratch("share", dy.shape, dy.dtype)
+    for k in range(pool.kernel**2):
+        np.equal(index, np.uint8(k), out=wins)
+        np.multiply(dy, wins, out=share)
+        down, rows = _of_offset(k // pool.kernel, oh, h, pool.stride, pool.padding)
+        along, columns = _of_offset(k % pool.kernel, ow, w, pool.stride, pool.padding)
+        dx[:, rows, columns] += share[:, down, along]
+
+
+def _of_offset(offset: int, windows: int, size: int, stride: int, pad: int) -> tuple[slice, slice]:
+    """The windows whose pixel at this offset lies inside, and those pixels, along an axis of `size`."""
+    first = max(0, -((offset - pad) // stride))
+    inside = max(first, min(windows, (size - 1 - offset + pad) // stride + 1))
+    start = stride * first + offset - pad
+    return slice(first, inside), slice(start, start + stride * (inside - first), stride)
 
 
 def _pair_max(x: Array, pad: int, y: Array, second_wins: Array | None) -> None:
@@ -121,11 +127,8 @@ class FusedMaxPool(Fused):
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
-            if self._pairs:
-                dx[tile] = 0
-                self._pairs.add_backward(dy[tile], cache.index[tile], dx[tile], scratch)
-            else:
-                dx[tile] = blocked.max_pool_dx(dy[tile], cache.index[tile], dx[tile].shape, *self._geometry)
+            dx[tile] = 0
+            add_to_winners(self.plain, dy[tile], cache.index[tile], dx[tile], scratch)
 
         self.runner.run(task, len(tiles))
         return dx
