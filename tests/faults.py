@@ -17,6 +17,7 @@ import errno
 import io
 import itertools
 import os
+import pathlib
 import shutil
 import sys
 import tempfile
@@ -132,6 +133,10 @@ class Injector:
         with contextlib.ExitStack() as stack:
             for name, patch in patches.items():
                 stack.enter_context(mock.patch.object(os, name, patch))
+            if accessor := getattr(pathlib, "_NormalAccessor", None):  # Python 3.10 keeps these functions apart
+                for name in ("replace", "rename", "mkdir"):
+                    stack.enter_context(mock.patch.object(accessor, name, staticmethod(patches[name])))
+                stack.enter_context(mock.patch.object(accessor, "open", staticmethod(any_open)))
             stack.enter_context(mock.patch.object(io, "open", any_open))
             stack.enter_context(mock.patch.object(builtins, "open", any_open))
             stack.enter_context(mock.patch.object(sys, "stdout", screen))

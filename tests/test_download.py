@@ -24,6 +24,9 @@ class Server(ThreadingHTTPServer):
         self.asked = []  # the Range header of each request
         self.url = f"http://127.0.0.1:{self.server_port}/files/tiny.zip"
 
+    def handle_error(self, request, client_address):
+        """A client that has had enough is no error, and nothing to print."""
+
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):

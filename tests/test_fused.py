@@ -486,10 +486,14 @@ def errors_far_from_zero(make, shape, dtype, mean, need_dx, engine):
     """The largest error of y, dx, gradients and running statistics where x has this mean and standard deviation 1.
 
     The model begins with unpadded convolutions in front of BN: a constant added to x moves running means and nothing
-    else. So the reference is the plain model in float64, on x without its mean.
+    else. So the reference is the plain model in float64, on x without its mean. Every ReLU is well above 0, where no
+    rounding can switch it.
     """
     rng = np.random.default_rng(0)
     model, exact = randomized(make(dtype), rng), make(np.float64)
+    for name, p in model.named_parameters().items():
+        if name.endswith("beta"):
+            p.value[...] = 12
     for name, p in model.named_parameters().items():
         exact.named_parameters()[name].value[...] = p.value
     for name, b in model.named_buffers().items():
@@ -512,31 +516,36 @@ def assert_digits_are_kept(make, shape, dtype, mean):
         plain, fused = (errors_far_from_zero(make, shape, dtype, mean, need_dx, engine) for engine in engines)
         epsilon = np.finfo(dtype).eps
         one_rounding = abs(mean) * epsilon  # of x, in standard deviations: no BLAS can be relied on to do better
+        product = abs(mean) / 10 * one_rounding  # dw = sum x dz, and of one rounding of z some is left in dz
         for name, error in fused.items():
             if "running" in name and name.rpartition(".")[0] in norms_behind_x(make(dtype), shape[3]):
                 assert error < 20 * epsilon, f"{name}: {error}"
-            bound = 20 * epsilon + 10 * max(plain[name], one_rounding)
+            bound = 20 * epsilon + 10 * max(plain[name], product if name.endswith("weight") else one_rounding)
             assert error < bound, f"{name}: {error}, plain {plain[name]}"
     return fused
 
 
-far = pytest.mark.parametrize("mean", [30, 1000, -1000])
-both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+FAR = [(dtype, mean) for dtype in (np.float32, np.float64) for mean in (30, 1000, -1000)]
+# In float32 with a mean of 1000 the two largest numbers of a window may be too near each other to tell them apart.
+FAR_BEFORE_A_POOL = [(dtype, mean) for dtype, mean in FAR if dtype is np.float64 or mean == 30]
 
 
-@far
-@both_dtypes
+@pytest.mark.parametrize("dtype, mean", FAR)
 @pytest.mark.parametrize("channels, net", [
     (3, lambda dtype: Sequential(block(3, 5, dtype=dtype))),
     (9, lambda dtype: Sequential(block(9, 5, 1, dtype=dtype))),
-    (3, lambda dtype: Sequential({**block(3, 5, dtype=dtype), "pool": MaxPool2D(2, 2, 1)})),
 ])  # fmt: skip
 def test_conv_bn_relu_keeps_its_digits_where_the_mean_is_1000_standard_deviations(channels, net, dtype, mean):
     assert_digits_are_kept(net, (6, 16, 15, channels), dtype, mean)
 
 
-@far
-@both_dtypes
+@pytest.mark.parametrize("dtype, mean", FAR_BEFORE_A_POOL)
+def test_conv_bn_relu_and_a_pool_keep_their_digits_where_the_mean_is_far_from_zero(dtype, mean):
+    net = lambda dtype: Sequential({**block(3, 5, dtype=dtype), "pool": MaxPool2D(2, 2, 1)})  # noqa: E731
+    assert_digits_are_kept(net, (6, 16, 15, 3), dtype, mean)
+
+
+@pytest.mark.parametrize("dtype, mean", FAR)
 @pytest.mark.parametrize("height", [16, 17])
 def test_the_stem_keeps_its_digits_where_the_mean_is_1000_standard_deviations(height, dtype, mean):
     errors = assert_digits_are_kept(lambda dtype: stem_net(dtype=dtype), (6, height, 16, 3), dtype, mean)

@@ -12,13 +12,13 @@ from minidl.layers import TRAIN, AvgPool2D, BatchNorm2D, Concat, Conv2D, MaxPool
 from models.inception import Inception, inception
 from tests.strategies import cases, layouts, randomized, seeds
 from tests.test_fused import (
+    FAR,
+    FAR_BEFORE_A_POOL,
     assert_digits_are_kept,
     assert_same_step,
     batches,
-    both_dtypes,
     check,
     close,
-    far,
     fused_on_nan,
     kinds,
     same_bits,
@@ -78,6 +78,8 @@ def paper_module(dtype=np.float64, row=PAPER):
 )  # fmt: skip
 def test_any_module_on_any_geometry(row, pool, n, h, w, c, seed, x_layout, dy_layout, tile, zero_gamma):
     assume(n * h * w >= 8 and (pool != 0 or min(h, w) > 1))
+    # A single channel with gamma 0 is constant, and so is the map after it: rounding would choose the maxima.
+    assume(not (zero_gamma and pool is not None and any(len(parts) == 4 and parts[1] == 1 for parts in row)))
     model = module(c, row)
     if pool is not None:
         model = Sequential({"module": model, "pool": MaxPool2D(2, 2, pool)})
@@ -125,9 +127,9 @@ def test_running_statistics_follow_the_plain_ones_over_ten_steps():
         close(twin.named_buffers()[name], b)
 
 
-@far
-@both_dtypes
-@pytest.mark.parametrize("pool", [None, POOL_1])
+@pytest.mark.parametrize(
+    "pool, dtype, mean", [*((None, *case) for case in FAR), *((POOL_1, *case) for case in FAR_BEFORE_A_POOL)]
+)
 def test_a_module_keeps_its_digits_where_the_mean_is_1000_standard_deviations(pool, dtype, mean):
     def make(dtype):
         inner = module(6, [("1", 3), ("1", 4, "3", 5), ("1", 2, "5", 3)], dtype)
