@@ -89,13 +89,22 @@ def check_place(folder: Path) -> None:
     into `folder`, which need not be there yet. Leaves nothing behind."""
     there = folder
     try:
-        while not there.exists() and there != there.parent:
+        while not _is_there(there) and there != there.parent:
             there = there.parent
         if not there.is_dir():
             raise DataError(f"{there}: not a folder, so no picture can be written into {folder}")
         os.rmdir(tempfile.mkdtemp(prefix=".tmp-", dir=there))
     except OSError as error:
         raise DataError(f"{folder}: no picture can be written there ({error.strerror or error})") from error
+
+
+def _is_there(path: Path) -> bool:
+    """As `path.exists()`, but a path that can't be, such as one with a name of 300 letters, is an OSError."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def check_picture(path: Path) -> None:
