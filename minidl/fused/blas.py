@@ -19,13 +19,14 @@ class OneBlasThread:
     comes back after the last, also when a block raises. The model holds it over a whole pass, not over every call:
     a BLAS thread that has just worked spins for a while and would take a core from the tiles.
 
-    Ctrl-C may come between any two steps in Python, but not within a call to C. So entering and leaving are one such
-    call each, and what follows from who is inside can be done again (`_settle`): by the next block at the latest.
+    Ctrl-C may come between any two steps in Python, but not within a call to C. So a block is open as long as a lock
+    of its own is held, which `with` lets go of come what may. What follows from the open blocks can be done again
+    (`_settle`): after a storm of interrupts by the next block.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._inside: list[int] = []  # the thread of every open block
+        self._blocks: list[tuple[int, threading.Lock]] = []  # thread and lock of every block that was entered
         self._before: list[int] = []  # the libraries' own numbers, while they may be limited
 
     def during(self, work: Callable[[], Result]) -> Result:
@@ -33,37 +34,58 @@ class OneBlasThread:
         me = threading.get_ident()
         if me in self._inside:
             return work()
+        here = threading.Lock()
         try:
-            self._inside.append(me)
-            self._settle()
-            return work()
-        finally:  # Ctrl-C in one of these steps leaves the next ones
+            with here:
+                self._blocks.append((me, here))
+                self._settle()
+                return work()
+        finally:
             try:
-                self._inside.remove(me)
-            finally:
-                try:
-                    self._settle()
-                finally:
-                    self._settle()
+                self._surely_settle()
+            finally:  # Ctrl-C may have come while it answered to another one
+                self._surely_settle()
 
     def __enter__(self) -> None:
-        self._inside.append(threading.get_ident())
+        (here := threading.Lock()).acquire()
+        self._blocks.append((threading.get_ident(), here))
         self._settle()
 
     def __exit__(self, *_: object) -> None:
-        self._inside.remove(threading.get_ident())
+        me = threading.get_ident()
+        next(here for thread, here in reversed(self._blocks) if thread == me and here.locked()).release()
         self._settle()
 
     def in_forked_child(self) -> None:
         """Of all threads only this one is here; another may have had the lock."""
         self._lock = threading.RLock()
-        self._inside = [thread for thread in self._inside if thread == threading.get_ident()]
+        self._blocks = [block for block in self._blocks if block[0] == threading.get_ident()]
         self._settle()
 
+    @property
+    def _inside(self) -> list[int]:
+        """The thread of every open block."""
+        return [thread for thread, here in list(self._blocks) if here.locked()]
+
+    def _surely_settle(self) -> None:
+        """Again as long as Ctrl-C comes between; it goes on when that is done."""
+        interrupts = []
+        while True:
+            try:
+                self._settle()
+                break
+            except BaseException as error:
+                interrupts.append(error)
+        if interrupts:
+            raise interrupts[0]
+
     def _settle(self) -> None:
-        """BLAS has one thread if and only if somebody is inside."""
+        """BLAS has one thread if and only if a block is open."""
         with self._lock:
-            if self._inside:
+            for block in list(self._blocks):
+                if not block[1].locked():
+                    self._blocks.remove(block)
+            if self._blocks:
                 self._before = self._before or [library.get_num_threads() for library in self._libraries]
                 self._set([1] * len(self._before))
             elif self._before:
