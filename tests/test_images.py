@@ -47,7 +47,6 @@ def twelve_bits():
 
 DEEP = {
     "PNG": lambda: encoded(Image.fromarray(RAMP), "PNG"),
-    "JPEG 2000": lambda: encoded(Image.fromarray(RAMP), "JPEG2000"),
     "PGM": lambda: pgm(65535),
     "PGM of 12 bits": lambda: pgm(4095),
     "PGM in words": lambda: b"P2\n16 16\n65535\n" + " ".join(map(str, RAMP.ravel())).encode(),

@@ -64,7 +64,8 @@ def _pack_split(source: Source, index: Index, split: str, folder: Path, size: in
 
     def decode_chunk(start: int) -> tuple[np.ndarray, list[bool], list[tuple[int, int]]]:
         names = [name for name, _ in files[start : start + CHUNK]]
-        decoded = (decode_sized(source.read(n), source.label(n), size, index.exact_size) for n in names)
+        exact, limits = index.exact_size, source.limits
+        decoded = (decode_sized(source.read(n), source.label(n), size, exact, limits) for n in names)
         images, gray, sizes = zip(*decoded, strict=True)
         return np.stack(images), list(gray), list(sizes)
 
