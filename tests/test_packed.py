@@ -194,11 +194,11 @@ def test_a_packing_killed_at_any_moment_is_never_read_and_its_leftovers_go(tmp_p
         killed += code.returncode == -signal.SIGKILL
         if code.returncode != -signal.SIGKILL:
             break
-        whole = [folder for folder in folders(cache) if not folder.name.startswith(".tmp-")]
+        whole = [folder for folder in folders(cache) if not folder.name.startswith(packing.TEMPORARY)]
         assert not whole or (whole[0] / "meta.json").exists()
     assert killed >= 5
     assert np.array_equal(everything(open_packed(root, cache=cache)), expected)
-    assert [path.name for path in cache.iterdir() if path.name.startswith(".tmp-")] == []
+    assert [path.name for path in cache.iterdir() if path.name.startswith(packing.TEMPORARY)] == []
 
 
 def test_a_bad_image_leaves_nothing_behind(tiny, cache):

@@ -34,14 +34,14 @@ _HEADERS = 64  # global ones of a tar; programs write one at most
 def open_archive(path: Path) -> Archive:
     """The zip or tar archive at `path`, the latter as it is or packed by gzip, bzip2 or xz.
 
-    Raises DataError for an entry that would leave the folder or goes beyond a limit, and whatever the standard library
-    raises for what is no archive.
+    Raises DataError for an entry that would leave the folder or goes beyond a limit, and whatever the standard
+    library raises for what is no archive.
     """
     return _open_zip(path) if zipfile.is_zipfile(path) else _open_tar(path)
 
 
 class _Metered:
-    """A file that hands out `left` bytes, and then refuses: the standard library reads lists of any length at once."""
+    """A file that hands out `left` bytes, then refuses: the standard library reads lists of any length at once."""
 
     def __init__(self, file: Any, path: Path, left: int, what: str) -> None:
         self.file, self.path, self.left, self.what = file, path, left, what
@@ -59,7 +59,8 @@ class _Metered:
 
 def _open_zip(path: Path) -> Archive:
     limits = limits_of(path)
-    file = _Metered(open(path, "rb"), path, limits.listing, f"its list of entries has more than {limits.listing:,} bytes")  # noqa: SIM115
+    what = f"its list of entries has more than {limits.listing:,} bytes"
+    file = _Metered(open(path, "rb"), path, limits.listing, what)  # noqa: SIM115
     opened = zipfile.ZipFile(file)  # noqa: SIM115 (lives as long as the archive)
     file.left = sys.maxsize
 
@@ -118,7 +119,9 @@ def _open_tar(path: Path) -> Archive:
         if known is not None and unpacker:
             room -= member.size
             if room < 0:
-                raise DataError(f"{path}: no room to unpack it in {tempfile.gettempdir()}; name another folder in TMPDIR")
+                raise DataError(
+                    f"{path}: no room to unpack it in {tempfile.gettempdir()}; name another folder in TMPDIR"
+                )
             archive.files[known] = (stored.tell(), member.size)
             source.seek(member.offset_data)
             _copy(source, stored, member.size)

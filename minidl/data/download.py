@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import http.client
 import os
@@ -19,6 +18,7 @@ from typing import BinaryIO
 from minidl.console import warn
 from minidl.data.web import announced, ask, blocks, file_name, shown
 from minidl.errors import DataError, UsageError, printable
+from minidl.files import open_own
 from minidl.progress import Progress
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP answers worth another try
@@ -135,7 +135,9 @@ def _attempt(url: str, part: Path, size: int | None, timeout: float, show: bool)
     with ask(url, have, timeout) as answer:
         have, total = announced(answer, url, have)
         if size is not None and total is not None and total > size:
-            raise DataError(f"{shown(url)}: the server announces {total:,} bytes, {size:,} expected; try another --url")
+            raise DataError(
+                f"{shown(url)}: the server announces {total:,} bytes, {size:,} expected; try another --url"
+            )
         most = total if size is None else size
         looked = -_WATCH
         with _open_part(part) as file, Progress(part.stem, total or size, "B", have, show) as bar:
@@ -144,7 +146,9 @@ def _attempt(url: str, part: Path, size: int | None, timeout: float, show: bool)
             for block in blocks(answer):
                 if most is not None and have + len(block) > most:
                     file.truncate(0)
-                    raise DataError(f"{shown(url)}: the server sends more than {most:,} bytes; what it sent was removed")
+                    raise DataError(
+                        f"{shown(url)}: the server sends more than {most:,} bytes; what it sent was removed"
+                    )
                 if have - looked >= _WATCH:
                     _check_room(part.parent, most, have)
                     looked = have
@@ -169,21 +173,11 @@ def _have(part: Path) -> int:
 
 def _open_part(part: Path) -> BinaryIO:
     """The file `part`, made if it is not there; DataError if somebody put a link or a pipe in its place."""
-    flags = os.O_RDWR | os.O_CREAT
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-        flags |= getattr(os, name, 0)
-    refused = DataError(f"{part}: a link, or no file at all: remove it, or download into another folder")
-    try:
-        descriptor = os.open(part, flags, 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.EISDIR):
-            raise refused from None
-        raise
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        os.close(descriptor)
-        raise refused
-    return os.fdopen(descriptor, "r+b")
+    if os.path.lexists(part):
+        status = os.lstat(part)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise DataError(f"{part}: a link, or no file at all: remove it, or download into another folder")
+    return os.fdopen(open_own(part, os.O_RDWR | getattr(os, "O_BINARY", 0)), "r+b")
 
 
 def _verify(path: Path, sums: dict[str, str], size: int | None, remedy: str) -> None:

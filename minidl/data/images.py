@@ -65,8 +65,8 @@ def decode(
 
     The first frame is turned as its EXIF tag says, an alpha channel is dropped, more than 8 bits a channel become 8
     (`_eight_bits`), and the central square is resized with Pillow's bilinear filter (antialiased). A file is gray if
-    its format says so, or if its palette has only grays. Raises DataError for what is no image of FORMATS, goes beyond
-    `limits`, is cut short, or isn't `exact`.
+    its format says so, or if its palette has only grays. Raises DataError for what is no image of FORMATS, goes
+    beyond `limits`, is cut short, or isn't `exact`.
     """
     return decode_sized(data, label, size, exact, limits)[:2]
 
@@ -181,7 +181,9 @@ def _eight_bits(pixels: np.ndarray, white: int | None) -> np.ndarray:
     """
     out = np.empty(pixels.shape, np.uint8)
     flat, done = pixels.reshape(-1), out.reshape(-1)
-    strips = [slice(start, start + _STRIP) for start in range(0, flat.size, _STRIP)]  # float64 takes eight times as much
+    strips = [
+        slice(start, start + _STRIP) for start in range(0, flat.size, _STRIP)
+    ]  # float64 takes eight times as much
     ends = [(v.min(), v.max()) for strip in strips if (v := flat[strip][np.isfinite(flat[strip])]).size]
     low, high = (float(min(e[0] for e in ends)), float(max(e[1] for e in ends))) if ends else (0.0, 0.0)
     black = min(low, 0.0)

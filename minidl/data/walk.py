@@ -107,13 +107,15 @@ def _list(
                         inner.append(_Folder(name, above, folder.linked or link))
                     continue
                 status = entry.stat()
-                states.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
                 if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-                    found.special[name] = OSError(errno.EINVAL, "not a regular file")
-                elif link:
+                    raise OSError(errno.EINVAL, "not a regular file")
+                if link:
                     target = f"{path}{os.sep}{entry.name}"
-                    found.special[name] = leaves(root, target) or os.path.realpath(target)
-            except OSError as error:  # a link that leads nowhere or in a circle
+                    if (why := leaves(root, target)) is not None:
+                        raise why
+                    found.special[name] = os.path.realpath(target)
+                states.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            except OSError as error:  # or a link that leads nowhere, or in a circle
                 states.extend((-1, error.errno or 0, 0))
                 found.special[name] = error
             files.append(name)

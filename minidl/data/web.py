@@ -85,8 +85,10 @@ def announced(answer: http.client.HTTPResponse, url: str, start: int) -> tuple[i
 
     The size is None where it isn't said. Raises DataError for a part that wasn't asked for.
     """
-    length = answer.headers.get("Content-Length", "").strip()
-    length = int(length) if re.fullmatch(_NUMBER, length) else None
+    said = answer.headers.get("Content-Length")
+    if said is not None and not re.fullmatch(_NUMBER, said.strip()):
+        raise DataError(f"{shown(url)}: the server announces {printable(said[:40])!r} bytes; try another --url")
+    length = None if said is None else int(said)
     if answer.status != 206:
         return 0, length  # the whole file, whatever was asked for
     text = answer.headers.get("Content-Range", "").strip()
