@@ -20,13 +20,13 @@ from threading import Lock
 from typing import Any, BinaryIO
 
 from minidl.data.entries import Archive
-from minidl.data.limits import at_most, limits_of, too_much
+from minidl.data.limits import UNLIMITED, at_most, limits_of, too_much
 from minidl.errors import DataError
 
 # Formats without random access: their first bytes, and what unpacks them.
 _PACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the methods that zipfile unpacks up to a given size
 _PIECE = 1 << 20  # bytes copied at a time
-_CRUMB = 4096  # bytes asked of bzip2 and LZMA in a zip: zipfile unpacks as many packed ones without a limit
 _ROOM = 1 << 30  # bytes that unpacking leaves on the disk, or half of what is free if that is less
 _HEADERS = 64  # global ones of a tar; programs write one at most
 
@@ -67,9 +67,8 @@ def _open_zip(path: Path) -> Archive:
     def read(info: zipfile.ZipInfo, most: int) -> bytes:
         if info.file_size > most:
             raise OSError(too_much(info.file_size, most, "bytes"))
-        simple = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
         with opened.open(info) as entry:
-            return b"".join(iter(lambda: entry.read(info.file_size + 1 if simple else _CRUMB), b""))
+            return entry.read(info.file_size + 1)
 
     archive = Archive(path, limits, reader=read)
     for info in opened.infolist():
@@ -77,6 +76,10 @@ def _open_zip(path: Path) -> Archive:
         name = _decoded(name.replace("\\", "/"), info)  # some programs on Windows write backslashes
         if (known := archive.add(name, name.endswith("/"), info.file_size)) is not None:
             archive.files[known] = info
+            if info.compress_type not in _BOUNDED and limits is not UNLIMITED:
+                raise DataError(
+                    f"{path}: packed in an unusual way, which unpacks to any size; pack it anew (deflate)"
+                )
     return archive
 
 
