@@ -156,10 +156,13 @@ def _is_own(folder: Path) -> bool:
         return True
     if status.st_uid not in (0, os.geteuid()):
         raise DataError(f"{folder}: the packed cache of another user (number {status.st_uid}): {remedy}")
-    if not status.st_mode & 0o022:
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & 0o022:
         return True
     os.chmod(folder, 0o700)
-    return bool(os.lstat(folder).st_mode & 0o022)  # a file system that knows no modes
+    unknown = os.lstat(folder).st_mode & 0o022  # a file system that knows no modes
+    os.chmod(folder, mode)  # what was written meanwhile is seen the next time too
+    return bool(unknown)
 
 
 def _read_json(path: Path) -> Any:
