@@ -230,8 +230,8 @@ def test_a_jpeg_with_a_second_picture_is_a_jpeg():
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP"])
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch, format):
     monkeypatch.setattr("minidl.data.images._decode", None)
-    file = encoded(Image.fromarray(COLOURS), format)
-    with pytest.raises(DataError, match="big: 16x16, 256 pixels, at most 255 are read"):
+    file, most = encoded(Image.fromarray(COLOURS), format), 127 if format == "WEBP" else 255
+    with pytest.raises(DataError, match=f"big: 16x16, 256 pixels, at most {most} are read"):
         decode(file, "big", 16, limits=replace(LIMITS, pixels=255))
 
 
@@ -267,6 +267,18 @@ def test_a_jpeg_that_goes_over_its_pixels_any_number_of_times_is_refused():
 def test_a_jpeg_of_ten_scans_with_a_film_behind_it_is_read():
     film = np.random.default_rng(0).bytes(1000) + b"\xff\xda" * 200
     assert np.array_equal(decode(scans(0, film), "x", 16)[0], decode(scans(0), "x", 16)[0])
+
+
+def test_pixels_in_letters_and_headers_without_end_are_refused_before_they_are_read():
+    ppm = b"P3\n16 16\n255\n" + b"7 " * 768
+    assert (decode(ppm, "x", 16)[0] == 7).all()
+    with pytest.raises(DataError, match="x: 1,549 bytes of text, at most 1,000 are read"):
+        decode(ppm, "x", 16, limits=replace(LIMITS, text=1000))
+    jpeg = encoded(Image.fromarray(COLOURS), "JPEG")
+    exif = b"\xff\xe1\0\x10Exif\0\0MM\0*\0\0\0\x08"
+    assert decode(jpeg[:2] + exif * 9 + jpeg[2:] + b"\xff\xe1" * 2000, "x", 16)[0].shape == (16, 16, 3)
+    with pytest.raises(DataError, match="x: 1,001 EXIF headers, at most 1,000 are read"):
+        decode(jpeg[:2] + exif * 1001 + jpeg[2:], "x", 16)
 
 
 OTHERS = sorted({"EPS", "PDF", "ICO", "TGA", "PCX", "SGI", "DDS", "ICNS", "MSP", "XBM", "JPEG2000", "AVIF", "QOI"})

@@ -76,6 +76,8 @@ def decode_sized(
 ) -> tuple[np.ndarray, bool, tuple[int, int]]:
     """`decode`, and the height and width of the image in its file."""
     try:
+        if (slow := _too_slow(data, limits)) is not None:
+            raise DataError(f"{label}: {slow}")
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             problem = (_inexact(image, exact) if exact else None) or _too_large(image, data, limits)
             if problem is None:
@@ -87,7 +89,7 @@ def decode_sized(
         pixels = max(map(int, re.findall(r"\d+", str(error))), default=0)
         most = min(limits.pixels, 2 * Image.MAX_IMAGE_PIXELS)
         raise DataError(f"{label}: {too_much(pixels, most, 'pixels')}") from error
-    except MemoryError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -104,10 +106,21 @@ def _decode(image: Image.Image, data: bytes, size: int) -> tuple[np.ndarray, boo
     return pixels, gray, (rgb.height, rgb.width)
 
 
+def _too_slow(data: bytes, limits: Limits) -> str | None:
+    """What Pillow would take minutes to open or decode, in Python: numbers in letters, EXIF headers without end."""
+    if data[:2] in (b"P1", b"P2", b"P3") and len(data) > limits.text:
+        return too_much(len(data), limits.text, "bytes of text")
+    if data.startswith(b"\xff\xd8") and (headers := data.count(b"\xff\xe1")) > limits.headers:
+        headers = data.count(b"Exif\0\0")  # FF E1 may also stand in what lies behind a photo, such as a film
+        return too_much(headers, limits.headers, "EXIF headers") if headers > limits.headers else None
+    return None
+
+
 def _too_large(image: Image.Image, data: bytes, limits: Limits) -> str | None:
     """What would take too much memory or time to decode; seen from the file's header and markers alone."""
-    if (pixels := image.width * image.height) > limits.pixels:
-        return f"{image.width}x{image.height}, {too_much(pixels, limits.pixels, 'pixels')}"
+    most = limits.pixels // 2 if image.format == "WEBP" else limits.pixels  # its decoder holds the image twice more
+    if (pixels := image.width * image.height) > most:
+        return f"{image.width}x{image.height}, {too_much(pixels, most, 'pixels')}"
     # FF DA is quickly counted, but may also stand in what lies behind a photo, such as a film.
     many = image.format in ("JPEG", "MPO") and data.count(b"\xff" + _SCAN) > limits.scans
     if many and (scans := _scans(data)) > limits.scans:

@@ -33,6 +33,7 @@ class Limits:
     lines: int = 1_000_000  # of such a text
     classes: int = 100_000
     pixels: int = 64_000_000  # of an image
+    headers: int = 1_000  # with EXIF tags in a JPEG; there is one
     scans: int = 100  # times that a progressive JPEG goes over its pixels; programs write about 10
 
 
