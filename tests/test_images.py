@@ -269,6 +269,7 @@ def test_a_jpeg_of_ten_scans_with_a_film_behind_it_is_read():
     assert np.array_equal(decode(scans(0, film), "x", 16)[0], decode(scans(0), "x", 16)[0])
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_pixels_in_letters_and_headers_without_end_are_refused_before_they_are_read():
     ppm = b"P3\n16 16\n255\n" + b"7 " * 768
     assert (decode(ppm, "x", 16)[0] == 7).all()
