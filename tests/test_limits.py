@@ -320,3 +320,14 @@ def test_a_bomb_in_a_data_set_is_one_problem_among_the_others(tmp_path):
     memory, report = peak(lambda: check_data(root, progress=False))
     assert "9.png: 13312x13312, 177,209,344 pixels, at most 64,000,000 are read" in report.problems[0]
     assert len(report.problems) == 1 and report.counts["train images"] == 6 and memory < 50 * MEGABYTE
+
+
+def test_an_xz_that_asks_for_gigabytes_of_memory_is_refused(tmp_path):
+    plain = tar_folder(make_folders(tmp_path / "pets"), tmp_path / "a.tar").read_bytes()
+    packed = bytearray(lzma.compress(plain))
+    packed[16] = 38  # the size of its dictionary: 2 GB
+    packed[20:24] = struct.pack("<I", zlib.crc32(packed[12:20]))
+    (tmp_path / "a.tar.xz").write_bytes(packed)
+    assert "Memory usage limit exceeded" in line_of(tmp_path / "a.tar.xz")
+    (tmp_path / "a.tar.xz").write_bytes(lzma.compress(plain, preset=9))
+    assert len(load_dataset(tmp_path / "a.tar.xz").train) == 6

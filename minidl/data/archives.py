@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import shutil
 import stat
@@ -45,6 +46,7 @@ class _Metered:
 
     def __init__(self, file: Any, path: Path, left: int, what: str) -> None:
         self.file, self.path, self.left, self.what = file, path, left, what
+        self.seek, self.tell = file.seek, file.tell  # at hand: a tar asks for them at each entry
 
     def read(self, size: int = -1) -> bytes:
         content = self.file.read(min(size if size >= 0 else _PIECE, self.left + 1))
@@ -95,9 +97,11 @@ def _open_tar(path: Path) -> Archive:
     """A packed tar is unpacked while it is looked through: what belongs to a data set, into a nameless file."""
     limits = limits_of(path)
     with open(path, "rb") as file:
-        start = file.read(6)
+        start = file.read(_PIECE)
+    if start.startswith(b"\xfd7zXZ"):  # asks for up to 4 GB of memory; xz -9 for 65 MB
+        lzma.LZMADecompressor(memlimit=limits.file).decompress(start, 1)
     unpacker = next((unpacker for magic, unpacker in _PACKERS.items() if start.startswith(magic)), None)
-    source: Any = (unpacker or open)(path, "rb")
+    source: Any = io.BufferedReader(unpacker(path, "rb"), _PIECE) if unpacker else open(path, "rb")  # noqa: SIM115
     stored = tempfile.TemporaryFile() if unpacker else source  # noqa: SIM115 (lives as long as the archive)
     lock = Lock()
 

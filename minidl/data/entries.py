@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from minidl.data.layout import SPLITS, TEXTS, is_junk, meant
@@ -31,17 +32,23 @@ class Archive:
     _bytes: int = 0
     _parents: set[str] = field(default_factory=set)  # whose folders are known
 
+    @cached_property
+    def _most_bytes(self) -> int:
+        """That all files may have, which are more than `free`."""
+        return max(self.limits.free, min(self.limits.total, self.limits.ratio * self.path.stat().st_size))
+
     def checked(self, name: str, link: bool) -> str:
         """`name`; raises DataError if it is too long or too deep, leaves the archive's folder, or is a link."""
         self._entries += 1
         self._letters += len(name)
-        at_most(self.path, self._entries, self.limits.entries, "entries")
-        at_most(self.path, self._letters, self.limits.listing, "letters of names")
-        if len(name) > self.limits.name:
-            at_most(f"{self.path}: entry {ascii(name[:40])}...", len(name), self.limits.name, "letters of its name")
-        parts = re.split(r"[/\\]", name)
-        if len(parts) > self.limits.depth:
-            at_most(f"{self.path}: entry {ascii(name[:40])}...", len(parts), self.limits.depth, "folders deep")
+        if self._entries > self.limits.entries or self._letters > self.limits.listing:
+            at_most(self.path, self._entries, self.limits.entries, "entries")
+            at_most(self.path, self._letters, self.limits.listing, "letters of names")
+        parts = name.replace("\\", "/").split("/")
+        if len(name) > self.limits.name or len(parts) > self.limits.depth:
+            where = f"{self.path}: entry {ascii(name[:40])}..."
+            at_most(where, len(name), self.limits.name, "letters of its name")
+            at_most(where, len(parts), self.limits.depth, "folders deep")
         link = link and not any(map(is_junk, parts))  # one in .git/, say, is not read
         if link or ".." in parts or parts[0] == "" or re.match("[A-Za-z]:", name) or "\0" in name:
             raise DataError(
@@ -56,8 +63,7 @@ class Archive:
         """
         self._bytes += size
         if self._bytes > self.limits.free:
-            most = min(self.limits.total, self.limits.ratio * self.path.stat().st_size)
-            at_most(self.path, self._bytes, max(self.limits.free, most), "bytes unpacked")
+            at_most(self.path, self._bytes, self._most_bytes, "bytes unpacked")
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if any(map(is_junk, parts)) or not parts:
             return None

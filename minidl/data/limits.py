@@ -28,7 +28,7 @@ class Limits:
     total: int = 32 << 30  # bytes that an archive unpacks to,
     ratio: int = 200  # and this many times its own size,
     free: int = 256 << 20  # from here on
-    file: int = 256 << 20  # bytes of an image's file
+    file: int = 256 << 20  # bytes of an image's file, and of the memory that unpacking a .xz takes
     text: int = 16 << 20  # bytes of wnids.txt, words.txt and val_annotations.txt
     lines: int = 1_000_000  # of such a text
     classes: int = 100_000
