@@ -102,7 +102,8 @@ def make_commands() -> Commands:
     sub = commands.add("download", download_data)
     sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="where to (default: here)")
     sub.add_argument("--url", default=tiny_imagenet.URL, help="another address (default %(default)s)")
-    sub.add_argument("--md5", help="checksum of the file at another address")
+    sub.add_argument("--md5", metavar="HEX", help="checksum of the file at another address")
+    sub.add_argument("--sha256", metavar="HEX", help="the same, by a better method")
 
     sub = commands.add("export-shapes", export_shapes)
     sub.add_argument("folder", metavar="DIR", help="a new or empty folder")

@@ -281,7 +281,7 @@ def test_a_full_disk_while_unpacking_is_one_line(tiny, tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("shutil.copyfileobj", fail)
+    monkeypatch.setattr("minidl.data.archives._copy", fail)
     archive = tmp_path / "tiny.tar.gz"
     with tarfile.open(archive, "w:gz") as opened:
         opened.addfile(tarfile.TarInfo("wnids.txt"))

@@ -4,13 +4,15 @@ import os
 import shutil
 import tarfile
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from minidl.data import check_data, load_dataset
-from minidl.data.opening import stamp
+from minidl.data.limits import LIMITS
+from minidl.data.opening import open_source, stamp
 from minidl.errors import DataError, UsageError
 from tests.tiny_fixture import make_folders, make_tiny, write_image
 
@@ -184,11 +186,95 @@ def test_a_loop_of_links_a_pipe_and_a_dead_link_are_named_and_nothing_waits(tmp_
     assert "pipe.png: can't be read (not a regular file)" in report.problems[2]
 
 
-def test_a_linked_class_folder_is_read(tmp_path):
+def move_out(root, name, to):
+    """Puts a link in the place of a file or folder, which moves to `to`."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    (root / name).rename(to)
+    (root / name).symlink_to(to)
+
+
+@pytest.mark.parametrize("name", ["train/cat", "train/cat/0.png", "val"])
+def test_a_link_that_stays_in_the_data_set_is_followed(tmp_path, name):
     root = make_folders(tmp_path / "pets")
-    (root / "train" / "cat").rename(tmp_path / "elsewhere")
-    (root / "train" / "cat").symlink_to(tmp_path / "elsewhere")
+    before = load_dataset(root)
+    move_out(root, name, root / "store" / "it")
+    after = load_dataset(root)
+    assert np.array_equal(before.train.images(np.arange(6)), after.train.images(np.arange(6)))
+    assert before.val.names == after.val.names
+
+
+@pytest.mark.parametrize("name", ["train", "train/cat", "train/cat/0.png", "val/dog", "val/dog/1.png", "test"])
+def test_a_link_out_of_the_data_set_is_refused_unless_the_user_trusts_where_it_leads(tmp_path, monkeypatch, name):
+    root = make_folders(tmp_path / "pets")
+    write_image(root / "test" / "1.png")
+    move_out(root, name, tmp_path / "elsewhere" / "it")
+    with pytest.raises(
+        DataError, match=f"{root / name}: can't be (read|listed) .a link out of the data set, to {tmp_path}"
+    ):
+        load_dataset(root)
+    monkeypatch.setenv("MINIDL_TRUST", str(tmp_path / "elsewhere"))
     assert len(load_dataset(root).train) == 6
+    monkeypatch.setenv("MINIDL_TRUST", str(root))  # which may not say whom else to trust
+    with pytest.raises(DataError, match="a link out of the data set"):
+        load_dataset(root)
+
+
+@pytest.mark.parametrize("name", ["wnids.txt", "words.txt", "val/val_annotations.txt"])
+def test_a_text_that_is_a_link_to_a_private_file_is_not_read(tmp_path, name):
+    root = make_tiny(tmp_path / "tiny")
+    move_out(root, name, tmp_path / "private")
+    with pytest.raises(DataError, match=f"{name}: can't be read .a link out of the data set"):
+        load_dataset(root)
+    assert not any("synonym" in line for line in check_data(root, progress=False).problems)
+
+
+def test_the_folder_that_the_user_names_may_be_a_link_but_not_the_one_found_in_it(tmp_path):
+    make_folders(tmp_path / "disk" / "pets")
+    (tmp_path / "mine").symlink_to(tmp_path / "disk" / "pets")
+    assert len(load_dataset(tmp_path / "mine").train) == 6
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "pets").symlink_to(tmp_path / "disk" / "pets")
+    with pytest.raises(DataError, match="box/pets: a link out of the data set, .*; or give its own path"):
+        load_dataset(tmp_path / "box")
+
+
+def test_a_link_put_in_the_place_of_an_image_after_the_folder_was_looked_at_is_not_followed(tmp_path):
+    root = make_folders(tmp_path / "pets")
+    source = open_source(root)
+    move_out(root, "train/cat/0.png", tmp_path / "elsewhere.png")
+    with pytest.raises(DataError, match="0.png: can't be read .a link, which is not followed"):
+        source.read("train/cat/0.png")
+
+
+def test_a_device_in_a_class_is_not_opened(tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "pets")
+    monkeypatch.setenv("MINIDL_TRUST", "/dev")
+    (root / "train" / "cat" / "9.png").symlink_to("/dev/zero")
+    source = open_source(root)
+    monkeypatch.setattr(os, "open", None)
+    with pytest.raises(DataError, match="9.png: can't be read .not a regular file"):
+        source.read("train/cat/9.png")
+
+
+def test_links_in_one_another_dont_show_the_same_files_for_ever(tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "pets")
+    for level in range(6):
+        (root / "train" / f"x{level}").mkdir()
+        for k in range(10):  # 10^6 ways down
+            (root / "train" / f"x{level}" / f"{k}").symlink_to(f"../x{level + 1}")
+    monkeypatch.setattr("minidl.data.limits.LIMITS", replace(LIMITS, entries=1000))
+    with pytest.raises(DataError, match="1,[0-9]{3} files by way of links, at most 1,000 are read"):
+        load_dataset(root)
+
+
+@pytest.mark.parametrize("place", ["", "train", "train/cat/x", "extra", ".."])
+@pytest.mark.parametrize("container", ["folder", "zip", "tar.gz", "a folder deeper"])
+def test_a_preview_beside_the_images_is_no_harm(tmp_path, container, place):
+    root = make_folders(tmp_path / "box" / "pets")
+    write_image(root / place / "preview.jpg")
+    path = root if container == "folder" else CONTAINERS[container](root, tmp_path)
+    assert len(load_dataset(path).train) == 6
+    assert check_data(path, progress=False).ok
 
 
 def test_a_pipe_is_no_data_set(tmp_path):

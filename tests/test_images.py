@@ -1,15 +1,18 @@
 """One decoder for training, checking and predicting: every mode, depth and orientation, whatever the container."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from minidl.data.images import decode, read_image
+from minidl.data.limits import LIMITS
 from minidl.errors import DataError
 
 RAMP = np.tile(np.linspace(0, 65535, 16).astype(np.uint16), (16, 1))  # 0, 4369, ... in every row
@@ -47,7 +50,6 @@ def twelve_bits():
 
 DEEP = {
     "PNG": lambda: encoded(Image.fromarray(RAMP), "PNG"),
-    "JPEG 2000": lambda: encoded(Image.fromarray(RAMP), "JPEG2000"),
     "PGM": lambda: pgm(65535),
     "PGM of 12 bits": lambda: pgm(4095),
     "PGM in words": lambda: b"P2\n16 16\n65535\n" + " ".join(map(str, RAMP.ravel())).encode(),
@@ -225,7 +227,101 @@ def test_a_jpeg_with_a_second_picture_is_a_jpeg():
     assert decode(file, "x", 16, exact=16)[0].shape == (16, 16, 3)
 
 
-def test_a_picture_of_too_many_pixels_says_so(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match="big.png: too large"):
-        decode(encoded(Image.fromarray(COLOURS), "PNG"), "big.png", 16)
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP"])
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch, format):
+    monkeypatch.setattr("minidl.data.images._decode", None)
+    file, most = encoded(Image.fromarray(COLOURS), format), 127 if format == "WEBP" else 255
+    with pytest.raises(DataError, match=f"big: 16x16, 256 pixels, at most {most} are read"):
+        decode(file, "big", 16, limits=replace(LIMITS, pixels=255))
+
+
+def test_far_too_many_pixels_for_pillow_say_so_in_the_same_words():
+    bomb = bytearray(encoded(Image.new("1", (8, 8)), "PNG"))
+    bomb[16:24] = struct.pack(">II", 60_000, 50_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    with pytest.raises(DataError, match="big.png: 3,000,000,000 pixels, at most 64,000,000 are read"):
+        decode(bytes(bomb), "big.png", 16)
+
+
+def test_the_limit_of_pixels_is_lifted_for_photos_of_folders_that_are_trusted(tmp_path, monkeypatch):
+    monkeypatch.setattr("minidl.data.limits.LIMITS", replace(LIMITS, pixels=255))
+    (tmp_path / "photo.png").write_bytes(encoded(Image.fromarray(COLOURS), "PNG"))
+    with pytest.raises(DataError, match="256 pixels"):
+        read_image(tmp_path / "photo.png", 16)
+    monkeypatch.setenv("MINIDL_TRUST", f"/nowhere{os.pathsep}{tmp_path}")
+    assert np.array_equal(read_image(tmp_path / "photo.png", 16), COLOURS)
+
+
+def scans(count, behind=b""):
+    """A progressive JPEG that goes `count` times more over its pixels than it must."""
+    jpeg = encoded(Image.fromarray(COLOURS), "JPEG", progressive=True)
+    last = jpeg.rfind(b"\xff\xda")
+    return jpeg[:last] + jpeg[last:-2] * (count + 1) + jpeg[-2:] + behind
+
+
+def test_a_jpeg_that_goes_over_its_pixels_any_number_of_times_is_refused():
+    with pytest.raises(DataError, match="x: 110 scans, at most 100 are read"):
+        decode(scans(100), "x", 16)
+
+
+def test_a_jpeg_of_ten_scans_with_a_film_behind_it_is_read():
+    film = np.random.default_rng(0).bytes(1000) + b"\xff\xda" * 200
+    assert np.array_equal(decode(scans(0, film), "x", 16)[0], decode(scans(0), "x", 16)[0])
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_pixels_in_letters_and_headers_without_end_are_refused_before_they_are_read():
+    ppm = b"P3\n16 16\n255\n" + b"7 " * 768
+    assert (decode(ppm, "x", 16)[0] == 7).all()
+    with pytest.raises(DataError, match="x: 1,549 bytes of text, at most 1,000 are read"):
+        decode(ppm, "x", 16, limits=replace(LIMITS, text=1000))
+    jpeg = encoded(Image.fromarray(COLOURS), "JPEG")
+    exif = b"\xff\xe1\0\x10Exif\0\0MM\0*\0\0\0\x08"
+    assert decode(jpeg[:2] + exif * 9 + jpeg[2:] + b"\xff\xe1" * 2000, "x", 16)[0].shape == (16, 16, 3)
+    with pytest.raises(DataError, match="x: 1,001 EXIF headers, at most 1,000 are read"):
+        decode(jpeg[:2] + exif * 1001 + jpeg[2:], "x", 16)
+
+
+OTHERS = sorted({"EPS", "PDF", "ICO", "TGA", "PCX", "SGI", "DDS", "ICNS", "MSP", "XBM", "JPEG2000", "AVIF", "QOI"})
+
+
+@pytest.mark.parametrize("format", OTHERS)
+def test_what_is_none_of_the_seven_formats_is_not_opened(format):
+    Image.init()
+    if format not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {format}")
+    mode = "1" if format in ("MSP", "XBM") else "RGB"
+    with pytest.raises(DataError, match="photo.jpg: not an image file, or of a kind that isn't read .JPEG, PNG"):
+        decode(encoded(Image.new(mode, (16, 16)), format), "photo.jpg", 16)
+
+
+def test_a_page_of_postscript_called_jpg_starts_no_program(monkeypatch):
+    started = []
+    monkeypatch.setattr("subprocess.Popen", lambda *args, **options: started.append(args))
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n(x) run\nshowpage\n%%EOF\n"
+    with pytest.raises(DataError, match="photo.jpg: not an image file"):
+        decode(page, "photo.jpg", 16)
+    assert started == []
+
+
+def test_a_pipe_or_a_device_is_no_photo(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", "/dev/zero"):
+        with pytest.raises(DataError, match="can't be read .not a regular file."):
+            read_image(path, 16)
+
+
+def test_a_photo_of_too_many_bytes_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("minidl.data.limits.LIMITS", replace(LIMITS, file=1000))
+    with open(tmp_path / "photo.jpg", "wb") as file:
+        file.truncate(1001)
+    with pytest.raises(DataError, match="photo.jpg: can't be read .1,001 bytes, at most 1,000 are read"):
+        read_image(tmp_path / "photo.jpg", 16)
+
+
+@pytest.mark.parametrize("strip", [1, 7, 1 << 20])
+def test_the_strips_in_which_deep_images_are_converted_change_no_pixel(monkeypatch, strip):
+    file = encoded(from_array(RAMP / 32767.5 - 1, np.float32), "TIFF")
+    whole = decode(file, "x", 16)[0]
+    monkeypatch.setattr("minidl.data.images._STRIP", strip)
+    assert np.array_equal(decode(file, "x", 16)[0], whole)

@@ -1,8 +1,11 @@
 """The packed cache: opened when it is whole and its source unchanged, made anew otherwise."""
 
+import io
 import json
 import os
+import pickle
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -194,11 +197,11 @@ def test_a_packing_killed_at_any_moment_is_never_read_and_its_leftovers_go(tmp_p
         killed += code.returncode == -signal.SIGKILL
         if code.returncode != -signal.SIGKILL:
             break
-        whole = [folder for folder in folders(cache) if not folder.name.startswith(".tmp-")]
+        whole = [folder for folder in folders(cache) if not folder.name.startswith(packing.TEMPORARY)]
         assert not whole or (whole[0] / "meta.json").exists()
     assert killed >= 5
     assert np.array_equal(everything(open_packed(root, cache=cache)), expected)
-    assert [path.name for path in cache.iterdir() if path.name.startswith(".tmp-")] == []
+    assert [path.name for path in cache.iterdir() if path.name.startswith(packing.TEMPORARY)] == []
 
 
 def test_a_bad_image_leaves_nothing_behind(tiny, cache):
@@ -294,3 +297,156 @@ def test_a_long_packing_prints_plain_lines_in_a_log(tiny, cache, capsys, monkeyp
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("packing images: 12 of 20 images, ")
     assert lines[-1].startswith("packing images: 20 of 20 images, ")
+
+
+def test_the_cache_is_for_its_user_alone(tiny, cache):
+    open_packed(tiny, cache=cache)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders(cache)] == [0o700]
+
+
+def test_packing_removes_nothing_but_its_own_leftovers(tiny, cache):
+    for name in (".tmp-mine", ".tmp-1-pets", packing.TEMPORARY + "x"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "thesis.txt").write_text("")
+    (cache / (packing.TEMPORARY + "link")).symlink_to(cache / ".tmp-mine")
+    open_packed(tiny, cache=cache)
+    assert (cache / ".tmp-mine" / "thesis.txt").exists() and (cache / ".tmp-1-pets" / "thesis.txt").exists()
+    assert not (cache / (packing.TEMPORARY + "x")).exists()
+
+
+def test_names_of_what_is_being_packed_cannot_be_known_beforehand(tiny, cache, monkeypatch):
+    seen = []
+    monkeypatch.setattr(packing, "_commit", lambda temporary, folder: seen.append(temporary.name))
+    for _ in range(2):
+        with pytest.raises(DataError):
+            open_packed(tiny, cache=cache)
+    assert len(set(seen)) == 2
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_written_through(tiny, cache, tmp_path):
+    cache.mkdir()
+    (cache / "packing.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(
+        DataError, match="cache: the packed cache can't be written .Too many levels of symbolic links"
+    ):
+        open_packed(tiny, cache=cache)
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(tiny, cache):
+    cache.mkdir()
+    os.mkfifo(cache / "packing.lock")
+    with pytest.raises(DataError, match="the packed cache can't be written .not a regular file"):
+        open_packed(tiny, cache=cache)
+
+
+@pytest.mark.parametrize("plant", ["link", "file"])
+def test_what_is_planted_in_the_place_of_the_folder_is_refused(tiny, cache, tmp_path, plant):
+    open_packed(tiny, cache=cache)
+    (folder,) = folders(cache)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere") if plant == "link" else folder.write_text("")
+    with pytest.raises(DataError, match="a link or a file, where the packed cache belongs: remove it, name a folder"):
+        open_packed(tiny, cache=cache)
+
+
+def test_the_folder_of_another_user_is_not_read_unless_trusted(tiny, cache, monkeypatch):
+    open_packed(tiny, cache=cache)
+    uid = os.geteuid() + 1
+    lstat = os.lstat
+    foreign = lambda path: os.stat_result([*lstat(path)[:4], uid, *lstat(path)[5:10]])  # noqa: E731
+    monkeypatch.setattr("minidl.data.packed.os.lstat", foreign)
+    with pytest.raises(DataError, match=f"the packed cache of another user .number {uid}.: .* MINIDL_CACHE"):
+        open_packed(tiny, cache=cache)
+    monkeypatch.setenv("MINIDL_TRUST", str(cache))
+    assert len(open_packed(tiny, cache=cache).train) == 12
+
+
+@pytest.mark.parametrize("mode, times", [(0o755, 1), (0o750, 1), (0o770, 2), (0o777, 2)])
+def test_a_folder_that_others_could_write_into_is_packed_anew(tiny, cache, packed_again, mode, times):
+    open_packed(tiny, cache=cache)
+    (folder,) = folders(cache)
+    folder.chmod(mode)
+    open_packed(tiny, cache=cache)
+    assert len(packed_again) == times
+
+
+def array(values, dtype, order="C"):
+    stream = io.BytesIO()
+    np.save(stream, np.array(values, dtype, order=order))
+    return stream.getvalue()
+
+
+def claims(shape, descr="|u1"):
+    """A .npy file of 128 bytes that claims to hold any shape."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+PLANTED = {
+    "labels beyond the classes": ("train_labels.npy", array([3] * 12, np.int64)),
+    "labels below -1": ("train_labels.npy", array([-2] * 12, np.int64)),
+    "labels that are floats": ("train_labels.npy", array([0] * 12, float)),
+    "too few labels": ("train_labels.npy", array([0] * 11, np.int64)),
+    "bytes behind the labels": ("train_labels.npy", array([0] * 12, np.int64) + b"x"),
+    "images of another size": ("train_images.npy", array(np.zeros((12, 32, 32, 3)), np.uint8)),
+    "images that are floats": ("train_images.npy", array(np.zeros((12, 64, 64, 3)), np.float32)),
+    "images in Fortran's order": ("train_images.npy", array(np.zeros((12, 64, 64, 3)), np.uint8, "F")),
+    "images of petabytes": ("train_images.npy", claims((1 << 50, 64, 64, 3))),
+    "images that are not there": ("train_images.npy", claims((12, 64, 64, 3))),
+    "fewer than no images": ("train_images.npy", claims((-12, 64, 64, 3))),
+    "objects": ("train_gray.npy", claims((12,), "|O")),
+    "a zip": ("train_gray.npy", b"PK\3\4" + bytes(100)),
+    "a pickle": ("train_gray.npy", pickle.dumps([True] * 12)),
+    "a header of rubbish": ("train_gray.npy", b"\x93NUMPY\1\0\x40\0" + b"(" * 64),
+    "a header that is no dict": ("train_gray.npy", b"\x93NUMPY\1\0\x40\0" + b"__import__('os')".ljust(64)),
+    "names that are numbers": ("train_names.json", json.dumps([1] * 12).encode()),
+    "names that are no list": ("train_names.json", b'{"a": 1}'),
+    "names in brackets without end": ("train_names.json", b"[" * 100_000),
+    "names that aren't UTF-8": ("train_names.json", b'["\xff"]'),
+    "a meta.json that is a list": ("meta.json", b"[]"),
+    "a meta.json that is a number": ("meta.json", b"1e999"),
+}
+FIELDS = {
+    "classes": ["ab", [1, 2, 3], None, []],
+    "words": ["abc", ["one"], [None] * 3],
+    "unread": ["many", 1.5, None, [1], True],
+    "splits": [None, [], ["val"], 7],
+    "image_size": [32, "64", None, [64]],
+    "name": ["other", None, 3],
+    "format": [None, "2", [2]],
+    "stamp": [None, [], {}],
+}
+
+
+@pytest.mark.parametrize("case", PLANTED)
+def test_a_planted_file_is_not_believed(tiny, cache, packed_again, case):
+    before = everything(open_packed(tiny, cache=cache))
+    name, content = PLANTED[case]
+    (folders(cache)[0] / name).write_bytes(content)
+    assert np.array_equal(everything(open_packed(tiny, cache=cache)), before)
+    assert len(packed_again) == 2
+
+
+@pytest.mark.parametrize("field, value", [(field, value) for field in FIELDS for value in FIELDS[field]])
+def test_a_field_of_another_kind_is_not_believed(tiny, cache, packed_again, field, value):
+    open_packed(tiny, cache=cache)
+    path = folders(cache)[0] / "meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    assert len(open_packed(tiny, cache=cache).classes) == 3
+    assert len(packed_again) == 2
+
+
+@pytest.mark.parametrize("name", ["meta.json", "train_images.npy", "val_labels.npy", "test_names.json"])
+@pytest.mark.parametrize("plant", ["link", "pipe", "folder"])
+def test_a_link_or_a_pipe_in_the_cache_is_not_read(tiny, cache, tmp_path, packed_again, name, plant):
+    open_packed(tiny, cache=cache)
+    victim = folders(cache)[0] / name
+    victim.rename(tmp_path / "elsewhere")
+    {"link": lambda: victim.symlink_to(tmp_path / "elsewhere"), "pipe": lambda: os.mkfifo(victim)}.get(
+        plant, victim.mkdir
+    )()
+    assert len(open_packed(tiny, cache=cache).train) == 12
+    assert len(packed_again) == 2

@@ -42,9 +42,10 @@ def download_data(args: Namespace) -> int:
     """Downloads Tiny ImageNet (237 MB), going on where an earlier attempt stopped."""
     official = args.url == tiny_imagenet.URL
     path = download(
-        args.url,
+        (tiny_imagenet.URL, tiny_imagenet.PLAIN_URL) if official else args.url,
         args.folder,
-        md5=args.md5 or (tiny_imagenet.MD5 if official else None),
+        md5=args.md5,
+        sha256=args.sha256 or (tiny_imagenet.SHA256 if official else None),
         size=tiny_imagenet.SIZE if official else None,
     )
     print(f"{path} is complete; train on it with: python train.py --data {path}")

@@ -1,58 +1,87 @@
 """Zip and tar archives, read in place: what is in them by name, and how to read one entry.
 
 Archives are never extracted: an entry that would leave the folder is refused all the same, because it says that
-the archive is not what it claims to be.
+the archive is not what it claims to be. Nothing is read, unpacked or counted without a limit (see limits.py).
 """
 
 from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
-import re
 import shutil
 import stat
+import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any, BinaryIO
 
-from minidl.data.layout import is_junk
+from minidl.data.entries import Archive
+from minidl.data.limits import UNLIMITED, at_most, limits_of, too_much
 from minidl.errors import DataError
 
 # Formats without random access: their first bytes, and what unpacks them.
 _PACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-
-
-@dataclass
-class Archive:
-    """The files and folders of an archive by name ("pets/train/cat/1.jpg"), and how to read a file."""
-
-    files: dict[str, object]
-    folders: set[str]
-    reader: Callable[[object], bytes]
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the methods that zipfile unpacks up to a given size
+_PIECE = 1 << 20  # bytes copied at a time
+_ROOM = 1 << 30  # bytes that unpacking leaves on the disk, or half of what is free if that is less
+_HEADERS = 64  # global ones of a tar; programs write one at most
 
 
 def open_archive(path: Path) -> Archive:
     """The zip or tar archive at `path`, the latter as it is or packed by gzip, bzip2 or xz.
 
-    Raises DataError for an entry that would leave the folder, and whatever the standard library raises for what is
-    no archive.
+    Raises DataError for an entry that would leave the folder or goes beyond a limit, and whatever the standard
+    library raises for what is no archive.
     """
     return _open_zip(path) if zipfile.is_zipfile(path) else _open_tar(path)
 
 
+class _Metered:
+    """A file that hands out `left` bytes, then refuses: the standard library reads lists of any length at once."""
+
+    def __init__(self, file: Any, path: Path, left: int, what: str) -> None:
+        self.file, self.path, self.left, self.what = file, path, left, what
+        self.seek, self.tell = file.seek, file.tell  # at hand: a tar asks for them at each entry
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.file.read(min(size if size >= 0 else _PIECE, self.left + 1))
+        if len(content) > self.left:
+            raise DataError(f"{self.path}: {self.what}; if the data are your own, see MINIDL_TRUST in docs/data.md")
+        self.left -= len(content)
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
 def _open_zip(path: Path) -> Archive:
-    opened = zipfile.ZipFile(path)
-    archive = Archive({}, set(), opened.read)
+    limits = limits_of(path)
+    what = f"its list of entries has more than {limits.listing:,} bytes"
+    file = _Metered(open(path, "rb"), path, limits.listing, what)  # noqa: SIM115
+    opened = zipfile.ZipFile(file)  # noqa: SIM115 (lives as long as the archive)
+    file.left = sys.maxsize
+
+    def read(info: zipfile.ZipInfo, most: int) -> bytes:
+        if info.file_size > most:
+            raise OSError(too_much(info.file_size, most, "bytes"))
+        with opened.open(info) as entry:
+            return entry.read(info.file_size + 1)
+
+    archive = Archive(path, limits, reader=read)
     for info in opened.infolist():
-        raw = info.orig_filename
-        name = _checked(path, raw, link=stat.S_ISLNK(info.external_attr >> 16))
+        name = archive.checked(info.orig_filename, link=stat.S_ISLNK(info.external_attr >> 16))
         name = _decoded(name.replace("\\", "/"), info)  # some programs on Windows write backslashes
-        _add(archive, name, info, folder=name.endswith("/"))
+        if (known := archive.add(name, name.endswith("/"), info.file_size)) is not None:
+            archive.files[known] = info
+            if info.compress_type not in _BOUNDED and limits is not UNLIMITED:
+                raise DataError(
+                    f"{path}: packed in an unusual way, which unpacks to any size; pack it anew (deflate)"
+                )
     return archive
 
 
@@ -65,44 +94,63 @@ def _decoded(name: str, info: zipfile.ZipInfo) -> str:
 
 
 def _open_tar(path: Path) -> Archive:
-    file = open(path, "rb")  # noqa: SIM115 (lives as long as the archive)
-    start = file.read(6)
-    for magic, unpacker in _PACKERS.items():
-        if start.startswith(magic):
-            plain = tempfile.TemporaryFile()  # noqa: SIM115
-            with file, unpacker(path) as packed:
-                shutil.copyfileobj(packed, plain, 1 << 20)
-            file = plain
-    file.seek(0)
+    """A packed tar is unpacked while it is looked through: what belongs to a data set, into a nameless file."""
+    limits = limits_of(path)
+    with open(path, "rb") as file:
+        start = file.read(_PIECE)
+    if start.startswith(b"\xfd7zXZ"):  # asks for up to 4 GB of memory; xz -9 for 65 MB
+        lzma.LZMADecompressor(memlimit=limits.file).decompress(start, 1)
+    unpacker = next((unpacker for magic, unpacker in _PACKERS.items() if start.startswith(magic)), None)
+    source: Any = io.BufferedReader(unpacker(path, "rb"), _PIECE) if unpacker else open(path, "rb")  # noqa: SIM115
+    stored = tempfile.TemporaryFile() if unpacker else source  # noqa: SIM115 (lives as long as the archive)
     lock = Lock()
 
-    def read(place: tuple[int, int]) -> bytes:
+    def read(place: tuple[int, int], most: int) -> bytes:
+        if place[1] > most:
+            raise OSError(too_much(place[1], most, "bytes"))
         with lock:
-            file.seek(place[0])
-            return file.read(place[1])
+            stored.seek(place[0])
+            return stored.read(place[1])
 
-    archive = Archive({}, set(), read)
-    for member in tarfile.open(fileobj=file, mode="r:"):  # noqa: SIM115
-        name = _checked(path, member.name, link=not (member.isreg() or member.isdir()))
-        _add(archive, name, (member.offset_data, member.size), folder=member.isdir())
+    archive = Archive(path, limits, reader=read)
+    file = _Metered(source, path, limits.header, f"an entry's header has more than {limits.header:,} bytes")
+    tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+    room = _room() if unpacker else 0
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # it would remember them all
+        at_most(path, len(tar.pax_headers), _HEADERS, "global headers")
+        name = archive.checked(member.name, link=not (member.isreg() or member.isdir()))
+        if member.issparse() or member.size < 0:
+            raise DataError(f"{path}: refused, because entry {ascii(name)} is a sparse file")
+        known = archive.add(name, member.isdir(), member.size)
+        if known is not None and unpacker:
+            room -= member.size
+            if room < 0:
+                raise DataError(
+                    f"{path}: no room to unpack it in {tempfile.gettempdir()}; name another folder in TMPDIR"
+                )
+            archive.files[known] = (stored.tell(), member.size)
+            source.seek(member.offset_data)
+            _copy(source, stored, member.size)
+        elif known is not None:
+            archive.files[known] = (member.offset_data, member.size)
+        file.left = limits.header
+    if unpacker:
+        stored.flush()
+        with source:
+            source.read(_PIECE)  # up to the checksum, behind the zeros at the end
     return archive
 
 
-def _add(archive: Archive, name: str, place: object, folder: bool) -> None:
-    """Adds an entry and the folders that it lies in, if it isn't junk."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if any(map(is_junk, parts)) or not parts:
-        return
-    archive.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
-    if folder:
-        archive.folders.add("/".join(parts))
-    else:
-        archive.files["/".join(parts)] = place
+def _room() -> int:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    return max(free // 2, free - _ROOM)
 
 
-def _checked(path: Path, name: str, link: bool) -> str:
-    parts = re.split(r"[/\\]", name)
-    link = link and not any(map(is_junk, parts))  # one in .git/, say, is not read
-    if link or ".." in parts or parts[0] == "" or re.match("[A-Za-z]:", name) or "\0" in name:
-        raise DataError(f"{path}: refused, because entry {ascii(name)} is a link or leaves the archive's folder")
-    return name
+def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    while size > 0:
+        content = source.read(min(size, _PIECE))
+        if not content:
+            raise EOFError("it ends within an entry")
+        target.write(content)
+        size -= len(content)

@@ -61,12 +61,15 @@ def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True)
     report.classes, report.problems = len(index.classes), list(index.problems)
     report.unread = [source.label(name) for name in index.unread]
 
+    def decode(name: str) -> tuple[np.ndarray, bool, tuple[int, int]]:
+        return decode_sized(source.read(name), source.label(name), image_size, index.exact_size, source.limits)
+
     def look(names: list[str]) -> list[tuple[bool, tuple[int, int]] | str]:
         """For each image whether it is gray and its size, or what is wrong with it."""
         seen: list[tuple[bool, tuple[int, int]] | str] = []
         for name in names:
             try:
-                seen.append(decode_sized(source.read(name), source.label(name), image_size, index.exact_size)[1:])
+                seen.append(decode(name)[1:])
             except DataError as error:
                 seen.append(str(error))
         return seen

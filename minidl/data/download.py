@@ -5,26 +5,38 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import re
 import shutil
+import ssl
+import stat
 import time
 import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from minidl.errors import DataError, UsageError
+from minidl.console import warn
+from minidl.data.web import announced, ask, blocks, file_name, shown
+from minidl.errors import DataError, UsageError, printable
+from minidl.files import open_own
 from minidl.progress import Progress
 
-BLOCK = 1 << 18  # bytes read at a time
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP answers worth another try
+_WATCH = 1 << 24  # bytes after which the disk is looked at again
+_RESERVE = 1 << 28  # bytes that stay free on it if nobody knows how much is to come
+_DIGITS = {"md5": 32, "sha256": 64}
+
+
+class _Unreachable(DataError):
+    """A server that can't be reached or doesn't have the file: another one may."""
 
 
 def download(
-    url: str,
+    url: str | Sequence[str],
     folder: str | Path,
     *,
     md5: str | None = None,
+    sha256: str | None = None,
     size: int | None = None,
     retries: int = 5,
     pause: float = 2.0,
@@ -34,32 +46,39 @@ def download(
     """The file at `url`, fetched into `folder` under its own name; returns its path.
 
     A file that is there already is verified and kept. Bytes gather in `<name>.part`, from which the next attempt or
-    the next start goes on; the file gets its name when its size (bytes) and md5 are right.
+    the next start goes on; the file gets its name when its size (bytes) and checksums are right.
 
+    url        or several of the same file, tried in turn
     retries    attempts after the first one that follow without any progress
     pause      seconds before the first of them; doubled each time
 
-    Raises UsageError for a URL that isn't http(s), and DataError when the server refuses, the connection stays
-    broken, the disk is full, or the content is wrong (which removes it).
+    Raises UsageError for a URL that isn't http(s), and DataError when the server refuses, sends us on to where
+    nothing is encrypted, or sends more than it should, the connection stays broken, the disk is full, or the content
+    is wrong (which removes it).
     """
-    parts = urllib.parse.urlsplit(url)
-    name = Path(urllib.parse.unquote(parts.path)).name
-    if parts.scheme not in ("http", "https") or not parts.netloc or not name:
-        raise UsageError(f"can't download {url!r}: give an address such as http://host/file.zip")
-    target = Path(folder).expanduser() / name
-    part = target.with_name(name + ".part")
+    urls = [url] if isinstance(url, str) else list(url)
+    sums = {kind: _checksum(kind, text) for kind, text in (("md5", md5), ("sha256", sha256)) if text is not None}
+    target = Path(folder).expanduser() / file_name(urls[0])
+    part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            _verify(target, md5, size, "it was there already: remove it to download it")
+            _verify(target, sums, size, "it was there already: remove it to download it")
             return target
-        _fetch(url, part, size, retries, pause, timeout, progress)
+        for number, address in enumerate(urls, 1):
+            try:
+                _fetch(address, part, size, retries if number == len(urls) else 0, pause, timeout, progress)
+                break
+            except _Unreachable as error:
+                if number == len(urls):
+                    raise
+                warn(f"{error}; trying {shown(urls[number])}")
         try:
-            _verify(part, md5, size, f"what {url} sent was removed; try again, or give another --url")
+            _verify(part, sums, size, f"what {shown(address)} sent was removed; try again, or give another --url")
         except DataError:
             part.unlink()
             raise
-        with open(part, "r+b") as file:
+        with _open_part(part) as file:
             os.fsync(file.fileno())
         os.replace(part, target)
     except OSError as error:
@@ -67,71 +86,109 @@ def download(
     return target
 
 
+def _checksum(kind: str, text: str) -> str:
+    text = text.strip().lower()
+    if not re.fullmatch(f"[0-9a-f]{{{_DIGITS[kind]}}}", text):
+        raise UsageError(f"{kind} {text!r}: it has {_DIGITS[kind]} digits from 0 to 9 and a to f")
+    return text
+
+
 def _fetch(url: str, part: Path, size: int | None, retries: int, pause: float, timeout: float, show: bool) -> None:
     """Adds to `part` until it is complete, as far as the server or `size` can tell."""
     failures = 0
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        before = _have(part)
         if size is not None and before == size:
             return
         try:
             if _attempt(url, part, size, timeout, show):
                 return
-            reason = "the connection was cut"
+            reason, lasting = "the connection was cut", False
         except urllib.error.HTTPError as error:
+            reason, lasting = f"the server answers {error.code} {error.reason}", error.code not in _PASSING
             if error.code == 416 and before:  # a .part that is longer than the file: start over
                 part.unlink()
-            elif error.code not in _PASSING:
-                raise DataError(f"{url}: the server answers {error.code} {error.reason}; try another --url") from None
-            reason = f"the server answers {error.code} {error.reason}"
+                lasting = False
+            elif lasting:
+                reason += "; try another --url"
         except urllib.error.URLError as error:
             reason = str(getattr(error.reason, "strerror", None) or error.reason)
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            lasting = isinstance(error.reason, ssl.SSLCertVerificationError)
+        except (http.client.HTTPException, ConnectionError, TimeoutError, ValueError) as error:
             reason = str(error) or type(error).__name__
-        advanced = part.exists() and part.stat().st_size > before
-        failures = 0 if advanced else failures + 1
+            lasting = isinstance(error, (http.client.InvalidURL, ValueError))  # a host's name that can't be one
+        reason = printable(reason[:200])
+        if lasting:
+            raise _Unreachable(f"{shown(url)}: {reason}")
+        failures = 0 if _have(part) > before else failures + 1
         if failures > retries:
-            raise DataError(f"{url}: {reason}; what has come is kept in {part}, start again to go on")
+            kept = f"; what has come is kept in {part}, start again to go on" if _have(part) else ""
+            raise _Unreachable(f"{shown(url)}: {reason}{kept}")
         time.sleep(pause * 2 ** max(failures - 1, 0))
 
 
 def _attempt(url: str, part: Path, size: int | None, timeout: float, show: bool) -> bool:
     """One request; returns whether everything it promised has come."""
-    have = part.stat().st_size if part.exists() else 0
+    have = _have(part)
     if size is not None and have > size:
         have = 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
-        if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            have = 0  # the server sends the whole file whatever was asked for
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else size
-        if total is not None and shutil.disk_usage(part.parent).free < total - have:
-            raise DataError(f"{part.parent}: {(total - have) / 1e6:.0f} MB to come, the disk has not enough room")
-        with open(part, "r+b" if have else "wb") as file, Progress(part.stem, total, "B", have, show) as bar:
+    with ask(url, have, timeout) as answer:
+        have, total = announced(answer, url, have)
+        if size is not None and total is not None and total > size:
+            raise DataError(
+                f"{shown(url)}: the server announces {total:,} bytes, {size:,} expected; try another --url"
+            )
+        most = total if size is None else size
+        looked = -_WATCH
+        with _open_part(part) as file, Progress(part.stem, total or size, "B", have, show) as bar:
+            file.truncate(have)
             file.seek(have)
-            for block in _blocks(answer):
+            for block in blocks(answer):
+                if most is not None and have + len(block) > most:
+                    file.truncate(0)
+                    raise DataError(
+                        f"{shown(url)}: the server sends more than {most:,} bytes; what it sent was removed"
+                    )
+                if have - looked >= _WATCH:
+                    _check_room(part.parent, most, have)
+                    looked = have
                 file.write(block)
+                have += len(block)
                 bar.add(len(block))
-            return total is None or file.tell() >= total
+            return most is None or have >= (total or most)
 
 
-def _blocks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    try:
-        while block := answer.read(BLOCK):
-            yield block
-    except OSError as error:  # told apart from what the disk does
-        raise ConnectionError(error.strerror or str(error)) from error
+def _check_room(folder: Path, most: int | None, have: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if most is None and free < _RESERVE:
+        raise DataError(f"{folder}: {free / 1e6:.0f} MB are free, and nobody knows how much is to come; make room")
+    if most is not None and free < most - have:
+        raise DataError(f"{folder}: {(most - have) / 1e6:.0f} MB to come, the disk has not enough room")
 
 
-def _verify(path: Path, md5: str | None, size: int | None, remedy: str) -> None:
+def _have(part: Path) -> int:
+    """How many bytes of the file are there."""
+    return os.lstat(part).st_size if os.path.lexists(part) else 0
+
+
+def _open_part(part: Path) -> BinaryIO:
+    """The file `part`, made if it is not there; DataError if somebody put a link or a pipe in its place."""
+    if os.path.lexists(part):
+        status = os.lstat(part)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise DataError(f"{part}: a link, or no file at all: remove it, or download into another folder")
+    return os.fdopen(open_own(part, os.O_RDWR | getattr(os, "O_BINARY", 0)), "r+b")
+
+
+def _verify(path: Path, sums: dict[str, str], size: int | None, remedy: str) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: not a file; {remedy}")
     if size is not None and (has := path.stat().st_size) != size:
         raise DataError(f"{path}: {has:,} bytes, {size:,} expected; {remedy}")
-    if md5 is None:
-        return
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != md5:
-        raise DataError(f"{path}: its md5 is {digest.hexdigest()}, {md5} expected; {remedy}")
+    for kind, expected in sums.items():
+        digest = hashlib.new(kind, usedforsecurity=False)
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        if digest.hexdigest() != expected:
+            raise DataError(f"{path}: its {kind} is {digest.hexdigest()}, {expected} expected; {remedy}")

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from minidl.data.limits import LIMITS, Limits, limits_of, too_much
+from minidl.data.reading import read_regular
 from minidl.errors import DataError
 
 # Pillow warns of metadata, which isn't read here, and of large photos, which are meant. Not within `decode`: warning
 # filters belong to all threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# What is read, whatever a file is called. Pillow knows forty more; for one of them, EPS, it starts another program.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # JPEG: also with another one behind it (MPO)
+_NAMES = "JPEG, PNG, BMP, WebP, GIF, TIFF or PPM"
+
+_LARGE = 8_000_000  # pixels; of larger images one is decoded at a time, whatever the number of threads
+_ONE_AT_A_TIME = Lock()
+_STRIP = 1 << 20  # pixels of more than 8 bits that are converted at a time
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])(..)?", re.DOTALL)  # of a JPEG, and the length of what follows
+_SCAN, _END = b"\xda", b"\xd9"
 _MORE_BITS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # modes of more than 8 bits a channel
 _GRAY_MODES = ("1", "L", "LA", "La", *_MORE_BITS)
-_MOST_BYTES = 512 << 20  # of a photo's file; /dev/zero has more
 _PNG_GRAYS = (0, 4)  # colour types without and with alpha; Pillow reads the latter in 16 bits as RGBA
 _BITS, _SAMPLES = 258, 339  # TIFF's tags for the bits of a sample, and for its format (1: unsigned)
 _ORIENTATION = 0x0112  # EXIF's tag for how the camera was held, and what undoes it
@@ -34,17 +47,17 @@ _TURNS = {
 
 def read_image(path: str | Path, size: int) -> np.ndarray:
     """The image in a file as uint8 (size, size, 3); see `decode`. Raises DataError if it can't be read."""
+    limits = limits_of(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+        data = read_regular(path, limits.file, follow=True)
     except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from error
-    if len(data) > _MOST_BYTES:
-        raise DataError(f"{path}: more than {_MOST_BYTES >> 20} MB, too large for a photo")
-    return decode(data, str(path), size)[0]
+        raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
+    return decode(data, str(path), size, limits=limits)[0]
 
 
-def decode(data: bytes, label: str, size: int, exact: int | None = None) -> tuple[np.ndarray, bool]:
+def decode(
+    data: bytes, label: str, size: int, exact: int | None = None, limits: Limits = LIMITS
+) -> tuple[np.ndarray, bool]:
     """The image in `data` as uint8 (size, size, 3), and whether its file is gray.
 
     label    names the file in errors
@@ -52,36 +65,76 @@ def decode(data: bytes, label: str, size: int, exact: int | None = None) -> tupl
 
     The first frame is turned as its EXIF tag says, an alpha channel is dropped, more than 8 bits a channel become 8
     (`_eight_bits`), and the central square is resized with Pillow's bilinear filter (antialiased). A file is gray if
-    its format says so, or if its palette has only grays. Raises DataError for what is no image, is cut short, or
-    isn't `exact`.
+    its format says so, or if its palette has only grays. Raises DataError for what is no image of FORMATS, goes
+    beyond `limits`, is cut short, or isn't `exact`.
     """
-    return decode_sized(data, label, size, exact)[:2]
+    return decode_sized(data, label, size, exact, limits)[:2]
 
 
 def decode_sized(
-    data: bytes, label: str, size: int, exact: int | None = None
+    data: bytes, label: str, size: int, exact: int | None = None, limits: Limits = LIMITS
 ) -> tuple[np.ndarray, bool, tuple[int, int]]:
     """`decode`, and the height and width of the image in its file."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            problem = _inexact(image, exact) if exact else None
+        if (slow := _too_slow(data, limits)) is not None:
+            raise DataError(f"{label}: {slow}")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            problem = (_inexact(image, exact) if exact else None) or _too_large(image, data, limits)
             if problem is None:
-                image.load()
-                rgb = _as_rgb(image)
-                gray = _is_gray(image, rgb, data)
-                rgb = _upright(rgb, image)
-                pixels = np.array(ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR))
-                return pixels, gray, (rgb.height, rgb.width)
+                with _ONE_AT_A_TIME if image.width * image.height > _LARGE else nullcontext():
+                    return _decode(image, data, size)
     except UnidentifiedImageError as error:
-        raise DataError(f"{label}: not an image file, or of a kind that can't be read") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{label}: too large ({error})") from error
-    except MemoryError:
+        raise DataError(f"{label}: not an image file, or of a kind that isn't read ({_NAMES} is)") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which is far above ours
+        pixels = max(map(int, re.findall(r"\d+", str(error))), default=0)
+        most = min(limits.pixels, 2 * Image.MAX_IMAGE_PIXELS)
+        raise DataError(f"{label}: {too_much(pixels, most, 'pixels')}") from error
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{label}: damaged image ({reason})") from error
     raise DataError(f"{label}: {problem}")
+
+
+def _decode(image: Image.Image, data: bytes, size: int) -> tuple[np.ndarray, bool, tuple[int, int]]:
+    image.load()
+    rgb = _as_rgb(image)
+    gray = _is_gray(image, rgb, data)
+    rgb = _upright(rgb, image)
+    pixels = np.array(ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR))
+    return pixels, gray, (rgb.height, rgb.width)
+
+
+def _too_slow(data: bytes, limits: Limits) -> str | None:
+    """What Pillow would take minutes to open or decode, in Python: numbers in letters, EXIF headers without end."""
+    if data[:2] in (b"P1", b"P2", b"P3") and len(data) > limits.text:
+        return too_much(len(data), limits.text, "bytes of text")
+    if data.startswith(b"\xff\xd8") and (headers := data.count(b"\xff\xe1")) > limits.headers:
+        headers = data.count(b"Exif\0\0")  # FF E1 may also stand in what lies behind a photo, such as a film
+        return too_much(headers, limits.headers, "EXIF headers") if headers > limits.headers else None
+    return None
+
+
+def _too_large(image: Image.Image, data: bytes, limits: Limits) -> str | None:
+    """What would take too much memory or time to decode; seen from the file's header and markers alone."""
+    most = limits.pixels // 2 if image.format == "WEBP" else limits.pixels  # its decoder holds the image twice more
+    if (pixels := image.width * image.height) > most:
+        return f"{image.width}x{image.height}, {too_much(pixels, most, 'pixels')}"
+    # FF DA is quickly counted, but may also stand in what lies behind a photo, such as a film.
+    many = image.format in ("JPEG", "MPO") and data.count(b"\xff" + _SCAN) > limits.scans
+    if many and (scans := _scans(data)) > limits.scans:
+        return too_much(scans, limits.scans, "scans")
+    return None
+
+
+def _scans(data: bytes) -> int:
+    """How many times the first image of a JPEG goes over its pixels."""
+    at, scans = 2, 0
+    while (marker := _MARKER.search(data, at)) and marker[1] != _END:
+        scans += marker[1] == _SCAN
+        at = marker.end() + int.from_bytes(marker[2] or b"", "big") - 2  # the length counts its own two bytes
+    return scans
 
 
 def _inexact(image: Image.Image, size: int) -> str | None:
@@ -102,7 +155,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         image = image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode])
     elif image.has_transparency_data:
         image = image.convert("RGBA")  # palettes with transparency warn otherwise; the alpha channel is dropped
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _is_gray(image: Image.Image, rgb: Image.Image, data: bytes) -> bool:
@@ -139,14 +192,20 @@ def _eight_bits(pixels: np.ndarray, white: int | None) -> np.ndarray:
     1 (floats only), 255 and 65535 that no pixel exceeds, else the brightest pixel; where there are values below 0,
     black is the darkest pixel and white the brightest. What is not a number is black.
     """
-    x = pixels.astype(np.float64)
-    finite = x[np.isfinite(x)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    x = np.nan_to_num(x, nan=min(low, 0.0), posinf=high, neginf=low)
+    out = np.empty(pixels.shape, np.uint8)
+    flat, done = pixels.reshape(-1), out.reshape(-1)
+    strips = [
+        slice(start, start + _STRIP) for start in range(0, flat.size, _STRIP)
+    ]  # float64 takes eight times as much
+    ends = [(v.min(), v.max()) for strip in strips if (v := flat[strip][np.isfinite(flat[strip])]).size]
+    low, high = (float(min(e[0] for e in ends)), float(max(e[1] for e in ends))) if ends else (0.0, 0.0)
+    black = min(low, 0.0)
     if low < 0:
-        x, white = x - low, high - low
+        white = high - low
     elif white is None:
         steps = (1, 255, 65535) if pixels.dtype.kind == "f" else (255, 65535)
         white = next((step for step in steps if high <= step), high)
-    y = x // 256 if white == 65535 else np.rint(x * (255 / max(white, 1e-30)))
-    return y.astype(np.uint8)
+    for strip in strips:
+        x = np.nan_to_num(flat[strip].astype(np.float64), nan=black, posinf=high, neginf=low) - black
+        done[strip] = x // 256 if white == 65535 else np.rint(x * (255 / max(white, 1e-30)))
+    return out

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from minidl.data.archives import open_archive
 from minidl.data.layout import belongs, find_root
+from minidl.data.limits import limits_of
+from minidl.data.reading import read_regular
 from minidl.data.source import BROKEN, Source, reason
-from minidl.data.walk import Walk, walk
+from minidl.data.walk import Walk, leaves, walk
 from minidl.errors import DataError
 
 
@@ -24,8 +26,8 @@ def open_source(path: str | Path) -> Source:
     if path.is_dir():
         root = _root(path)
         found = _walk(root)
-        files: dict[str, object] = {name: f"{root}{os.sep}{name}" for name in found.files}
-        return Source(f"{root}{os.sep}", files, _read_file, found.folders, found.refused)
+        files: dict[str, object] = {name: f"{root}{os.sep}{name}" for name in found.files} | found.special
+        return Source(f"{root}{os.sep}", files, _read_file, found.folders, found.refused, limits_of(root))
     try:
         archive = open_archive(path)
     except BROKEN as error:
@@ -43,7 +45,8 @@ def open_source(path: str | Path) -> Source:
                 yield name, rest
 
     files = {rest: archive.files[name] for name, rest in inside(archive.files)}
-    return Source(f"{path}: entry ", files, archive.reader, {rest for _, rest in inside(archive.folders)})
+    folders = {rest for _, rest in inside(archive.folders)}
+    return Source(f"{path}: entry ", files, archive.reader, folders, limits=archive.limits)
 
 
 def stamp(path: str | Path) -> str:
@@ -88,9 +91,12 @@ def _root(path: Path) -> Path:
     except OSError as error:
         raise DataError(f"{path}: can't be listed ({reason(error)})") from error
     try:
-        return path / find_root(str(path), [entry.name for entry in entries], inner)
+        root = path / find_root(str(path), [entry.name for entry in entries], inner)
     except DataError as error:
         raise (refused or [error])[0] from None
+    if (why := leaves(path, str(root))) is not None:
+        raise DataError(f"{root}: {why}; or give its own path")
+    return root
 
 
 def _walk(root: Path) -> Walk:
@@ -100,12 +106,7 @@ def _walk(root: Path) -> Walk:
         raise DataError(f"{root}: can't be listed ({reason(error)})") from error
 
 
-def _read_file(path: str) -> bytes:
-    with open(path, "rb", opener=_opener) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError("not a regular file")
-        return file.read()
-
-
-def _opener(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would be waited for
+def _read_file(place: str | OSError, most: int) -> bytes:
+    if isinstance(place, OSError):
+        raise place
+    return read_regular(place, most)

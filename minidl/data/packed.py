@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minidl.data.base import Dataset
 from minidl.data.facts import facts
 from minidl.data.folder import scan_folder
+from minidl.data.layout import SPLITS
+from minidl.data.limits import LIMITS, TRUST, trusted
 from minidl.data.naming import stem
 from minidl.data.opening import existing, open_source, stamp
 from minidl.data.packing import only_packer, pack
+from minidl.data.reading import open_regular, read_regular
 from minidl.data.source import Index, Source
 from minidl.data.tiny_imagenet import is_tiny_imagenet, scan_tiny_imagenet
 from minidl.errors import DataError
@@ -38,14 +44,18 @@ class PackedSplit:
     sizes     int32 (n, 2): heights and widths of the images in their files
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        def array(kind: str) -> np.ndarray:
-            return np.load(folder / f"{name}_{kind}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    def __init__(self, folder: Path, name: str, size: int, classes: int) -> None:
+        self.names = _strings(_read_json(folder / f"{name}_names.json"))
 
-        self._images, self.gray, self.sums, self.sizes = map(array, ("images", "gray", "sums", "sizes"))
-        labels = np.array(array("labels"))
+        def array(kind: str, dtype: type, *shape: int) -> np.ndarray:
+            return _mapped(folder / f"{name}_{kind}.npy", np.dtype(dtype), (len(self.names), *shape))
+
+        self._images, self.gray = array("images", np.uint8, size, size, 3), array("gray", np.bool_)
+        self.sums, self.sizes = array("sums", np.uint64, 2, 3), array("sizes", np.int32, 2)
+        labels = np.array(array("labels", np.int64))
+        if not ((labels >= -1) & (labels < classes)).all():
+            raise ValueError("labels of no class")
         self.labels = None if (labels < 0).any() else labels
-        self.names: list[str] = json.loads((folder / f"{name}_names.json").read_text())
 
     def __len__(self) -> int:
         return len(self._images)
@@ -84,21 +94,21 @@ def open_packed(
     name = stem(path) or "data"
     folder = cache / f"{name[:40]}-{key}"
     before = stamp(path)
-    if (opened := _open(folder, before)) is not None:
+    meta = {"format": FORMAT, "stamp": before, "name": name, "image_size": image_size}
+    if (opened := _open(folder, meta)) is not None:
         return opened
     source = open_source(path)
     index = scan(source)
     if index.problems:
         more = f" (and {len(index.problems) - 1} more: see train.py check-data)" if len(index.problems) > 1 else ""
         raise DataError(index.problems[0] + more)
-    meta = {"format": FORMAT, "stamp": before, "name": name, "image_size": image_size, "splits": list(index.splits)}
-    meta |= {"classes": index.classes, "words": index.words, "unread": len(index.unread)}
+    rest = {"classes": index.classes, "words": index.words, "unread": len(index.unread), "splits": list(index.splits)}
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         with only_packer(cache):
-            if (opened := _open(folder, before)) is None:
-                pack(source, index, folder, meta, progress)
-                opened = _open(folder, stamp(path))
+            if (opened := _open(folder, meta)) is None:
+                pack(source, index, folder, meta | rest, progress)
+                opened = _open(folder, meta | {"stamp": stamp(path)})
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{cache}: the packed cache can't be written ({reason}); {_REMEDY}") from error
@@ -107,18 +117,71 @@ def open_packed(
     return opened
 
 
-def _open(folder: Path, state: str) -> Dataset | None:
-    """What is packed in `folder`, or None if that is nothing, of another source state or format, or damaged."""
+def _open(folder: Path, expected: dict[str, Any]) -> Dataset | None:
+    """What is packed in `folder`, or None if that is nothing, of another source state or format, or damaged.
+
+    expected    of its meta.json: format, stamp, name, image_size
+
+    Raises DataError if somebody else put the folder there.
+    """
     try:
-        meta = json.loads((folder / "meta.json").read_text())
-        if (meta["format"], meta["stamp"]) != (FORMAT, state):
+        if not _is_own(folder):
             return None
-        splits = {name: PackedSplit(folder, name) for name in meta["splits"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        meta = _read_json(folder / "meta.json")
+        if not isinstance(meta, dict) or expected.items() - {(key, meta.get(key)) for key in expected}:
+            return None
+        classes, words, unread = _strings(meta["classes"]), _strings(meta["words"]), meta["unread"]
+        if len(classes) != len(words) or type(unread) is not int or "train" not in meta["splits"]:
+            return None
+        size = expected["image_size"]
+        splits = {name: PackedSplit(folder, name, size, len(classes)) for name in SPLITS if name in meta["splits"]}
+        gray, sizes = ({name: getattr(split, kind) for name, split in splits.items()} for kind in ("gray", "sizes"))
+        labels = splits["val"].labels if "val" in splits else None
+        notes = facts(classes, gray, sizes, labels, size, unread)
+    except (DataError, MemoryError):
+        raise
+    except Exception:  # whatever reading damaged files raises
         return None
-    size, classes = meta["image_size"], meta["classes"]
-    gray, sizes = ({name: getattr(split, kind) for name, split in splits.items()} for kind in ("gray", "sizes"))
-    labels = splits["val"].labels if "val" in splits else None
-    notes = facts(classes, gray, sizes, labels, size, meta["unread"])
     train, val, test = (splits.get(name) for name in ("train", "val", "test"))
-    return Dataset(meta["name"], classes, meta["words"], (size, size, 3), train, val, test, notes)
+    return Dataset(expected["name"], classes, words, (size, size, 3), train, val, test, notes)
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether nobody else can have written into `folder`; DataError if it is a link or somebody else's."""
+    status = os.lstat(folder)
+    remedy = f"remove it, name a folder of your own in MINIDL_CACHE, or see {TRUST} in docs/data.md"
+    if not stat.S_ISDIR(status.st_mode):
+        raise DataError(f"{folder}: a link or a file, where the packed cache belongs: {remedy}")
+    if os.name != "posix" or trusted(folder):
+        return True
+    if status.st_uid not in (0, os.geteuid()):
+        raise DataError(f"{folder}: the packed cache of another user (number {status.st_uid}): {remedy}")
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & 0o022:
+        return True
+    os.chmod(folder, 0o700)
+    unknown = os.lstat(folder).st_mode & 0o022  # a file system that knows no modes
+    os.chmod(folder, mode)  # what was written meanwhile is seen the next time too
+    return bool(unknown)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(read_regular(path, LIMITS.file))
+
+
+def _strings(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError("not a list of texts")
+    return value
+
+
+def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of just this type and shape in a .npy file, mapped into memory. Raises ValueError for any other."""
+    with open_regular(path) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("another version")
+        header, start = np.lib.format.read_array_header_1_0(file), file.tell()
+        bytes_ = start + math.prod(shape) * dtype.itemsize
+        if header != (shape, False, dtype) or os.fstat(file.fileno()).st_size != bytes_:
+            raise ValueError("another array than expected")
+        return np.memmap(file, dtype, "r", start, shape).view(np.ndarray)

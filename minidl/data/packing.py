@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,17 +18,18 @@ from minidl.data.images import decode_sized
 from minidl.data.loader import image_sums, prefetch
 from minidl.data.source import Index, Source
 from minidl.errors import DataError
+from minidl.files import open_own
 from minidl.locks import LOCKS, lock
 from minidl.progress import Progress
 
 CHUNK = 128  # images decoded at a time by a thread
-TEMPORARY = ".tmp-"
+TEMPORARY = ".minidl-packing-"  # a folder of this name is removed
 
 
 @contextmanager
 def only_packer(cache: Path) -> Iterator[None]:
     """Holds the lock of the folder `cache`, and removes what dead packers left there; it dies with its process."""
-    with open(cache / "packing.lock", "a") as file:
+    with open(open_own(cache / "packing.lock", os.O_RDWR | getattr(os, "O_NONBLOCK", 0)), "r+") as file:
         if not lock(file.fileno()):
             print(f"another process is packing into {cache}: waiting for it", file=sys.stderr)
             lock(file.fileno(), wait=True)
@@ -47,13 +49,12 @@ def pack(source: Source, index: Index, folder: Path, meta: dict[str, Any], progr
             f"{folder.parent}: the packed cache needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free; "
             "make room, or name another folder in MINIDL_CACHE"
         )
-    temporary = folder.with_name(f"{TEMPORARY}{os.getpid()}-{folder.name}")
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))  # for nobody else to read or write
     try:
         with Progress("packing images", total, "image", show=progress) as bar:
             for split in index.splits:
                 _pack_split(source, index, split, temporary, size, bar)
-        (temporary / "meta.json").write_text(json.dumps(meta))
+        _write_json(temporary / "meta.json", meta)
         _commit(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -64,7 +65,8 @@ def _pack_split(source: Source, index: Index, split: str, folder: Path, size: in
 
     def decode_chunk(start: int) -> tuple[np.ndarray, list[bool], list[tuple[int, int]]]:
         names = [name for name, _ in files[start : start + CHUNK]]
-        decoded = (decode_sized(source.read(n), source.label(n), size, index.exact_size) for n in names)
+        exact, limits = index.exact_size, source.limits
+        decoded = (decode_sized(source.read(n), source.label(n), size, exact, limits) for n in names)
         images, gray, sizes = zip(*decoded, strict=True)
         return np.stack(images), list(gray), list(sizes)
 
@@ -72,7 +74,7 @@ def _pack_split(source: Source, index: Index, split: str, folder: Path, size: in
     sizes: list[tuple[int, int]] = []
     sums = []
     # Written, not mapped: a full disk is then an error, not the signal SIGBUS.
-    with open(folder / f"{split}_images.npy", "wb") as file:
+    with open(folder / f"{split}_images.npy", "xb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
         for images, flags, pixels in prefetch(decode_chunk, range(0, len(files), CHUNK), os.cpu_count() or 1):
@@ -81,11 +83,22 @@ def _pack_split(source: Source, index: Index, split: str, folder: Path, size: in
             sizes += pixels
             sums.append(image_sums(images))
             bar.add(len(images))
-    np.save(folder / f"{split}_gray.npy", np.array(gray))
-    np.save(folder / f"{split}_sizes.npy", np.array(sizes, np.int32))
-    np.save(folder / f"{split}_sums.npy", np.concatenate(sums))
-    np.save(folder / f"{split}_labels.npy", np.array([label for _, label in files], np.int64))
-    (folder / f"{split}_names.json").write_text(json.dumps([name for name, _ in files]))
+    labels = np.array([label for _, label in files], np.int64)
+    arrays = {
+        "gray": np.array(gray),
+        "sizes": np.array(sizes, np.int32),
+        "sums": np.concatenate(sums),
+        "labels": labels,
+    }
+    for kind, array in arrays.items():
+        with open(folder / f"{split}_{kind}.npy", "xb") as file:  # x: into a new file, through no link
+            np.save(file, array)
+    _write_json(folder / f"{split}_names.json", [name for name, _ in files])
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with open(path, "x", encoding="utf-8") as file:
+        json.dump(value, file)
 
 
 def _commit(temporary: Path, folder: Path) -> None:

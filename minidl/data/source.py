@@ -9,8 +9,10 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from minidl.data.layout import meant
+from minidl.data.limits import LIMITS, Limits
 from minidl.errors import DataError, printable
 
 # What reading files and archives can raise; ValueError: also names that can't be decoded.
@@ -33,14 +35,15 @@ class Source:
 
     prefix: str  # what stands before a name in messages
     files: dict[str, object]  # name -> what `reader` needs; in no particular order
-    reader: Callable[[object], bytes]
+    reader: Callable[[object, int], bytes]  # what stands in `files`, and the most bytes that it may have
     folders: set[str]
     refused: list[tuple[str, str]] = field(default_factory=list)  # folders that can't be listed, and why
+    limits: Limits = LIMITS
 
-    def read(self, name: str) -> bytes:
-        """The bytes of file `name`; raises DataError naming it."""
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """The bytes of file `name`, at most `most` (an image's); raises DataError naming it."""
         try:
-            return self.reader(self.files[name])
+            return self.reader(self.files[name], self.limits.file if most is None else most)
         except BROKEN as error:
             raise DataError(f"{self.label(name)}: can't be read ({reason(error)})") from error
 
@@ -50,7 +53,12 @@ class Source:
 
     def is_closed(self, folder: str) -> bool:
         """Whether `folder`, or a folder in it, can't be listed."""
-        return any(f"{name}/".startswith(f"{folder}/") for name, _ in self.refused)
+        return folder in self._closed
+
+    @cached_property
+    def _closed(self) -> set[str]:
+        paths = (name.split("/") for name, _ in self.refused)
+        return {"/".join(path[:depth]) for path in paths for depth in range(1, len(path) + 1)}
 
     def folders_in(self, split: str) -> list[str]:
         """The names of the folders in that of a split, sorted."""
@@ -79,7 +87,7 @@ def outside(source: Source) -> tuple[list[str], list[str]]:
 
     The latter are a problem where train or val is missing, else they are not read.
     """
-    problems = [f"{source.label(name)}: can't be listed ({why})" for name, why in sorted(source.refused)]
+    problems = [f"{source.label(name)}: can't be listed ({printable(why)})" for name, why in sorted(source.refused)]
     unread = []
     for name in sorted(name for name in source.folders if "/" not in name):
         if (split := meant(name)) in ("train", "val") and split not in source.folders:
@@ -92,4 +100,4 @@ def outside(source: Source) -> tuple[list[str], list[str]]:
 def reason(error: BaseException) -> str:
     """What went wrong, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
+    return printable(text.splitlines()[0])

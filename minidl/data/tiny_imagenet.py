@@ -16,14 +16,16 @@ Source: http://cs231n.stanford.edu (Stanford's course CS231n).
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from minidl.data.layout import ANNOTATIONS, EXTENSIONS, SPLITS
+from minidl.data.limits import at_most
 from minidl.data.source import Index, Source, outside
 from minidl.errors import DataError
 
-URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+URL = "https://cs231n.stanford.edu/tiny-imagenet-200.zip"
+PLAIN_URL = "http" + URL.removeprefix("https")  # where https can't be had; the checksum is the same
+SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 SIZE = 248_100_043  # bytes
 
 _JPEG = (".jpeg", ".jpg")
@@ -81,10 +83,9 @@ def _scan_train(
     if "train" not in source.folders:
         problems.append(f"{source.label('train')}: the folder is missing")
         return []
-    found = source.folders_in("train")
-    for extra in found:
-        if extra not in classes:
-            problems.append(f"{source.label(f'train/{extra}')}: {ascii(extra)} is not a class of wnids.txt")
+    found = {*source.folders_in("train")}
+    for extra in sorted(found - {*classes}):
+        problems.append(f"{source.label(f'train/{extra}')}: {ascii(extra)} is not a class of wnids.txt")
     by_class = defaultdict(list)
     for name, wnid in images:
         by_class[wnid].append(name)
@@ -109,29 +110,35 @@ def _scan_val(source: Source, classes: list[str], images: list[Placed], problems
     if not annotated and not any(wnid for _, wnid in images):
         problems.append(f"{source.label(ANNOTATIONS)}: the file is missing")
         return []
-    by_file = defaultdict(list)
-    for name, folder in images:
-        by_file[name.rpartition("/")[2]].append((name, folder))
+    first: dict[tuple[str, str], tuple[int, str]] = {}  # by file and class folder: the first such image
+    by_file: dict[str, str] = {}  # the first image of this name in any folder
+    for place, (name, folder) in enumerate(images):
+        file = name.rpartition("/")[2]
+        by_file.setdefault(file, name)
+        first.setdefault((file, folder), (place, name))
     labels = {wnid: label for label, wnid in enumerate(classes)}
-    val, done = [], set()
+    val, done, elsewhere = [], set(), set()
     for number, line in enumerate(_lines(source, ANNOTATIONS) if annotated else (), 1):
         where = f"{source.label(ANNOTATIONS)} line {number}"
         file, wnid = (part.strip() for part in (line.split("\t") + [""])[:2])
-        named = by_file.get(file, [])
-        fits = [name for name, folder in named if folder in ("", wnid)]
+        named = by_file.get(file)
+        _, fit = min((first[key] for key in ((file, ""), (file, wnid)) if key in first), default=(0, None))
         if wnid not in labels:
             problems.append(f"{where}: {ascii(wnid)} is not a class of wnids.txt")
         elif not named:
             problems.append(f"{where}: {source.label(f'val/images/{file}')} is missing")
-        elif not fits:
-            problems.append(f"{where}: {ascii(wnid)}, but {source.label(named[0][0])} lies in another class's folder")
-        elif fits[0] in done:
-            problems.append(f"{where}: {source.label(fits[0])} has an annotation already")
+        elif fit is None:
+            problems.append(f"{where}: {ascii(wnid)}, but {source.label(named)} lies in another class's folder")
+        elif fit in done:
+            problems.append(f"{where}: {source.label(fit)} has an annotation already")
         else:
-            val.append((fits[0], labels[wnid]))
-        done.update(fits[:1] or [name for name, _ in named])
+            val.append((fit, labels[wnid]))
+        if fit is None:
+            elsewhere.add(file)
+        else:
+            done.add(fit)
     for name, folder in images:
-        if name in done:
+        if name in done or name.rpartition("/")[2] in elsewhere:
             continue
         if folder in labels:
             val.append((name, labels[folder]))
@@ -154,7 +161,9 @@ def _read_wnids(source: Source, problems: list[str]) -> list[str]:
         problems.append(f"{where}: {len(classes)} classes, at least two are needed")
     if len(classes) == 100:
         problems.append(f"{where}: 100 classes: this is the 100-class set of the same name, not Tiny ImageNet's 200")
-    for wnid in sorted({wnid for wnid in classes if classes.count(wnid) > 1}):
+    at_most(where, len(classes), source.limits.classes, "classes")
+    at_most(where, max(map(len, classes), default=0), source.limits.name, "letters of a class's name")
+    for wnid in sorted(wnid for wnid, times in Counter(classes).items() if times > 1):
         problems.append(f"{where}: class {ascii(wnid)} is there twice")
     return list(dict.fromkeys(classes))
 
@@ -164,16 +173,19 @@ def _read_words(source: Source, classes: list[str]) -> list[str]:
     words = {}
     if "words.txt" in source.files:
         words = dict(line.split("\t", 1) for line in _lines(source, "words.txt") if "\t" in line)
-    return [words.get(wnid, wnid).split(",")[0].strip() for wnid in classes]
+    first = [words.get(wnid, wnid).split(",")[0].strip() for wnid in classes]
+    at_most(source.label("words.txt"), max(map(len, first)), source.limits.name, "letters of a class's name")
+    return first
 
 
 def _lines(source: Source, name: str) -> list[str]:
     """The lines of a text in UTF-8 that aren't empty, with or without a BOM, ended in the way of any system."""
-    text = source.read(name)
+    text = source.read(name, source.limits.text)
     try:
         if b"\0" in text:  # UTF-16, most likely
             raise UnicodeError
         lines = re.split("\r\n|\r|\n", text.decode("utf-8-sig"))
     except UnicodeError as error:
         raise DataError(f"{source.label(name)}: not a text file in UTF-8") from error
+    at_most(source.label(name), len(lines), source.limits.lines, "lines")
     return [line.strip() for line in lines if line.strip()]
