@@ -43,6 +43,7 @@ from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config
 from minidl.training.trainer import Trainer
+from minidl.validate import blamed
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to be drawn first
 EVAL_BATCH = 100
@@ -307,12 +308,14 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
     config = replace(Config(**saved), data=place, image_size=about.image_shape[0], augment="none")
     if whole:
         config = replace(config, subset=1.0, val_split=0.0, gray="convert")
-    dataset = _open(config, progress)
-    if config.classes and set(about.classes) <= set(dataset.classes):
-        dataset = choose_classes(dataset, [dataset.classes.index(c) for c in about.classes], config.classes)
-    check_classes(checkpoint, dataset)
+    with blamed(checkpoint.path):
+        dataset = _open(config, progress)
+        if config.classes and set(about.classes) <= set(dataset.classes):
+            dataset = choose_classes(dataset, [dataset.classes.index(c) for c in about.classes], config.classes)
+        check_classes(checkpoint, dataset)
+        parts = _parts(dataset, config)
     mean, std = (np.array(v, np.float32) for v in (about.mean, about.std))
-    return Data(dataset, *_parts(dataset, config), mean, std, _extent(dataset, config))
+    return Data(dataset, *parts, mean, std, _extent(dataset, config))
 
 
 def _place(checkpoint: Checkpoint) -> str:
