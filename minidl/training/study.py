@@ -182,8 +182,10 @@ def _storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
 
     storage = None
     try:
-        # The path is not part of the URL, where some characters would mean something.
-        storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": partial(connect, path)})
+        try:  # the path is not part of the URL, where some characters would mean something
+            storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": partial(connect, path)})
+        except RuntimeError as error:  # of its version
+            raise DataError(f"{path}: can't be read by Optuna {optuna.__version__} ({error})") from error
         yield storage
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error

@@ -13,7 +13,7 @@ import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,29 @@ _FINISHED = ("COMPLETE", "PRUNED")
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection that writes to the study `path`, made if it is not there. Raises DataError for another file."""
-    for file in (path, *(path.with_name(path.name + end) for end in BESIDE)):
-        check_own(file)
-    _check_journal(path.with_name(path.name + "-journal"))
+    check_database(path)
     try:
         return _checked(path, "rwc", timeout=WAIT, check_same_thread=False)
     except sqlite3.Error as error:
         raise DataError(f"{path}: can't be read or written ({error})") from error
+
+
+def check_database(path: Path) -> None:
+    """Raises DataError if SQLite would follow a link from `path` or from what it makes beside it, or delete a file
+    that a journal names when it finishes what a killed process has begun."""
+    for file in (path, *(path.with_name(path.name + end) for end in BESIDE)):
+        check_own(file)
+    with suppress(OSError), open(path.with_name(path.name + BESIDE[0]), "rb") as file:
+        file.seek(-len(_SUPER), os.SEEK_END)
+        if file.read() == _SUPER:
+            raise DataError(f"{file.name}: belongs to several files, which a study's journal does not")
+
+
+def check_lock(path: Path) -> None:
+    """Raises DataError if `path` is there and no lock of a search, which is an empty file."""
+    check_database(path)
+    if path.exists() and path.stat().st_size:
+        raise DataError(f"{path}: not the lock of a search, which is an empty file; remove it")
 
 
 @contextmanager
@@ -107,17 +123,6 @@ def _checked(path: Path, mode: str, **options: Any) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _check_journal(path: Path) -> None:
-    """SQLite finishes what a killed process has begun; it must not delete a file that the journal names."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(-len(_SUPER), os.SEEK_END)
-            if file.read() == _SUPER:
-                raise DataError(f"{path}: belongs to several files, which a study's journal does not")
-    except OSError:
-        return  # none there, or an empty one
 
 
 def _remedy(path: Path, error: Exception) -> str:
@@ -240,11 +245,3 @@ def _trials(connection: sqlite3.Connection, path: Path) -> list[dict[str, Any]]:
     if len({trial["number"] for trial in trials}) < len(trials):
         raise DataError(f"{path}: two trials have one number")
     return trials
-
-
-def check_lock(path: Path) -> None:
-    """Raises DataError if `path`, or what SQLite makes beside it, is there and no empty file."""
-    for file in (path, *(path.with_name(path.name + end) for end in BESIDE)):
-        check_own(file)
-        if file.exists() and file.stat().st_size:
-            raise DataError(f"{file}: not a lock of a search, which is an empty file; remove it")
