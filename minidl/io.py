@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from minidl.backend import Array, array_module, to_device, to_host
-from minidl.errors import DataError
+from minidl.backend import Array, array_module, available_memory, to_device, to_host
+from minidl.errors import DataError, OutOfMemoryError
 from minidl.files import atomic
 from minidl.layers.base import Layer
 
@@ -38,15 +38,23 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping
 def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata of a safetensors file.
 
-    Raises DataError if there is no such file, or it isn't a whole safetensors file of types that NumPy has.
+    Raises DataError if there is no such file, or it isn't a whole safetensors file of types that NumPy has, and
+    OutOfMemoryError if there isn't the memory for all of it: a sparse file is larger than what was downloaded.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: {'a folder, not a weight file' if path.is_dir() else 'no such file'}")
+    needed, free = path.stat().st_size, available_memory(np)
+    if free is not None and needed > free:
+        raise OutOfMemoryError(f"{path}: {needed / 1e9:,.1f} GB of arrays, and {free / 1e9:,.1f} GB are free")
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the latter two: bfloat16 and the like
+        raise DataError(f"{path}: can't be read as safetensors ({error})") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+            raise
         raise DataError(f"{path}: can't be read as safetensors ({error})") from error
 
 

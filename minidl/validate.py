@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from minidl.errors import DataError, ShapeError, UsageError
+from minidl.errors import DataError, ShapeError, UsageError, printable
 
 Check = Callable[[Any, str], Any]
 
 SHOWN = 40  # letters of a wrong value
+LONGEST = 500  # letters of an error that may quote one
 LARGEST = 2**53  # of counts: every whole number up to here is a float too
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
@@ -96,7 +97,7 @@ def table(required: Mapping[str, Check], more: Mapping[str, Check] | None = None
         if missing := [key for key in required if key not in value]:
             raise DataError(f"{_inside(where, missing[0])} is missing")
         if not others and (unknown := value.keys() - known.keys()):
-            listed = ", ".join(sorted(key[:SHOWN] for key in unknown)[:5])
+            listed = ", ".join(printable(key[:SHOWN]) for key in sorted(unknown)[:5])
             raise DataError(f"{where.rstrip(':')}: unknown {listed}: made by another version of minidl?")
         return {key: known[key](v, _inside(where, key)) for key, v in value.items() if key in known}
 
@@ -114,7 +115,7 @@ def blamed(source: str | Path) -> Iterator[None]:
     try:
         yield
     except (UsageError, ShapeError) as error:
-        raise DataError(f"{source}: {error}") from error
+        raise DataError(f"{source}: {str(error)[:LONGEST]}") from error
 
 
 def _inside(where: str, key: str) -> str:

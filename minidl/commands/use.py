@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
@@ -47,6 +48,8 @@ def evaluate_run(args: Namespace) -> int:
     split = data.split(args.split)
     with _trained(checkpoint, args) as (model, xp), Progress("evaluating", len(split), "image") as bar:
         result = evaluate(model, data.loader(split), xp, bar.add)
+    if not math.isfinite(result.loss):
+        raise DataError(f"{checkpoint.path}: the loss is not a number: its weights are too large, or damaged")
     _print_json(result, checkpoint, data, args) if args.json else _print_evaluation(result, checkpoint, data, args)
     return 0
 

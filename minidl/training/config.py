@@ -249,7 +249,7 @@ def unused_settings(config: Config) -> list[str]:
 
 _TEXTS: dict[str, Check] = {  # what is stored of them differs from what their flags take
     "data": file_path,
-    "classes": optional(text(1_000_000)),
+    "classes": optional(text(100_000)),
     "model": plain_name,
     "init_from": optional(file_path),
     "freeze": optional(text(200)),

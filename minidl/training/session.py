@@ -186,6 +186,7 @@ def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | 
     average = WeightAverage(model, config.ema) if config.ema else None
     if resume is not None:
         check_classes(resume, data.dataset)
+        check_progress(resume, config.epochs, len(train))
         if average is None:
             resume.restore_weights(model)
         else:
@@ -339,4 +340,14 @@ def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:
             f"{checkpoint.path}: trained on {len(checkpoint.about.classes)} classes "
             f"({', '.join(checkpoint.about.classes[:3])}, ...), but {dataset.name} has {len(dataset.classes)} "
             f"({', '.join(dataset.classes[:3])}, ...)"
+        )
+
+
+def check_progress(checkpoint: Checkpoint, epochs: int, steps: int) -> None:
+    """Raises DataError unless the checkpoint stands somewhere within `epochs` epochs of `steps` steps."""
+    state = checkpoint.state
+    if state.epoch > epochs or state.batch > steps or state.step != state.epoch * steps + state.batch:
+        raise DataError(
+            f"{checkpoint.path}: state.epoch {state.epoch}, batch {state.batch} and step {state.step} are not within "
+            f"{epochs} epochs of {steps} steps"
         )
