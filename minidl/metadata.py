@@ -37,14 +37,17 @@ def from_json(text: str, source: str | Path) -> Any:
 def read_json(path: Path) -> Any:
     """The content of the JSON file `path`; raises DataError if it isn't a regular file of valid JSON."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would be waited for
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise DataError(f"{path}: can't be read (not a regular file)")
             content = file.read(MOST_BYTES + 1)
         return from_json(content.decode("utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would be waited for
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -438,7 +438,7 @@ def run_sql(folder, sql):
 ROWS = [
     *(("studies.study_name", v) for v in ("'other'", "x'00'", "3")),
     *(("trials.number", v) for v in ("-1", "'x'", "1.5", "NULL", "9e18", "0")),
-    *(("trials.state", v) for v in ("'FAIL'", "'DONE'", "char(27)", "3", "x'00'")),
+    *(("trials.state", v) for v in ("'FAIL'", "'DONE'", "char(27)", "CAST(x'ff' AS TEXT)", "3", "x'00'")),
     *(("trials.datetime_start", v) for v in ("NULL", "'x'", "3", "'2026-13-01'", "x'00'")),
     *(("trials.datetime_complete", v) for v in ("NULL", "'x'", "3", "char(27)", "hex(zeroblob(900000))")),
     *(("trial_params.param_value", v) for v in ("NULL", "'x'", "-1", "0", "9e999", "-9e999", "'nan'", "x'00'")),
@@ -539,6 +539,9 @@ def test_a_search_is_written_to_in_its_own_folder_only(name, make, search, tmp_p
     else:
         (search / name).unlink(missing_ok=True)
     make(search / name, victim)
+    if name.startswith("study.db") and make is not hard_link:
+        with pytest.raises(DataError, match=name):
+            read_trials(search)
     with pytest.raises(DataError, match=name), open_study(search, PLAN_OF_THREE) as study:
         study.next()
     assert state(victims) == {victim: b"mine"}

@@ -28,7 +28,6 @@ from minidl.validate import Check, choice, fits, optional, real, table, text, wh
 NAME = "search"  # of the study in its file
 WAIT = 60.0  # seconds for other processes to let go of the file
 SECONDS, MOST_ROWS, MOST_LETTERS = 20.0, 200_000, 1_000_000  # limits of reading: in all, of a table, of a value
-BESIDE = ("-journal", "-wal", "-shm")  # what SQLite makes beside a file
 _SUPER = bytes.fromhex("d9d505f920a163d7")  # at the end of a journal that belongs to several files
 _FINISHED = ("COMPLETE", "PRUNED")
 
@@ -45,9 +44,9 @@ def connect(path: Path) -> sqlite3.Connection:
 def check_database(path: Path) -> None:
     """Raises DataError if SQLite would follow a link from `path` or from what it makes beside it, or delete a file
     that a journal names when it finishes what a killed process has begun."""
-    for file in (path, *(path.with_name(path.name + end) for end in BESIDE)):
+    for file in _files(path):
         check_own(file)
-    with suppress(OSError), open(path.with_name(path.name + BESIDE[0]), "rb") as file:
+    with suppress(OSError), open(_files(path)[1], "rb") as file:
         file.seek(-len(_SUPER), os.SEEK_END)
         if file.read() == _SUPER:
             raise DataError(f"{file.name}: belongs to several files, which a study's journal does not")
@@ -64,13 +63,13 @@ def check_lock(path: Path) -> None:
 def looked_at(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that reads the study `path` and changes nothing, for `SECONDS`. Raises DataError."""
     try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise DataError(f"{path}: {'a link' if stat.S_ISLNK(found.st_mode) else 'no regular file'}, not a study")
+        for file in _files(path):
+            if os.path.lexists(file) and not stat.S_ISREG(os.lstat(file).st_mode):
+                raise DataError(f"{file}: {'a link' if file.is_symlink() else 'no regular file'}, not a study's file")
         with open(path, "rb") as file:
             if file.read(20)[18:] == b"\2\2":  # to read it, SQLite would make files beside it
                 raise DataError(f"{path}: has a write-ahead log, which a study has not")
-        with closing(_checked(path, "ro", timeout=5.0)) as connection:
+        with closing(_checked(path, "ro", timeout=SECONDS)) as connection:
             end = time.monotonic() + SECONDS
             connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
             yield connection
@@ -125,15 +124,19 @@ def _checked(path: Path, mode: str, **options: Any) -> sqlite3.Connection:
     return connection
 
 
+def _files(path: Path) -> list[Path]:
+    """`path`, its journal, and what else SQLite makes beside it."""
+    return [path.with_name(path.name + end) for end in ("", "-journal", "-wal", "-shm")]
+
+
 def _remedy(path: Path, error: Exception) -> str:
-    if path.with_name(path.name + "-journal").exists() and "readonly" in str(error):
+    if _files(path)[1].exists() and "readonly" in str(error):
         return f"; the search was killed while it wrote: train.py search --resume {path.parent} mends the file"
     return ""
 
 
 # -------------------------------------------------------------------------- what is in the tables
 
-_NUMBER = real(-1e300, 1e300)
 _FINITE = choice("FINITE")
 
 
