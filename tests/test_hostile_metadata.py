@@ -381,7 +381,8 @@ def test_a_run_is_written_to_in_its_own_folder_only(name, make, run, tmp_path, r
         (run / name).unlink(missing_ok=True)
     before = state(victims)
     make(run / name, victim)
-    assert str(run / name) in refused(train.main, "--resume", run)
+    line = refused(train.main, "--resume", run)
+    assert str(run / name) in line and ("a link" in line) == (make in (link, dangling))
     assert state(victims) == before
 
 
@@ -549,11 +550,17 @@ def test_a_search_is_written_to_in_its_own_folder_only(name, make, search, tmp_p
 
 @pytest.mark.parametrize("name", ["study.db", "study.lock"])
 def test_a_journal_that_names_a_file_to_delete_is_refused(name, search, tmp_path):
+    """SQLite finishes what a killed process has begun, and deletes the file that such a journal names."""
     (victim := tmp_path / "thesis.tex").write_text("mine")
-    path = os.fsencode(victim)
-    end = len(path).to_bytes(4, "big") + sum(path).to_bytes(4, "big") + bytes.fromhex("d9d505f920a163d7")
-    start = bytes.fromhex("d9d505f920a163d7") + b"\0" * 4 + b"\0" * 4 + b"\0\0\0\x16" + b"\0\0\2\0" + b"\0\0\x10\0"
-    (search / f"{name}-journal").write_bytes(start.ljust(512, b"\0") + (0x40000001).to_bytes(4, "big") + path + end)
+    path, pages = os.fsencode(victim), (search / "study.db").stat().st_size // 4096
+    numbers = (0, 0, pages, 512, 4096)  # records, nonce, pages of the file, sizes of a sector and a page
+    start = bytes.fromhex("d9d505f920a163d7") + b"".join(n.to_bytes(4, "big") for n in numbers)
+    end = b"".join(n.to_bytes(4, "big") for n in (len(path), sum(path))) + bytes.fromhex("d9d505f920a163d7")
+    journal = start.ljust(512, b"\0") + (1 + (1 << 30) // 4096).to_bytes(4, "big") + path + end
+    (search / f"{name}-journal").write_bytes(journal)
+    if name == "study.db":
+        with pytest.raises(DataError, match="train.py search --resume"):
+            read_trials(search)
     with pytest.raises(DataError, match="several files"), open_study(search, PLAN_OF_THREE) as study:
         study.next()
     assert victim.read_text() == "mine"
