@@ -262,6 +262,10 @@ def test_values_that_are_whole_but_no_network_are_refused(place, tmp_path, refus
     photo, path = place / "photo.png", tmp_path / "net.safetensors"
     assert "about.model: unknown model 'resnet'" in refused(train.main, "predict", good(path, model="resnet"), photo)
     assert "about.image_shape" in refused(train.main, "predict", good(path, image_shape=[2, 2, 3]), photo)
+    many = [str(i) for i in range(100_000)]
+    assert "100,000 about.classes" in refused(train.main, "predict", good(path, classes=many, words=many), photo)
+    arrays = {**weights(), "\x1b" * 1_000_000: np.zeros(2, np.float32)}
+    assert "unexpected" in refused(train.main, "predict", write(path, json.dumps(HEADER), arrays), photo)
     for name, value in (("fc.weight", NAN), ("bn1.running_var", INF)):
         arrays = weights()
         arrays[name].flat[0] = value

@@ -99,9 +99,11 @@ class Checkpoint:
 
     def build(self, build: Callable[..., Layer]) -> Layer:
         """The model with its weights; `build(name, classes=..., dropout=...)` makes registered networks."""
-        about = self.about
+        about, classes = self.about, len(self.about.classes)
+        if not any(classes in a.shape for a in self.arrays.values()):  # a last layer of millions would be made
+            raise DataError(f"{self.path}: doesn't fit the model: no weights for its {classes:,} about.classes")
         with blamed(f"{self.path}: about.model"):
-            model = build(about.model, classes=len(about.classes), dropout=about.config["dropout"])
+            model = build(about.model, classes=classes, dropout=about.config["dropout"])
         self.restore_weights(model)
         with blamed(f"{self.path}: about.image_shape"):
             model.out_shape((1, *about.image_shape))
