@@ -37,7 +37,8 @@ def fit(args: Namespace) -> int:
                 stack.enter_context(run.owned())
             checkpoint = load_checkpoint(file) if file.is_file() else None
             config = resume.settings(run, given(args), args.preset)
-            stack.enter_context(blamed(run.path / "config.json"))
+            if not given(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
+                stack.enter_context(blamed(run.path / "config.json"))
         stack.enter_context(session.one_blas_thread())
         data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
         model = session.make_model(config, data, args.models.build)
