@@ -28,6 +28,7 @@ from minidl.validate import Check, choice, fits, optional, real, table, text, wh
 NAME = "search"  # of the study in its file
 WAIT = 60.0  # seconds for other processes to let go of the file
 SECONDS, MOST_ROWS, MOST_LETTERS = 20.0, 200_000, 1_000_000  # limits of reading: in all, of a table, of a value
+UNREADABLE = (sqlite3.Error, UnicodeError)  # the latter: SQLite quotes a damaged file in its message
 _SUPER = bytes.fromhex("d9d505f920a163d7")  # at the end of a journal that belongs to several files
 _FINISHED = ("COMPLETE", "PRUNED")
 
@@ -37,7 +38,7 @@ def connect(path: Path) -> sqlite3.Connection:
     check_database(path)
     try:
         return _checked(path, "rwc", timeout=WAIT, check_same_thread=False)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: can't be read or written ({error})") from error
 
 
@@ -75,7 +76,7 @@ def looked_at(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
     except FileNotFoundError:
         raise DataError(f"{path}: no such study") from None
-    except (sqlite3.Error, OSError, MemoryError) as error:
+    except (*UNREADABLE, OSError, MemoryError) as error:
         raise DataError(f"{path}: can't be read ({error}){_remedy(path, error)}") from error
 
 
