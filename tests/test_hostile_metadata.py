@@ -519,6 +519,16 @@ def test_a_study_that_would_run_something_is_refused_and_left_as_it_is(sql, sear
             pass
 
 
+@pytest.mark.parametrize("damage", [b"CREATE TABLE \xa7\xa7\xa7 \xa7\xa7\xa7", b"CREATE TABLE studies)"], ids=named)
+def test_a_study_whose_tables_are_damaged_is_refused(damage, search, refused):
+    """SQLite quotes what it can't read, and that is no text."""
+    content = (search / "study.db").read_bytes()
+    (search / "study.db").write_bytes(content.replace(b"CREATE TABLE studies ("[: len(damage)], damage))
+    assert "study.db: can't be read" in refused(visualize.main, "search", search)
+    with pytest.raises(DataError, match=r"study\.db: can't be read"), open_study(search, PLAN_OF_THREE):
+        pass
+
+
 def test_looking_at_a_search_changes_nothing_but_the_picture(search, tmp_path):
     before = state(search)
     assert visualize.main(["search", str(search), "--output", str(tmp_path / "out")]) == 0
