@@ -24,7 +24,8 @@ from minidl.files import atomic, check_own, own_folder
 from minidl.training.config import Config
 from minidl.training.runs import Run
 from minidl.training.search import PLAN, RANGES, Plan, new_search_folder
-from minidl.training.study_file import NAME, WAIT, check_lock, connect, read_rows
+from minidl.training.study_file import WAIT, check_lock, connect
+from minidl.training.study_rows import NAME, read_rows
 
 if TYPE_CHECKING:
     import optuna
