@@ -15,6 +15,7 @@ from minidl.backend import to_device
 from minidl.cli import Commands, add_trained_flags, add_use_flags, trained_file
 from minidl.data.classes import class_names, find_classes
 from minidl.errors import UsageError
+from minidl.files import own_folder
 from minidl.progress import Progress
 from minidl.summary import align
 from minidl.training import session
@@ -71,9 +72,9 @@ def search(args: argparse.Namespace) -> int:
     folder = Path(args.folder)
     rows, config = read_trials(folder), read_plan(folder).config
     name = file_name([folder.resolve().name if args.output else None, "search"], {})
-    path = (Path(args.output) if args.output else folder / "figures") / f"{name}.{args.format}"
+    place = make_folder(Path(args.output)) if args.output else own_folder(folder, "figures")
+    path = place / f"{name}.{args.format}"
     title = f"{len(rows)} trials of {config.model} on {Path(config.data).name}, {config.epochs} epochs"
-    make_folder(path.parent)
     save_search(path, rows, title)
     return _wrote([path])
 

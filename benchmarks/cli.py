@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -14,6 +13,7 @@ from benchmarks.machine import cores, load
 from benchmarks.rounds import ROOT
 from minidl.errors import MinidlError
 from minidl.files import atomic
+from minidl.metadata import to_json
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -70,7 +70,7 @@ def table(head: list[str], rows: list[list[object]]) -> str:
 
 
 def as_json(figures: dict[str, Any]) -> str:
-    return json.dumps(figures, indent=2) + "\n"
+    return to_json(figures, indent=2) + "\n"
 
 
 def write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from minidl.locks import lock
 
 TEMPORARY = ".tmp-"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_OWN_FILE = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+# Without following a link, and without waiting for the other end of a pipe
+_OWN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def remove_leftovers(folder: Path) -> None:
     """Removes the workshops in `folder` whose processes have died; those of the living are locked."""
     for leftover in folder.glob(TEMPORARY + "*"):
         with suppress(OSError):
-            descriptor = os.open(leftover, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            descriptor = os.open(leftover, os.O_RDONLY | _OWN | getattr(os, "O_DIRECTORY", 0))
             try:
                 if lock(descriptor):
                     shutil.rmtree(leftover, ignore_errors=True)
@@ -74,17 +75,52 @@ def remove_leftovers(folder: Path) -> None:
                 os.close(descriptor)
 
 
+def own_folder(root: Path, name: str) -> Path:
+    """The folder root/name, which is made if it is not there. `root` itself may be a link, or lie below one.
+
+    Raises DataError if it is a link or no folder: what is written to a run must not end up in another place.
+    """
+    path = root / name
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if not os.path.lexists(path):
+            raise cant_write(path, error) from error
+    _refuse(path, os.lstat(path), stat.S_ISDIR)
+    return path
+
+
+def check_own(path: Path) -> None:
+    """Raises DataError if `path` is there and anything but a regular file in its very folder."""
+    with suppress(FileNotFoundError):
+        _refuse(path, os.lstat(path), stat.S_ISREG)
+
+
 def open_own(path: Path, flags: int) -> int:
-    """A descriptor of the regular file `path`, which is made if it is not there; a link is refused (OSError)."""
-    descriptor = os.open(path, flags | _OWN_FILE, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    """A descriptor of the regular file `path`, made if it is not there. Raises OSError, and DataError for a link,
+    a pipe, a device and a file that has another name elsewhere."""
+    check_own(path)
+    descriptor = os.open(path, flags | os.O_CREAT | _OWN, 0o666)
+    try:
+        _refuse(path, os.fstat(descriptor), stat.S_ISREG)
+    except DataError:
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        raise
     return descriptor
 
 
+def _refuse(path: Path, found: os.stat_result, wanted: Callable[[int], bool]) -> None:
+    what = "folder" if wanted is stat.S_ISDIR else "file"
+    if stat.S_ISLNK(found.st_mode):
+        raise DataError(f"{path}: a link; what minidl writes must be a {what} in this very place, so remove the link")
+    if not wanted(found.st_mode):
+        raise DataError(f"{path}: not a {'' if what == 'folder' else 'regular '}{what}, so nothing is written to it")
+    if what == "file" and found.st_nlink > 1:
+        raise DataError(f"{path}: the file has another name elsewhere (a hard link); put a copy in its place")
+
+
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to the text file `path`. Raises OSError."""
+    """Adds a line to the text file `path`. Raises as `open_own`."""
     with open(open_own(path, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(line + "\n")
 

@@ -14,12 +14,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from minidl.backend import Array, array_module, to_device, to_host
-from minidl.errors import DataError
+from minidl.backend import Array, array_module, available_memory, to_device, to_host
+from minidl.errors import DataError, OutOfMemoryError
 from minidl.files import atomic
 from minidl.layers.base import Layer
 
-_LISTED = 5  # names written out in an error before "and N more"
+_LISTED, _LETTERS = 5, 100  # names written out in an error before "and N more", and letters of each
 _TORCH_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}  # (KH, KW, C, F) -> (F, C, KH, KW); (in, out) -> (out, in)
 _TORCH_NAMES = {"gamma": "weight", "beta": "bias"}  # of a batch normalization
 
@@ -38,16 +38,24 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping
 def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata of a safetensors file.
 
-    Raises DataError if there is no such file, or it isn't a whole safetensors file of types that NumPy has.
+    Raises DataError if there is no such file, or it isn't a whole safetensors file of types that NumPy has, and
+    OutOfMemoryError if there isn't the memory for all of it: a sparse file is larger than what was downloaded.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: {'a folder, not a weight file' if path.is_dir() else 'no such file'}")
+    needed, free = path.stat().st_size, available_memory(np)
+    if free is not None and needed > free:
+        raise OutOfMemoryError(f"{path}: {needed / 1e9:,.1f} GB of arrays, and {free / 1e9:,.1f} GB are free")
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the latter two: bfloat16 and the like
-        raise DataError(f"{path}: can't be read as safetensors ({error})") from error
+        raise DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+            raise
+        raise DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})") from error
 
 
 def save_weights(path: str | Path, model: Layer, metadata: Mapping[str, str] | None = None) -> None:
@@ -141,4 +149,4 @@ def _from_tensor(a: Any) -> np.ndarray:
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    return ", ".join(name[:_LETTERS] for name in names[:_LISTED]) + more

@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_model_names_what_is_missing(finished, tmp_path,
 
 def test_an_unknown_model_in_a_checkpoint_is_named(finished, tmp_path, capsys):
     code, error = answer(capsys, "eval", damaged(finished, tmp_path, unknown_model))
-    assert code == 2
+    assert code == 3
     assert "'resnet'" in error
 
 
@@ -213,7 +213,7 @@ def test_a_checkpoint_name_that_is_not_there_lists_those_that_are(finished, caps
     assert "best, last" in error
 
 
-@pytest.mark.parametrize(("text", "code"), [("{", 3), ('{"colour": "red"}', 2), ("[]", 3)])
+@pytest.mark.parametrize(("text", "code"), [("{", 3), ('{"colour": "red"}', 3), ("[]", 3)])
 def test_a_damaged_config_is_named(text, code, finished, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)

@@ -115,7 +115,7 @@ def test_a_lock_or_log_that_is_a_link_is_not_written_through(tmp_path, pets, cap
         (folder / name).symlink_to(victim)
     assert train.main(["--resume", str(folder)]) == 3
     assert LOCK in capsys.readouterr().err
-    with pytest.raises(OSError):
+    with pytest.raises(DataError, match="a link"):
         append_line(folder / "log.txt", "a line")
     assert [(tmp_path / f"victim-{name}").read_text() for name in (LOCK, "log.txt")] == ["mine", "mine"]
 

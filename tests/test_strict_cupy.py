@@ -197,7 +197,15 @@ def test_a_checkpoint_goes_from_one_backend_to_the_other(way, xp, tmp_path):
     t = trainer(np.float32, source)
     x, y = next(iter(t.train.epoch(0)))
     t.train_step(to_device(x, source), to_device(y, source))
-    about = About("refined", list("abcde"), list("abcde"), [SIZE, SIZE, 3], [0.5] * 3, [0.3] * 3, {"dropout": 0.3})
+    about = About(
+        "refined",
+        list("abcde"),
+        list("abcde"),
+        [SIZE, SIZE, 3],
+        [0.5] * 3,
+        [0.3] * 3,
+        {"data": "shapes", "dropout": 0.3},
+    )
     save_checkpoint(tmp_path / "c.safetensors", t, about)
     other = trainer(np.float32, target)
     checkpoint = load_checkpoint(tmp_path / "c.safetensors")

@@ -306,7 +306,7 @@ def test_a_diverged_network_is_named(finished, tmp_path, capsys):
     shutil.copytree(finished, copy)
     file = copy / "checkpoints" / "best.safetensors"
     arrays, metadata = load_arrays(file)
-    arrays["conv1.weight"][0, 0, 0, 0] = np.nan
+    arrays["conv1.weight"][:] = 3e38  # numbers, whose products are none
     save_arrays(file, arrays, metadata)
     code, error = answer(capsys, "top", copy, "--layer", "relu2")
     assert code in (3, 4)

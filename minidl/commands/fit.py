@@ -22,6 +22,7 @@ from minidl.training.folders import check_name
 from minidl.training.reports import ProgressBar, Records
 from minidl.training.runs import Run, find_checkpoint
 from minidl.training.trainer import Trainer
+from minidl.validate import blamed
 
 
 def fit(args: Namespace) -> int:
@@ -36,6 +37,8 @@ def fit(args: Namespace) -> int:
                 stack.enter_context(run.owned())
             checkpoint = load_checkpoint(file) if file.is_file() else None
             config = resume.settings(run, given(args), args.preset)
+            if not given(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
+                stack.enter_context(blamed(run.path / "config.json"))
         stack.enter_context(session.one_blas_thread())
         data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
         model = session.make_model(config, data, args.models.build)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from minidl.training.callbacks import Harmless, Interruption, StopRequested
 from minidl.training.config import Config, check_settings, make_config
 from minidl.training.reports import ProgressBar
 from minidl.training.trainer import Trainer
+from minidl.validate import blamed
 
 if TYPE_CHECKING:
     from minidl.training.study import Study
@@ -33,7 +35,8 @@ def search_settings(args: Namespace) -> int:
     import_optuna()
     folder, plan = search_to_run(args)
     config = plan.config
-    with session.one_blas_thread():
+    stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
+    with session.one_blas_thread(), stored:
         data = session.load_data(config)
         trainer, lines, needed = _new_trainer(config, data, args.models.build)
         steps, xp = len(trainer.train), trainer.xp
@@ -57,7 +60,7 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
     own = {name: value for name, value in vars(args).items() if name in names}
     if args.resume is None:
         defaults = search.Plan(Config(**search.DEFAULTS)).as_dict()
-        plan = search.Plan.from_dict({**defaults, **own}, "search")
+        plan = search.Plan.from_dict({**defaults, **own})
         check_settings(plan.config)
         return None, plan
     folder = Path(args.resume)
@@ -66,7 +69,7 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
     if changed := [name for name in own if name not in search.FREE_ON_RESUME and own[name] != settings[name]]:
         flags = ", ".join("--" + name.replace("_", "-") for name in changed)
         raise UsageError(f"{folder}: a resumed search keeps its settings, leave out {flags} (or start a new search)")
-    plan = search.Plan.from_dict({**settings, **own}, str(folder))
+    plan = search.Plan.from_dict({**settings, **own})
     if plan.trials != saved.trials:
         replace(saved, trials=plan.trials).write(folder)
     return folder, plan
@@ -109,7 +112,7 @@ def _show_trials(study: Study, data: session.Data) -> None:
     config = study.plan.config
     of = f"{len(data.train):,} images of {data.dataset.name}, {config.epochs} epochs"
     title = f"{len(rows)} trials of {config.model} on {of}"
-    save_search(path := study.run.path / "figures" / "search.png", rows, title)
+    save_search(path := study.run.folder("figures") / "search.png", rows, title)
     study.run.say(f"wrote {path}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from argparse import Namespace
@@ -16,7 +15,9 @@ from tqdm import tqdm
 from minidl.cli import is_run, trained_file
 from minidl.data.classes import class_names
 from minidl.errors import DataError, UsageError, printable
+from minidl.files import own_folder
 from minidl.layers import Layer
+from minidl.metadata import to_json
 from minidl.progress import Progress
 from minidl.training import session
 from minidl.training.checkpoints import About, Checkpoint, export_checkpoint, load_checkpoint
@@ -30,6 +31,7 @@ from minidl.training.prediction import (
     predict_split,
     write_predictions,
 )
+from minidl.training.runs import run_of
 
 
 @contextmanager
@@ -46,6 +48,8 @@ def evaluate_run(args: Namespace) -> int:
     split = data.split(args.split)
     with _trained(checkpoint, args) as (model, xp), Progress("evaluating", len(split), "image") as bar:
         result = evaluate(model, data.loader(split), xp, bar.add)
+    if not math.isfinite(result.loss):
+        raise DataError(f"{checkpoint.path}: the loss is not a number: its weights are too large, or damaged")
     _print_json(result, checkpoint, data, args) if args.json else _print_evaluation(result, checkpoint, data, args)
     return 0
 
@@ -75,9 +79,6 @@ def _extent(data: session.Data, args: Namespace) -> str:
 
 
 def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
-    def number(value: float) -> float | None:
-        return float(value) if math.isfinite(value) else None  # JSON has no NaN
-
     classes = checkpoint.about.classes
     report = {
         "checkpoint": str(checkpoint.path),
@@ -85,15 +86,15 @@ def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, 
         "split": args.split,
         "extent": data.extent.get(args.split, args.split),
         "images": result.images,
-        "loss": number(result.loss),
+        "loss": result.loss,
         "top1": result.top1,
         "top5": result.top5,
-        "class_accuracy": dict(zip(classes, map(number, result.class_accuracy), strict=True)),
+        "class_accuracy": dict(zip(classes, result.class_accuracy.tolist(), strict=True)),
         "confusions": [
             {"true": classes[t], "predicted": classes[p], "images": n} for t, p, n in result.worst_confusions()
         ],
     }
-    print(json.dumps(report, indent=2))
+    print(to_json(report, indent=2))
 
 
 def predict_images(args: Namespace) -> int:
@@ -150,8 +151,12 @@ def _predict_split(checkpoint: Checkpoint, args: Namespace) -> int:
     names = getattr(split, "names", None)
     files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)
     print(f"{args.split}: {len(split):,} images{_extent(data, args)}")
-    beside = Path() if args.pretrained else checkpoint.path.parent.parent
-    folder = beside / "predictions" if args.output is None else Path(args.output)
+    if args.output is not None:
+        folder = Path(args.output)
+    elif args.pretrained:
+        folder = Path("predictions")
+    else:  # of its run, else beside the checkpoint
+        folder = own_folder(run_of(checkpoint.path) or checkpoint.path.parent, "predictions")
     with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(split), "image") as bar:
         _write(folder, args.split, predict_split(model, data.loader(split), files, xp, bar.add), checkpoint.about)
     return 0
@@ -165,6 +170,7 @@ def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: Ab
 def export_weights(args: Namespace) -> int:
     """Writes a checkpoint to be passed on: the weights, what they mean and how they were trained."""
     checkpoint = load_checkpoint(trained_file(args))
+    checkpoint.build(args.models.build)  # what is passed on can be used: a registered network, and its weights
     path = Path(args.output or f"{checkpoint.about.model}.safetensors")
     export_checkpoint(path, checkpoint)
     print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")

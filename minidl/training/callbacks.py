@@ -126,13 +126,16 @@ class Checkpointer(Callback):
         self._tried = time.monotonic()
 
     def _save(self, trainer: Trainer, name: str, with_optimizer: bool = True) -> None:
-        with suppress(OSError, DataError):  # somebody may have removed folders; what is still in the way, saving says
+        with suppress(DataError):  # somebody may have removed folders; what is still in the way, saving says
             self.run.mend(Config(**self.about.config))
+        self.run.folder("checkpoints")
         save_checkpoint(self.run.checkpoint(name), trainer, self.about, with_optimizer)
 
     def _forget_old_snapshots(self) -> None:
         snapshots = {
-            int(number[1]): path for path in self.run.checkpoints.iterdir() if (number := SNAPSHOT.match(path.name))
+            int(number[1]): path
+            for path in self.run.folder("checkpoints").iterdir()
+            if (number := SNAPSHOT.fullmatch(path.name))
         }
         for epoch in sorted(snapshots)[: -self.keep] if self.keep else []:
             snapshots[epoch].unlink()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,65 @@ from minidl.data.naming import portable
 from minidl.errors import DataError, DivergedError
 from minidl.io import assign, check_arrays, load_arrays, model_arrays, save_arrays
 from minidl.layers.base import Layer
+from minidl.metadata import from_json, to_json
 from minidl.optim import Optimizer
 from minidl.training.averaging import WeightAverage
+from minidl.training.config import SETTINGS
 from minidl.training.trainer import Trainer, TrainState
+from minidl.validate import array, blamed, fits, plain_name, real, table, text, whole
 
 FORMAT = 1
 _KEY = "minidl"  # in the file's metadata: the JSON below
 _OPTIMIZER = "optimizer/"  # prefix of the optimizer's arrays
 _TRAINED = "trained/"  # prefix of the weights that training goes on with, where those without it are an average
 _PREFIXES = (_OPTIMIZER, _TRAINED)
+
+# What is read back. Earlier versions had fewer settings, later ones may have more: those are left out.
+_SETTINGS = table({key: SETTINGS[key] for key in ("data", "dropout")}, SETTINGS, others=True)
+_ABOUT = table(
+    {
+        "model": plain_name,
+        "classes": array(text(1000, 1), 2),
+        "words": array(text(10_000), 2),
+        "image_shape": array(whole(1, 4096), 3, 3),
+        "mean": array(real(0, 1), 3, 3),
+        "std": array(real(1e-3, 1), 3, 3),  # of images that are all of one colour it is 1/255
+        "config": _SETTINGS,
+    }
+)
+_SHARE, _SECONDS = real(0, 1), real(0, 1e10)
+
+
+def _measured(value: Any, where: str) -> float:
+    """A loss, which may have grown out of all numbers: JSON has null for it."""
+    return float("nan") if value is None or value != value else real(0, 1e300)(value, where)
+
+
+ROW = {  # of metrics.csv
+    "epoch": whole(1),
+    "train_loss": _measured,
+    "train_top1": _SHARE,
+    "val_loss": _measured,
+    "val_top1": _SHARE,
+    "val_top5": _SHARE,
+    "lr": real(0, 1e300),
+    "images_per_s": real(0, 1e12),
+    "seconds": _SECONDS,
+}
+_STATE = table(
+    {"epoch": whole(), "step": whole()},
+    {
+        "batch": whole(),
+        "loss_sum": real(0, 1e300),
+        "correct": whole(),
+        "best_epoch": whole(),
+        "best_top1": real(-1, 1),
+        "seconds": _SECONDS,
+        "history": array(table(ROW)),
+    },
+)
+_FORMAT = fits(lambda v: type(v) is int and v == FORMAT, f"{FORMAT}, which this version reads")
+_HEADER = table({"format": _FORMAT, "about": _ABOUT, "state": _STATE}, others=True)
 
 
 @dataclass
@@ -50,8 +99,14 @@ class Checkpoint:
 
     def build(self, build: Callable[..., Layer]) -> Layer:
         """The model with its weights; `build(name, classes=..., dropout=...)` makes registered networks."""
-        model = build(self.about.model, classes=len(self.about.classes), dropout=self.about.config["dropout"])
+        about, classes = self.about, len(self.about.classes)
+        if not any(classes in a.shape for a in self.arrays.values()):  # a last layer of millions would be made
+            raise DataError(f"{self.path}: doesn't fit the model: no weights for its {classes:,} about.classes")
+        with blamed(f"{self.path}: about.model"):
+            model = build(about.model, classes=classes, dropout=about.config["dropout"])
         self.restore_weights(model)
+        with blamed(f"{self.path}: about.image_shape"):
+            model.out_shape((1, *about.image_shape))
         return model
 
     def restore_weights(self, model: Layer) -> None:
@@ -99,17 +154,23 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
 def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint to be passed on: no optimizer arrays, and names in the place of paths."""
     config = dict(checkpoint.about.config)
-    config["data"] = portable(config["data"])
+    config["data"] = portable(_of_here(config["data"]))
     if config.get("init_from"):
-        config["init_from"] = Path(config["init_from"]).name
+        config["init_from"] = Path(_of_here(config["init_from"])).name
     about = replace(checkpoint.about, config=config)
     arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_PREFIXES)}
     _save(path, arrays, about, checkpoint.state)
 
 
+def _of_here(path: str) -> str:
+    """A path of any system as one of this system; of Windows' the name is kept."""
+    windows = PureWindowsPath(path)
+    return f"./{windows.name}" if windows.drive else path
+
+
 def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -> None:
     header = {"format": FORMAT, "about": asdict(about), "state": asdict(state)}
-    save_arrays(path, arrays, {_KEY: json.dumps(header)})
+    save_arrays(path, arrays, {_KEY: to_json(header)})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -117,11 +178,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
     arrays, metadata = load_arrays(path)
     if _KEY not in metadata:
         raise DataError(f"{path}: a weight file without minidl's metadata, not a checkpoint")
-    try:
-        header = json.loads(metadata[_KEY])
-        if header["format"] != FORMAT:
-            raise DataError(f"{path}: checkpoint format {header['format']}, this version reads {FORMAT}")
-        about, state = About(**header["about"]), TrainState(**header["state"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: its metadata can't be read ({error})") from error
+    header = _HEADER(from_json(metadata[_KEY], path), f"{path}:")
+    about, state = About(**header["about"]), TrainState(**header["state"])
+    _fit_together(about, state, path)
+    for key, a in arrays.items():
+        if a.dtype.kind == "f" and not key.startswith(_OPTIMIZER) and not np.isfinite(a).all():
+            raise DataError(f"{path}: {key} holds a weight that is not a number")
     return Checkpoint(Path(path), about, state, arrays)
+
+
+def _fit_together(about: About, state: TrainState, path: Path) -> None:
+    """Raises DataError for values that can't be beside the others."""
+    height, width, channels = about.image_shape
+    classes, words = len(about.classes), len(about.words)
+    for good, problem in (
+        (words == classes, f"about.words has {words} names for {classes} classes"),
+        (len(set(about.classes)) == classes, "about.classes has a class twice"),
+        (height == width and channels == 3, f"about.image_shape {about.image_shape} isn't that of square RGB images"),
+        (state.best_epoch <= state.epoch, f"state.best_epoch is {state.best_epoch}, after epoch {state.epoch}"),
+    ):
+        if not good:
+            raise DataError(f"{path}: {problem}")

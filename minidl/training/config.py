@@ -12,6 +12,7 @@ from typing import Any
 
 from minidl.data.naming import resolve
 from minidl.errors import DataError, UsageError
+from minidl.validate import Check, boolean, choice, file_path, optional, plain_name, table, text, wrong
 
 
 def _setting(default: Any, help: str, **options: Any) -> Any:
@@ -246,17 +247,45 @@ def unused_settings(config: Config) -> list[str]:
     return lines
 
 
-def config_from_dict(settings: dict[str, Any], source: str) -> Config:
-    """A saved configuration; raises UsageError naming settings this version does not know,
-    DataError if it is none."""
-    if not isinstance(settings, dict):
-        raise DataError(f"{source}: not a table of settings")
-    unknown = settings.keys() - {f.name for f in fields(Config)}
-    if unknown:
-        raise UsageError(
-            f"{source}: unknown settings {', '.join(sorted(unknown))}: made by another version of minidl?"
-        )
-    return Config(**settings)
+_TEXTS: dict[str, Check] = {  # what is stored of them differs from what their flags take
+    "data": file_path,
+    "classes": optional(text(100_000)),
+    "model": plain_name,
+    "init_from": optional(file_path),
+    "freeze": optional(text(200)),
+}
+
+
+def _stored(f: Field) -> Check:
+    """What a setting must be that is read back: what its flag would take."""
+    if f.name in _TEXTS:
+        return _TEXTS[f.name]
+    if "choices" in f.metadata:
+        return choice(*f.metadata["choices"])
+    return boolean if isinstance(f.default, bool) else _numeric(type(f.default), f.metadata["type"])
+
+
+def _numeric(kind: type, parse: Callable[[str], Any]) -> Check:
+    """A number that the flag `parse` takes, which is a whole one if `kind` is int."""
+
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not int and type(value) is not kind:
+            raise wrong(where, value, "a whole number" if kind is int else "a number")
+        try:
+            return parse(repr(value))
+        except ArgumentTypeError as error:
+            raise DataError(f"{where}: {error}") from error
+
+    return check
+
+
+SETTINGS: dict[str, Check] = {f.name: _stored(f) for f in fields(Config)}
+_SAVED = table({}, SETTINGS)
+
+
+def config_from_dict(settings: Any, source: str) -> Config:
+    """A saved configuration; raises DataError naming `source` and the setting that can't be."""
+    return Config(**_SAVED(settings, f"{source}:"))
 
 
 def add_flags(

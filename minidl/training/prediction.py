@@ -142,6 +142,8 @@ def write_predictions(folder: Path, name: str, predictions: Iterable[Prediction]
 
 
 def _ranked(names: list[str], probabilities: np.ndarray) -> list[Prediction]:
+    if not np.isfinite(probabilities).all():
+        raise DataError(f"{names[0]}: the network's answer is not a number: its weights are too large, or damaged")
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP]
     return [
         Prediction(name, best.tolist(), row[best].tolist())

@@ -36,9 +36,7 @@ class Records(Callback):
         attempt(self.run.say, "history.png", lambda: self._draw(history))
 
     def _draw(self, history: list[dict[str, Any]]) -> None:
-        figures = self.run.path / "figures"
-        figures.mkdir(exist_ok=True)
-        self.draw(figures / "history.png", history, self.title)
+        self.draw(self.run.folder("figures") / "history.png", history, self.title)
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import platform
 import sys
@@ -18,10 +17,21 @@ import numpy as np
 from minidl import __version__
 from minidl.console import show, warn
 from minidl.errors import DataError, UsageError
-from minidl.files import TEMPORARY, append_line, atomic, cant_write, open_own, remove_leftovers
+from minidl.files import (
+    TEMPORARY,
+    append_line,
+    atomic,
+    cant_write,
+    check_own,
+    open_own,
+    own_folder,
+    remove_leftovers,
+)
 from minidl.locks import lock
+from minidl.metadata import read_json, write_json
 from minidl.training.config import Config, config_from_dict
 from minidl.training.folders import create_folder
+from minidl.validate import optional, table, text, whole
 
 COLUMNS = (
     "epoch",
@@ -36,6 +46,9 @@ COLUMNS = (
 )
 FOLDERS = ("checkpoints", "figures")
 LOCK = "lock"  # held by the process that trains in the run
+FILES = ("config.json", "env.json", "data.json", "log.txt", "metrics.csv", LOCK)
+_SPLIT = table({"images": whole(), "order": text(100)}, {"pixels": optional(text(100))})
+_FINGERPRINT = table({"train": _SPLIT, "val": _SPLIT})
 
 
 class Run:
@@ -66,8 +79,12 @@ class Run:
     def owned(self) -> Iterator[None]:
         """Keeps others from training in this run, and removes what killed writers left in it.
 
-        Raises UsageError naming the process that trains in it, DataError if the folder can't be written.
+        Raises UsageError naming the process that trains in it, DataError if the folder can't be written, or holds a
+        link where something would be written.
         """
+        folders = [self.path, *(self.folder(name) for name in FOLDERS)]
+        for name in FILES:
+            check_own(self.path / name)
         path = self.path / LOCK
         try:
             descriptor = open_own(path, os.O_RDWR)
@@ -88,9 +105,13 @@ class Run:
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {platform.node()}")
                 file.flush()
-            for folder in (self.path, *(self.path / name for name in FOLDERS)):
+            for folder in folders:
                 remove_leftovers(folder)
             yield
+
+    def folder(self, name: str) -> Path:
+        """A folder of the run to write to, in the run itself (see `own_folder`)."""
+        return own_folder(self.path, name)
 
     @property
     def checkpoints(self) -> Path:
@@ -101,24 +122,24 @@ class Run:
 
     def config(self) -> Config:
         path = self.path / "config.json"
-        return config_from_dict(_read_json(path), str(path))
+        return config_from_dict(read_json(path), str(path))
 
     def write_config(self, config: Config) -> None:
         """Puts `config` in the place of the settings that the run began with. Raises DataError."""
         with atomic(self.path / "config.json") as temporary:
-            _write_json(temporary, config.as_dict())
+            write_json(temporary, config.as_dict())
 
     def mend(self, config: Config) -> None:
-        """Makes anew what a resumed run needs and somebody removed. Raises OSError, DataError."""
+        """Makes anew what a resumed run needs and somebody removed. Raises DataError."""
         for name in FOLDERS:
-            (self.path / name).mkdir(parents=True, exist_ok=True)
+            self.folder(name)
         if not (self.path / "config.json").exists():
             self.write_config(config)
 
     def data(self) -> dict[str, Any] | None:
         """The fingerprint of the data set that the run began with; None in a run of an older version."""
         path = self.path / "data.json"
-        return _read_json(path) if path.is_file() else None
+        return _FINGERPRINT(read_json(path), f"{path}:") if os.path.lexists(path) else None
 
     def say(self, line: str) -> None:
         """Prints a line and adds it to log.txt. Neither is worth a training: what fails is said once, and left."""
@@ -126,9 +147,10 @@ class Run:
             warn(f"warning  the output can't be written any more; the run goes on, see {self.path / 'log.txt'}")
         try:
             append_line(self.path / "log.txt", line)
-        except OSError as error:
+        except (OSError, DataError) as error:
             if not self._log_fails:
-                warn(f"warning  {cant_write(self.path / 'log.txt', error)}; the run goes on")
+                problem = cant_write(self.path / "log.txt", error) if isinstance(error, OSError) else error
+                warn(f"warning  {problem}; the run goes on")
             self._log_fails = True
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
@@ -145,21 +167,10 @@ class Run:
 def _furnish(folder: Path, config: Config, data: dict[str, Any] | None) -> None:
     for name in FOLDERS:
         (folder / name).mkdir()
-    _write_json(folder / "config.json", config.as_dict())
-    _write_json(folder / "env.json", environment())
+    write_json(folder / "config.json", config.as_dict())
+    write_json(folder / "env.json", environment())
     if data is not None:
-        _write_json(folder / "data.json", data)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can't be read ({error})") from error
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "data.json", data)
 
 
 def find_checkpoint(path: Path, name: str = "best") -> Path:
@@ -175,6 +186,12 @@ def find_checkpoint(path: Path, name: str = "best") -> Path:
             f"{path}: no checkpoint {name!r} in it ({'there are ' + ', '.join(there) if there else 'none yet'})"
         )
     return file
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """The folder of the run that a checkpoint file lies in, or None."""
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == "checkpoints" and (folder.parent / "config.json").is_file() else None
 
 
 def newest_run(output: Path) -> Path | None:

@@ -7,7 +7,6 @@ in the same order.
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Callable
@@ -20,12 +19,14 @@ from tqdm import tqdm
 from minidl.errors import DataError, DivergedError, UsageError
 from minidl.files import atomic
 from minidl.layers import Layer
+from minidl.metadata import read_json, write_json
 from minidl.training import session
 from minidl.training.checkpoints import load_checkpoint
-from minidl.training.config import PRESETS, Config, config_from_dict
+from minidl.training.config import PRESETS, SETTINGS, Config
 from minidl.training.folders import create_folder
 from minidl.training.runs import environment, find_checkpoint
 from minidl.training.trainer import Trainer
+from minidl.validate import array, blamed, choice, real, table, whole
 
 TRIALS = 53
 SAMPLERS = ("random", "tpe", "qmc")
@@ -33,6 +34,9 @@ RANGES = {"lr": (1e-5, 1e-1), "weight_decay": (1e-6, 1e-2)}  # ours: the paper g
 DEFAULTS = {**PRESETS["paper"]("baseline"), "model": "baseline", "epochs": 8, "subset": 0.1}
 FREE_ON_RESUME = ("trials", "threads", "workers")
 PLAN = "search.json"  # not config.json: to `fit`, such a folder is no run
+_RANGE = array(real(1e-300, 1e300), 2, 2)
+_OWN = {"trials": whole(1, 2**31 - 1), "sampler": choice(*SAMPLERS), **dict.fromkeys(RANGES, _RANGE)}
+_PLAN = table(_OWN, {key: check for key, check in SETTINGS.items() if key not in _OWN})
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,14 @@ class Plan:
     weight_decay: tuple[float, float] = RANGES["weight_decay"]
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any], source: str) -> Plan:
-        """The plan that `as_dict` gave; raises UsageError for an unknown setting or a range that is none."""
+    def from_dict(cls, settings: dict[str, Any]) -> Plan:
+        """The plan that `as_dict` gave; raises UsageError for a range that is none."""
         own = {"trials": settings["trials"], "sampler": settings["sampler"]}
         for name in RANGES:
             low, high = own[name] = tuple(settings[name])
             if low > high:
                 raise UsageError(f"--{name.replace('_', '-')} {low:g} {high:g}: the lower end comes first")
-        return cls(config_from_dict({k: v for k, v in settings.items() if k not in own}, source), **own)
+        return cls(Config(**{k: v for k, v in settings.items() if k not in own}), **own)
 
     def as_dict(self) -> dict[str, Any]:
         """One flat table: the settings of the trials, with the ranges in place of their lr and weight decay."""
@@ -61,7 +65,8 @@ class Plan:
         return {**self.config.as_dict(), **ranges, "trials": self.trials, "sampler": self.sampler}
 
     def write(self, folder: Path) -> None:
-        _write_json(folder / PLAN, self.as_dict())
+        with atomic(folder / PLAN) as temporary:
+            write_json(temporary, self.as_dict())
 
 
 def read_plan(folder: Path) -> Plan:
@@ -69,10 +74,8 @@ def read_plan(folder: Path) -> Plan:
     path = folder / PLAN
     if not path.is_file():
         raise DataError(f"{folder}: not the folder of a search (no {PLAN} in it)")
-    try:
-        return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: can't be read ({error!r})") from error
+    with blamed(path):
+        return Plan.from_dict(_PLAN(read_json(path), f"{path}:"))
 
 
 def new_search_folder(output: Path, name: str | None) -> Path:
@@ -80,14 +83,9 @@ def new_search_folder(output: Path, name: str | None) -> Path:
 
     def furnish(folder: Path) -> None:
         (folder / "figures").mkdir()
-        _write_json(folder / "env.json", environment())
+        write_json(folder / "env.json", environment())
 
     return create_folder(output, name, "search", furnish)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> Trainer:

@@ -43,6 +43,7 @@ from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config
 from minidl.training.trainer import Trainer
+from minidl.validate import blamed
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to be drawn first
 EVAL_BATCH = 100
@@ -185,6 +186,7 @@ def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | 
     average = WeightAverage(model, config.ema) if config.ema else None
     if resume is not None:
         check_classes(resume, data.dataset)
+        check_progress(resume, config.epochs, len(train))
         if average is None:
             resume.restore_weights(model)
         else:
@@ -307,12 +309,14 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
     config = replace(Config(**saved), data=place, image_size=about.image_shape[0], augment="none")
     if whole:
         config = replace(config, subset=1.0, val_split=0.0, gray="convert")
-    dataset = _open(config, progress)
-    if config.classes and set(about.classes) <= set(dataset.classes):
-        dataset = choose_classes(dataset, [dataset.classes.index(c) for c in about.classes], config.classes)
-    check_classes(checkpoint, dataset)
+    with blamed(checkpoint.path):
+        dataset = _open(config, progress)
+        if config.classes and set(about.classes) <= set(dataset.classes):
+            dataset = choose_classes(dataset, [dataset.classes.index(c) for c in about.classes], config.classes)
+        check_classes(checkpoint, dataset)
+        parts = _parts(dataset, config)
     mean, std = (np.array(v, np.float32) for v in (about.mean, about.std))
-    return Data(dataset, *_parts(dataset, config), mean, std, _extent(dataset, config))
+    return Data(dataset, *parts, mean, std, _extent(dataset, config))
 
 
 def _place(checkpoint: Checkpoint) -> str:
@@ -336,4 +340,14 @@ def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:
             f"{checkpoint.path}: trained on {len(checkpoint.about.classes)} classes "
             f"({', '.join(checkpoint.about.classes[:3])}, ...), but {dataset.name} has {len(dataset.classes)} "
             f"({', '.join(dataset.classes[:3])}, ...)"
+        )
+
+
+def check_progress(checkpoint: Checkpoint, epochs: int, steps: int) -> None:
+    """Raises DataError unless the checkpoint stands somewhere within `epochs` epochs of `steps` steps."""
+    state = checkpoint.state
+    if state.epoch > epochs or state.batch > steps or state.step != state.epoch * steps + state.batch:
+        raise DataError(
+            f"{checkpoint.path}: state.epoch {state.epoch}, batch {state.batch} and step {state.step} are not within "
+            f"{epochs} epochs of {steps} steps"
         )

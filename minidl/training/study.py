@@ -20,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.errors import DataError, UsageError
-from minidl.files import atomic
+from minidl.files import atomic, check_own, own_folder
 from minidl.training.config import Config
 from minidl.training.runs import Run
-from minidl.training.search import RANGES, Plan, new_search_folder
+from minidl.training.search import PLAN, RANGES, Plan, new_search_folder
+from minidl.training.study_file import WAIT, check_lock, connect
+from minidl.training.study_rows import NAME, read_rows
 
 if TYPE_CHECKING:
     import optuna
 
-STUDY, NAME = "study.db", "search"
+STUDY = "study.db"
+FILES = (PLAN, "env.json", "log.txt", "trials.csv")
 COLUMNS = ("trial", "lr", "weight_decay", "state", "epochs", "train_top1", "val_loss", "val_top1", "seconds")
-WAIT = 60.0  # seconds for other processes to let go of the study
 
 
 def import_optuna() -> ModuleType:
@@ -152,27 +154,26 @@ def create_search(output: Path, name: str | None, plan: Plan) -> Path:
 
 @contextmanager
 def open_study(folder: Path, plan: Plan) -> Iterator[Study]:
-    """The study of a search folder, to work on. Raises UsageError without Optuna, DataError if it is damaged."""
-    with _loaded(folder / STUDY) as (storage, study), closing(Study(folder, plan, storage, study)) as own:
-        yield own
+    """The study of a search folder, to work on. Raises UsageError without Optuna, DataError if it is damaged, or a
+    link lies where something would be written."""
+    optuna, path = import_optuna(), folder / STUDY
+    own_folder(folder, "figures")
+    for name in FILES:
+        check_own(folder / name)
+    if not path.is_file():
+        raise DataError(f"{path}: no such study")
+    connect(path).close()  # finishes what a killed process has begun
+    read_rows(path)  # so that Optuna meets nothing that is not in order
+    with _storage(path) as storage:
+        study = optuna.load_study(study_name=NAME, storage=storage)
+        with closing(Study(folder, plan, storage, study)) as own:
+            yield own
 
 
 def read_trials(path: Path) -> list[dict[str, Any]]:
-    """The finished trials of a search folder or a study file as rows of trials.csv. Raises as `open_study`."""
-    with _loaded(path / STUDY if path.is_dir() else path) as (_, study):
-        return _rows(study)
-
-
-@contextmanager
-def _loaded(path: Path) -> Iterator[tuple[optuna.storages.RDBStorage, optuna.Study]]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such study")
-    with _storage(path) as storage:
-        try:
-            study = import_optuna().load_study(study_name=NAME, storage=storage)
-        except KeyError as error:
-            raise DataError(f"{path}: holds no search") from error
-        yield storage, study
+    """The finished trials of a search folder or a study file as rows of trials.csv; changes nothing, and needs no
+    Optuna. Raises DataError."""
+    return read_rows(path / STUDY if path.is_dir() else path)
 
 
 @contextmanager
@@ -180,11 +181,12 @@ def _storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
     optuna = import_optuna()
     from sqlalchemy.exc import SQLAlchemyError
 
-    connect = partial(sqlite3.connect, path, timeout=WAIT, check_same_thread=False)
     storage = None
     try:
-        # The path is not part of the URL, where some characters would mean something.
-        storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": connect})
+        try:  # the path is not part of the URL, where some characters would mean something
+            storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": partial(connect, path)})
+        except RuntimeError as error:  # of its version
+            raise DataError(f"{path}: can't be read by Optuna {optuna.__version__} ({error})") from error
         yield storage
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
@@ -227,6 +229,7 @@ def _lock(path: Path, wait: float = 0.0) -> sqlite3.Connection | None:
 
     It is SQLite's own lock, so it works wherever the study does.
     """
+    check_lock(path)
     connection = None
     try:
         connection = sqlite3.connect(path, timeout=wait, isolation_level=None)

@@ -17,6 +17,7 @@ from minidl.data.classes import find_class
 from minidl.data.images import read_image
 from minidl.data.loader import normalise
 from minidl.errors import DataError, UsageError
+from minidl.files import own_folder
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
 from minidl.training import session
@@ -156,7 +157,9 @@ class Subject:
             return Path(self.args.output)
         if self.args.pretrained:
             return Path("figures")
-        return self.checkpoint.path.parent if self.run is None else self.checkpoint.path.parent.parent / "figures"
+        if self.run is None:
+            return self.checkpoint.path.parent
+        return own_folder(self.checkpoint.path.parent.parent, "figures")
 
     def output(self, suffix: str, *parts: Any, **settings: Any) -> Path:
         """Where a file goes that shows `parts`, with those `settings` that are not the default (`file_names`).
@@ -200,9 +203,10 @@ class Subject:
         return path.name if self.run is None else f"{self.run.name}/{path.stem}"
 
 
-def make_folder(path: Path) -> None:
-    """Raises DataError if it can't be made."""
+def make_folder(path: Path) -> Path:
+    """The folder `path`, made if it is not there; DataError if it can't be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{path}: can't be made ({error.strerror})") from error
+    return path
