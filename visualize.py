@@ -13,6 +13,7 @@ import numpy as np
 import models
 from minidl.backend import to_device
 from minidl.cli import Commands, add_trained_flags, add_use_flags, trained_file
+from minidl.console import print_lines
 from minidl.data.classes import class_names, find_classes
 from minidl.errors import UsageError
 from minidl.files import own_folder
@@ -58,8 +59,8 @@ def layers(args: argparse.Namespace) -> int:
     """Lists the layers that can be looked at, with the shape of their output and their units."""
     subject = _subject(args)
     rows = [(row.name, "x".join(map(str, row.shape)), str(row.units)) for row in subject.layers]
-    print(align([("layer", "output", "units"), *rows], left=1))
-    print("and the parts of each block, such as stem.conv")
+    print_lines(*align([("layer", "output", "units"), *rows], left=1).splitlines())
+    print_lines("and the parts of each block, such as stem.conv")
     return 0
 
 
@@ -89,7 +90,7 @@ def pca(args: argparse.Namespace) -> int:
     points, titles = {}, {}
     for dims in (3, 2):  # the first axes are the same however many there are
         share, of_all = (100 * e.explained[:dims].sum() for e in (found, everywhere))
-        print(
+        print_lines(
             f"{dims} axes explain {share:.2f} % of the variance of the {len(shown):,} images shown "
             f"({of_all:.2f} % if fitted on all {len(x):,} of {args.split})"
         )
@@ -114,7 +115,7 @@ def _features(args: argparse.Namespace) -> tuple[Subject, np.ndarray, np.ndarray
     subject = _subject(args)
     classes = _classes(subject)
     names = class_names(subject.about.classes, subject.about.words)
-    print(f"classes {', '.join(names[c] for c in classes)}")
+    print_lines(f"classes {', '.join(names[c] for c in classes)}")
     shown = embedding.of_classes(subject.split.labels, classes)
     with session.one_blas_thread(), Progress("features", len(subject.split), "image") as bar:
         x = embedding.features(subject.running, subject.data.loader(subject.split), subject.xp, bar.add)
@@ -250,9 +251,9 @@ def _subject(args: argparse.Namespace) -> Subject:
 
 def _wrote(paths: list[Path]) -> int:
     for path in paths if len(paths) <= NAMED else [*paths[: NAMED - 2], paths[-1]]:
-        print(f"wrote {path}")
+        print_lines(f"wrote {path}")
     if len(paths) > NAMED:
-        print(f"and {len(paths) - NAMED + 1} more in {paths[0].parent}")
+        print_lines(f"and {len(paths) - NAMED + 1} more in {paths[0].parent}")
     return 0
 
 

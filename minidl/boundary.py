@@ -8,10 +8,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 
-from minidl.console import give_up
-from minidl.errors import DataError, MinidlError, OutOfMemoryError, printable
+from minidl.console import give_up, warn
+from minidl.errors import DataError, MinidlError, OutOfMemoryError
 
 INTERNAL = 1  # an error of minidl itself
 INTERRUPTED = 130  # 128 + SIGINT
@@ -24,12 +23,14 @@ def run_guarded(script: str, command: Callable[[], int]) -> int:
     """The exit code of `command`; every failure is one line on stderr that begins with `script`.
 
     The output is flushed here, not when the interpreter ends, so a full disk or a closed pipe counts as a failure.
-    NumPy's warnings of numbers that grow too large are left out: whoever meets such a number says so.
+    NumPy's warnings of numbers that grow too large are left out: whoever meets such a number says so. Warnings of
+    other libraries are a line each.
     """
     _open_streams()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.showwarning = lambda message, *_: warn(f"warning  {message}")
             code = command()
         sys.stdout.flush()
         return code
@@ -40,11 +41,11 @@ def run_guarded(script: str, command: Callable[[], int]) -> int:
                 return error.code if isinstance(error.code, int) else INTERNAL
             error = lost
         line, code = _answer(error)
-        with suppress(OSError, ValueError):  # stderr may be full or closed as well
-            if os.environ.get(TRACEBACK):
-                traceback.print_exc()
-            if line is not None:
-                print(f"{script}: {printable(line)}", file=sys.stderr, flush=True)
+        if os.environ.get(TRACEBACK):
+            for part in traceback.format_exc().splitlines():
+                warn(part)
+        if line is not None:
+            warn(f"{script}: {line}")
         return code
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 from minidl.boundary import INTERRUPTED, run_guarded
+from minidl.console import warn
 from minidl.data.folder import EXTENSIONS
 from minidl.data.naming import resolve
 from minidl.errors import UsageError
@@ -120,5 +120,5 @@ def trained_file(args: argparse.Namespace) -> Path:
             raise UsageError(f"{path}: not a run folder, and of several arguments each must be one; give one RUN")
     run = max(runs, key=lambda path: (path / "config.json").stat().st_mtime) if len(runs) > 1 else runs[0]
     if len(runs) > 1:
-        print(f"{len(runs)} runs are given, this is the newest: {run}", file=sys.stderr)
+        warn(f"{len(runs)} runs are given, this is the newest: {run}")
     return find_checkpoint(run, args.checkpoint)

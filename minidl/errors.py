@@ -40,5 +40,11 @@ class OutOfMemoryError(MinidlError):
 
 
 def printable(text: str) -> str:
-    """`text` in one line: newlines, other control characters and undecodable bytes of file names as escapes."""
+    """`text` in one line, as it may leave the program: what is no letter to see is an escape.
+
+    That is newlines and other control characters, marks that turn the direction of writing, spaces that are no plain
+    space, and undecodable bytes of file names.
+    """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from minidl.errors import DataError
+from minidl.errors import DataError, printable
 from minidl.locks import lock
 
 TEMPORARY = ".tmp-"
@@ -120,9 +120,9 @@ def _refuse(path: Path, found: os.stat_result, wanted: Callable[[int], bool]) ->
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to the text file `path`. Raises as `open_own`."""
+    """Adds a line to the text file `path`, without control characters. Raises as `open_own`."""
     with open(open_own(path, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(line + "\n")
+        file.write(printable(line) + "\n")
 
 
 def cant_write(path: Path, error: OSError) -> DataError:

@@ -10,6 +10,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from minidl.console import warn
+from minidl.errors import printable
 
 LINE_EVERY = 10.0  # seconds
 SHORT = 2.0  # seconds; of a shorter job nothing is said in a log
@@ -22,11 +23,13 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int | None, unit: str, done: int = 0, show: bool = True) -> None:
-        self.title, self.total, self.unit, self.done = title, total, unit, done
+        self.title, self.total, self.unit, self.done = printable(title), total, unit, done
         terminal = show and sys.stderr.isatty()
         self._bytes = unit == "B"
         self._plural = "" if self._bytes else f" {unit}" if total == 1 else f" {unit}s"
-        bar = partial(tqdm, desc=title, total=total, initial=done, unit=self._plural or "B", unit_scale=self._bytes)
+        bar = partial(
+            tqdm, desc=self.title, total=total, initial=done, unit=self._plural or "B", unit_scale=self._bytes
+        )
         self._bar = bar() if terminal else None
         self._lines = show and not terminal
         self._first = self._start = time.monotonic()
@@ -39,6 +42,13 @@ class Progress:
         elif self._lines and time.monotonic() - self._start >= LINE_EVERY:
             self._start = time.monotonic()
             self._print()
+
+    def say(self, line: str) -> None:
+        """A line on stderr, above the bar if there is one."""
+        if self._bar is None:
+            warn(line)
+        else:
+            tqdm.write(printable(line), file=sys.stderr)
 
     def _print(self) -> None:
         seconds = time.monotonic() - self._first

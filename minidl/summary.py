@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from minidl.errors import printable
 from minidl.layers.base import Layer, Shape
 from minidl.layers.containers import Concat
 from minidl.layers.conv import Conv2D
 from minidl.layers.linear import Linear
 from minidl.memory import TrainingMemory, training_memory
+
+WIDEST = 80  # letters of a column
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,12 @@ def _children(layer: Layer, in_shape: Shape) -> Iterator[tuple[Layer, Shape]]:
 
 
 def align(table: Sequence[Sequence[str]], left: int) -> str:
-    """Rows of texts as lines of aligned columns, the first `left` columns to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    """Rows of texts as lines of aligned columns, the first `left` columns to the left and the others to the right.
+
+    A cell wider than 80 letters makes its own line longer, not all of them.
+    """
+    table = [[printable(text) for text in row] for row in table]
+    widths = [min(max(map(len, column)), WIDEST) for column in zip(*table, strict=True)]
     lines = (
         "  ".join(
             f"{text:{'<' if i < left else '>'}{width}}"

@@ -30,15 +30,16 @@ def given(args: Namespace) -> dict[str, Any]:
 def describe(config: Config, data: session.Data, summary: Summary, needed: int) -> list[str]:
     """The lines that a training begins with."""
     h, w, _ = data.dataset.image_shape
-    notes = "".join(f"\n         {count:,} {what}" for what, count in data.dataset.notes.items())
-    notes += "".join(f"\n         {split}: {part}" for split, part in data.extent.items())
+    notes = [f"{count:,} {what}" for what, count in data.dataset.notes.items()]
+    notes += [f"{split}: {part}" for split, part in data.extent.items()]
     if config.classes:
         names = class_names(data.dataset.classes, data.dataset.words)
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        notes += f"\n         classes {', '.join(names[:NAMED])}{more}"
+        notes.append(f"classes {', '.join(names[:NAMED])}{more}")
     return [
         f"data     {data.dataset.name}: {len(data.train):,} train and {len(data.val):,} val images, "
-        f"{len(data.dataset.classes)} classes, {h}x{w}{notes}",
+        f"{len(data.dataset.classes)} classes, {h}x{w}",
+        *(f"         {note}" for note in notes),
         f"model    {config.model}: {summary.parameters:,} parameters, "
         f"{summary.multiply_adds / 1e6:.0f} M multiply-adds an image",
         f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
@@ -90,7 +91,8 @@ def guarded(stop: Callable[[], None]) -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-        warn("\nstopping after this step; once more to quit at once")
+        warn("")  # after ^C
+        warn("stopping after this step; once more to quit at once")
         stop()
 
     numbers = [signal.SIGINT, signal.SIGTERM]

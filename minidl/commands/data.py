@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from minidl.commands.common import given
+from minidl.console import print_lines
 from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.data.export import export_tiny_imagenet_layout
 from minidl.data.shapes import load_shapes
@@ -27,14 +28,14 @@ def show_batch(args: Namespace) -> int:
     x, y = next(iter(loader.epoch(args.epoch)))
     title = f"{data.dataset.name}, epoch {args.epoch}, augment {config.augment}, seed {config.seed}"
     save_batch(picture, denormalise(x, data.mean, data.std), [data.dataset.words[c] for c in y], title)
-    print(f"wrote {picture}")
+    print_lines(f"wrote {picture}")
     return 0
 
 
 def check(args: Namespace) -> int:
     """Reads every image of a data set, lists all that is wrong with it and prints its counts."""
     report = check_data(args.folder, image_size=args.image_size)
-    print(report)
+    print_lines(*report.lines())
     return 0 if report.ok else DataError.exit_code
 
 
@@ -48,12 +49,12 @@ def download_data(args: Namespace) -> int:
         sha256=args.sha256 or (tiny_imagenet.SHA256 if official else None),
         size=tiny_imagenet.SIZE if official else None,
     )
-    print(f"{path} is complete; train on it with: python train.py --data {path}")
+    print_lines(f"{path} is complete; train on it with: python train.py --data {path}")
     return 0
 
 
 def export_shapes(args: Namespace) -> int:
     """Writes the data set `shapes` in the official Tiny ImageNet layout."""
     export_tiny_imagenet_layout(load_shapes(args.train, args.val, args.seed), Path(args.folder))
-    print(f"wrote {args.train:,} train and {args.val:,} val images to {args.folder}")
+    print_lines(f"wrote {args.train:,} train and {args.val:,} val images to {args.folder}")
     return 0

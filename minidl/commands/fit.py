@@ -12,6 +12,7 @@ import minidl
 from minidl.backend import memory_report
 from minidl.cli import INTERRUPTED
 from minidl.commands.common import check_memory, describe, given, guarded, how, memory_guarded
+from minidl.console import print_lines
 from minidl.data.fingerprint import fingerprint
 from minidl.errors import MinidlError
 from minidl.training import resume, session
@@ -57,7 +58,7 @@ def fit(args: Namespace) -> int:
         if run:
             lines += resume.changes(run, data.dataset)
         if args.dry_run:
-            print("\n".join(lines))
+            print_lines(*lines)
             return 0
         check_memory(config, needed, trainer.xp)
         if run is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from minidl.console import print_lines
 from minidl.doctor import cupy_problem, diagnosis
 from minidl.summary import align
 
 
 def doctor(args: Namespace) -> int:
     """Says what this machine can run, and what the GPU backend lacks."""
-    print(align(diagnosis(), left=3))
+    print_lines(*align(diagnosis(), left=3).splitlines())
     problem = cupy_problem()
-    print(f"--backend cupy can't be used: {problem}" if problem else "--backend cupy can be used")
+    print_lines(f"--backend cupy can't be used: {problem}" if problem else "--backend cupy can be used")
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import minidl
 from minidl.cli import INTERRUPTED
 from minidl.commands.common import check_memory, describe, given, guarded, how, memory_guarded
+from minidl.console import print_lines
 from minidl.errors import UsageError
 from minidl.layers import Layer
 from minidl.progress import Progress
@@ -108,7 +109,8 @@ def _show_trials(study: Study, data: session.Data) -> None:
         (f"trial {row['trial']}", f"{row['lr']:.2e}", f"{row['weight_decay']:.2e}", f"{100 * row['val_top1']:.2f} %")
         for row in search.best_trials(rows, 5)
     ]
-    study.run.say(align([("the best", "lr", "weight decay", "val top-1"), *best], left=1))
+    for line in align([("the best", "lr", "weight decay", "val top-1"), *best], left=1).splitlines():
+        study.run.say(line)
     config = study.plan.config
     of = f"{len(data.train):,} images of {data.dataset.name}, {config.epochs} epochs"
     title = f"{len(rows)} trials of {config.model} on {of}"
@@ -131,18 +133,18 @@ def find_lr(args: Namespace) -> int:
         data = session.load_data(config)
         trainer, lines, needed = _new_trainer(config, data, args.models.build)
         lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {how(config)}")
-        print("\n".join(lines))
+        print_lines(*lines)
         steps = min(args.steps, len(trainer.train))
         with memory_guarded(config, needed, trainer.xp), Progress("range test", steps, "step") as bar:
             test = range_test(trainer, args.low, args.high, args.steps, bar.add)
     test.write(picture.with_suffix(".csv"))
     save_range_test(picture, test, f"Learning-rate range test of {config.model} on {data.dataset.name}")
     if test.steepest is None:
-        print(f"no suggestion: the loss never falls from lr {args.low:g} to {test.rates[-1]:.1e}")
+        print_lines(f"no suggestion: the loss never falls from lr {args.low:g} to {test.rates[-1]:.1e}")
     else:
-        print(f"--lr {test.steepest:.1e}  suggested: the loss falls fastest there (steepest descent)")
-        print(f"--lr {test.tenth:.1e}  a tenth of the rate of the lowest loss")
-    print(f"wrote {picture}\nwrote {picture.with_suffix('.csv')}")
+        print_lines(f"--lr {test.steepest:.1e}  suggested: the loss falls fastest there (steepest descent)")
+        print_lines(f"--lr {test.tenth:.1e}  a tenth of the rate of the lowest loss")
+    print_lines(f"wrote {picture}", f"wrote {picture.with_suffix('.csv')}")
     return 0
 
 

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from tqdm import tqdm
-
 from minidl.cli import is_run, trained_file
+from minidl.console import print_lines
 from minidl.data.classes import class_names
-from minidl.errors import DataError, UsageError, printable
+from minidl.errors import DataError, UsageError
 from minidl.files import own_folder
 from minidl.layers import Layer
 from minidl.metadata import to_json
@@ -56,20 +55,20 @@ def evaluate_run(args: Namespace) -> int:
 
 def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
     names = class_names(checkpoint.about.classes, checkpoint.about.words)
-    print(f"{checkpoint.path}, {args.split}: {result.images:,} images{_extent(data, args)}")
+    print_lines(f"{checkpoint.path}, {args.split}: {result.images:,} images{_extent(data, args)}")
     if args.data:
-        print(f"of {args.data}, in place of {checkpoint.about.config['data']}")
-    print(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
-    print("\naccuracy per class")
+        print_lines(f"of {args.data}, in place of {checkpoint.about.config['data']}")
+    print_lines(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
+    print_lines("", "accuracy per class")
     rows = list(zip(names, result.class_accuracy, strict=True))
     for name, accuracy in sorted((row for row in rows if row[1] == row[1]), key=lambda row: -row[1]):
-        print(f"{100 * accuracy:6.1f} %  {name}")
+        print_lines(f"{100 * accuracy:6.1f} %  {name}")
     for name in (name for name, accuracy in rows if accuracy != accuracy):  # NaN
-        print(f"       -  {name}: no {args.split} images")
+        print_lines(f"       -  {name}: no {args.split} images")
     mistakes = result.worst_confusions()
-    print("\nmost frequent mistakes" if mistakes else "\nno mistakes")
+    print_lines("", "most frequent mistakes" if mistakes else "no mistakes")
     for true, predicted, images in mistakes:
-        print(f"{images:6}  {names[true]}  taken for  {names[predicted]}")
+        print_lines(f"{images:6}  {names[true]}  taken for  {names[predicted]}")
 
 
 def _extent(data: session.Data, args: Namespace) -> str:
@@ -94,7 +93,7 @@ def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, 
             {"true": classes[t], "predicted": classes[p], "images": n} for t, p, n in result.worst_confusions()
         ],
     }
-    print(to_json(report, indent=2))
+    print_lines(*to_json(report, indent=2).splitlines())
 
 
 def predict_images(args: Namespace) -> int:
@@ -123,21 +122,22 @@ def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace) 
     paths, about = find_photos(photos), checkpoint.about
     problems: list[str] = []
 
-    def complain(problem: str) -> None:
-        problems.append(problem)
-        tqdm.write(f"train.py: {printable(problem)}", file=sys.stderr)  # above the bar
-
     show = len(paths) > BATCH and (args.output is not None or not sys.stdout.isatty())
     with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(paths), "photo", show=show) as bar:
+
+        def complain(problem: str) -> None:
+            problems.append(problem)
+            bar.say(f"train.py: {problem}")
+
         predictions = predict_files(model, about, paths, xp, complain, bar.add)
         if args.output is not None:
             _write(Path(args.output), "photos", predictions, about)
         else:
             names = class_names(about.classes, about.words)
             for p in predictions:
-                print(printable(p.name))
+                print_lines(p.name)
                 for c, probability in zip(p.classes, p.probabilities, strict=True):
-                    print(f"{100 * probability:6.1f} %  {names[c]}")
+                    print_lines(f"{100 * probability:6.1f} %  {names[c]}")
     if len(paths) == len(problems) == 1:
         return DataError.exit_code
     if problems:
@@ -150,7 +150,7 @@ def _predict_split(checkpoint: Checkpoint, args: Namespace) -> int:
     split = data.split(args.split)
     names = getattr(split, "names", None)
     files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)
-    print(f"{args.split}: {len(split):,} images{_extent(data, args)}")
+    print_lines(f"{args.split}: {len(split):,} images{_extent(data, args)}")
     if args.output is not None:
         folder = Path(args.output)
     elif args.pretrained:
@@ -164,7 +164,7 @@ def _predict_split(checkpoint: Checkpoint, args: Namespace) -> int:
 
 def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: About) -> None:
     for path in write_predictions(folder, name, predictions, about):
-        print(f"wrote {path}")
+        print_lines(f"wrote {path}")
 
 
 def export_weights(args: Namespace) -> int:
@@ -173,5 +173,5 @@ def export_weights(args: Namespace) -> int:
     checkpoint.build(args.models.build)  # what is passed on can be used: a registered network, and its weights
     path = Path(args.output or f"{checkpoint.about.model}.safetensors")
     export_checkpoint(path, checkpoint)
-    print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
+    print_lines(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -14,7 +14,7 @@ from minidl.data.loader import prefetch
 from minidl.data.opening import open_source
 from minidl.data.packed import scan
 from minidl.data.packing import CHUNK
-from minidl.errors import DataError
+from minidl.errors import DataError, printable
 from minidl.progress import Progress
 
 NAMED = 20  # files that aren't read, in a report
@@ -35,6 +35,10 @@ class Report:
         return not self.problems
 
     def __str__(self) -> str:
+        return "\n".join(map(printable, self.lines()))
+
+    def lines(self) -> list[str]:
+        """The report as it is printed."""
         lines = [f"{n:>9,} {what}" for what, n in {"classes": self.classes, **self.counts}.items() if self.counts]
         lines += [f"{label}: not read" for label in self.unread[:NAMED]]
         if more := len(self.unread[NAMED:]):
@@ -42,7 +46,7 @@ class Report:
         verdict = "no problems" if self.ok else _some(len(self.problems), "problem")
         if self.unread:
             verdict += f", {_some(len(self.unread), 'file')} not read"
-        return "\n".join([*lines, *self.problems, f"{self.path}: {verdict}"])
+        return [*lines, *self.problems, f"{self.path}: {verdict}"]
 
 
 def _some(count: int, what: str) -> str:

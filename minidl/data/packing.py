@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.console import warn
 from minidl.data.images import decode_sized
 from minidl.data.loader import image_sums, prefetch
 from minidl.data.source import Index, Source
@@ -31,7 +31,7 @@ def only_packer(cache: Path) -> Iterator[None]:
     """Holds the lock of the folder `cache`, and removes what dead packers left there; it dies with its process."""
     with open(open_own(cache / "packing.lock", os.O_RDWR | getattr(os, "O_NONBLOCK", 0)), "r+") as file:
         if not lock(file.fileno()):
-            print(f"another process is packing into {cache}: waiting for it", file=sys.stderr)
+            warn(f"another process is packing into {cache}: waiting for it")
             lock(file.fileno(), wait=True)
         if LOCKS:  # else the last rename still lets only one of two packers win
             for leftover in cache.glob(TEMPORARY + "*"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from minidl.files import atomic
 from minidl.fused.runner import available_cores
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
+from minidl.tables import csv_file
 from minidl.training.checkpoints import About
 from minidl.training.evaluation import predict
 
@@ -123,21 +123,14 @@ def write_predictions(folder: Path, name: str, predictions: Iterable[Prediction]
     except OSError as error:
         raise DataError(f"{folder}: can't be made a folder for predictions ({error.strerror})") from error
     text, table = folder / f"{name}.txt", folder / f"{name}.csv"
-    classes, words = ([printable(v) for v in values] for values in (about.classes, about.words))
-    with (
-        atomic(text) as text_temporary,
-        atomic(table) as table_temporary,
-        text_temporary.open("w", encoding="utf-8") as lines,
-        table_temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
+    classes, words = about.classes, about.words
+    with atomic(text) as temporary, temporary.open("w", encoding="utf-8") as lines, csv_file(table) as write:
         top = range(1, min(TOP, len(classes)) + 1)
-        writer.writerow(["file", *(f"{what}{i}" for i in top for what in ("class", "words", "probability"))])
+        write(["file", *(f"{what}{i}" for i in top for what in ("class", "words", "probability"))])
         for p in predictions:
-            file = printable(p.name)
-            lines.write(f"{file} {classes[p.classes[0]]}\n")
+            lines.write(printable(f"{p.name} {classes[p.classes[0]]}") + "\n")
             ranked = zip(p.classes, p.probabilities, strict=True)
-            writer.writerow([file, *(v for c, q in ranked for v in (classes[c], words[c], f"{q:.6f}"))])
+            write([p.name, *(v for c, q in ranked for v in (classes[c], words[c], f"{q:.6f}"))])
     return [text, table]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import warnings
 from collections.abc import Callable
@@ -14,8 +13,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from minidl.backend import on_device
 from minidl.errors import DivergedError, UsageError
-from minidl.files import atomic
 from minidl.schedules import Schedule
+from minidl.tables import csv_file
 from minidl.training.trainer import Trainer
 
 STOP_AT = 4.0  # times the lowest smoothed loss
@@ -52,11 +51,11 @@ class RangeTest:
 
     def write(self, path: Path) -> None:
         """A CSV with a row per step."""
-        with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
+        with csv_file(path) as write:
+            write(COLUMNS)
             columns = (self.rates.tolist(), self.losses.tolist(), self.smoothed.tolist())
-            writer.writerows((i, *row) for i, row in enumerate(zip(*columns, strict=True)))
+            for i, row in enumerate(zip(*columns, strict=True)):
+                write((i, *row))
 
 
 def range_test(

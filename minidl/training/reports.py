@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from minidl.console import warn
 from minidl.training.callbacks import attempt
 from minidl.training.runs import Run
 from minidl.training.trainer import Callback, Trainer
@@ -92,4 +93,4 @@ class ProgressBar(Callback):
             self._printed = time.monotonic()
             left = (self._printed - self._begun) / (done - self._first) * (total - done)
             title = f"epoch {trainer.state.epoch + 1}/{trainer.epochs} {name}"
-            print(f"  {title} {done}/{total}, {tqdm.format_interval(left)} left in it", file=sys.stderr, flush=True)
+            warn(f"  {title} {done}/{total}, {tqdm.format_interval(left)} left in it")

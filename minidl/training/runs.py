@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 import sys
@@ -29,6 +28,7 @@ from minidl.files import (
 )
 from minidl.locks import lock
 from minidl.metadata import read_json, write_json
+from minidl.tables import csv_file
 from minidl.training.config import Config, config_from_dict
 from minidl.training.folders import create_folder
 from minidl.validate import optional, table, text, whole
@@ -155,13 +155,10 @@ class Run:
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """metrics.csv with a row per epoch; accuracies are fractions."""
-        with (
-            atomic(self.path / "metrics.csv") as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(history)
+        with csv_file(self.path / "metrics.csv") as write:
+            write(COLUMNS)
+            for row in history:
+                write(row[column] for column in COLUMNS)
 
 
 def _furnish(folder: Path, config: Config, data: dict[str, Any] | None) -> None:

@@ -6,7 +6,6 @@ and i alone, whoever runs it.
 
 from __future__ import annotations
 
-import csv
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.errors import DataError, UsageError
-from minidl.files import atomic, check_own, own_folder
+from minidl.files import check_own, own_folder
+from minidl.tables import csv_file
 from minidl.training.config import Config
 from minidl.training.runs import Run
 from minidl.training.search import PLAN, RANGES, Plan, new_search_folder
@@ -99,12 +99,11 @@ class Study:
 
     def write_table(self) -> list[dict[str, Any]]:
         """Writes trials.csv and returns its rows."""
-        with self._alone(), atomic(self.run.path / "trials.csv") as temporary:
+        with self._alone(), csv_file(self.run.path / "trials.csv") as write:
             rows = self.rows()  # read while alone, so that an older table never replaces a newer one
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+            write(COLUMNS)
+            for row in rows:
+                write(row[column] for column in COLUMNS)
         return rows
 
     def rows(self) -> list[dict[str, Any]]:

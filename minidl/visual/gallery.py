@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from minidl.console import print_lines
 from minidl.files import atomic
 from minidl.layers import Rule
 from minidl.progress import Progress
+from minidl.tables import csv_file
 from minidl.visual import sheets
 from minidl.visual.probe import LayerProbe, probe
 from minidl.visual.projection import Projector, negative_gammas, project_units
@@ -37,7 +38,7 @@ def make_projector(subject: Subject, layer: str) -> Projector | None:
     if rule.name == "deconv" and rule.bn == "skip":
         flipped, channels = negative_gammas(subject.model, layer)
         if flipped:
-            print(
+            print_lines(
                 f"{flipped} of {channels} channels on the way to {layer} have gamma < 0: skipping BN turns their sign"
             )
     return projector
@@ -54,7 +55,7 @@ def save_units(subject: Subject, layer: str, projector: Projector | None) -> lis
         )[layer]  # fmt: skip
     chosen = choose_units(args.unit, units, by_selectivity(found))
     middle = np.median(found.selectivity)
-    print(f"{layer}: {found.units} units, {found.dead.sum()} dead, median selectivity {middle:.2f}")
+    print_lines(f"{layer}: {found.units} units, {found.dead.sum()} dead, median selectivity {middle:.2f}")
     where = {**subject.which_data, **subject.changed("split")}
     how = subject.changed("seed_map", "scale", "deconv_bn", "unpool")
     written = [_save_table(subject, found, where)]
@@ -131,8 +132,9 @@ def _footer(subject: Subject) -> str:
 def _save_table(subject: Subject, found: LayerProbe, where: dict[str, Any]) -> Path:
     path = subject.output("csv", "units", found.layer, **where)
     names = getattr(subject.split, "names", None)
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(table(found, subject.about.words, names))
+    with csv_file(path) as write:
+        for row in table(found, subject.about.words, names):
+            write(row)
     return path
 
 
