@@ -10,21 +10,30 @@ from minidl.visual.canvas import Artist, Axes, Figure, text_width
 
 SLANT = 1.03  # how much wider than upright letters the cursive is, at most
 TITLE_SHARE = 0.96  # of the figure's width
+LETTERS = 1000  # of a text are read, however long it is
+NARROWEST = 0.25  # width of a letter as a share of its size; those that take room are wider
 
 
 def one_line(text: str) -> str:
-    """`text` with single spaces for its line breaks, and escapes for what no font has, some of it barred from SVG."""
-    return printable(" ".join(text.split()))
+    """`text` with single spaces for its line breaks, and escapes for what no font has, some of it barred from SVG.
+
+    At most `LETTERS` of it, with … after them.
+    """
+    line = printable(" ".join(text[:LETTERS].split()))
+    return line if len(text) <= LETTERS and len(line) <= LETTERS else line[:LETTERS] + "…"
 
 
 @lru_cache(maxsize=4096)
 def fit(text: str, width: float, size: float) -> str:
     """`text` in one line, or the start of it that stands in `width` points at the font size `size`, with … after it.
 
-    Of synonyms (words parted by commas) only whole ones are kept, if there is room for one.
+    Of synonyms (words parted by commas) only whole ones are kept, if there is room for one. No more letters are
+    measured than could stand there.
     """
-
     text = one_line(text)
+    most = int(width / (NARROWEST * size)) + 1
+    if len(text) > most:
+        text = text[:most] + "…"
     if _stands(text, width, size):
         return text
     shown, hidden = 0, len(text)  # a number of letters that stand there, and one that don't
