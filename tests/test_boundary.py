@@ -4,13 +4,16 @@ import errno
 import io
 import os
 import sys
+import warnings
 
 import pytest
 
 import train
 import visualize
+from minidl import console
 from minidl.boundary import run_guarded
 from minidl.errors import DataError, DivergedError, UsageError, printable
+from minidl.files import append_line
 
 
 def fails(error):
@@ -100,6 +103,26 @@ def test_characters_that_stdout_lacks_are_written_as_escapes(encoding, monkeypat
 
 def test_names_for_the_screen_have_no_control_characters():
     assert printable("a\nb\t\x1b\x00é日 \udce9") == r"a\nb\t\x1b\x00é日 \udce9"
+
+
+HOSTILE = "\x1b]0;owned\x07\u202e\nepoch 9"
+ESCAPED = r"\x1b]0;owned\x07\u202e\nepoch 9"
+
+
+def test_whatever_is_printed_is_one_line_without_control_characters(capsys):
+    console.print_lines(HOSTILE, "two")
+    assert console.show(HOSTILE) and console.warn(HOSTILE)
+    assert capsys.readouterr() == (f"{ESCAPED}\ntwo\n{ESCAPED}\n", f"{ESCAPED}\n")
+
+
+def test_a_warning_of_a_library_is_one_line_too(capsys):
+    assert run_guarded("train.py", lambda: warnings.warn(HOSTILE, stacklevel=1) or 0) == 0
+    assert capsys.readouterr().err == f"warning  {ESCAPED}\n"
+
+
+def test_a_line_of_a_log_is_one_line(tmp_path):
+    append_line(tmp_path / "log.txt", HOSTILE)
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == f"{ESCAPED}\n"
 
 
 # ------------------------------------------------------------- the command line itself

@@ -272,3 +272,18 @@ def test_classes_named_in_html_do_no_harm(finished, tmp_path, capsys):
     assert train.main(["predict", str(copy), "--split", "val", *ENGINE]) == 0
     with (copy / "predictions" / "val.csv").open(newline="", encoding="utf-8") as file:
         assert {row["words1"] for row in csv.DictReader(file)} <= set(words)
+
+
+def test_names_can_neither_act_on_a_terminal_nor_make_lines_nor_be_formulas(finished, tmp_path, capsys):
+    hostile = ["\x1b]0;owned\x07", "a\n 99.9 %  b", "=1+1", "\u202egpj", "@SUM(A1)\r"] * 4
+    copy = damaged(finished, tmp_path, lambda file: edit(file, lambda header: header["about"].update(words=hostile)))
+    for argv in (["eval", str(copy)], ["predict", str(copy), "--split", "val"]):
+        capsys.readouterr()
+        assert train.main([*argv, *ENGINE]) == 0
+        out, err = capsys.readouterr()
+        assert (out + err).replace("\n", "").isprintable()
+        assert not any(line.startswith(" 99.9 %  b") for line in out.splitlines()), out
+    for name in ("val.csv", "val.txt"):
+        text = (copy / "predictions" / name).read_text(encoding="utf-8")
+        assert text.replace("\n", "").isprintable() and not {",=", ",@"} & {text[i : i + 2] for i in range(len(text))}
+    assert "'=1+1" in (copy / "predictions" / "val.csv").read_text(encoding="utf-8")

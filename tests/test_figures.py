@@ -306,3 +306,26 @@ def test_history_names_the_best_epoch_and_counts_epochs_in_whole_numbers(epochs,
     assert f"best validation: {30 - (best - 7) ** 2 / 500:.1f} % in epoch {best}" in texts
     ticks = [float(t) for t in texts[: texts.index("epoch")]]
     assert all(t == int(t) for t in ticks) and max(ticks) >= min(epochs, 12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 100_000,
+        "x " * 50_000,
+        "a, " * 30_000,
+        "\n" * 50_000 + "y",
+        "\x1b" * 100_000,
+        "e\u0301" * 50_000,
+        " · " * 30_000,
+    ],
+)
+def test_of_a_long_name_no_more_letters_are_measured_than_can_stand_there(text, monkeypatch):
+    measured = []
+    width = lettering.text_width
+    monkeypatch.setattr(lettering, "text_width", lambda line, size: measured.append(line) or width(line, size))
+    shown = lettering.fit(text + str(len(measured)), 90, 8)
+    assert shown.endswith("…") and max(map(len, measured), default=0) <= 47 and len(measured) <= 8
+    measured.clear()
+    assert len(lettering.wrap(text, 90, 8)) <= lettering.LETTERS
+    assert max(map(len, measured)) <= lettering.LETTERS + 1 and len(measured) <= lettering.LETTERS

@@ -32,3 +32,15 @@ def test_a_job_of_a_moment_says_nothing(capsys):
     with Progress("job", 10, "image") as bar:
         bar.add(10)
     assert capsys.readouterr().err == ""
+
+
+def test_titles_and_lines_above_the_bar_are_without_control_characters(capsys, monkeypatch):
+    monkeypatch.setattr("minidl.progress.SHORT", 0)
+    for terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda terminal=terminal: terminal, raising=False)
+        with Progress("\x1b[31mevil\n", 10, "image") as bar:
+            bar.say("a\x1b]0;owned\x07\u202e.zip")
+            bar.add(10)
+        error = capsys.readouterr().err
+        assert r"a\x1b]0;owned\x07\u202e.zip" in error and r"\x1b[31mevil\n" in error
+        assert not {"\x1b[31m", "\x1b]", "\u202e"} & {error[i : i + n] for i in range(len(error)) for n in (1, 2, 5)}

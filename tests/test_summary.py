@@ -164,3 +164,8 @@ def test_columns_are_aligned():
 
 def test_it_is_public():
     assert minidl.summary is summary
+
+
+def test_a_long_cell_widens_no_other_line_and_no_cell_breaks_a_line():
+    lines = align([("a", "b"), ("x" * 4000, "1"), ("c\nd", "2")], left=1).splitlines()
+    assert [len(line) for line in lines] == [83, 4003, 83] and lines[2].startswith(r"c\nd ")
