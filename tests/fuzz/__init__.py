@@ -1,0 +1,1 @@
+"""Hostile files by the thousand, made from good ones: `python -m tests.fuzz --help`."""
