@@ -11,15 +11,16 @@ kind of it, its first input kept. Exit code 1 if there was any.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import random
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
-from tests.fuzz.child import Outcome, trial
+from tests.fuzz.child import Outcome, keep_find, trial
 from tests.fuzz.targets import TARGETS, Target
 
 CORPUS = 300  # inputs that are changed further
@@ -34,20 +35,18 @@ def fuzz(name: str, target: Target, minutes: float, seed: int, keep: Path, folde
         assert not outcome.wrong, f"the good example {example}: {outcome.wrong}\n{outcome.detail}"
         reached |= outcome.reached
         corpus.append((example, content))
-    others, end, examples = [content for _, content in corpus], time.monotonic() + 60 * minutes, len(corpus)
+    end, examples = time.monotonic() + 60 * minutes, len(corpus)
     while time.monotonic() < end:
         example, content = rng.choice(corpus if rng.random() < 0.5 else corpus[:examples])
-        change = target.mutation(example)
-        outcome = _trial(
-            target, example, lambda own, c=content, f=change: f(own, c, others), rng.getrandbits(64), folder
-        )
+        make = partial(target.change, name=example, content=content)
+        outcome = _trial(target, example, make, rng.getrandbits(64), folder)
         runs += 1
         if outcome.wrong == "harness":
             print(f"{name}: the harness itself fails\n{outcome.detail}", file=sys.stderr)
         elif outcome.wrong:
             finds[outcome.wrong] += 1
             if finds[outcome.wrong] == 1:
-                kept = _keep(keep, name, example, (folder / "input").read_bytes(), outcome)
+                kept = keep_find(keep, name, example, (folder / "input").read_bytes(), outcome)
                 print(f"{name}: {outcome.wrong}  ({kept})", flush=True)
         elif outcome.reached - reached:
             reached |= outcome.reached
@@ -63,15 +62,6 @@ def _trial(target: Target, example: str, make, seed: int, folder: Path) -> Outco
     return trial(make, seed, lambda path: target.run(example, path), folder)
 
 
-def _keep(keep: Path, name: str, example: str, content: bytes, outcome: Outcome) -> Path:
-    digest = hashlib.sha256(content).hexdigest()[:8]
-    path = keep / f"{name}+{digest}+{example.replace('/', '+')}"
-    keep.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    (keep / f"{name}+{digest}.txt").write_text(f"{outcome.wrong}\n\n{outcome.detail}\n", "utf-8", "backslashreplace")
-    return path
-
-
 def replay(path: Path, folder: Path) -> int:
     """Runs a kept input again and says what becomes of it."""
     name, _, example = path.name.split("+", 2)
@@ -81,6 +71,17 @@ def replay(path: Path, folder: Path) -> int:
     print(f"{path}: {outcome.wrong or 'a right answer'}\n{outcome.detail}")
     print((folder / "trial" / "err").read_text(errors="backslashreplace"), end="")
     return int(bool(outcome.wrong))
+
+
+def with_atheris(name: str, minutes: float, seed: int, keep: Path, root: Path) -> bool:
+    """Whether there was a find. A process that libFuzzer ends is followed by another."""
+    before, end = set(keep.glob("*")), time.monotonic() + 60 * minutes
+    while (left := int(end - time.monotonic())) > 0:
+        command = [sys.executable, "-m", "tests.fuzz.guided", name, str(left), str(seed), str(keep), str(root)]
+        if subprocess.run(command, check=False).returncode == 0:
+            break
+        seed += 1
+    return set(keep.glob("*")) > before
 
 
 def main() -> int:
@@ -93,6 +94,9 @@ def main() -> int:
     parser.add_argument(
         "--keep", type=Path, default=Path("fuzz-finds"), help="folder of the finds (default %(default)s)"
     )
+    parser.add_argument(
+        "--atheris", action="store_true", help="let Atheris choose (pip install atheris): see guided.py"
+    )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run a kept find again, and nothing else")
     args = parser.parse_args()
     found = False
@@ -100,12 +104,14 @@ def main() -> int:
         root = Path(temporary)
         if args.replay:
             return replay(args.replay.absolute(), root)
-        keep = args.keep.absolute()
+        keep, minutes = args.keep.absolute(), args.minutes / len(args.target)
         for name in args.target:
             (root / name).mkdir()
-            target = TARGETS[name](root / name)
-            minutes = args.minutes / len(args.target)
-            found |= bool(fuzz(name, target, minutes, args.seed, keep, root / "trial"))
+            if args.atheris:
+                found |= with_atheris(name, minutes, args.seed, keep, root / name)
+            else:
+                target = TARGETS[name](root / name)
+                found |= bool(fuzz(name, target, minutes, args.seed, keep, root / "trial"))
     return int(found)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import random
@@ -14,19 +16,19 @@ import tempfile
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 from minidl import boundary
 from minidl.errors import MinidlError
 
 SECONDS, MEMORY = 30, 2**30  # that an input may take, and bytes beside what the process had before
 ROOT = str(Path(boundary.__file__).parents[1])
-RIGHT = (0, 2, 3, 4)  # exit codes; 5 where something was refused beforehand
+RIGHT = (0, 2, 3, 4, 5)  # exit codes; 5: refused beforehand, as a MemoryError is wrong
 LONGEST = 10_000  # letters of a line on stderr
 WATCHED = tuple(f"{ROOT}/{name}" for name in ("minidl/", "models/", "train.py", "visualize.py"))
 
@@ -45,19 +47,15 @@ def trial(make: Callable[[random.Random], bytes], seed: int, run: Callable[[Path
 
     The input is left in `folder`/input.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    for name in ("inside", "tmp"):
-        (folder / name).mkdir(parents=True)
+    clear(folder)
     ours, theirs = os.pipe()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     child = os.fork()
     if child == 0:
         os.close(ours)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of twice the same name in a zip
-                (folder / "input").write_bytes(make(random.Random(seed)))
-            answer = _run(run, folder)
+            (folder / "input").write_bytes(make(random.Random(seed)))
+            answer = _limited(run, folder)
         except BaseException:  # the harness itself
             answer = {"wrong": "harness", "detail": traceback.format_exc()}
         with os.fdopen(theirs, "wb") as pipe:
@@ -82,25 +80,22 @@ def trial(make: Callable[[random.Random], bytes], seed: int, run: Callable[[Path
     outcome.reached = set(outcome.reached)
     if not outcome.wrong and (more := (usage.ru_maxrss - before) * 1024) > MEMORY:
         outcome.wrong, outcome.detail = "memory", f"{more / 1e6:.0f} MB"
-    if left := {path.name for path in folder.iterdir()} - {"inside", "tmp", "cache", "input", "out", "err"}:
-        outcome.wrong, outcome.detail = "escape", f"wrote {left}"
     return outcome
 
 
-def _run(run: Callable[[Path], int], folder: Path) -> dict[str, Any]:
-    """In the child: runs the program as at its edge, and judges what its user got."""
+def clear(folder: Path) -> None:
+    """Makes `folder` new; inside/ is where an input may leave files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("inside", "tmp"):
+        (folder / name).mkdir(parents=True)
+
+
+def _limited(run: Callable[[Path], int], folder: Path) -> dict[str, Any]:
+    """In the child: limits its memory, and notes which lines of minidl are run."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY + 2**28,) * 2)
-    os.environ.update(MINIDL_CACHE=str(folder / "cache"))
-    tempfile.tempdir = str(folder / "tmp")
-    os.chdir(folder / "inside")
-    for name, number in (("out", 1), ("err", 2)):
-        descriptor = os.open(folder / name, os.O_CREAT | os.O_WRONLY)
-        os.dup2(descriptor, number)
-    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
-    errors: list[BaseException] = []
-    answer = boundary._answer
-    boundary._answer = lambda error: errors.append(error) or answer(error)
+    for name, number in (("out", 1), ("err", 2)):  # what C libraries print too
+        os.dup2(os.open(folder / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
     reached: set[int] = set()
 
     def trace(frame: FrameType, event: str, _: object) -> Callable | None:
@@ -112,12 +107,31 @@ def _run(run: Callable[[Path], int], folder: Path) -> dict[str, Any]:
     threading.settrace(trace)
     sys.settrace(trace)
     try:
-        code = boundary.run_guarded("fuzz", lambda: run(folder / "input"))
+        outcome = judged(run, folder)
     finally:
         sys.settrace(None)
-    sys.stderr.flush()
+    return {"wrong": outcome.wrong, "detail": outcome.detail, "reached": list(reached)}
+
+
+def judged(run: Callable[[Path], int], folder: Path) -> Outcome:
+    """Runs the program on `folder`/input as at its edge, and judges what its user got."""
+    errors: list[BaseException] = []
+    answer = boundary._answer
+    with (
+        (folder / "out").open("a", encoding="utf-8") as out,
+        (folder / "err").open("a", encoding="utf-8", errors="backslashreplace") as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.dict(os.environ, MINIDL_CACHE=str(folder / "cache")),
+        mock.patch.object(tempfile, "tempdir", str(folder / "tmp")),
+        mock.patch.object(boundary, "_answer", lambda error: errors.append(error) or answer(error)),
+    ):
+        os.chdir(folder / "inside")
+        code = boundary.run_guarded("fuzz", lambda: run(folder / "input"))
     wrong, detail = _judge(code, errors, *((folder / name).read_bytes() for name in ("out", "err")))
-    return {"wrong": wrong, "detail": detail, "reached": list(reached)}
+    if left := {path.name for path in folder.iterdir()} - {"inside", "tmp", "cache", "input", "out", "err"}:
+        wrong, detail = "escape", f"wrote {left}"
+    return Outcome(wrong, detail)
 
 
 def _judge(code: int, errors: list[BaseException], out: bytes, err: bytes) -> tuple[str, str]:
@@ -132,7 +146,7 @@ def _judge(code: int, errors: list[BaseException], out: bytes, err: bytes) -> tu
     text = err.decode("utf-8", "replace")
     if b"Traceback" in out + err:
         return f"traceback: {text.strip().splitlines()[-1][:80]}", text
-    if code not in (*RIGHT, 5):
+    if code not in RIGHT:
         return f"exit code {code}", text
     if code and not text:
         return f"exit code {code} without a line", text
@@ -149,3 +163,13 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(WATCHED)] or frames
     return f"{os.path.relpath(own[-1].filename, ROOT)}:{own[-1].lineno}" if own else "?"
+
+
+def keep_find(keep: Path, name: str, example: str, content: bytes, outcome: Outcome) -> Path:
+    """Writes a find of the target `name` into the folder `keep`, and beside it what is wrong."""
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    path = keep / f"{name}+{digest}+{example.replace('/', '+')}"
+    keep.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    (keep / f"{name}+{digest}.txt").write_text(f"{outcome.wrong}\n\n{outcome.detail}\n", "utf-8", "backslashreplace")
+    return path

@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 import os
+import random
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +39,18 @@ class Target:
 
     examples: dict[str, bytes]
     run: Callable[[str, Path], int]
-    change: dict[str, Callable]  # by the end of the name
+    changes: dict[str, Callable]  # by the end of the name
 
-    def mutation(self, name: str) -> Callable:
-        return next((change for end, change in self.change.items() if name.endswith(end)), m.any_bytes)
+    def change(self, rng: random.Random, name: str, content: bytes) -> bytes:
+        """A hostile file made of `content`, which a good one called `name` has become."""
+        others = list(self.examples.values())
+        change = next((change for end, change in self.changes.items() if name.endswith(end)), m.any_bytes)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a zip that has the same name twice
+                return change(rng, content, others)
+        except Exception:  # an earlier change has left nothing to understand
+            return m.any_bytes(rng, content, others)
 
 
 def _load(path: Path, size: int) -> int:
