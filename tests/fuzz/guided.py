@@ -2,9 +2,9 @@
 
     python -m tests.fuzz --atheris ...     runs  python -m tests.fuzz.guided TARGET SECONDS SEED KEEP FOLDER
 
-All inputs are read in one process, which makes some twenty times as many a second as a process for each. What ends
-that process (a crash, 30 s without an answer, more than 1 GB) libFuzzer leaves in KEEP, and `python -m tests.fuzz` goes
-on with another. Its first byte is the number of the example, in alphabetical order.
+All inputs are read in one process, so there are more of them in a second. What ends that process (a crash, 30 s
+without an answer, more than 1 GB) libFuzzer leaves in KEEP, and another process goes on. The first byte of such a file
+is the number of the example, in alphabetical order.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(name: str, seconds: str, seed: str, keep: Path, root: Path) -> None:
 
     flags = [f"-max_total_time={seconds}", f"-timeout={child.SECONDS}", f"-rss_limit_mb={MEGABYTES + BEFORE}"]
     flags += [f"-malloc_limit_mb={MEGABYTES}", f"-seed={int(seed) + 1}", f"-artifact_prefix={keep}/{name}+"]
-    flags += ["-max_len=1000000", "-detect_leaks=0", "-verbosity=0", "-print_final_stats=1", str(root / "corpus")]
+    flags += ["-max_len=300000", "-detect_leaks=0", "-verbosity=0", "-print_final_stats=1", str(root / "corpus")]
     atheris.Setup([sys.argv[0], *flags], test, custom_mutator=change)
     atheris.Fuzz()
 

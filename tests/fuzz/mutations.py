@@ -123,32 +123,37 @@ def png(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
     return data[:8] + b"".join(parts)
 
 
+def times(data: bytes) -> int:
+    """How often something may be repeated in `data`; less in what has grown already."""
+    return max(1, min(100, 50_000 // (len(data) + 1)))
+
+
 def lines(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
     """A text with lines and fields changed."""
-    rows = [row.split("\t") for row in data.decode("utf-8", "replace").split("\n")]
+    rows, often = [row.split("\t") for row in data.decode("utf-8", "replace").split("\n")], times(data)
     for _ in range(rng.choice((1, 2, 4))):
         k = rng.randrange(len(rows))
         match rng.randrange(6):
             case 0:
                 rows[k][rng.randrange(len(rows[k]))] = rng.choice((*TEXTS, *map(str, NUMBERS)))
             case 1:
-                rows[k : k + 1] = [list(rows[k])] * rng.choice((0, 2, 1000))
+                rows[k : k + 1] = [list(rows[k])] * rng.choice((0, 2, 10 * often))
             case 2:
                 rows[k].append(rng.choice(TEXTS))
             case 3:
                 rows[k], other = rows[rng.randrange(len(rows))], rows[k]
                 rows[rng.randrange(len(rows))] = other
             case 4:
-                rows[k] = ["\t".join(rows[k])] * rng.choice((2, 100))
+                rows[k] = ["\t".join(rows[k])] * rng.choice((2, often))
             case 5:
-                rows += [[f"{text}{i}" for text in rows[k]] for i in range(rng.choice((1, 300)))]
+                rows += [[f"{text}{i}" for text in rows[k]] for i in range(rng.choice((1, 3 * often)))]
         rows = rows or [[""]]
     text = rng.choice(("\n", "\n", "\n", "\r\n", "\r", "\u2028")).join("\t".join(row) for row in rows)
     return text.encode(rng.choice(("utf-8", "utf-8", "utf-8", "utf-16")), "surrogatepass")[:MOST]
 
 
-def value(rng: random.Random, old: Any, depth: int = 0) -> Any:
-    """A JSON value with one place in it changed."""
+def value(rng: random.Random, old: Any, often: int) -> Any:
+    """A JSON value with one place in it changed; a list may become `often` times as long."""
     if isinstance(old, dict | list) and old and rng.random() < 0.85:
         new = dict(old) if isinstance(old, dict) else list(old)
         key = rng.choice(list(new)) if isinstance(new, dict) else rng.randrange(len(new))
@@ -158,9 +163,9 @@ def value(rng: random.Random, old: Any, depth: int = 0) -> Any:
             case 1 if isinstance(new, dict):
                 new[rng.choice(TEXTS)] = new[key]
             case 1:
-                new *= rng.choice((2, 100))
+                new *= rng.choice((1, often))
             case _:
-                new[key] = value(rng, new[key], depth + 1)
+                new[key] = value(rng, new[key], often)
         return new
     if isinstance(old, int | float) and rng.random() < 0.5:
         return rng.choice((-old, old * 1e30, old + 1, float(old), rng.choice(NUMBERS), str(old)))
@@ -177,7 +182,7 @@ def json_text(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
         return b"[" * 100_000 + b"]" * rng.choice((0, 100_000))
     new = json.loads(data)
     for _ in range(rng.choice((1, 1, 2))):
-        new = value(rng, new)
+        new = value(rng, new, times(data))
     return json.dumps(new).encode()[:MOST]
 
 
@@ -190,7 +195,7 @@ def safetensors(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
     if rng.random() < 0.8:
         header["__metadata__"]["minidl"] = json_text(rng, header["__metadata__"]["minidl"].encode(), others).decode()
     else:
-        header = value(rng, header)
+        header = value(rng, header, times(data))
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + body
 
