@@ -3,8 +3,8 @@
     python -m tests.fuzz --atheris ...     runs  python -m tests.fuzz.guided TARGET SECONDS SEED KEEP FOLDER
 
 All inputs are read in one process, so there are more of them in a second. What ends that process (a crash, 30 s
-without an answer, more than 1 GB) libFuzzer leaves in KEEP, and another process goes on. The first byte of such a file
-is the number of the example, in alphabetical order.
+without an answer, more than 1 GB) libFuzzer leaves in KEEP, and another process goes on. The first byte of such a
+file is the number of the example, in alphabetical order.
 """
 
 from __future__ import annotations
