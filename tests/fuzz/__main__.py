@@ -103,6 +103,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
         root = Path(temporary)
         if args.replay:
+            if args.replay.name.partition("+")[0] not in TARGETS or not args.replay.is_file():
+                parser.error(f"{args.replay}: not a find of this program")
             return replay(args.replay.absolute(), root)
         keep, minutes = args.keep.absolute(), args.minutes / len(args.target)
         for name in args.target:

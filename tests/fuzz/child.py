@@ -30,6 +30,15 @@ SECONDS, MEMORY = 30, 2**30  # that an input may take, and bytes beside what the
 ROOT = str(Path(boundary.__file__).parents[1])
 RIGHT = (0, 2, 3, 4, 5)  # exit codes; 5: refused beforehand, as a MemoryError is wrong
 LONGEST = 10_000  # letters of a line on stderr
+OURS = (
+    "fuzz: ",
+    "train.py: ",
+    "visualize.py: ",
+    "warning  ",
+    "packing ",
+    "evaluating: ",
+    "predicting: ",
+)  # its lines begin so
 WATCHED = tuple(f"{ROOT}/{name}" for name in ("minidl/", "models/", "train.py", "visualize.py"))
 
 
@@ -155,6 +164,8 @@ def _judge(code: int, errors: list[BaseException], out: bytes, err: bytes) -> tu
             return "control characters on the screen", ascii(line)[:500]
         if len(line) > LONGEST:
             return "a line of too many letters", line[:500]
+    if strange := [line for line in text.splitlines() if not line.startswith(OURS)]:
+        return "a library prints on stderr", "\n".join(strange[:10])
     return "", ""
 
 
