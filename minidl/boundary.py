@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from minidl.console import give_up, warn
 from minidl.errors import DataError, MinidlError, OutOfMemoryError
@@ -23,14 +25,10 @@ def run_guarded(script: str, command: Callable[[], int]) -> int:
     """The exit code of `command`; every failure is one line on stderr that begins with `script`.
 
     The output is flushed here, not when the interpreter ends, so a full disk or a closed pipe counts as a failure.
-    NumPy's warnings of numbers that grow too large are left out: whoever meets such a number says so. Warnings of
-    other libraries are a line each.
     """
     _open_streams()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            warnings.showwarning = lambda message, *_: warn(f"warning  {message}")
+        with _warnings_as_lines():
             code = command()
         sys.stdout.flush()
         return code
@@ -47,6 +45,27 @@ def run_guarded(script: str, command: Callable[[], int]) -> int:
         if line is not None:
             warn(f"{script}: {line}")
         return code
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """What libraries warn of and log is a line each.
+
+    NumPy's warnings of numbers that grow too large are left out: whoever meets such a number says so.
+    """
+    before, logging.lastResort = logging.lastResort, _Lines(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.showwarning = lambda message, *_: warn(f"warning  {message}")
+            yield
+    finally:
+        logging.lastResort = before
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(f"warning  {record.getMessage()}")
 
 
 def _answer(error: BaseException) -> tuple[str | None, int]:

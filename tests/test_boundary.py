@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 import os
 import sys
 import warnings
@@ -115,8 +116,10 @@ def test_whatever_is_printed_is_one_line_without_control_characters(capsys):
     assert capsys.readouterr() == (f"{ESCAPED}\ntwo\n{ESCAPED}\n", f"{ESCAPED}\n")
 
 
-def test_a_warning_of_a_library_is_one_line_too(capsys):
-    assert run_guarded("train.py", lambda: warnings.warn(HOSTILE, stacklevel=1) or 0) == 0
+@pytest.mark.parametrize("tell", [lambda text: warnings.warn(text, stacklevel=1), logging.getLogger("PIL").warning])
+def test_what_a_library_warns_of_or_logs_is_one_line_too(tell, monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+    assert run_guarded("train.py", lambda: tell(HOSTILE) or 0) == 0
     assert capsys.readouterr().err == f"warning  {ESCAPED}\n"
 
 
