@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import hashlib
 import json
 import os
@@ -62,6 +63,7 @@ def trial(make: Callable[[random.Random], bytes], seed: int, run: Callable[[Path
     child = os.fork()
     if child == 0:
         os.close(ours)
+        faulthandler.disable()  # pytest's prints what a find has to say
         try:
             (folder / "input").write_bytes(make(random.Random(seed)))
             answer = _limited(run, folder)
