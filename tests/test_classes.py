@@ -53,3 +53,16 @@ def test_a_wrong_name_gets_the_nearest():
 
 def test_what_is_id_and_word_in_one_is_printed_once():
     assert class_names(["Sneaker", "n1", "a\nb"], ["Sneaker", "cat", "a\nb"]) == ["Sneaker", "n1 cat", r"a\nb"]
+
+
+def test_a_long_list_of_classes_looks_through_all_names_once():
+    class Counted(list):
+        looks = 0
+
+        def __iter__(self):
+            Counted.looks += 1
+            return super().__iter__()
+
+    words = Counted(f"word {i}" for i in range(50))
+    assert find_classes("0-49,word 3", [f"n{i}" for i in range(50)], words) == list(range(50))
+    assert Counted.looks == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from minidl.errors import UsageError, printable
 
@@ -17,41 +17,54 @@ def find_class(text: str, classes: Sequence[str], words: Sequence[str]) -> int:
     Where some ids are numbers (folders such as 0, 1, 10), a number is an id and never a position.
     Raises UsageError with the nearest names for what is none of these, or a name of several classes.
     """
-    text = text.strip()
-    if text in classes:
-        return list(classes).index(text)
+    return _finder(classes, words)(text)
+
+
+def _finder(classes: Sequence[str], words: Sequence[str]) -> Callable[[str], int]:
+    """`find_class` for many texts: all names are looked through once."""
+    ids = {c: k for k, c in reversed(list(enumerate(classes)))}
     numbered = {int(c): k for k, c in enumerate(classes) if re.fullmatch(_NUMBER, c)}
     places = numbered or range(len(classes))
-    if re.fullmatch(_NUMBER, text) and int(text) in places:
-        return places[int(text)]
     names: dict[str, list[int]] = {}
     for c, synonyms in enumerate(words):
         for name in {synonyms.lower().strip(), *(part.lower().strip() for part in synonyms.split(","))}:
             names.setdefault(name, []).append(c)
-    found = names.get(text.lower(), [])
-    if len(found) == 1:
-        return found[0]
-    if found:
+
+    def find(text: str) -> int:
+        text = text.strip()
+        if text in ids:
+            return ids[text]
+        if re.fullmatch(_NUMBER, text) and int(text) in places:
+            return places[int(text)]
+        found = names.get(text.lower(), [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(
+                f"class {text!r}: several have this name, give one of {', '.join(classes[c] for c in found)}"
+            )
+        near = difflib.get_close_matches(text.lower(), names, n=3) or list(names)[:3]
+        number = "" if numbered else f"a position from 0 to {len(classes) - 1}, "
         raise UsageError(
-            f"class {text!r}: several have this name, give one of {', '.join(classes[c] for c in found)}"
+            f"class {text!r}: give {number}an id such as {classes[0]}, or a name such as {', '.join(near)}"
         )
-    near = difflib.get_close_matches(text.lower(), names, n=3) or list(names)[:3]
-    number = "" if numbered else f"a position from 0 to {len(classes) - 1}, "
-    raise UsageError(f"class {text!r}: give {number}an id such as {classes[0]}, or a name such as {', '.join(near)}")
+
+    return find
 
 
 def find_classes(text: str, classes: Sequence[str], words: Sequence[str]) -> list[int]:
     """The positions that a list with commas means, in its order, each once; 3-5 is short for 3,4,5."""
     chosen: list[int] = []
+    find, known = _finder(classes, words), set(classes)
     for piece in map(str.strip, text.split(",")):
         span = re.fullmatch(f"({_NUMBER})-({_NUMBER})", piece)
-        if span and piece not in classes:
+        if span and piece not in known:
             first, last = map(int, span.groups())
             if first > last:
                 raise UsageError(f"classes {piece}: the lower end comes first")
-            chosen += [find_class(str(number), classes, words) for number in range(first, last + 1)]
+            chosen += [find(str(number)) for number in range(first, last + 1)]
         else:
-            chosen.append(find_class(piece, classes, words))
+            chosen.append(find(piece))
     return list(dict.fromkeys(chosen))
 
 
