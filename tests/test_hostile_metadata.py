@@ -234,6 +234,15 @@ def test_what_is_missing_is_named(key, tmp_path):
         load_checkpoint(write(tmp_path / "net.safetensors", json.dumps(content)))
 
 
+@pytest.mark.parametrize("split", DATA)
+@pytest.mark.parametrize("key", SPLIT)
+def test_what_is_missing_of_a_fingerprint_is_named(split, key, tmp_path):
+    content = {**DATA, split: {name: value for name, value in SPLIT.items() if name != key}}
+    (tmp_path / "data.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"data.json: {split}.{key} is missing"):
+        Run(tmp_path).data()
+
+
 @pytest.mark.parametrize("text", TEXTS, ids=named)
 def test_a_text_that_is_no_metadata_is_refused_everywhere(text, place, tmp_path, refused):
     if text:

@@ -327,9 +327,7 @@ def test_names_of_what_is_being_packed_cannot_be_known_beforehand(tiny, cache, m
 def test_a_link_in_the_place_of_the_lock_is_not_written_through(tiny, cache, tmp_path):
     cache.mkdir()
     (cache / "packing.lock").symlink_to(tmp_path / "victim")
-    with pytest.raises(
-        DataError, match="cache: the packed cache can't be written .Too many levels of symbolic links"
-    ):
+    with pytest.raises(DataError, match="packing.lock: a link"):
         open_packed(tiny, cache=cache)
     assert not (tmp_path / "victim").exists()
 
@@ -337,7 +335,7 @@ def test_a_link_in_the_place_of_the_lock_is_not_written_through(tiny, cache, tmp
 def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(tiny, cache):
     cache.mkdir()
     os.mkfifo(cache / "packing.lock")
-    with pytest.raises(DataError, match="the packed cache can't be written .not a regular file"):
+    with pytest.raises(DataError, match="packing.lock: not a regular file"):
         open_packed(tiny, cache=cache)
 
 

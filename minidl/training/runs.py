@@ -47,7 +47,7 @@ COLUMNS = (
 FOLDERS = ("checkpoints", "figures")
 LOCK = "lock"  # held by the process that trains in the run
 FILES = ("config.json", "env.json", "data.json", "log.txt", "metrics.csv", LOCK)
-_SPLIT = table({"images": whole(), "order": text(100)}, {"pixels": optional(text(100))})
+_SPLIT = table({"images": whole(), "order": text(100), "pixels": optional(text(100))})
 _FINGERPRINT = table({"train": _SPLIT, "val": _SPLIT})
 
 
