@@ -138,7 +138,7 @@ def _open_tar(path: Path) -> Archive:
     if unpacker:
         stored.flush()
         with source:
-            source.read(_PIECE)  # up to the checksum, behind the zeros at the end
+            source.read(_PIECE)  # up to the checksum, after the zeros at the end
     return archive
 
 
