@@ -215,7 +215,8 @@ def test_what_a_tar_says_of_one_entry_is_bounded(tmp_path, case):
 
 def test_an_entry_of_less_than_no_bytes_is_refused(tmp_path):
     (tmp_path / "a.tar").write_bytes(header("train/a/0.jpg", -1024) + bytes(1024))
-    assert "refused" in line_of(tmp_path / "a.tar")
+    line = line_of(tmp_path / "a.tar")
+    assert "refused" in line or "not a readable" in line  # newer versions of tarfile refuse it themselves
 
 
 def test_many_global_headers_are_refused(tmp_path):
