@@ -9,7 +9,9 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from minidl.errors import DataError, printable
 from minidl.locks import lock
@@ -117,6 +119,27 @@ def _refuse(path: Path, found: os.stat_result, wanted: Callable[[int], bool]) ->
         raise DataError(f"{path}: not a {'' if what == 'folder' else 'regular '}{what}, so nothing is written to it")
     if what == "file" and found.st_nlink > 1:
         raise DataError(f"{path}: the file has another name elsewhere (a hard link); put a copy in its place")
+
+
+def open_regular(path: str | Path, follow: bool = False) -> BinaryIO:
+    """The regular file `path`, opened for reading. Raises OSError, also for a link unless `follow`.
+
+    A pipe without a writer would be waited for, and some devices do something when they are opened.
+    """
+    file = open(path, "rb", opener=partial(_opener, follow=follow))  # noqa: SIM115 (the caller's)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def _opener(path: str, flags: int, follow: bool) -> int:
+    try:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK) and not follow:
+            raise OSError(error.errno, "a link, which is not followed", path) from None
+        raise
 
 
 def append_line(path: Path, line: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from minidl.errors import DataError
+from minidl.files import open_regular
 
 MOST_BYTES = 16 << 20  # of one text: the metadata of 70,000 epochs
 
@@ -37,17 +36,11 @@ def from_json(text: str, source: str | Path) -> Any:
 def read_json(path: Path) -> Any:
     """The content of the JSON file `path`; raises DataError if it isn't a regular file of valid JSON."""
     try:
-        with open(path, "rb", opener=_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise DataError(f"{path}: can't be read (not a regular file)")
+        with open_regular(path, follow=True) as file:
             content = file.read(MOST_BYTES + 1)
         return from_json(content.decode("utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error})") from error
-
-
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would be waited for
 
 
 def write_json(path: Path, content: Any) -> None:

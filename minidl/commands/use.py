@@ -30,7 +30,7 @@ from minidl.training.prediction import (
     predict_split,
     write_predictions,
 )
-from minidl.training.runs import run_of
+from minidl.training.runs import run_folder
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def _predict_split(checkpoint: Checkpoint, args: Namespace) -> int:
     elif args.pretrained:
         folder = Path("predictions")
     else:  # of its run, else beside the checkpoint
-        folder = own_folder(run_of(checkpoint.path) or checkpoint.path.parent, "predictions")
+        folder = own_folder(run_folder(checkpoint.path) or checkpoint.path.parent, "predictions")
     with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(split), "image") as bar:
         _write(folder, args.split, predict_split(model, data.loader(split), files, xp, bar.add), checkpoint.about)
     return 0

@@ -27,10 +27,11 @@ from minidl.data.limits import LIMITS, TRUST, trusted
 from minidl.data.naming import stem
 from minidl.data.opening import existing, open_source, stamp
 from minidl.data.packing import only_packer, pack
-from minidl.data.reading import open_regular, read_regular
+from minidl.data.reading import read_regular
 from minidl.data.source import Index, Source
 from minidl.data.tiny_imagenet import is_tiny_imagenet, scan_tiny_imagenet
 from minidl.errors import DataError
+from minidl.files import open_regular
 
 FORMAT = 2  # of the cache folder; raise it when anything in it changes its meaning
 _REMEDY = "name a folder that can be written in the environment variable MINIDL_CACHE"

@@ -29,7 +29,7 @@ TEMPORARY = ".minidl-packing-"  # a folder of this name is removed
 @contextmanager
 def only_packer(cache: Path) -> Iterator[None]:
     """Holds the lock of the folder `cache`, and removes what dead packers left there; it dies with its process."""
-    with open(open_own(cache / "packing.lock", os.O_RDWR | getattr(os, "O_NONBLOCK", 0)), "r+") as file:
+    with open(open_own(cache / "packing.lock", os.O_RDWR), "r+") as file:
         if not lock(file.fileno()):
             warn(f"another process is packing into {cache}: waiting for it")
             lock(file.fileno(), wait=True)

@@ -185,7 +185,7 @@ def find_checkpoint(path: Path, name: str = "best") -> Path:
     return file
 
 
-def run_of(checkpoint: Path) -> Path | None:
+def run_folder(checkpoint: Path) -> Path | None:
     """The folder of the run that a checkpoint file lies in, or None."""
     folder = checkpoint.absolute().parent
     return folder.parent if folder.name == "checkpoints" and (folder.parent / "config.json").is_file() else None
