@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "minidl" / "__init__.py").read_text("utf-8")).group(1)
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "minidl" / "version.py").read_text("utf-8")).group(1)
 
 setup(
     name="minidl",

@@ -6,12 +6,12 @@ import argparse
 import sys
 
 import models
-from minidl.cli import Commands, add_trained_flags, add_use_flags
-from minidl.commands.data import check, download_data, export_shapes, show_batch
-from minidl.commands.fit import fit
-from minidl.commands.machine import doctor
-from minidl.commands.search import find_lr, search_settings
-from minidl.commands.use import evaluate_run, export_weights, predict_images
+from minidl.cli.data import check, download_data, export_shapes, show_batch
+from minidl.cli.machine import doctor
+from minidl.cli.parser import Commands, add_trained_flags, add_use_flags
+from minidl.cli.search import find_lr, search_settings
+from minidl.cli.train import fit
+from minidl.cli.use import evaluate_run, export_weights, predict_images
 from minidl.data import tiny_imagenet
 from minidl.training import search
 from minidl.training.config import PRESETS, add_flags, count, folder_name, pixels, positive, seed64, whole

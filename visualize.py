@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 import models
-from minidl.backend import to_device
-from minidl.cli import Commands, add_trained_flags, add_use_flags, trained_file
-from minidl.console import print_lines
+from minidl.backend.arrays import to_device
+from minidl.cli.parser import Commands, add_trained_flags, add_use_flags, trained_file
 from minidl.data.classes import class_names, find_classes
 from minidl.errors import UsageError
-from minidl.files import own_folder
-from minidl.progress import Progress
-from minidl.summary import align
+from minidl.storage.files import own_folder
+from minidl.text.columns import align
+from minidl.text.console import print_lines
+from minidl.text.progress import Progress
 from minidl.training import session
 from minidl.training.config import CLASSES_HELP, count, seed32, whole
 from minidl.visual import embedding, maps, scatter

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.projections import Pairs
 from benchmarks.torch_refined import refined
-from minidl.io import to_torch_state_dict
+from minidl.storage.weights import to_torch_state_dict
 
 
 def map_norms(units: np.ndarray) -> Callable[[Tensor], Tensor]:

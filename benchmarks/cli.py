@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks.machine import cores, load
 from benchmarks.rounds import ROOT
 from minidl.errors import MinidlError
-from minidl.files import atomic
-from minidl.metadata import to_json
+from minidl.storage.files import atomic
+from minidl.storage.metadata import to_json
 
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -26,10 +26,10 @@ from benchmarks.cli import as_json, conditions, flags, results_folder, run, sett
 from benchmarks.machine import describe
 from benchmarks.minidl_step import MiniDL
 from benchmarks.settings import CLASSES, DROPOUT, LEARNING_RATE, WEIGHT_DECAY
-from minidl.backend import get_backend, to_device
-from minidl.convert import convert
+from minidl.backend.arrays import get_backend, to_device
 from minidl.errors import MinidlError, UsageError
 from minidl.layers import TRAIN
+from minidl.layers.convert import convert
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import Adam
 from minidl.training.config import count
@@ -50,7 +50,7 @@ class DifferError(MinidlError):
 def parity(xp: ModuleType) -> dict[str, Any]:
     """The largest difference of each kernel by dtype, and of the losses of STEPS steps; DifferError if too large."""
     from tests.cuda.device import largest_difference
-    from tests.test_kernels import KERNELS
+    from tests.kernels.test_kernels import KERNELS
 
     kernels = {
         name: {dtype: largest_difference(name, np.dtype(dtype).type, xp) for dtype in BOUNDS}

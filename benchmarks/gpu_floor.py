@@ -19,9 +19,9 @@ from typing import NamedTuple
 import models
 from benchmarks.cli import RESULTS, run, table, write
 from benchmarks.settings import CLASSES, DROPOUT, SIDES
+from minidl.diagnostics.summary import summary
 from minidl.kernels import launch
 from minidl.layers import Conv2D, Layer
-from minidl.summary import summary
 from tests.cuda.launches import KERNEL, Work, training_step
 from tests.cuda.traffic import Traffic, counted, refined_layers
 

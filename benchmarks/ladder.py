@@ -29,17 +29,18 @@ from benchmarks.machine import describe
 from benchmarks.minidl_layers import Passes, layer_of
 from benchmarks.minidl_step import MiniDL
 from benchmarks.rounds import PAUSE
+from minidl.engine import fuse
+from minidl.engine.blocks import batchnorm
+from minidl.engine.blocks.inception import FusedInception
+from minidl.engine.blocks.maxpool import FusedMaxPool
+from minidl.engine.convolutions.patches import PatchConv
+from minidl.engine.convolutions.winograd import WinogradConv
+from minidl.engine.convolutions.winograd2d import Winograd2DConv
+from minidl.engine.prepare import FusedSequential
+from minidl.engine.stem.parity import in_parts
+from minidl.engine.tiles.recycler import Recycler, aligned
+from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import UsageError
-from minidl.fused import batchnorm, fuse
-from minidl.fused.inception import FusedInception
-from minidl.fused.inference import FusedSequential
-from minidl.fused.maxpool import FusedMaxPool
-from minidl.fused.memory import Recycler, aligned
-from minidl.fused.parity import in_parts
-from minidl.fused.patches import PatchConv
-from minidl.fused.runner import Scratch, TileRunner
-from minidl.fused.winograd import WinogradConv
-from minidl.fused.winograd2d import Winograd2DConv
 from minidl.kernels import blocked, reference
 from minidl.layers import INFER, Sequential
 
@@ -315,7 +316,7 @@ def without_limit(side: Side, *modules: str) -> Side:
     def free() -> None:
         with ExitStack() as stack:
             for module in modules:
-                stack.enter_context(mock.patch(f"minidl.fused.{module}.ONE_BLAS_THREAD", no_limit))
+                stack.enter_context(mock.patch(f"minidl.engine.{module}.ONE_BLAS_THREAD", no_limit))
             side()
 
     return free

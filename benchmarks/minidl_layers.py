@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 
 import models
 from benchmarks.layers import CASES, Case
-from minidl.fused import fuse
+from minidl.engine import fuse
 from minidl.layers import TRAIN, Layer, Sequential
 
 

@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 import models
 from benchmarks.minidl_vgg import build_vgg
 from benchmarks.settings import DROPOUT, LEARNING_RATE, WEIGHT_DECAY, random_batches
-from minidl.fused import fuse
+from minidl.engine import fuse
 from minidl.layers import INFER, TRAIN
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import Adam

@@ -25,8 +25,8 @@ from benchmarks.contenders import choose
 from benchmarks.machine import describe
 from benchmarks.rounds import Task, alternate, working
 from minidl.errors import UsageError
-from minidl.io import load_arrays, load_weights, save_arrays, save_weights
 from minidl.layers import TRAIN, BatchNorm2D, Layer, Rule
+from minidl.storage.weights import load_arrays, load_weights, save_arrays, save_weights
 from minidl.training import session
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config

@@ -1,6 +1,6 @@
 """The refined net in PyTorch, layer for layer and name for name as `models/inception.py` has it.
 
-Its state dict has the names of `minidl.io.to_torch_state_dict`. Written as a user of torch would write it.
+Its state dict has the names of `minidl.storage.weights.to_torch_state_dict`. Written as a user of torch would.
 """
 
 from __future__ import annotations

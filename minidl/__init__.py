@@ -1,11 +1,10 @@
 """minidl: a deep-learning framework in NumPy and CuPy whose every backward pass can be read."""
 
-__version__ = "0.1.0"
-
-from minidl.gradcheck import gradcheck
+from minidl.diagnostics.gradcheck import gradcheck
+from minidl.diagnostics.summary import summary
+from minidl.diagnostics.trace import trace
 from minidl.layers import INFER, PROBE, TRAIN, Context, Layer, Mode, Parameter, Rule
-from minidl.summary import summary
-from minidl.trace import trace
+from minidl.version import __version__
 
 __all__ = [
     "INFER",
@@ -16,6 +15,7 @@ __all__ = [
     "Mode",
     "Parameter",
     "Rule",
+    "__version__",
     "gradcheck",
     "summary",
     "trace",

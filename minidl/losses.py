@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels import kernels_for
 

@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
+from minidl.backend.named import assign, check_arrays
 from minidl.errors import UsageError
-from minidl.io import assign, check_arrays
 from minidl.kernels import kernels_for
 from minidl.layers.base import Parameter
 

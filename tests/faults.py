@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 import train
-from minidl.io import load_arrays
+from minidl.storage.weights import load_arrays
 from minidl.training.checkpoints import load_checkpoint
 
 FLAGS = ["--model", "convnet", "--image-size", "16", "--batch-size", "4", "--threads", "1", "--epochs", "2"]

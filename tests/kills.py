@@ -27,7 +27,7 @@ import numpy as np
 
 from minidl.data.export import export_tiny_imagenet_layout
 from minidl.data.shapes import load_shapes
-from minidl.io import load_arrays
+from minidl.storage.weights import load_arrays
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [sys.executable, str(ROOT / "train.py")]

@@ -52,11 +52,16 @@ TARGETS = {
     },
     "minidl/losses.py": {"softmax_cross_entropy"},
 }
-TESTS = ["tests/test_kernels.py", "tests/test_layers.py", "tests/test_contract.py", "tests/test_gradients.py"]
+TESTS = [
+    "tests/kernels/test_kernels.py",
+    "tests/layers/test_layers.py",
+    "tests/layers/test_contract.py",
+    "tests/layers/test_gradients.py",
+]
 SELECTION = "not whole_network and not papers_width and not refined_network"  # slow, and no mutant needs them
 TESTS_OF = {
     "minidl/kernels/reference.py": [*TESTS, "tests/test_losses.py"],
-    "minidl/losses.py": ["tests/test_losses.py", "tests/test_gradients.py"],
+    "minidl/losses.py": ["tests/test_losses.py", "tests/layers/test_gradients.py"],
 }
 
 # (file name, function, statement after the change): why no test can tell it from the statement before.

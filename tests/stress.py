@@ -23,11 +23,11 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from minidl.fused import fuse
-from minidl.fused.runner import ONE_BLAS_THREAD
+from minidl.engine import fuse
+from minidl.engine.tiles.runner import ONE_BLAS_THREAD
 from minidl.layers import INFER, TRAIN, BatchNorm2D, Layer
 from models import build
-from tests.test_runner import blas_threads
+from tests.engine.test_runner import blas_threads
 
 SIZES = [(4, 32), (1, 64), (7, 40), (3, 33), (16, 32)]  # images, height and width
 PASSES = 4  # of every caller in a round

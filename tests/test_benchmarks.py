@@ -18,8 +18,8 @@ from benchmarks.settings import CLASSES, SIDES, random_batches
 from benchmarks.worker import peak_rss_mb
 from minidl.data import load_shapes
 from minidl.errors import UsageError
-from minidl.io import to_torch_state_dict
 from minidl.layers import INFER, TRAIN
+from minidl.storage.weights import to_torch_state_dict
 from minidl.training.session import Data
 from minidl.visual.truncate import truncate
 

@@ -15,7 +15,7 @@ from minidl.data.opening import open_source
 from minidl.data.packed import scan
 from minidl.data.packing import CHUNK
 from minidl.errors import DataError, printable
-from minidl.progress import Progress
+from minidl.text.progress import Progress
 
 NAMED = 20  # files that aren't read, in a report
 

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from minidl.console import warn
 from minidl.data.web import announced, ask, blocks, file_name, shown
 from minidl.errors import DataError, UsageError, printable
-from minidl.files import open_own
-from minidl.progress import Progress
+from minidl.storage.files import open_own
+from minidl.text.console import warn
+from minidl.text.progress import Progress
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP answers worth another try
 _WATCH = 1 << 24  # bytes after which the disk is looked at again

@@ -13,7 +13,7 @@ from PIL import Image
 
 from minidl.data.base import Dataset, Split
 from minidl.errors import DataError
-from minidl.progress import Progress
+from minidl.text.progress import Progress
 
 QUALITY = 95  # of 100; chroma is kept at full resolution
 CHUNK = 128  # images in memory at a time

@@ -31,7 +31,7 @@ from minidl.data.reading import read_regular
 from minidl.data.source import Index, Source
 from minidl.data.tiny_imagenet import is_tiny_imagenet, scan_tiny_imagenet
 from minidl.errors import DataError
-from minidl.files import open_regular
+from minidl.storage.files import open_regular
 
 FORMAT = 2  # of the cache folder; raise it when anything in it changes its meaning
 _REMEDY = "name a folder that can be written in the environment variable MINIDL_CACHE"

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl.console import warn
 from minidl.data.images import decode_sized
 from minidl.data.loader import image_sums, prefetch
 from minidl.data.source import Index, Source
 from minidl.errors import DataError
-from minidl.files import open_own
-from minidl.locks import LOCKS, lock
-from minidl.progress import Progress
+from minidl.storage.files import open_own
+from minidl.storage.locks import LOCKS, lock
+from minidl.text.console import warn
+from minidl.text.progress import Progress
 
 CHUNK = 128  # images decoded at a time by a thread
 TEMPORARY = ".minidl-packing-"  # a folder of this name is removed

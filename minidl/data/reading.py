@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from minidl.data.limits import too_much
-from minidl.files import open_regular
+from minidl.storage.files import open_regular
 
 
 def read_regular(path: str | Path, most: int, follow: bool = False) -> bytes:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minidl.backend import Array
+from minidl.backend.arrays import Array
 from minidl.kernels import blocked, cuda, reference
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
 from minidl.kernels import reference
 from minidl.kernels.launch import BLOCK, contiguous, launch, launch_each
 from minidl.kernels.shapes import window_positions

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 
 SOURCES = Path(__file__).with_name("cuda")

@@ -19,7 +19,7 @@ receives the sum of their gradients, since dL/dx = sum over copies of dL/dcopy.
 
 from __future__ import annotations
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
 from minidl.kernels.shapes import window_positions
 
 Shape = tuple[int, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidl.backend import Array
+from minidl.backend.arrays import Array
 from minidl.kernels import kernels_for
 from minidl.layers.base import Context, Layer, Rule
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
 from minidl.errors import UsageError
 
 Shape = tuple[int, ...]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.backend import Array
+from minidl.backend.arrays import Array
 from minidl.errors import ShapeError
-from minidl.init import he_normal
 from minidl.kernels import kernels_for
 from minidl.kernels.shapes import require_channels, require_float, require_rank, window_out_shape
 from minidl.layers.base import Context, Layer, Parameter, Shape
+from minidl.layers.init import he_normal
 
 
 class Conv2D(Layer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.backend import Array, array_module, to_device
+from minidl.backend.arrays import Array, array_module, to_device
 from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minidl.backend import Array
+from minidl.backend.arrays import Array
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, Context, Layer, Rule, Shape
 from minidl.layers.containers import Sequential

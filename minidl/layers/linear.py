@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from minidl.backend import Array
-from minidl.init import he_normal
+from minidl.backend.arrays import Array
 from minidl.kernels.shapes import require_channels, require_float, require_rank
 from minidl.layers.base import Context, Layer, Parameter, Shape
+from minidl.layers.init import he_normal
 
 
 class Linear(Layer):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
 from minidl.kernels.shapes import require_channels, require_float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
 from minidl.kernels.shapes import MAX_POOL_WINDOW, require_rank, require_window, window_out_shape

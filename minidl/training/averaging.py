@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from minidl.backend import Array, array_module
-from minidl.io import assign, check_arrays, model_arrays
+from minidl.backend.arrays import Array, array_module
+from minidl.backend.named import assign, check_arrays
 from minidl.layers.base import Layer
+from minidl.storage.weights import model_arrays
 
 
 class WeightAverage:

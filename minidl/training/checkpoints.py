@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend import to_host
+from minidl.backend.arrays import to_host
+from minidl.backend.named import assign, check_arrays
 from minidl.data.naming import portable
 from minidl.errors import DataError, DivergedError
-from minidl.io import assign, check_arrays, load_arrays, model_arrays, save_arrays
 from minidl.layers.base import Layer
-from minidl.metadata import from_json, to_json
 from minidl.optim import Optimizer
+from minidl.storage.metadata import from_json, to_json
+from minidl.storage.validate import array, blamed, fits, plain_name, real, table, text, whole
+from minidl.storage.weights import load_arrays, model_arrays, save_arrays
 from minidl.training.averaging import WeightAverage
 from minidl.training.config import SETTINGS
 from minidl.training.trainer import Trainer, TrainState
-from minidl.validate import array, blamed, fits, plain_name, real, table, text, whole
 
 FORMAT = 1
 _KEY = "minidl"  # in the file's metadata: the JSON below

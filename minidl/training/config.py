@@ -12,7 +12,7 @@ from typing import Any
 
 from minidl.data.naming import resolve
 from minidl.errors import DataError, UsageError
-from minidl.validate import Check, boolean, choice, file_path, optional, plain_name, table, text, wrong
+from minidl.storage.validate import Check, boolean, choice, file_path, optional, plain_name, table, text, wrong
 
 
 def _setting(default: Any, help: str, **options: Any) -> Any:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minidl.backend import Array, on_device, to_host
+from minidl.backend.arrays import Array, on_device, to_host
 from minidl.data.loader import Loader
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax_cross_entropy, top_k_correct

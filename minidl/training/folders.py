@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minidl.errors import DataError, UsageError
-from minidl.files import cant_write, workshop
+from minidl.storage.files import cant_write, workshop
 
 LONGEST_NAME = 200  # bytes; file systems allow 255, and names of pictures and temporary files are made of it
 MOST_AT_ONCE = 1000  # folders of one second

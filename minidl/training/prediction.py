@@ -11,16 +11,16 @@ from types import ModuleType
 
 import numpy as np
 
-from minidl.backend import to_device, to_host
+from minidl.backend.arrays import to_device, to_host
 from minidl.data.folder import EXTENSIONS
 from minidl.data.images import read_image
 from minidl.data.loader import Loader, normalise
+from minidl.engine.tiles.runner import available_cores
 from minidl.errors import DataError, printable
-from minidl.files import atomic
-from minidl.fused.runner import available_cores
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
-from minidl.tables import csv_file
+from minidl.storage.files import atomic
+from minidl.text.tables import csv_file
 from minidl.training.checkpoints import About
 from minidl.training.evaluation import predict
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from minidl.backend import on_device
+from minidl.backend.arrays import on_device
 from minidl.errors import DivergedError, UsageError
 from minidl.schedules import Schedule
-from minidl.tables import csv_file
+from minidl.text.tables import csv_file
 from minidl.training.trainer import Trainer
 
 STOP_AT = 4.0  # times the lowest smoothed loss

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from minidl.console import warn
+from minidl.text.console import warn
 from minidl.training.callbacks import attempt
 from minidl.training.runs import Run
 from minidl.training.trainer import Callback, Trainer

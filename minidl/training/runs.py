@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl import __version__
-from minidl.console import show, warn
 from minidl.errors import DataError, UsageError
-from minidl.files import (
+from minidl.storage.files import (
     TEMPORARY,
     append_line,
     atomic,
@@ -26,12 +24,14 @@ from minidl.files import (
     own_folder,
     remove_leftovers,
 )
-from minidl.locks import lock
-from minidl.metadata import read_json, write_json
-from minidl.tables import csv_file
+from minidl.storage.locks import lock
+from minidl.storage.metadata import read_json, write_json
+from minidl.storage.validate import optional, table, text, whole
+from minidl.text.console import show, warn
+from minidl.text.tables import csv_file
 from minidl.training.config import Config, config_from_dict
 from minidl.training.folders import create_folder
-from minidl.validate import optional, table, text, whole
+from minidl.version import __version__
 
 COLUMNS = (
     "epoch",

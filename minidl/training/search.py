@@ -17,16 +17,16 @@ from typing import Any
 from tqdm import tqdm
 
 from minidl.errors import DataError, DivergedError, UsageError
-from minidl.files import atomic
 from minidl.layers import Layer
-from minidl.metadata import read_json, write_json
+from minidl.storage.files import atomic
+from minidl.storage.metadata import read_json, write_json
+from minidl.storage.validate import array, blamed, choice, real, table, whole
 from minidl.training import session
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import PRESETS, SETTINGS, Config
 from minidl.training.folders import create_folder
 from minidl.training.runs import environment, find_checkpoint
 from minidl.training.trainer import Trainer
-from minidl.validate import array, blamed, choice, real, table, whole
 
 TRIALS = 53
 SAMPLERS = ("random", "tpe", "qmc")

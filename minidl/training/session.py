@@ -11,8 +11,7 @@ from types import ModuleType
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minidl.backend import get_backend
-from minidl.convert import convert
+from minidl.backend.arrays import get_backend
 from minidl.data import (
     HELD_OUT,
     Dataset,
@@ -31,19 +30,20 @@ from minidl.data.crops import followed, growing
 from minidl.data.loader import Augment
 from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
+from minidl.diagnostics.cost import TrainingMemory
+from minidl.engine import fuse
+from minidl.engine.tiles.runner import LANES, available_cores
 from minidl.errors import DataError, ShapeError, UsageError
-from minidl.fused import fuse
-from minidl.fused.runner import LANES, available_cores
 from minidl.layers import Layer, freeze
+from minidl.layers.convert import convert
 from minidl.layers.frozen import FROZEN
-from minidl.memory import TrainingMemory
 from minidl.optim import Optimizer, get_optimizer
 from minidl.schedules import Schedule, make_schedule
+from minidl.storage.validate import blamed
 from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config
 from minidl.training.trainer import Trainer
-from minidl.validate import blamed
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to be drawn first
 EVAL_BATCH = 100

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.errors import DataError
-from minidl.files import check_own
+from minidl.storage.files import check_own
 
 WAIT = 60.0  # seconds for other processes to let go of the file
 SECONDS = 20.0  # for reading all of it

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from minidl.errors import DataError
-from minidl.metadata import from_json
+from minidl.storage.metadata import from_json
+from minidl.storage.validate import Check, choice, fits, optional, real, table, text, whole
 from minidl.training.checkpoints import ROW
 from minidl.training.search import RANGES
 from minidl.training.study_file import looked_at
-from minidl.validate import Check, choice, fits, optional, real, table, text, whole
 
 NAME = "search"  # of the study in its file
 MOST_ROWS, MOST_LETTERS = 200_000, 1_000_000  # of a table, of a value

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend import Array, on_device
+from minidl.backend.arrays import Array, on_device
 from minidl.data.loader import Loader
 from minidl.errors import DivergedError
 from minidl.layers.base import Context, Layer, Mode

@@ -35,7 +35,7 @@ import numpy as np
 from PIL import Image
 
 from minidl.errors import DataError, MinidlError, UsageError
-from minidl.files import atomic
+from minidl.storage.files import atomic
 
 __all__ = [
     "AnnotationBbox",

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from minidl.backend import to_host
+from minidl.backend.arrays import to_host
 from minidl.data.loader import Loader
 from minidl.errors import UsageError
 from minidl.layers import Layer, Linear, Sequential

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.console import print_lines
-from minidl.files import atomic
 from minidl.layers import Rule
-from minidl.progress import Progress
-from minidl.tables import csv_file
+from minidl.storage.files import atomic
+from minidl.text.console import print_lines
+from minidl.text.progress import Progress
+from minidl.text.tables import csv_file
 from minidl.visual import sheets
 from minidl.visual.probe import LayerProbe, probe
 from minidl.visual.projection import Projector, negative_gammas, project_units

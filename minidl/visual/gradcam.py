@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from minidl.backend import Array, array_module, to_device, to_host
+from minidl.backend.arrays import Array, array_module, to_device, to_host
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, PROBE, Layer
 from minidl.visual.truncate import gradient_at, layer_table, truncate

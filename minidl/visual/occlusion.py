@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minidl.backend import to_device, to_host
+from minidl.backend.arrays import to_device, to_host
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minidl.backend import to_device, to_host
+from minidl.backend.arrays import to_device, to_host
 from minidl.data.loader import Loader
 from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Layer, Shape

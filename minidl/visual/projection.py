@@ -15,13 +15,13 @@ from types import ModuleType
 
 import numpy as np
 
-from minidl.backend import Array, array_module, to_device, to_host
-from minidl.convert import convert
+from minidl.backend.arrays import Array, array_module, to_device, to_host
+from minidl.engine import fuse
+from minidl.engine.prepare import FusedSequential
+from minidl.engine.projection import project_pairs
 from minidl.errors import UsageError
-from minidl.fused import fuse
-from minidl.fused.inference import FusedSequential
-from minidl.fused.projection import project_pairs
 from minidl.layers.base import INFER, PROBE, Layer, Rule
+from minidl.layers.convert import convert
 from minidl.layers.norm import BatchNorm2D
 from minidl.visual.taps import NORMS, MapNorms
 from minidl.visual.truncate import truncate

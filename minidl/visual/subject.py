@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend import to_device, to_host
+from minidl.backend.arrays import to_device, to_host
 from minidl.data.base import Split
 from minidl.data.classes import find_class
 from minidl.data.images import read_image
 from minidl.data.loader import normalise
 from minidl.errors import DataError, UsageError
-from minidl.files import own_folder
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
+from minidl.storage.files import own_folder
 from minidl.training import session
 from minidl.training.checkpoints import load_checkpoint
 from minidl.visual.file_names import file_name, with_digest

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from minidl.backend import Array, array_module
+from minidl.backend.arrays import Array, array_module
+from minidl.engine import fuse
 from minidl.errors import UsageError
-from minidl.fused import fuse
 from minidl.layers import Concat, Layer, Sequential
 from minidl.layers.base import INFER, Context, Shape
 from minidl.visual.truncate import truncate

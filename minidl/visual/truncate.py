@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from minidl.backend import Array
+from minidl.backend.arrays import Array
 from minidl.errors import UsageError
 from minidl.layers.base import Layer, Shape
 from minidl.layers.containers import Concat, Sequential

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.backend import to_device, to_host
+from minidl.backend.arrays import to_device, to_host
 from minidl.kernels import reference
-from tests.test_kernels import calls
+from tests.kernels.test_kernels import calls
 
 
 class OnDevice:

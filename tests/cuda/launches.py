@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidl.convert import convert
 from minidl.layers import TRAIN, Layer
 from minidl.layers.base import Shape
+from minidl.layers.convert import convert
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.optim import Adam
 from tests.cuda_standin import RECORD, install

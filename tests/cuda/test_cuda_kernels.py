@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from minidl.kernels import cuda, launch, reference
 from tests.cuda.host import HostModule, host_module, on_the_host
-from tests.strategies import arranged, cases, layouts, seeds, shapes, windows
-from tests.test_kernels import (
+from tests.kernels.test_kernels import (
     IN_PLACE,
     KERNELS,
     KINDS,
@@ -27,6 +26,7 @@ from tests.test_kernels import (
     logits_and_labels,
     pool_input,
 )
+from tests.strategies import arranged, cases, layouts, seeds, shapes, windows
 
 dtypes = st.sampled_from([np.float32, np.float64])
 row_counts, block_counts = st.sampled_from([1, 7, 256]), st.sampled_from([1, 3, 1024])

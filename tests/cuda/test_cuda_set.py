@@ -8,7 +8,7 @@ import pytest
 
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels import cuda, kernels_for, launch, reference
-from tests.test_kernels import BUILDING_BLOCKS, KERNELS, convolution_by, public_functions
+from tests.kernels.test_kernels import BUILDING_BLOCKS, KERNELS, convolution_by, public_functions
 
 
 def test_the_set_has_the_references_functions_and_signatures():

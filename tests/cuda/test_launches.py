@@ -9,14 +9,14 @@ import models
 from benchmarks import gpu_floor
 from benchmarks.cli import RESULTS
 from benchmarks.gpu_floor import Floor, Step
-from minidl.backend import to_device
+from minidl.backend.arrays import to_device
 from minidl.kernels import launch
 from minidl.layers import Conv2D, Flatten, Linear, ReLU, Sequential
 from tests.cuda.host import signatures
 from tests.cuda.launches import KERNEL, Work, count_only, training_step
 from tests.cuda.traffic import Traffic
 from tests.cuda_standin import RECORD, install
-from tests.test_strict_cupy import trainer
+from tests.gpu.test_strict_cupy import trainer
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from minidl.kernels import cuda, launch
 from tests.cuda.host import recorded, sanitized, signatures
-from tests.test_kernels import calls
+from tests.kernels.test_kernels import calls
 
 MEMORY, RACES = "address,undefined", "thread"
 DTYPES = {real: np.dtype(name) for name, real in launch.REALS.items()}

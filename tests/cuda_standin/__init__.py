@@ -9,7 +9,7 @@
 
 `install` is the one hook: minidl asks `sys.modules["cupy"]`, and an array says that its module is cupy. What the
 stand-in says of CuPy is held against the installed one by `test_honesty.py`, its strictness by
-`tests/test_cuda_standin.py`.
+`tests/gpu/test_cuda_standin.py`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 from unittest import mock
 
-from minidl import boundary
+from minidl.cli import boundary
 from minidl.errors import MinidlError
 
 SECONDS, MEMORY = 30, 2**30  # that an input may take, and bytes beside what the process had before

@@ -21,7 +21,7 @@ import train
 import visualize
 from minidl.data import check_data, load_dataset
 from minidl.data.images import read_image
-from minidl.io import model_arrays, save_arrays
+from minidl.storage.weights import model_arrays, save_arrays
 from minidl.training.config import Config
 from minidl.training.search import Plan
 from minidl.training.study import create_search, open_study

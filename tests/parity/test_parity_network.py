@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch", reason=later("parity"))
 
 import models  # noqa: E402
 from benchmarks import torch_refined  # noqa: E402
-from minidl.fused import fuse  # noqa: E402
-from minidl.io import load_torch_state_dict, to_torch_state_dict  # noqa: E402
+from minidl.engine import fuse  # noqa: E402
 from minidl.layers import INFER, PROBE, TRAIN  # noqa: E402
 from minidl.losses import softmax_cross_entropy  # noqa: E402
 from minidl.optim import Adam  # noqa: E402
+from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict  # noqa: E402
 from tests.parity.torch_models import error, minidl_pass, to_numpy, to_torch, torch_pass, twin, worst_error  # noqa: E402
 from tests.strategies import randomized  # noqa: E402
 

@@ -20,8 +20,8 @@ import models  # noqa: E402
 from benchmarks import torch_refined  # noqa: E402
 from benchmarks.captum_projections import map_norms  # noqa: E402
 from minidl.data import load_shapes, normalise  # noqa: E402
-from minidl.fused import fuse  # noqa: E402
-from minidl.fused.projection import project_pairs  # noqa: E402
+from minidl.engine import fuse  # noqa: E402
+from minidl.engine.projection import project_pairs  # noqa: E402
 from minidl.layers import INFER, PROBE, TRAIN, BatchNorm2D, Rule, Sequential  # noqa: E402
 from minidl.losses import softmax_cross_entropy  # noqa: E402
 from minidl.optim import Adam  # noqa: E402

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from minidl.convert import convert
-from minidl.io import to_torch_state_dict
 from minidl.layers import Context, Layer
+from minidl.layers.convert import convert
+from minidl.storage.weights import to_torch_state_dict
 
 
 def to_torch(x: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""Arrays and devices: the only place that knows NumPy from CuPy."""

@@ -1,0 +1,98 @@
+"""The only place that tells NumPy from CuPy: array modules, moves between host and device, the memory of either.
+(`doctor` says why CuPy can't be used.)
+
+Everything else is written against `xp = array_module(x)`, so one text serves both. CuPy is imported when a
+user asks for it (`get_backend("cupy")`) and never before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from minidl.backend.cgroup import memory_room
+from minidl.backend.doctor import cupy_problem
+from minidl.backend.prefetch import Batch, prefetch_to_device
+from minidl.errors import BackendError, UsageError
+
+Array: TypeAlias = Any  # np.ndarray or cupy.ndarray; spelled out in shape comments
+
+
+def array_module(x: Array) -> ModuleType:
+    """The module (numpy or cupy) whose functions accept `x`."""
+    return np if isinstance(x, np.ndarray) else sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def to_host(x: Array) -> np.ndarray:
+    """`x` as a NumPy array: a copy from the device, or `x` itself when it is on the host already."""
+    return x if isinstance(x, np.ndarray) else x.get()
+
+
+def to_device(x: np.ndarray, xp: ModuleType) -> Array:
+    """The host array `x` as an array of module `xp` (`x` itself for numpy)."""
+    return xp.asarray(x)
+
+
+def on_device(batches: Iterator[Batch], xp: ModuleType) -> Iterator[tuple[Array, ...]]:
+    """The batches as arrays of module `xp`: themselves for numpy, else copied one batch ahead (`prefetch`)."""
+    return batches if xp is np else prefetch_to_device(batches, xp)
+
+
+def get_backend(name: str, tf32: bool = False) -> ModuleType:
+    """The array module called `name`: "numpy", or "cupy" once a small GPU computation has succeeded.
+
+    tf32: float32 matrix products round their factors to 10 bits after the point (tensor cores, sm_80 and later).
+    CuPy takes it from CUPY_TF32 at the first such product of a process, so later calls can't change it.
+    Raises BackendError with one line that says which piece is missing, and what helps; UsageError for a TF32 that
+    is not there.
+    """
+    if name == "numpy":
+        if tf32:
+            raise UsageError("--tf32 is for --backend cupy, NumPy has no such products: give --no-tf32, or none")
+        return np
+    if name != "cupy":
+        raise BackendError(f"unknown backend {name!r}: choose numpy or cupy")
+    reason = cupy_problem()
+    if reason:
+        raise BackendError(f"backend cupy can't be used: {reason}; --backend numpy runs on the CPU")
+    cupy = sys.modules["cupy"]
+    if tf32 and int(capability := cupy.cuda.Device().compute_capability) < 80:
+        raise UsageError(f"--tf32: this GPU is sm_{capability}, TF32 begins with sm_80: leave it out")
+    os.environ["CUPY_TF32"] = str(int(tf32))
+    return cupy
+
+
+def available_memory(xp: ModuleType) -> int | None:
+    """Bytes that arrays of `xp` can have in all, or None where the system does not say.
+
+    numpy: what the host has without swapping, and the container allows. cupy: what is free on the device and what
+    CuPy's pool holds already, up to the pool's limit.
+    """
+    if xp is not np:
+        pool = xp.get_default_memory_pool()
+        most = xp.cuda.Device().mem_info[0] + pool.total_bytes()
+        return min(most, pool.get_limit() or most)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    room = memory_room()
+    return free if room is None else min(free, room)
+
+
+def memory_report(xp: ModuleType) -> str | None:
+    """What CuPy's memory pool holds, in one line; None for numpy, which has no pool.
+
+    The pool keeps what it once had, so what it holds is the most that it has needed.
+    """
+    if xp is np:
+        return None
+    pool, (free, total) = xp.get_default_memory_pool(), xp.cuda.Device().mem_info
+    used, held, free, total = (f"{n / 1e6:,.0f} MB" for n in (pool.used_bytes(), pool.total_bytes(), free, total))
+    return f"CuPy's pool uses {used} and holds {held}; {free} of the GPU's {total} are free"

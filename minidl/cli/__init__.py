@@ -1,0 +1,1 @@
+"""The command line: every command and its flags. Nothing else in minidl imports argparse."""

@@ -1,0 +1,158 @@
+"""`train.py search` and `train.py find-lr`: short trainings that look for settings."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import minidl
+from minidl.cli.common import check_memory, describe, given, guarded, how, memory_guarded
+from minidl.cli.parser import INTERRUPTED
+from minidl.errors import UsageError
+from minidl.layers import Layer
+from minidl.storage.validate import blamed
+from minidl.text.columns import align
+from minidl.text.console import print_lines
+from minidl.text.progress import Progress
+from minidl.training import search, session
+from minidl.training.callbacks import Harmless, Interruption, StopRequested
+from minidl.training.config import Config, check_settings, make_config
+from minidl.training.reports import ProgressBar
+from minidl.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from minidl.training.study import Study
+
+
+def search_settings(args: Namespace) -> int:
+    """Searches for a learning rate and a weight decay as the paper did: short trainings on a part of the data."""
+    from minidl.training.study import create_search, import_optuna, open_study
+
+    import_optuna()
+    folder, plan = search_to_run(args)
+    config = plan.config
+    stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
+    with session.one_blas_thread(), stored:
+        data = session.load_data(config)
+        trainer, lines, needed = _new_trainer(config, data, args.models.build)
+        steps, xp = len(trainer.train), trainer.xp
+        del trainer
+        lines.append(
+            f"search   {plan.trials} {plan.sampler} trials of {config.epochs} epochs of {steps} steps, "
+            f"{config.optimizer}, {config.schedule} lr {plan.lr[0]:g} to {plan.lr[1]:g}, "
+            f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {how(config)}"
+        )
+        if folder is None:
+            folder = create_search(Path(args.output), args.name, plan)
+        with open_study(folder, plan) as study:
+            for line in [*lines, f"folder   {folder}"]:
+                study.run.say(line)
+            return _run_trials(study, data, args.models.build, needed, xp)
+
+
+def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
+    """The folder to go on with, and the plan."""
+    names = search.Plan.__dataclass_fields__ | Config.__dataclass_fields__
+    own = {name: value for name, value in vars(args).items() if name in names}
+    if args.resume is None:
+        defaults = search.Plan(Config(**search.DEFAULTS)).as_dict()
+        plan = search.Plan.from_dict({**defaults, **own})
+        check_settings(plan.config)
+        return None, plan
+    folder = Path(args.resume)
+    saved = search.read_plan(folder)
+    settings = saved.as_dict()
+    if changed := [name for name in own if name not in search.FREE_ON_RESUME and own[name] != settings[name]]:
+        flags = ", ".join("--" + name.replace("_", "-") for name in changed)
+        raise UsageError(f"{folder}: a resumed search keeps its settings, leave out {flags} (or start a new search)")
+    plan = search.Plan.from_dict({**settings, **own})
+    if plan.trials != saved.trials:
+        replace(saved, trials=plan.trials).write(folder)
+    return folder, plan
+
+
+def _run_trials(study: Study, data: session.Data, build: Callable[..., Layer], needed: int, xp: ModuleType) -> int:
+    plan, say = study.plan, study.run.say
+    bar, interruption = ProgressBar(), Interruption()
+    try:
+        with guarded(interruption.stop), memory_guarded(plan.config, needed, xp):
+            while (draw := study.next()) is not None:
+                trainer = search.new_trainer(draw.config, data, build)
+                trainer.callbacks += [Harmless(bar, say), interruption]
+                try:
+                    row = study.finish(draw, *search.train_trial(trainer))
+                finally:
+                    bar.close()
+                say(search.trial_line(row, study.write_table(), plan.trials, study.running()))
+    except StopRequested:
+        _show_trials(study, data)
+        say(f"stopped  go on with: python train.py search --resume {study.run.path}")
+        return INTERRUPTED
+    _show_trials(study, data)
+    elsewhere = f"; {n} more in another process" if (n := study.running()) else ""
+    say(f"done     {study.run.path}{elsewhere}")
+    return 0
+
+
+def _show_trials(study: Study, data: session.Data) -> None:
+    """The five best trials on the screen, all of them in the figure."""
+    from minidl.visual.search_plots import save_search
+
+    if not (rows := study.write_table()):
+        return
+    best = [
+        (f"trial {row['trial']}", f"{row['lr']:.2e}", f"{row['weight_decay']:.2e}", f"{100 * row['val_top1']:.2f} %")
+        for row in search.best_trials(rows, 5)
+    ]
+    for line in align([("the best", "lr", "weight decay", "val top-1"), *best], left=1).splitlines():
+        study.run.say(line)
+    config = study.plan.config
+    of = f"{len(data.train):,} images of {data.dataset.name}, {config.epochs} epochs"
+    title = f"{len(rows)} trials of {config.model} on {of}"
+    save_search(path := study.run.folder("figures") / "search.png", rows, title)
+    study.run.say(f"wrote {path}")
+
+
+def find_lr(args: Namespace) -> int:
+    """Raises the learning rate step by step, draws the loss over it and suggests a rate."""
+    from minidl.training.range_test import range_test
+    from minidl.visual.canvas import check_picture
+    from minidl.visual.search_plots import save_range_test
+
+    picture = Path(args.picture)
+    check_picture(picture)
+    if args.low >= args.high:
+        raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
+    config = make_config(args.preset or "quick", given(args))
+    with session.one_blas_thread():
+        data = session.load_data(config)
+        trainer, lines, needed = _new_trainer(config, data, args.models.build)
+        lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {how(config)}")
+        print_lines(*lines)
+        steps = min(args.steps, len(trainer.train))
+        with memory_guarded(config, needed, trainer.xp), Progress("range test", steps, "step") as bar:
+            test = range_test(trainer, args.low, args.high, args.steps, bar.add)
+    test.write(picture.with_suffix(".csv"))
+    save_range_test(picture, test, f"Learning-rate range test of {config.model} on {data.dataset.name}")
+    if test.steepest is None:
+        print_lines(f"no suggestion: the loss never falls from lr {args.low:g} to {test.rates[-1]:.1e}")
+    else:
+        print_lines(f"--lr {test.steepest:.1e}  suggested: the loss falls fastest there (steepest descent)")
+        print_lines(f"--lr {test.tenth:.1e}  a tenth of the rate of the lowest loss")
+    print_lines(f"wrote {picture}", f"wrote {picture.with_suffix('.csv')}")
+    return 0
+
+
+def _new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> tuple[Trainer, list[str], int]:
+    """A trainer, the lines that describe it and the bytes it needs; raises OutOfMemoryError if it can't fit."""
+    trainer = search.new_trainer(config, data, build)
+    model = session.make_model(config, data, build)
+    summary = minidl.diagnostics.summary(model, (config.batch_size, *data.dataset.image_shape))
+    needed = session.training_bytes(config, summary.memory)
+    check_memory(config, needed, trainer.xp)
+    return trainer, describe(config, data, summary, needed), needed

@@ -1,0 +1,116 @@
+"""`train.py fit`: a run from its settings to its folder."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import minidl
+from minidl.backend.arrays import memory_report
+from minidl.cli.common import check_memory, describe, given, guarded, how, memory_guarded
+from minidl.cli.parser import INTERRUPTED
+from minidl.data.fingerprint import fingerprint
+from minidl.errors import MinidlError
+from minidl.storage.validate import blamed
+from minidl.text.console import print_lines
+from minidl.training import resume, session
+from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested, attempt
+from minidl.training.checkpoints import load_checkpoint
+from minidl.training.config import Config, make_config
+from minidl.training.folders import check_name
+from minidl.training.reports import ProgressBar, Records
+from minidl.training.runs import Run, find_checkpoint
+from minidl.training.trainer import Trainer
+
+
+def fit(args: Namespace) -> int:
+    """Trains a network and leaves a run folder; without flags, the refined net on `shapes`."""
+    with ExitStack() as stack:
+        if args.resume is None:
+            check_name(Path(args.output), args.name)
+            run, checkpoint, config = None, None, make_config(args.preset or "quick", given(args))
+        else:
+            run, file = resume.find_run(args.resume, Path(args.output))
+            if not args.dry_run:
+                stack.enter_context(run.owned())
+            checkpoint = load_checkpoint(file) if file.is_file() else None
+            config = resume.settings(run, given(args), args.preset)
+            if not given(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
+                stack.enter_context(blamed(run.path / "config.json"))
+        stack.enter_context(session.one_blas_thread())
+        data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
+        model = session.make_model(config, data, args.models.build)
+        summary = minidl.diagnostics.summary(model, (config.batch_size, *data.dataset.image_shape))
+        trainer = session.make_trainer(config, data, model, checkpoint)
+        needed = session.training_bytes(config, summary.memory)
+        lines = describe(config, data, summary, needed)
+        lines.append(
+            f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "
+            f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {how(config)}"
+        )
+        if config.init_from and checkpoint is None:
+            source = load_checkpoint(find_checkpoint(Path(config.init_from)))
+            new = session.initialise_from(trainer.model, source, data.dataset.classes)
+            lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
+        if run:
+            lines += resume.changes(run, data.dataset)
+        if args.dry_run:
+            print_lines(*lines)
+            return 0
+        check_memory(config, needed, trainer.xp)
+        if run is None:
+            run = Run.create(Path(args.output), args.name, config, fingerprint(data.dataset))
+            stack.enter_context(run.owned())
+        elif (saved := run.config()).data != config.data:
+            run.write_config(replace(saved, data=config.data))  # so that whoever comes next finds the data
+        for line in [*lines, f"run      {run.path}"]:
+            run.say(line)
+        if checkpoint is not None:
+            state = trainer.state
+            run.say(f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
+        return _train(trainer, run, config, data, needed)
+
+
+def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int) -> int:
+    bar, interruption = ProgressBar(), Interruption()
+    checkpointer = Checkpointer(
+        run, session.about(config, data), config.checkpoint_minutes, config.snapshot_epochs, config.keep
+    )
+    records = Records(run, f"{config.model} on {data.dataset.name}", _draw_history)
+    trainer.callbacks += [checkpointer, Harmless(bar, run.say), records, interruption]
+    if trainer.state.history:
+        records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
+    try:
+        with guarded(interruption.stop), memory_guarded(config, needed, trainer.xp):
+            with suppress(StopRequested):
+                trainer.fit()
+            checkpointer.close(trainer)
+    except MinidlError as error:
+        good = run.checkpoint()
+        raise type(error)(f"{error}; last good checkpoint: {good if good.is_file() else 'none yet'}") from None
+    finally:
+        attempt(run.say, "ProgressBar", bar.close)
+    if interruption.stopped and not trainer.done:
+        run.say(f"stopped  go on with: python train.py --resume {run.path}")
+        return INTERRUPTED
+    if report := memory_report(trainer.xp):
+        run.say(f"memory   {report}")
+    state = trainer.state
+    if state.epoch < config.epochs:
+        run.say(
+            f"patience no better val top-1 for {config.patience} epochs: ended after {state.epoch} of {config.epochs}"
+        )
+    run.say(
+        f"done     best val top-1 {100 * state.best_top1:.2f} % in epoch {state.best_epoch}, "
+        f"{state.seconds:.0f} s; {run.path}"
+    )
+    return 0
+
+
+def _draw_history(path: Path, history: list[dict[str, Any]], title: str) -> None:
+    from minidl.visual.figures import save_history  # matplotlib is slow to import
+
+    save_history(path, history, title)

@@ -1,0 +1,177 @@
+"""`train.py eval`, `predict` and `export`: what a trained network is good for."""
+
+from __future__ import annotations
+
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from minidl.cli.parser import is_run, trained_file
+from minidl.data.classes import class_names
+from minidl.errors import DataError, UsageError
+from minidl.layers import Layer
+from minidl.storage.files import own_folder
+from minidl.storage.metadata import to_json
+from minidl.text.console import print_lines
+from minidl.text.progress import Progress
+from minidl.training import session
+from minidl.training.checkpoints import About, Checkpoint, export_checkpoint, load_checkpoint
+from minidl.training.evaluation import Evaluation, evaluate
+from minidl.training.prediction import (
+    BATCH,
+    Prediction,
+    find_photos,
+    names_in_split,
+    predict_files,
+    predict_split,
+    write_predictions,
+)
+from minidl.training.runs import run_folder
+
+
+@contextmanager
+def _trained(checkpoint: Checkpoint, args: Namespace) -> Iterator[tuple[Layer, ModuleType]]:
+    """The checkpoint's model on the engine asked for, and its array module."""
+    with session.one_blas_thread():
+        yield session.on_engine(checkpoint.build(args.models.build), args)
+
+
+def evaluate_run(args: Namespace) -> int:
+    """Prints accuracy, accuracy per class and the most frequent mistakes of a trained network."""
+    checkpoint = load_checkpoint(trained_file(args))
+    data = session.saved_data(checkpoint, args.data, args.whole)
+    split = data.split(args.split)
+    with _trained(checkpoint, args) as (model, xp), Progress("evaluating", len(split), "image") as bar:
+        result = evaluate(model, data.loader(split), xp, bar.add)
+    if not math.isfinite(result.loss):
+        raise DataError(f"{checkpoint.path}: the loss is not a number: its weights are too large, or damaged")
+    _print_json(result, checkpoint, data, args) if args.json else _print_evaluation(result, checkpoint, data, args)
+    return 0
+
+
+def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
+    names = class_names(checkpoint.about.classes, checkpoint.about.words)
+    print_lines(f"{checkpoint.path}, {args.split}: {result.images:,} images{_extent(data, args)}")
+    if args.data:
+        print_lines(f"of {args.data}, in place of {checkpoint.about.config['data']}")
+    print_lines(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
+    print_lines("", "accuracy per class")
+    rows = list(zip(names, result.class_accuracy, strict=True))
+    for name, accuracy in sorted((row for row in rows if row[1] == row[1]), key=lambda row: -row[1]):
+        print_lines(f"{100 * accuracy:6.1f} %  {name}")
+    for name in (name for name, accuracy in rows if accuracy != accuracy):  # NaN
+        print_lines(f"       -  {name}: no {args.split} images")
+    mistakes = result.worst_confusions()
+    print_lines("", "most frequent mistakes" if mistakes else "no mistakes")
+    for true, predicted, images in mistakes:
+        print_lines(f"{images:6}  {names[true]}  taken for  {names[predicted]}")
+
+
+def _extent(data: session.Data, args: Namespace) -> str:
+    """ " (5 % of val)" if a part is measured, and how to get all."""
+    extent = data.extent.get(args.split)
+    return f" ({extent}, as in training; --whole takes all of {args.split})" if extent else ""
+
+
+def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
+    classes = checkpoint.about.classes
+    report = {
+        "checkpoint": str(checkpoint.path),
+        "data": args.data or checkpoint.about.config["data"],
+        "split": args.split,
+        "extent": data.extent.get(args.split, args.split),
+        "images": result.images,
+        "loss": result.loss,
+        "top1": result.top1,
+        "top5": result.top5,
+        "class_accuracy": dict(zip(classes, result.class_accuracy.tolist(), strict=True)),
+        "confusions": [
+            {"true": classes[t], "predicted": classes[p], "images": n} for t, p, n in result.worst_confusions()
+        ],
+    }
+    print_lines(*to_json(report, indent=2).splitlines())
+
+
+def predict_images(args: Namespace) -> int:
+    """Prints the five likeliest classes of photos, or writes them for the images of a split."""
+    photos = _part_photos(args)
+    file = trained_file(args)
+    if bool(photos) == bool(args.split):
+        raise UsageError("give either photos (files or folders) or --split")
+    if photos and (args.data or args.whole):
+        raise UsageError(f"{'--data' if args.data else '--whole'} goes with --split: photos need no data set")
+    checkpoint = load_checkpoint(file)
+    return _predict_photos(checkpoint, photos, args) if photos else _predict_split(checkpoint, args)
+
+
+def _part_photos(args: Namespace) -> list[str]:
+    """Takes the photos out of args.paths, where the runs stay: the first path, and others that are runs."""
+    if args.pretrained:
+        args.paths, photos = [path for path in args.paths if is_run(Path(path))], args.paths
+    else:
+        photos = args.paths[1:]
+        args.paths = [*args.paths[:1], *(path for path in photos if is_run(Path(path)))]
+    return [path for path in photos if path not in args.paths]
+
+
+def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace) -> int:
+    paths, about = find_photos(photos), checkpoint.about
+    problems: list[str] = []
+
+    show = len(paths) > BATCH and (args.output is not None or not sys.stdout.isatty())
+    with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(paths), "photo", show=show) as bar:
+
+        def complain(problem: str) -> None:
+            problems.append(problem)
+            bar.say(f"train.py: {problem}")
+
+        predictions = predict_files(model, about, paths, xp, complain, bar.add)
+        if args.output is not None:
+            _write(Path(args.output), "photos", predictions, about)
+        else:
+            names = class_names(about.classes, about.words)
+            for p in predictions:
+                print_lines(p.name)
+                for c, probability in zip(p.classes, p.probabilities, strict=True):
+                    print_lines(f"{100 * probability:6.1f} %  {names[c]}")
+    if len(paths) == len(problems) == 1:
+        return DataError.exit_code
+    if problems:
+        raise DataError(f"{len(problems):,} of {len(paths):,} photos can't be read")
+    return 0
+
+
+def _predict_split(checkpoint: Checkpoint, args: Namespace) -> int:
+    data = session.saved_data(checkpoint, args.data, args.whole)
+    split = data.split(args.split)
+    names = getattr(split, "names", None)
+    files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)
+    print_lines(f"{args.split}: {len(split):,} images{_extent(data, args)}")
+    if args.output is not None:
+        folder = Path(args.output)
+    elif args.pretrained:
+        folder = Path("predictions")
+    else:  # of its run, else beside the checkpoint
+        folder = own_folder(run_folder(checkpoint.path) or checkpoint.path.parent, "predictions")
+    with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(split), "image") as bar:
+        _write(folder, args.split, predict_split(model, data.loader(split), files, xp, bar.add), checkpoint.about)
+    return 0
+
+
+def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: About) -> None:
+    for path in write_predictions(folder, name, predictions, about):
+        print_lines(f"wrote {path}")
+
+
+def export_weights(args: Namespace) -> int:
+    """Writes a checkpoint to be passed on: the weights, what they mean and how they were trained."""
+    checkpoint = load_checkpoint(trained_file(args))
+    checkpoint.build(args.models.build)  # what is passed on can be used: a registered network, and its weights
+    path = Path(args.output or f"{checkpoint.about.model}.safetensors")
+    export_checkpoint(path, checkpoint)
+    print_lines(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
+    return 0

@@ -1,0 +1,239 @@
+"""Gradient checks: is a layer's backward pass the derivative of its forward pass?
+
+The scalar L = sum(y dy), for a fixed random dy, has exactly the gradients that `backward(dy)` must return. So each
+can be held against a central difference in float64,
+
+    n = (L(point + step d) - L(point - step d)) / (2 step),        point = (input, all parameters),
+
+whose error is O(step^2) + O(rounding / step): with values of order one and step 1e-5, some 1e-10 of each. d is
+a random unit vector over everything at once (an error anywhere shows), and then single coordinates of every
+array (the error gets a place).
+
+A kink between the two ends (a ReLU that switches, a maximum that moves) spoils the difference, not the gradient.
+For a single layer `spaced` makes inputs that stay clear of kinks. Inside a network nobody can; there a
+direction is skipped, and counted, exactly when a ReLU mask or a max-pool index differs between its two ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl.backend.arrays import Array, array_module, to_device
+from minidl.errors import UsageError
+from minidl.layers.base import Context, Layer, Mode
+
+EVERYTHING = "everything"  # the name of the random direction over input and parameters
+ATTEMPTS = 4  # a direction with a kink in its way is replaced by another, up to this many times each
+
+
+@dataclass(frozen=True)
+class Line:
+    """What was seen of one array: its worst derivative, and how many were checked and skipped.
+
+    `error` is |analytic - numeric| / scale, infinite if no derivative could be checked. The scale is
+    max(|analytic|, |numeric|, r, r_all / 1000), where r is the root mean square of this array's gradient and
+    r_all that of all gradients together. A difference quotient can't see an entry much smaller than its array's
+    r: rounding in L is of one size for all of them. r_all stands in where an array's gradient is
+    zero, as a bias's before a batch normalization. (r_all is also the expected size of the derivative along
+    a random unit vector.)
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    error: float
+    index: tuple[int, ...]  # of the worst entry; () for the direction over everything
+    analytic: float
+    numeric: float
+    checked: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a gradient check; `lines` come worst first. print(report) is meant to be read."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+    @property
+    def error(self) -> float:
+        """The worst relative error of all."""
+        return self.lines[0].error
+
+    @property
+    def checked(self) -> int:
+        return sum(line.checked for line in self.lines)
+
+    @property
+    def skipped_share(self) -> float:
+        """The share of derivatives that were tried and skipped because a kink lay in the way."""
+        skipped = sum(line.skipped for line in self.lines)
+        return skipped / (self.checked + skipped)
+
+    def raise_if_above(self, tol: float) -> None:
+        """Raises AssertionError with the whole report unless every relative error is at most `tol`."""
+        if self.error > tol:
+            raise AssertionError(f"a relative error above {tol:.0e}\n{self}")
+
+    def __str__(self) -> str:
+        rows = [("array", "shape", "error", "worst entry", "analytic", "numeric", "checked")]
+        for a in self.lines:
+            seen = f"{a.checked}, {a.skipped} skipped" if a.skipped else str(a.checked)
+            entry = str(a.index) if a.index else "-"
+            rows.append(
+                (a.name, str(a.shape), f"{a.error:.1e}", entry, f"{a.analytic:+.10e}", f"{a.numeric:+.10e}", seen)
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        skipped = f", {self.skipped_share:.1%} skipped at kinks" if self.skipped_share else ""
+        head = f"{self.title}: worst relative error {self.error:.1e} of {self.checked} derivatives{skipped}"
+        return "\n".join([head, *table])
+
+
+def gradcheck(
+    layer: Layer,
+    x: Array,
+    *,
+    mode: Mode = Mode.TRAIN,
+    seed: int = 0,
+    coordinates: int = 6,
+    step: float = 1e-5,
+    dy: Array | None = None,
+    loss: Callable[[Array], tuple[Any, Array]] | None = None,
+) -> Report:
+    """Compares every gradient of `layer` (a leaf or a whole network) at `x` with central differences.
+
+    x            the input, float64, of any memory layout
+    mode         TRAIN or PROBE; all evaluations share one Context(mode, seed), hence one dropout mask
+    coordinates  how many random entries of the input and of every parameter are checked
+    step         the distance of each of the two ends of a difference from the point
+    dy           the output gradient; random by default
+    loss         instead of dy, a function of the output that returns (L, dL/dy)
+
+    `x` and the parameters are moved in place and put back, bit for bit, as are gradients and buffers.
+    Raises UsageError for arrays that are not float64, and for INFER mode, which has no backward pass.
+    """
+    arrays = {"input": x} | {name: p.value for name, p in layer.named_parameters().items()}
+    for name, a in arrays.items():
+        if a.dtype != np.float64:
+            raise UsageError(f"gradcheck: {name} is {a.dtype}: central differences need float64")
+    if mode is Mode.INFER:
+        raise UsageError("gradcheck: INFER mode keeps no cache: choose Mode.TRAIN or Mode.PROBE")
+    xp, rng, ctx = array_module(x), np.random.default_rng(seed), Context(mode, seed=seed)
+    buffers = list(layer.named_buffers().values())
+
+    def analytic() -> dict[str, Array]:
+        nonlocal dy
+        parameters = layer.named_parameters()
+        with _restored([*buffers, *(p.grad for p in parameters.values())]):
+            layer.zero_grad()
+            y, cache = layer.forward(x, ctx)
+            if loss is not None:
+                _, dy = loss(y)
+            elif dy is None:
+                dy = to_device(rng.normal(size=y.shape), xp)
+            dx = layer.backward(dy, cache)
+            return {"input": dx.copy()} | {name: p.grad.copy() for name, p in parameters.items()}
+
+    def numeric(direction: dict[str, Array]) -> float | None:
+        """The difference quotient along `direction`, or None if a kink lies between its ends."""
+        ends = []
+        for h in (step, -step):
+            with _restored([*buffers, *(arrays[name] for name in direction)]):
+                for name, d in direction.items():
+                    a = arrays[name]
+                    a += h * d
+                y, cache = layer.forward(x, ctx)
+                ends.append((y.copy(), [s.copy() for s in _switches(cache)]))  # y may be x itself
+        (y1, switches1), (y0, switches0) = ends
+        if not all(bool((a == b).all()) for a, b in zip(switches1, switches0, strict=True)):
+            return None
+        # The difference before the sum: outputs that did not change then add no rounding at all.
+        difference = ((y1 - y0) * dy).sum() if loss is None else loss(y1)[0] - loss(y0)[0]
+        return float(difference) / (2 * step)
+
+    def compare(name: str, shape: tuple, floor: float, wanted: int, tries: Iterator[tuple[tuple, dict]]) -> Line:
+        worst, checked, skipped = (math.inf, (), math.nan, math.nan), 0, 0
+        for index, direction in tries:
+            n = numeric(direction)
+            if n is None:
+                skipped += 1
+                continue
+            a = sum(float((gradients[of] * d).sum()) for of, d in direction.items())
+            scale = max(abs(a), abs(n), floor)
+            error = abs(a - n) / scale if scale else 0.0
+            if not checked or not error <= worst[0]:
+                worst = (error if error < math.inf else math.inf, index, a, n)  # a NaN is an infinite error
+            checked += 1
+            if checked == wanted:
+                break
+        return Line(name, shape, *worst, checked, skipped)
+
+    def random_directions() -> Iterator[tuple[tuple, dict]]:
+        for _ in range(ATTEMPTS):
+            d = {name: rng.normal(size=a.shape) for name, a in arrays.items()}
+            norm = math.sqrt(sum((v**2).sum() for v in d.values()))
+            yield (), {name: to_device(v / norm, xp) for name, v in d.items()}
+
+    def random_coordinates(name: str) -> Iterator[tuple[tuple, dict]]:
+        a = arrays[name]
+        for i in rng.choice(a.size, min(a.size, ATTEMPTS * coordinates), replace=False):
+            index = tuple(int(k) for k in np.unravel_index(i, a.shape))
+            one_hot = xp.zeros(a.shape)
+            one_hot[index] = 1
+            yield index, {name: one_hot}
+
+    gradients = analytic()
+    total = sum(a.size for a in arrays.values())
+    r_all = math.sqrt(sum(float((g**2).sum()) for g in gradients.values()) / total)
+    lines = [compare(EVERYTHING, (total,), r_all, 1, random_directions())]
+    for name, g in gradients.items():
+        floor = max(math.sqrt(float((g**2).mean())), r_all / 1000)
+        lines.append(compare(name, g.shape, floor, coordinates, random_coordinates(name)))
+    lines.sort(key=lambda line: -line.error)
+    return Report(f"{layer.label} {mode.name}, step {step:.0e}", tuple(lines))
+
+
+def assert_gradients(layer: Layer, x: Array, tol: float, **options: Any) -> Report:
+    """`gradcheck(layer, x, **options)`; raises AssertionError with the report if an error is above `tol`.
+
+    Sound bounds: 1e-7 where everything is smooth, 1e-5 with ReLUs or max pools.
+    """
+    report = gradcheck(layer, x, **options)
+    report.raise_if_above(tol)
+    return report
+
+
+def spaced(rng: np.random.Generator, shape: tuple[int, ...], gap: float = 0.01) -> np.ndarray:
+    """Random values, any two at least `gap` apart and none within `gap` of zero: no step < gap / 2 meets a kink.
+
+    A shuffled ladder with rungs at +-(3/2 + 2 k) gap, each moved by at most gap / 2.
+    """
+    size = math.prod(shape)
+    i = np.arange(size)
+    rungs = (1.5 + 2 * (i // 2)) * np.where(i % 2, -1, 1)
+    return (gap * rng.permutation(rungs + rng.uniform(-0.5, 0.5, size))).reshape(shape)  # (size,) -> shape
+
+
+@contextmanager
+def _restored(arrays: Sequence[Array]) -> Iterator[None]:
+    """Puts the contents of `arrays` back at the end of the block."""
+    saved = [a.copy() for a in arrays]
+    try:
+        yield
+    finally:
+        for a, before in zip(arrays, saved, strict=True):
+            a[...] = before
+
+
+def _switches(cache: Any) -> list[Array]:
+    """The ReLU masks (bool) and max-pool indices (uint8) anywhere in a cache."""
+    if isinstance(cache, list | tuple):
+        return [s for part in cache for s in _switches(part)]
+    return [cache] if getattr(getattr(cache, "dtype", None), "kind", None) in ("b", "u") else []

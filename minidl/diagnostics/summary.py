@@ -1,0 +1,89 @@
+"""What a model is made of and what it costs, from integers alone: no array is allocated, no layer is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from minidl.diagnostics.cost import TrainingMemory, training_memory
+from minidl.layers.base import Layer, Shape
+from minidl.layers.containers import Concat
+from minidl.layers.conv import Conv2D
+from minidl.layers.linear import Linear
+from minidl.text.columns import align
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer or block; `out_shape` and `multiply_adds` are those of one image."""
+
+    path: str
+    layer: str
+    depth: int
+    is_leaf: bool
+    out_shape: Shape
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of the model itself, its blocks and its layers, each before what is in it; `str()` is the table."""
+
+    rows: tuple[Row, ...]
+    depth: int | None
+    batch_size: int
+    memory: TrainingMemory
+
+    @property
+    def parameters(self) -> int:
+        return self.rows[0].parameters
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.rows[0].multiply_adds
+
+    def __str__(self) -> str:
+        depth = math.inf if self.depth is None else self.depth
+        table = [("path", "layer", "output", "parameters", "multiply-adds")]
+        for r in self.rows:
+            if r.depth == depth or (r.is_leaf and r.depth < depth):
+                size = "x".join(map(str, r.out_shape))
+                table.append((r.path, r.layer, size, f"{r.parameters:,}", f"{r.multiply_adds:,}"))
+        table.append(("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
+        return f"{align(table, left=2)}\ntraining memory at batch {self.batch_size}: {self.memory}"
+
+
+def summary(model: Layer, input_shape: Shape, depth: int | None = None) -> Summary:
+    """The layers of `model`, their output sizes, parameters and multiply-adds, and the memory of a training step.
+
+    input_shape: (N, H, W, C), or (H, W, C) for a batch of one. depth=1 shows the model's blocks, 2 the blocks in
+    them, None the leaf layers. Multiply-adds are those of the convolutions and linear layers, of one image forward.
+    `memory` says what it counts. Raises ShapeError if the input does not fit.
+    """
+    shape = tuple(input_shape)
+    if len(shape) == 3:
+        shape = (1, *shape)
+    return Summary(tuple(_rows(model, shape, 0)), depth, shape[0], training_memory(model, shape))
+
+
+def _rows(layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
+    """The rows of `layer` and of all below it."""
+    out = layer.out_shape(in_shape)
+    below = [row for child, shape in _children(layer, in_shape) for row in _rows(child, shape, depth + 1)]
+    parameters = sum(p.value.size for p in layer.named_parameters().values())
+    multiply_adds = sum(r.multiply_adds for r in below if r.depth == depth + 1)
+    if isinstance(layer, Conv2D | Linear):  # each of the output's pixels (a linear layer has one) uses each weight
+        multiply_adds = math.prod(out[1:-1]) * layer.params["weight"].value.size
+    yield Row(layer.path, repr(layer), depth, not layer.children(), out[1:], parameters, multiply_adds)
+    yield from below
+
+
+def _children(layer: Layer, in_shape: Shape) -> Iterator[tuple[Layer, Shape]]:
+    """The layers directly below `layer`, each with the shape of its input."""
+    for branch in layer.branches if isinstance(layer, Concat) else [layer]:
+        shape = in_shape  # every branch reads the same input
+        for child in branch.children().values():
+            yield child, shape
+            shape = child.out_shape(shape)

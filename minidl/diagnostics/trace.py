@@ -1,0 +1,98 @@
+"""What happens inside a model on its way forward and back: the first thing to look at when it does not learn."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from minidl.backend.arrays import Array, array_module, to_device
+from minidl.layers.base import TRAIN, Context, Layer, Shape
+from minidl.layers.containers import map_leaves
+from minidl.losses import softmax_cross_entropy
+from minidl.text.columns import align
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of all entries of one array."""
+
+    mean: float
+    std: float
+    zeros: float  # the share of entries that are exactly 0
+
+
+@dataclass
+class TraceRow:
+    """One leaf layer: its output y and the gradient dL/dy that came back to it, of the same shape."""
+
+    path: str
+    layer: str
+    shape: Shape
+    output: Statistics
+    gradient: Statistics
+
+
+class Trace(tuple[TraceRow, ...]):
+    """The rows of the leaf layers in forward order; `str()` is their table."""
+
+    def __str__(self) -> str:
+        table = [("path", "layer", "shape", *("mean y", "std y", "zeros y"), *("mean dy", "std dy", "zeros dy"))]
+        for row in self:
+            numbers = [
+                text
+                for s in (row.output, row.gradient)
+                for text in (f"{s.mean:.2e}", f"{s.std:.2e}", f"{100 * s.zeros:.1f}%")
+            ]
+            table.append((row.path, row.layer, "x".join(map(str, row.shape)), *numbers))
+        return align(table, left=2)
+
+
+class _Recorder(Layer):
+    """A leaf that notes what it hands on in both directions.
+
+    It works on a shallow copy of the leaf with buffers of its own, and goes back by `input_grad`, which adds to no
+    gradient: so the traced model is never written to.
+    """
+
+    def __init__(self, leaf: Layer) -> None:
+        super().__init__()
+        self.leaf = copy.copy(leaf)
+        self.leaf.buffers = {name: b.copy() for name, b in leaf.buffers.items()}
+        self.row: TraceRow | None = None
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
+        y, cache = self.leaf.forward(x, ctx)
+        y_statistics = _statistics(y)
+        self.row = TraceRow(self.leaf.path, repr(self.leaf), y.shape, y_statistics, y_statistics)
+        return y, cache
+
+    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
+        self.row.gradient = _statistics(dy)
+        return self.leaf.input_grad(dy, cache) if need_dx else None
+
+
+def trace(model: Layer, x: Array, labels: Array | None = None) -> Trace:
+    """Mean, standard deviation and share of zeros of every leaf layer's output and of the gradient coming back.
+
+    One forward and backward pass in TRAIN mode (batch statistics, dropout on); the model, its running statistics
+    and its gradients stay as they are. x (N, H, W, C). With labels (N,) the gradients are those of the mean
+    softmax cross-entropy of the model's output (N, K). Without, the output may have any shape and standard normal
+    numbers are sent back from it: the column `std dy` is then how much each layer's gradient shrinks or grows.
+
+    What to look for: a std that falls or rises from row to row, outputs that are nearly all zero (dead ReLUs; about
+    half is normal), gradients that vanish on their way back to the first rows.
+    Raises ShapeError if x or the labels do not fit.
+    """
+    shadow = map_leaves(model, _Recorder)
+    y, cache = shadow.forward(x, TRAIN)
+    if labels is None:
+        dy = to_device(TRAIN.rng("trace").standard_normal(y.shape).astype(y.dtype), array_module(y))
+    else:
+        dy = softmax_cross_entropy(y, labels)[1]
+    shadow.backward(dy, cache, need_dx=False)
+    return Trace(recorder.row for recorder in shadow.leaves())
+
+
+def _statistics(a: Array) -> Statistics:
+    return Statistics(float(a.mean()), float(a.std()), float((a == 0).mean()))

@@ -1,0 +1,1 @@
+"""Runs of plain layers that are computed as one block."""

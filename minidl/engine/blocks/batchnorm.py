@@ -1,0 +1,239 @@
+"""Batch normalization in tiles: what the fused composites share.
+
+`BatchNorm2D` needs sums over the whole batch before it can normalize one pixel, and again before it can send a
+gradient back. A composite adds them up tile by tile (`add_up`), while the tile is in the cache.
+
+Forward. From the sums of z and z^2 over the M pixels of a channel,
+    mean = (1/M) sum z,    M var = sum z^2 - M mean^2.
+The difference loses digits where the mean lies far from zero (`FAR`). Then, and only then, a second pass takes the
+mean c off first (rounded to z's dtype); the same identity holds for z - c, whose mean is next to zero.
+y = gamma (z - mean) inv_std + beta is one line per channel, z scale + shift, with
+    scale = gamma inv_std,    shift = beta - mean scale.
+
+Backward. With d = dL/dy, `BatchNorm2D` derives dz = scale (d - dbeta/M - xhat dgamma/M), xhat = (z - mean) inv_std.
+Sort by what varies from pixel to pixel:
+    dz = scale (d + slope z + offset),    slope = -inv_std dgamma / M,    offset = -dbeta/M - mean slope.
+So two sums over tiles and one pass do it, and `scale` needs no pass at all: the convolution in front, z = sum x w,
+is linear in w, so its dx takes the filters w scale, and its dw is multiplied by scale once.
+
+Signs. A max pool after BN and ReLU may go before them where y rises with z. So the composites convolve with w sign,
+sign = -1 where gamma < 0, and below z, mean and gamma stand for sign z, sign mean and |gamma|: the same y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.engine.tiles.recycler import aligned
+from minidl.engine.tiles.runner import Scratch, TileRunner
+from minidl.errors import ShapeError
+from minidl.kernels.reference import move_running
+from minidl.layers import BatchNorm2D
+
+Array = np.ndarray
+
+FAR = 128.0  # mean^2 / var above which E[z^2] - mean^2 would lose more than 7 binary digits
+
+
+class Sums:
+    """Sums of a and of a b over the pixels of every tile, each number of an image row (W C) on its own.
+
+    float32 adds up only the rows of one tile; all that is left is added up in float64.
+    """
+
+    def __init__(self, tiles: int, z: Array) -> None:
+        self.channels = z.shape[3]
+        self.total, self.dot = np.zeros((2, tiles, z.shape[2] * z.shape[3]), z.dtype)
+
+    def add_up(self, tile: int, a: Array, b: Array) -> None:
+        """The sums of one tile: a and b (n, H, W, C), contiguous."""
+        a, b = rows(a), rows(b)
+        np.matmul(_filled(1, len(a), a.dtype), a, out=self.total[tile])  # BLAS's fast column sum
+        np.einsum("rc,rc->c", a, b, out=self.dot[tile])
+
+    def over_batch(self) -> tuple[Array, Array]:
+        """(sum a, sum a b) of every channel, (C,) float64."""
+        return tuple(
+            part.sum(axis=0, dtype=np.float64).reshape(-1, self.channels).sum(axis=0)  # (T, W C) -> (W, C) -> (C,)
+            for part in (self.total, self.dot)
+        )
+
+
+class Normalization(NamedTuple):
+    """What one TRAIN forward knows of its batch, per channel; scale and shift in the dtype of z."""
+
+    scale: Array  # |gamma| inv_std
+    shift: Array  # beta - mean scale
+    signs: Array  # of gamma, -1 or 1
+    mean: Array  # (C,) float64
+    inv_std: Array  # (C,) float64
+    pixels: int  # M
+    far: bool  # some channel has mean^2 > FAR var: sums of products with z must take the mean off first
+
+    def line(self, z: Array) -> tuple[Array, Array]:
+        """scale and shift, each `per_row` of z."""
+        return per_row(self.scale, z.shape[2]), per_row(self.shift, z.shape[2])
+
+
+class BatchNorms:
+    """Some BatchNorm2D layers side by side on the channel axis, in the order given; the layers keep the numbers."""
+
+    def __init__(self, layers: Sequence[BatchNorm2D]) -> None:
+        self.layers = list(layers)
+        ends = np.cumsum([layer.params["gamma"].value.size for layer in self.layers]).tolist()
+        self._slices = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+        self.channels: int = ends[-1]
+
+    def param(self, name: str) -> Array:
+        return np.concatenate([layer.params[name].value for layer in self.layers])
+
+    def signs(self) -> Array:
+        """-1 where gamma is negative, else 1, in gamma's dtype."""
+        gamma = self.param("gamma")
+        return np.where(gamma < 0, -1, 1).astype(gamma.dtype)
+
+    def _inv_std(self, var: Array) -> Array:
+        eps = [layer.eps for layer in self.layers for _ in range(layer.params["gamma"].value.size)]
+        return 1 / np.sqrt(var + eps)
+
+    def normalize(self, z: Array, sums: Sums, tiles: list[slice], runner: TileRunner) -> Normalization:
+        """The statistics of z from `sums` of z and z^2; updates the running ones as BatchNorm2D does.
+
+        Raises ShapeError if the batch has a single pixel: its variance is not defined.
+        """
+        pixels = z.size // z.shape[3]
+        total, dot = sums.over_batch()
+        mean = total / pixels
+        var = dot / pixels - mean**2
+        if (mean**2 > FAR * var).any():
+            center = mean.astype(z.dtype)
+
+            def add_up(i: int, lane: int, scratch: Scratch) -> None:
+                deviation = z[tiles[i]] - center
+                sums.add_up(i, deviation, deviation)
+
+            runner.run(add_up, len(tiles))
+            total, dot = sums.over_batch()
+            mean, var = center + total / pixels, dot / pixels - (total / pixels) ** 2
+        return self.with_moments(mean, var, pixels)
+
+    def with_moments(self, mean: Array, var: Array, pixels: int) -> Normalization:
+        """The same from mean and variance, (C,) float64, of z with the signs in it."""
+        if pixels < 2:
+            raise ShapeError(f"{self.layers[0].label}: training needs more than one value per channel, got one")
+        var, signs = np.maximum(var, 0), self.signs()
+        for layer, own in zip(self.layers, self._slices, strict=True):
+            running_mean, running_var = layer.buffers["running_mean"], layer.buffers["running_var"]
+            unbias = pixels / (pixels - 1)
+            move_running(mean[own] * signs[own], var[own], running_mean, running_var, layer.momentum, unbias)
+        inv_std = self._inv_std(var)
+        scale = np.abs(self.param("gamma")) * inv_std
+        shift = self.param("beta") - mean * scale
+        far = bool((mean**2 > FAR * var).any())
+        return Normalization(scale.astype(signs.dtype), shift.astype(signs.dtype), signs, mean, inv_std, pixels, far)
+
+    def folded(self) -> tuple[Array, Array]:
+        """(scale, shift) from the running statistics: y = z scale + shift is the layers' INFER mode."""
+        mean, var = (np.concatenate([layer.buffers[name] for layer in self.layers]).astype(np.float64)
+                     for name in ("running_mean", "running_var"))  # fmt: skip
+        gamma, inv_std = self.param("gamma"), self._inv_std(var)
+        scale, shift = gamma * inv_std, self.param("beta") - mean * gamma * inv_std
+        return scale.astype(gamma.dtype), shift.astype(gamma.dtype)
+
+    def backward(self, dbeta: Array, dot: Array, norm: Normalization) -> tuple[Array, Array]:
+        """Adds dgamma and dbeta into the layers, from sum d and sum d (z - mean); returns (slope, offset)."""
+        dgamma = norm.inv_std * dot
+        for layer, own in zip(self.layers, self._slices, strict=True):
+            for name, grad in (("gamma", norm.signs * dgamma), ("beta", dbeta)):
+                p = layer.params[name]
+                p.grad += grad[own].astype(p.grad.dtype)
+        slope = -norm.inv_std * dgamma / norm.pixels
+        offset = -dbeta / norm.pixels - norm.mean * slope
+        return slope.astype(norm.scale.dtype), offset.astype(norm.scale.dtype)
+
+
+class GradientSums:
+    """sum d and sum d (z - mean) over the batch, added up tile by tile."""
+
+    def __init__(self, tiles: int, z: Array, norm: Normalization) -> None:
+        self._sums, self._norm = Sums(tiles, z), norm
+
+    def add_up(self, tile: int, d: Array, z: Array) -> None:
+        """The sums of one tile: d and z (n, H, W, C), contiguous."""
+        self._sums.add_up(tile, d, z - self._center(z) if self._norm.far else z)
+
+    def over_batch(self) -> tuple[Array, Array]:
+        """dbeta, and dgamma without its factor inv_std; (C,) float64."""
+        total, dot = self._sums.over_batch()
+        return total, dot - (self._norm.mean - (self._center(self._norm.scale) if self._norm.far else 0)) * total
+
+    def _center(self, like: Array) -> Array:
+        return self._norm.mean.astype(like.dtype)
+
+
+# ---------------------------------------- work on one tile; z, d, y (n, H, W, C), contiguous unless said otherwise
+# NumPy's innermost loop runs along the last axis, and C may be as small as 8: an image row, W C numbers, is longer.
+
+
+def rows(a: Array) -> Array:
+    """(n, H, W, C) -> (n H, W C)."""
+    return a.reshape(-1, a.shape[-2] * a.shape[-1])
+
+
+def per_row(vector: Array, width: int) -> Array:
+    """A vector over channels, (C,), repeated for all pixels of a row: (W C,)."""
+    row = aligned((width, len(vector)), vector.dtype)
+    row[...] = vector
+    return row.reshape(-1)  # (W, C) -> (W C,)
+
+
+def affine_relu(z: Array, scale: Array, shift: Array, out: Array) -> None:
+    """out = max(z scale + shift, 0), scale and shift `per_row`."""
+    y = rows(out)
+    np.multiply(rows(z), scale, out=y)
+    shift_relu(out, shift)
+
+
+def shift_relu(z: Array, shift: Array) -> None:
+    """z = max(z + shift, 0), in place, shift `per_row`."""
+    y = rows(z)
+    y += shift
+    relu(z)
+
+
+def relu(z: Array) -> None:
+    """z = max(z, 0), in place."""
+    y = rows(z)
+    np.maximum(y, _filled(0, y.shape[1], y.dtype), out=y)  # with a scalar, maximum is up to three times slower
+
+
+def _filled(value: int, size: int, dtype: np.dtype) -> Array:
+    """`size` times the `value`: the start of the longest such vector that was asked for."""
+    vector = _vectors.get((value, dtype))
+    if vector is None or len(vector) < size:
+        vector = aligned((size,), dtype)
+        vector[...] = value
+        vector.flags.writeable = False
+        _vectors[value, dtype] = vector
+    return vector[:size]
+
+
+_vectors: dict[tuple[int, np.dtype], Array] = {}
+
+
+def relu_grad(dy: Array, y: Array, out: Array, scratch: Scratch) -> None:
+    """out = dy [y > 0]; y is the ReLU's output, positive exactly where its input is. Of any strides."""
+    mask = scratch("mask", y.shape, bool)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=out)
+
+
+def tilted(z: Array, slope: Array, offset: Array, out: Array) -> Array:
+    """out = slope z + offset, slope and offset `per_row`; returns out."""
+    line = rows(out)
+    np.multiply(rows(z), slope, out=line)
+    line += offset
+    return out

@@ -1,0 +1,33 @@
+"""The sum over a square window around every pixel: an average pool without its factor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.engine.tiles.runner import Scratch
+
+Array = np.ndarray
+
+
+def box_sum(x: Array, kernel: int, out: Array, scratch: Scratch) -> None:
+    """out = the sum over the k x k window around every pixel of x (n, H, W, C), zeros outside; out may be x.
+
+    A sum over a square is a sum over columns of sums over rows: 2 k terms, not k^2. j lies in the window of i
+    exactly if i lies in that of j, so the sum is its own transpose: its backward pass is `box_sum` of the gradient.
+    """
+    n, h, w, c = x.shape
+    p = kernel // 2
+    if p == 0:
+        out[...] = x
+        return
+    padded = scratch(f"box of {kernel}", (n, h + 2 * p, w + 2 * p, c), x.dtype)  # its border stays zero
+    padded[:, p : p + h, p : p + w] = x
+    lines = scratch(f"box lines of {kernel}", (n, h, w + 2 * p, c), x.dtype)
+    np.add(padded[:, :h], padded[:, 1 : h + 1], out=lines)
+    for k in range(2, kernel):
+        lines += padded[:, k : k + h]
+    total = scratch(f"box total of {kernel}", x.shape, x.dtype)
+    np.add(lines[:, :, :w], lines[:, :, 1 : w + 1], out=total)
+    for k in range(2, kernel - 1):
+        total += lines[:, :, k : k + w]
+    np.add(total, lines[:, :, kernel - 1 : kernel - 1 + w], out=out)

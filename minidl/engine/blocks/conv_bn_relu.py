@@ -1,0 +1,121 @@
+"""Convolution, batch normalization and ReLU as one layer, tile by tile; with a 2x2 max pool after them, if any.
+
+Between the two sums over the batch that BN needs, forward and backward (`batchnorm.py`), every tile of images runs on
+its own, so the convolution's output z is summed while it is in the cache and the ReLU costs no pass of its own:
+
+    forward   tiles: z = conv(x), sums of z         batch: mean, var      tiles: y = max(z scale + shift, 0)
+    backward  tiles: d = dy [y > 0], sums           batch: slope, offset  tiles: dz = d + slope z + offset, dw, dx
+
+with BN's factor `scale` moved from dz into the filters of dx and, once, onto dw. A bias of the convolution only moves
+the mean, which BN takes off again: y does not depend on it and its gradient, sum dz, is exactly zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.engine.blocks.batchnorm import Normalization
+from minidl.engine.blocks.block import Fused
+from minidl.engine.blocks.epilogue import Cache as TailCache
+from minidl.engine.blocks.epilogue import Tail
+from minidl.engine.convolutions.choice import Filters, TileConv, tile_conv, weight_grad_jobs
+from minidl.engine.tiles.runner import LANES, Scratch, TileRunner, tile_slices
+from minidl.layers import Sequential
+
+Array = np.ndarray
+
+TILE_NUMBERS = 1 << 18  # numbers in a tile of x or z, at most, where one image has fewer
+
+
+class Cache(NamedTuple):
+    x: Array
+    tail: TailCache
+
+
+class Folded(NamedTuple):
+    """INFER mode: filters with BN's scale in them, and the shift."""
+
+    filters: Array
+    shift: Array  # `per_row`
+
+
+class FusedConvBNReLU(Fused):
+    """Derived from a Sequential with the leaves Conv2D, BatchNorm2D, ReLU and perhaps a 2x2 MaxPool2D.
+
+    Shapes: x (N, H, W, C), y (N, OH, OW, F) as Conv2D's or the pool's. `fold` and `infer_tile`: inference for a tile.
+    """
+
+    def __init__(self, plain: Sequential, runner: TileRunner) -> None:
+        super().__init__(plain, runner)
+        self.conv, norm, _, *pool = plain.leaves()
+        self.tail = Tail([norm], pool[0] if pool else None, runner)
+        self.weight, self.bias = self.conv.params["weight"], self.conv.params.get("bias")
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, x: Array, norm: Normalization | None = None) -> tuple[Array, Cache]:
+        """See Fused.train; statistics that are known already may be given, and then the running ones stay."""
+        tiles, signs = self.tiles(x), self.tail.bn.signs()
+        filters = self._kernel(x).filters(self.weight.value * signs)
+        m = self.tail.start(self.conv.out_shape(x.shape), x.dtype, len(tiles))
+
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            out = m.z[tiles[i]]
+            self._kernel(x[tiles[i]]).forward(x[tiles[i]], filters, out, scratch)
+            if self.bias is not None:
+                out += self.bias.value * signs
+            self.tail.add(i, tiles[i], m, scratch)
+
+        self.runner.run(task, len(tiles))
+        y, cache = self.tail.train(m, tiles, norm)
+        return y, Cache(x, cache)
+
+    def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
+        x, tail = cache
+        tiles = self.tiles(x)
+        scale, w_shape = tail.norm.scale * tail.norm.signs, self.weight.value.shape
+        filters = Filters(self._kernel(x).turned_filters, self.weight.value * scale)
+        back = self.tail.backward(dy, tail, tiles, [filters] if need_dx else [])
+        dw = self.runner.empty((min(LANES, len(tiles)), *self._kernel(x).dw_shape(w_shape)), x.dtype)
+        dx = self.runner.empty(x.shape, x.dtype) if need_dx else None
+
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            tile = tiles[i]
+            dz = scratch("dz", tail.z[tile].shape, x.dtype)
+            self.tail.dz(back, tail, tile, dz, scratch)
+            out = dx[tile] if need_dx else None
+            self._kernel(x[tile]).backward(dz, x[tile], filters.ready, dw[lane], i >= LANES, out, scratch)
+
+        self.runner.run(task, len(tiles))
+        grad = np.empty_like(self.weight.grad)
+        self.runner.run(task, 0, weight_grad_jobs(self._kernel(x), dw, scale, grad))
+        self.weight.grad += grad
+        return dx
+
+    # ----------------------------------------------------------------- inference
+
+    def fold(self, x: Array) -> Folded:
+        """Weights and running statistics as one set of filters and a shift, for inputs like x."""
+        scale, shift = self.tail.bn.folded()
+        if self.bias is not None:
+            shift = shift + self.bias.value * scale
+        shift = self.tail.infer_shift(shift, self.conv.out_shape(x.shape))
+        return Folded(self._kernel(x).filters(self.weight.value * scale), shift)
+
+    def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
+        """y of some images, in scratch memory of this layer."""
+        z = scratch(f"z of {self.path}", self.conv.out_shape(x.shape), x.dtype)
+        self._kernel(x).forward(x, folded.filters, z, scratch)
+        return self.tail.infer_tile(z, folded.shift, f"y of {self.path}", scratch)
+
+    # ------------------------------------------------------------------ geometry
+
+    def tiles(self, x: Array) -> list[slice]:
+        numbers = max(np.prod(x.shape[1:]), np.prod(self.conv.out_shape(x.shape)[1:]))
+        return tile_slices(len(x), max(1, TILE_NUMBERS // int(numbers)))
+
+    def _kernel(self, x: Array) -> TileConv:
+        """The convolution of a tile x."""
+        return tile_conv(self.weight.value.shape, self.conv.stride, self.conv.padding, x.shape, x.dtype)

@@ -1,0 +1,152 @@
+"""Max pooling on tiles; windows of 2x2 that do not overlap by maxima of pairs, first side by side, then one above
+the other.
+
+    a b      t = max(a, b),  u = max(c, d),  y = max(t, u)
+    c d
+
+A later pixel wins only when it is strictly larger, and reading order is row by row, column by column: so "the first
+maximum wins" holds in each step and hence for the window. The comparisons are numbers 0 and 1, and the winner's
+offset within its window is (d > c) + 2 where the lower pair won, (b > a) elsewhere, in fast arithmetic on bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.engine.blocks.block import Fused
+from minidl.engine.tiles.runner import Scratch, tile_slices
+from minidl.kernels import blocked
+from minidl.layers.pooling import MaxPool2D, MaxPoolCache
+
+Array = np.ndarray
+
+TILE_NUMBERS = 1 << 18  # numbers in a tile of x, at most, where one image has fewer
+
+
+class PairPool:
+    """The windows of a 2x2 max pool, stride 2, padding 0 or 1, tile by tile."""
+
+    def __init__(self, pool: MaxPool2D) -> None:
+        self.pool = pool
+
+    @staticmethod
+    def matches(pool: MaxPool2D) -> bool:
+        return (pool.kernel, pool.stride) == (2, 2)
+
+    def forward(self, x: Array, y: Array, index: Array | None, scratch: Scratch) -> None:
+        """y (n, OH, OW, C) = the windows' maxima of x (n, H, W, C); their offsets 0 .. 3 to `index` if given."""
+        n, h, _, c = x.shape
+        pairs = scratch("pairs", (n, h, y.shape[2], c), x.dtype)
+        right = below = None
+        if index is not None:
+            right, below = scratch("right wins", pairs.shape, bool), scratch("lower wins", y.shape, bool)
+        p = self.pool.padding
+        _pair_max(x.swapaxes(1, 2), p, pairs.swapaxes(1, 2), None if right is None else right.swapaxes(1, 2))
+        _pair_max(pairs, p, y, below)
+        if index is None:
+            return
+        in_pair = scratch("winner of the pair", y.shape, np.uint8)
+        # Offsets in the upper pair 0 + right, in the lower one 2 + right; a pair outside of x never wins.
+        for offset, out in ((0, index), (1, in_pair)):
+            windows, rows = _of_offset(offset, y.shape[1], h, 2, p)
+            np.add(right[:, rows], np.uint8(2 * offset), out=out[:, windows])
+        in_pair -= index  # modulo 256
+        in_pair *= below.view(np.uint8)
+        index += in_pair
+
+    def add_backward(self, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
+        """dx (n, H, W, C) += the gradient of x."""
+        add_to_winners(self.pool, dy, index, dx, scratch)
+
+
+def add_to_winners(pool: MaxPool2D, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
+    """dx (n, H, W, C) += the gradient of x: every dy (n, OH, OW, C) at its window's winner, the pixel `index`."""
+    (_, h, w, _), (_, oh, ow, _) = dx.shape, dy.shape
+    wins, share = scratch("wins", dy.shape, bool), scratch("share", dy.shape, dy.dtype)
+    for k in range(pool.kernel**2):
+        np.equal(index, np.uint8(k), out=wins)
+        np.multiply(dy, wins, out=share)
+        down, rows = _of_offset(k // pool.kernel, oh, h, pool.stride, pool.padding)
+        along, columns = _of_offset(k % pool.kernel, ow, w, pool.stride, pool.padding)
+        dx[:, rows, columns] += share[:, down, along]
+
+
+def _of_offset(offset: int, windows: int, size: int, stride: int, pad: int) -> tuple[slice, slice]:
+    """The windows whose pixel at this offset lies inside, and those pixels, along an axis of `size`."""
+    first = max(0, -((offset - pad) // stride))
+    inside = max(first, min(windows, (size - 1 - offset + pad) // stride + 1))
+    start = stride * first + offset - pad
+    return slice(first, inside), slice(start, start + stride * (inside - first), stride)
+
+
+def _pair_max(x: Array, pad: int, y: Array, second_wins: Array | None) -> None:
+    """y[:, i] = max(x[:, 2 i - pad], x[:, 2 i - pad + 1]); what lies outside of x never wins."""
+    pairs = (x.shape[1] - pad) // 2
+    whole, inside = slice(pad, pad + pairs), x[:, pad : pad + 2 * pairs]
+    np.maximum(inside[:, ::2], inside[:, 1::2], out=y[:, whole])
+    if second_wins is not None:
+        np.greater(inside[:, 1::2], inside[:, ::2], out=second_wins[:, whole])
+    if pad:
+        y[:, 0] = x[:, 0]
+        if second_wins is not None:
+            second_wins[:, 0] = True
+    if y.shape[1] > pad + pairs:
+        y[:, -1] = x[:, -1]
+        if second_wins is not None:
+            second_wins[:, -1] = False
+
+
+class FusedMaxPool(Fused):
+    """Derived from MaxPool2D, with its results, bit for bit. Shapes: x (N, H, W, C), y (N, OH, OW, C)."""
+
+    def __init__(self, plain: MaxPool2D, runner: Any) -> None:
+        super().__init__(plain, runner)
+        self._pairs = PairPool(plain) if PairPool.matches(plain) else None
+
+    def train(self, x: Array) -> tuple[Array, MaxPoolCache]:
+        y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
+        index, tiles = self.runner.empty(y.shape, np.uint8), self.tiles(x)
+
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            tile = tiles[i]
+            if self._pairs:
+                self._pairs.forward(x[tile], y[tile], index[tile], scratch)
+            if not self._pairs or np.isnan(np.vdot(y[tile], y[tile])):  # no comparison sees a NaN
+                y[tile], index[tile] = blocked.max_pool(x[tile], *self._geometry)
+
+        self.runner.run(task, len(tiles))
+        return y, MaxPoolCache(index, x.shape)
+
+    def train_backward(self, dy: Array, cache: MaxPoolCache, need_dx: bool) -> Array | None:
+        if not need_dx:
+            return None
+        dx = self.runner.empty(cache.x_shape, dy.dtype)
+        tiles = self.tiles(dx)
+
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            tile = tiles[i]
+            dx[tile] = 0
+            add_to_winners(self.plain, dy[tile], cache.index[tile], dx[tile], scratch)
+
+        self.runner.run(task, len(tiles))
+        return dx
+
+    def tiles(self, x: Array) -> list[slice]:
+        return tile_slices(len(x), max(1, TILE_NUMBERS // x[0].size))
+
+    def fold(self, x: Array) -> None:
+        """Nothing to prepare."""
+
+    def infer_tile(self, x: Array, folded: None, scratch: Scratch) -> Array:
+        """y of some images, in scratch memory of this layer."""
+        if not self._pairs:
+            return blocked.max_pool(x, *self._geometry)[0]
+        y = scratch(f"y of {self.path}", self.plain.out_shape(x.shape), x.dtype)
+        self._pairs.forward(x, y, None, scratch)
+        return y
+
+    @property
+    def _geometry(self) -> tuple[int, int, int]:
+        return self.plain.kernel, self.plain.stride, self.plain.padding

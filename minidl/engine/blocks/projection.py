@@ -1,0 +1,139 @@
+"""Projection through convolution + BN + ReLU and through inception modules, each with its 2x2 max pool if it has one.
+
+On the way down a block unpools, rectifies, scales (unless the deconvnet skips BN) and filters. The windows of a 2x2
+pool do not overlap, so rectifying comes first, where there is a quarter of the numbers; scaling is in the filters.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.engine.blocks import batchnorm as bn
+from minidl.engine.blocks.box import box_sum
+from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
+from minidl.engine.blocks.epilogue import Tail
+from minidl.engine.blocks.inception import FusedInception, conv_of
+from minidl.engine.convolutions.choice import tile_conv
+from minidl.engine.tiles.products import product
+from minidl.engine.tiles.recycler import aligned_copy
+from minidl.engine.tiles.runner import Scratch
+from minidl.layers.base import Rule
+
+Array = np.ndarray
+
+
+def way_back(scale: Array, rule: Rule) -> Array:
+    """BN's factor on the way down."""
+    return np.ones_like(scale) if rule.name == "deconv" and rule.bn == "skip" else scale
+
+
+def rectify(s: Array, y: Array, of: Array, rule: Rule) -> None:
+    """The ReLU's rule, in place: s of any strides, y (n, ...) the ReLU's output."""
+    if rule.name != "gradient":
+        np.maximum(s, 0, out=s)
+    if rule.name != "deconv":
+        s *= (y > 0)[of]
+
+
+class Output(NamedTuple):
+    y: Array  # after ReLU, and the pool
+    index: Array | None  # the pool's winners
+
+
+class BlockTail:
+    """What follows a block's convolutions: BN's shift, ReLU and perhaps the pool."""
+
+    def __init__(self, tail: Tail, z_shape: tuple[int, ...], shift: Array, path: str, rule: Rule) -> None:
+        self.tail, self.path, self.rule, self.z_shape = tail, path, rule, z_shape
+        self.shift = bn.per_row(shift, z_shape[2])
+
+    def forward(self, z: Array, scratch: Scratch) -> tuple[Array, Output]:
+        """From z with BN's scale in it, which is overwritten."""
+        bn.shift_relu(z, self.shift)
+        if self.tail.pool is None:
+            return z, Output(z, None)
+        y = scratch(f"y of {self.path}", self.tail.pool.out_shape(z.shape), z.dtype)
+        index = scratch(f"winners of {self.path}", y.shape, np.uint8)
+        self.tail.pairs.forward(z, y, index, scratch)
+        return y, Output(y, index)
+
+    def back(self, s: Array, out: Output, of: Array, scratch: Scratch) -> Array:
+        rectify(s, out.y, of, self.rule)
+        if out.index is None:
+            return s
+        wide = scratch(f"unpooled {self.path}", (len(s), *self.z_shape[1:]), s.dtype)
+        wide[...] = 0
+        self.tail.pairs.add_backward(s, out.index[of], wide, scratch)
+        return wide
+
+
+class ConvStep:
+    """See `projection.Step`."""
+
+    def __init__(self, layer: FusedConvBNReLU, x: Array, rule: Rule) -> None:
+        self.layer, self.x_shape, self.z_shape = layer, x.shape, layer.conv.out_shape(x.shape)
+        scale, shift = layer.tail.bn.folded()
+        if layer.bias is not None:
+            shift = shift + layer.bias.value * scale
+        self.tail, w = BlockTail(layer.tail, self.z_shape, shift, layer.path, rule), layer.weight.value
+        conv = self._conv(x)
+        self.filters, self.turned = conv.filters(w * scale), conv.turned_filters(w * way_back(scale, rule))
+
+    def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Output]:
+        z = scratch(f"z of {self.layer.path}", (len(x), *self.z_shape[1:]), x.dtype)
+        self._conv(x).forward(x, self.filters, z, scratch)
+        return self.tail.forward(z, scratch)
+
+    def back(self, s: Array, cache: Output, of: Array, scratch: Scratch) -> Array:
+        s = self.tail.back(s, cache, of, scratch)
+        out = scratch(f"signal below {self.layer.path}", (len(s), *self.x_shape[1:]), s.dtype)
+        self._conv(out).input_grad(s, self.turned, out, scratch)
+        return out
+
+    def _conv(self, x: Array):
+        conv = self.layer.conv
+        return tile_conv(self.layer.weight.value.shape, conv.stride, conv.padding, x.shape, x.dtype)
+
+
+class InceptionStep:
+    """See `projection.Step`; `inception.py` for the products that the branches share."""
+
+    def __init__(self, layer: FusedInception, x: Array, rule: Rule) -> None:
+        self.layer, self.x_shape, self.rule = layer, x.shape, rule
+        (reduce_scale, reduce_shift), (scale, shift) = layer.reduce_bn.folded(), layer.tail.bn.folded()
+        self.z_shape = (*x.shape[:3], len(scale))
+        self.tail = BlockTail(layer.tail, self.z_shape, shift, layer.path, rule)
+        self.w1 = layer.split(layer.w1() * layer.inner(reduce_scale, scale))
+        self.filters = [conv_of(b, x).filters(b.conv.value * scale[b.out]) for b in layer.convs]
+        self.reduce_shift = bn.per_row(reduce_shift, x.shape[2])
+        reduce_back, back = way_back(reduce_scale, rule), way_back(scale, rule)
+        self.w1_back = aligned_copy((layer.w1() * layer.inner(reduce_back, back)).T)
+        self.turned = [conv_of(b, x).turned_filters(b.conv.value * back[b.out]) for b in layer.convs]
+
+    def forward(self, x: Array, scratch: Scratch) -> tuple[Array, tuple[Array, Output]]:
+        hidden = scratch(f"hidden of {self.layer.path}", (*x.shape[:3], self.layer.reduce_bn.channels), x.dtype)
+        z = scratch(f"z of {self.layer.path}", (len(x), *self.z_shape[1:]), x.dtype)
+        self.layer.points(x, self.w1, hidden, z, scratch)
+        bn.shift_relu(hidden, self.reduce_shift)
+        self.layer.windows(hidden, self.filters, z, scratch)
+        y, out = self.tail.forward(z, scratch)
+        return y, (hidden, out)
+
+    def back(self, s: Array, cache: tuple[Array, Output], of: Array, scratch: Scratch) -> Array:
+        hidden, out = cache
+        s = self.tail.back(s, out, of, scratch)
+        inner = scratch("signal inside", (*s.shape[:3], self.layer.w1_shape[1]), s.dtype)
+        dhidden = scratch("dhidden", (*s.shape[:3], hidden.shape[3]), s.dtype)
+        for b in self.layer.direct:
+            box_sum(s[..., b.out], b.pool, inner[..., b.inner], scratch)
+        for b, turned in zip(self.layer.convs, self.turned, strict=True):
+            part = dhidden[..., b.inner]
+            conv_of(b, part).input_grad(s[..., b.out], turned, part, scratch)
+        rectify(dhidden, hidden, of, self.rule)
+        inner[..., : hidden.shape[3]] = dhidden
+        below = scratch(f"signal below {self.layer.path}", (len(s), *self.x_shape[1:]), s.dtype)
+        rows = inner.reshape(-1, inner.shape[3])  # (p, H, W, C1) -> (P, C1)
+        product(rows, self.w1_back, below.reshape(len(rows), -1))
+        return below

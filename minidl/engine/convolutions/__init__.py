@@ -1,0 +1,1 @@
+"""Convolutions on one tile: patches, Winograd, and the choice between them."""

@@ -1,0 +1,73 @@
+"""The convolution of a tile by im2col, for what `WinogradConv` does not know: other strides, paddings and kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from minidl.engine.convolutions.winograd import turned
+from minidl.engine.tiles.recycler import aligned_copy
+from minidl.engine.tiles.runner import Scratch
+from minidl.kernels import blocked
+
+Array = np.ndarray
+
+
+class PatchConv:
+    """`kernels/reference.py`'s convolution in scratch memory; the methods of `WinogradConv`, and its results."""
+
+    def __init__(self, stride: int, padding: int) -> None:
+        self.stride, self.padding = stride, padding
+
+    def filters(self, w: Array) -> Array:
+        return aligned_copy(w)
+
+    def turned_filters(self, w: Array) -> Array:
+        return aligned_copy(turned(w))
+
+    def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return w_shape
+
+    def weight_grad(self, dw: Array) -> Array:
+        return dw
+
+    def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
+        """out (n, OH, OW, F) = the convolution of x (n, H, W, C)."""
+        f = filters.shape[3]
+        np.matmul(self._patches(x, filters.shape, scratch), filters.reshape(-1, f), out=out.reshape(-1, f))
+
+    def backward(
+        self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
+    ) -> None:
+        """out = dh (n, H, W, C) unless None, from `turned_filters`; dw (KH, KW, C, F) is set or added to."""
+        patches, dz_rows = self._patches(h, dw.shape, scratch), dz.reshape(-1, dz.shape[3])
+        part = scratch("dw", dw.shape, dw.dtype) if add else dw
+        np.matmul(patches.T, dz_rows, out=part.reshape(-1, dz.shape[3]))  # (K, P) @ (P, F)
+        if add:
+            dw += part
+        if out is not None:
+            self.input_grad(dz, filters, out, scratch)
+
+    def input_grad(self, dz: Array, filters: Array, out: Array, scratch: Scratch) -> None:
+        """out = dx (n, H, W, C) from dz (n, OH, OW, F) and `turned_filters`."""
+        if self._pointwise(filters.shape):
+            dz_rows = dz.reshape(-1, dz.shape[3])  # (n, OH, OW, F) -> (P, F)
+            np.matmul(dz_rows, filters.reshape(dz.shape[3], -1), out=out.reshape(len(dz_rows), -1))  # (P, F) @ (F, C)
+        else:
+            out[...] = blocked.conv2d_dx(dz, turned(filters), out.shape, self.stride, self.padding)
+
+    def _pointwise(self, w_shape: tuple[int, ...]) -> bool:
+        return (*w_shape[:2], self.stride, self.padding) == (1, 1, 1, 0)
+
+    def _patches(self, x: Array, w_shape: tuple[int, ...], scratch: Scratch) -> Array:
+        """The windows of all output pixels as rows, (n OH OW, KH KW C)."""
+        (n, h, w, c), (kh, kw), p, s = x.shape, w_shape[:2], self.padding, self.stride
+        if self._pointwise(w_shape):
+            return x.reshape(-1, c)  # (n, H, W, C) -> (P, C)
+        padded = scratch(f"padded by {p}", (n, h + 2 * p, w + 2 * p, c), x.dtype)  # its border stays zero
+        padded[:, p : p + h, p : p + w] = x
+        windows = sliding_window_view(padded, (kh, kw), axis=(1, 2))[:, ::s, ::s]  # (n, OH, OW, C, KH, KW)
+        windows = windows.transpose(0, 1, 2, 4, 5, 3)
+        patches = scratch("patches", windows.shape, x.dtype)
+        patches[...] = windows
+        return patches.reshape(-1, kh * kw * c)  # (n, OH, OW, KH, KW, C) -> (P, K)

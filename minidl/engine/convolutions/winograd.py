@@ -1,0 +1,199 @@
+"""A k x k convolution as three matrix products: Winograd's trick along columns, overlapping windows along rows.
+
+**Columns.** Take one column of an image and one column g of the filter. m outputs of the correlation
+y_i = sum_j g_j d_{i+j} need a = m + k - 1 inputs and m k products, but a products are enough. Its transpose is
+easier to see: u -> g u maps the m coefficients of a polynomial u to the a coefficients of the product g u, and a
+product can be had by values: evaluate both factors at a points, multiply the values, interpolate. With E_n the matrix
+that evaluates n coefficients at the points,
+    g u = E_a^-1 [(E_k g) * (E_m u)],    so the map is  E_a^-1 diag(E_k g) E_m,    and its transpose
+    y   = E_m' [(E_k g) * (E_a^-1' d)]  =: A' [(G g) * (B' d)].
+The points are 0, 1, -1, 2, -2, 1/2, -1/2 and infinity (the leading coefficient). An image column of H pixels is cut
+into R = ceil(H / m) runs of m outputs. B' for all of them is one sparse matrix `spread` (a R, H), with the padding
+in it (a tap outside the image has no column), A' is `gather` (H, a R). With m = 4, k = 3, six products do the work of
+twelve; `run_of` takes the m with the fewest products a R.
+
+**Rows.** The k pixels of a window's row lie side by side in memory: with C channels they are a run of k C numbers.
+Windows of neighbouring pixels overlap, and BLAS takes no matrix with overlapping rows; but the windows of every k-th
+pixel do not overlap and follow one another without a gap. So the pixels fall into k *phases*, each a matrix that is
+read in place. Every image row ends in (k - 1) / 2 zero pixels: its right border, and the left one of the next.
+
+**Together**, for every value xi of the a points, with U = G w over the filter's rows, (a, KW C, F):
+    s = spread x        (a R, H) @ (H, C)             for every image and image column
+    v = windows(s) U    (pixels, KW C) @ (KW C, F)    for every point and phase
+    y = gather v        (H, a R) @ (a R, F)           for every image and image column
+Nothing is copied in between: each product reads and writes strided views.
+
+**Backward**, from dz at the output. dx is the same convolution of dz, with turned filters. And with h the input,
+    dw[kh, kw, c, f] = sum over pixels i of  h[i]_c dz[i - (kh - p, kw - p)]_f
+is, along columns, a filter h on inputs dz, as above: with s = spread dz (which dx needs as well) and t = gather' h,
+    dU[kw, c, f] = sum over pixels i of  t[i]_c s[i + kw - p]_f  for each point,    dw = G' dU, turned.
+
+Rounding in float32 grows to about 1e-6 (m = 4) or 1e-5 (m = 6) of the largest output.
+Source: Lavin & Gray, Fast algorithms for convolutional neural networks, 2015, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.engine.tiles.recycler import aligned, aligned_copy
+from minidl.engine.tiles.runner import Scratch
+
+Array = np.ndarray
+
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity: more would cost float32 its digits
+KERNELS = (3, 5, 7)
+
+
+class Transforms(NamedTuple):
+    """The three matrices for an axis of `size` pixels; a points, R runs."""
+
+    spread: Array  # (a R, size), B' of all runs
+    gather: Array  # (size, a R), A' of all runs
+    filters: Array  # (a, k), G
+
+    @property
+    def points(self) -> int:
+        return len(self.filters)
+
+    @property
+    def runs(self) -> int:
+        return len(self.spread) // self.points
+
+
+@lru_cache(64)
+def transforms(kernel: int, size: int, m: int, dtype: np.dtype) -> Transforms:
+    """The transforms along an axis of `size` pixels, for k taps, "same" padding and runs of m outputs."""
+    a, runs, pad = m + kernel - 1, -(-size // m), kernel // 2
+    b_t = np.linalg.inv(_evaluate(a, a)).T
+    norm = np.abs(b_t).max(axis=1, keepdims=True)  # b_t keeps numbers near 1, the filters take the rest
+    b_t, g, a_t = b_t / norm, _evaluate(a, kernel) * norm, _evaluate(a, m).T
+    spread, gather = np.zeros((a, runs, size)), np.zeros((size, a, runs))
+    for run in range(runs):
+        for j in range(a):
+            pixel = run * m + j - pad
+            if 0 <= pixel < size:
+                spread[:, run, pixel] = b_t[:, j]
+        for i in range(min(m, size - run * m)):
+            gather[run * m + i, :, run] = a_t[i]
+    parts = spread.reshape(a * runs, size), gather.reshape(size, a * runs), g
+    return Transforms(*(aligned_copy(part.astype(dtype)) for part in parts))
+
+
+def run_of(kernel: int, size: int) -> int:
+    """m, the outputs of a run: those with the fewest products, a R."""
+    most = len(POINTS) + 2 - kernel
+    return min(range(2, most + 1), key=lambda m: (m + kernel - 1) * -(-size // m))
+
+
+def _evaluate(points: int, coefficients: int) -> Array:
+    """(points, coefficients): the values of a polynomial, given by its coefficients, at so many points."""
+    rows = np.vander(POINTS[: points - 1], coefficients, increasing=True)
+    return np.vstack([rows, np.eye(1, coefficients, coefficients - 1)])  # infinity: the leading coefficient
+
+
+def turned(w: Array) -> Array:
+    """w (KH, KW, C, F) turned by 180 degrees, C and F exchanged: the filters of the convolution that gives dx."""
+    return w[::-1, ::-1].swapaxes(2, 3)
+
+
+class WinogradConv:
+    """The convolution of a tile of images (n, H, W, C), stride 1, "same" padding, k in KERNELS; and its gradients.
+
+    Filters and dw take another form on the way: `filters`, `turned_filters`; `dw_shape`, `weight_grad`.
+    """
+
+    def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
+        self.k, self.pad = kernel, kernel // 2
+        self.images, self.height, self.width = images, height, width
+        self.matrices = transforms(kernel, height, run_of(kernel, height), np.dtype(dtype))
+        self.points, self.runs = self.matrices.points, self.matrices.runs
+        self.row = width + self.pad  # pixels of an image row with its padding
+        self.line = -(-images * self.row // kernel) * kernel  # pixels of all images' rows, whole phases
+        self._name = f"{kernel}x{kernel} on {images}x{height}x{width}"
+
+    @staticmethod
+    def work(kernel: int, height: int, width: int, c: int, f: int) -> int:
+        """Multiply-adds of an image's forward pass."""
+        m = run_of(kernel, height)
+        products = (m + kernel - 1) * -(-height // m)  # a R
+        return products * width * (kernel * c * f + height * (c + f))
+
+    def filters(self, w: Array) -> Array:
+        """w (KH, KW, C, F) as `forward` takes it, (a, KW C, F)."""
+        kh, kw, c, f = w.shape
+        out = aligned((self.points, kw * c, f), w.dtype)
+        np.matmul(self.matrices.filters, w.reshape(kh, -1), out=out.reshape(self.points, -1))  # KH -> a
+        return out
+
+    def turned_filters(self, w: Array) -> Array:
+        """w (KH, KW, C, F) as `backward` takes it, (a, KW F, C)."""
+        return self.filters(turned(w))
+
+    def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """In which shape `backward` sums dw: (a, KW, C, F)."""
+        return self.points, *w_shape[1:]
+
+    def weight_grad(self, dw: Array) -> Array:
+        """The sum dw (a, KW, C, F), over turned windows, as (KH, KW, C, F)."""
+        dw_rows = self.matrices.filters.T @ dw.reshape(self.points, -1)  # (KH, a) @ (a, KW C F)
+        return dw_rows.reshape(self.k, *dw.shape[1:])[::-1, ::-1]
+
+    def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
+        """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
+        self._apply(self._spread(x, scratch), filters, out, scratch)
+
+    input_grad = forward  # dx from dz is the same convolution, with `turned_filters`
+
+    def backward(
+        self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
+    ) -> None:
+        """out = dh (n, H, W, C) unless None, from `turned_filters`; dw, of shape `dw_shape`, is set or added to."""
+        spread = self._spread(dz, scratch)
+        if out is not None:
+            self._apply(spread, filters, out, scratch)
+        taps = self._lines("taps", h.shape[3], h.dtype, scratch)  # t = gather' h
+        np.matmul(self.matrices.gather.T, h.swapaxes(1, 2), out=self._columns(taps))
+        taps = taps.reshape(self.points, -1, h.shape[3]).swapaxes(1, 2)  # (a, C, pixels)
+        f, pixels = dz.shape[3], self.runs * self.line
+        strides = (pixels * f, f, f, 1)  # point, kw, pixel, filter: the pixels moved by kw - pad
+        moved = _view(spread, (self.points, self.k, pixels, f), strides)
+        part = scratch("dw", dw.shape, dw.dtype) if add else dw
+        np.matmul(taps[:, None], moved, out=part)  # (C, pixels) @ (pixels, F) for each point and kw
+        if add:
+            dw += part
+
+    def _spread(self, x: Array, scratch: Scratch) -> Array:
+        """s = spread x, as a stream (pad + a R line + pad, C) whose padding pixels stay zero."""
+        stream = scratch(
+            f"spread {self._name}", (self.points * self.runs * self.line + 2 * self.pad, x.shape[3]), x.dtype
+        )
+        lines = stream[self.pad : len(stream) - self.pad].reshape(self.points * self.runs, self.line, -1)
+        np.matmul(self.matrices.spread, x.swapaxes(1, 2), out=self._columns(lines))
+        return stream
+
+    def _apply(self, stream: Array, filters: Array, out: Array, scratch: Scratch) -> None:
+        """out = gather [windows(s) U]."""
+        k, (_, c), f = self.k, stream.shape, filters.shape[2]
+        steps = self.runs * self.line // k
+        windows = _view(stream, (self.points, k, steps, k * c), (self.runs * self.line * c, c, k * c, 1))
+        lines = self._lines("products", f, stream.dtype, scratch)
+        phases = lines.reshape(self.points, steps, k, f).swapaxes(1, 2)  # (a, k, steps, F)
+        np.matmul(windows, filters[:, None], out=phases)
+        np.matmul(self.matrices.gather, self._columns(lines), out=out.swapaxes(1, 2))
+
+    def _lines(self, name: str, channels: int, dtype: np.dtype, scratch: Scratch) -> Array:
+        return scratch(f"{name} {self._name}", (self.points * self.runs, self.line, channels), dtype)
+
+    def _columns(self, lines: Array) -> Array:
+        """(a R, line, C) as the matrices of every image and image column, (n, W, a R, C), a view."""
+        valid = lines[:, : self.images * self.row].reshape(len(lines), self.images, self.row, -1)
+        return valid[:, :, : self.width].transpose(1, 2, 0, 3)
+
+
+def _view(stream: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """A view of a contiguous array with these strides, counted in numbers; `as_strided` takes ten times as long."""
+    return np.ndarray(shape, stream.dtype, stream, strides=[s * stream.itemsize for s in strides])

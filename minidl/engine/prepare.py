@@ -1,0 +1,118 @@
+"""A chain of layers that carries a few images through all of itself at once when it is only asked for answers.
+
+Layer by layer, every map of the whole batch goes out to memory and comes back, and the threads wait for each other
+at every layer. In INFER mode nothing couples the images (BN has its running statistics), so each task takes some
+images from the first layer to the last: no barrier, and maps that never leave the cache. Early maps are large and
+late ones small: the images of a task go through the early layers a few at a time and meet again later (`_stages`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.backend.arrays import Array
+from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner, tile_slices
+from minidl.kernels.shapes import require_float
+from minidl.layers import AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
+from minidl.layers.base import INFER, Context, Layer, Mode
+
+TASK_IMAGES = 16
+STAGE_NUMBERS = 1 << 18  # numbers at a layer's input or output that are worked on at once, at most
+IMAGE_BY_IMAGE = (AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU)
+
+
+class Step(NamedTuple):
+    """One layer on its way through the chain."""
+
+    layer: Layer
+    folded: Any  # what its `fold` returned
+    images: int  # so many at once
+
+
+class FusedSequential(Sequential):
+    """A Sequential that runs whole tiles of images through all of its layers in INFER mode, where all of them can."""
+
+    def __init__(self, layers: Mapping[str, Layer], runner: TileRunner) -> None:
+        super().__init__(layers)
+        self.runner = runner
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        if ctx.mode is not Mode.PROBE:
+            self.runner.begin(x.shape)
+        return ONE_BLAS_THREAD.during(lambda: self._forward(x, ctx))
+
+    def _forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        if ctx.mode is Mode.INFER and _tiled(self):
+            require_float(self.label, x)
+            return self._infer(x), None
+        with self.runner.lock:
+            return super().forward(x, ctx)
+
+    def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
+        gradient = [dy]
+        del dy  # see Sequential.backward
+        return ONE_BLAS_THREAD.during(lambda: self._backward(gradient, cache, need_dx))
+
+    def _backward(self, gradient: list[Array], cache: list, need_dx: bool) -> Array | None:
+        with self.runner.lock:
+            return super().backward(gradient.pop(), cache, need_dx)
+
+    def _infer(self, x: Array) -> Array:
+        y = np.empty(self.out_shape(x.shape), x.dtype)
+        with self.runner.lock:  # not in the middle of a training pass
+            steps = self.fold(x)
+        tiles = tile_slices(len(x), TASK_IMAGES)
+
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            y[tiles[i]] = self.infer_tile(x[tiles[i]], steps, scratch)
+
+        self.runner.run(task, len(tiles))
+        return y
+
+    def fold(self, x: Array) -> list[Step]:
+        """Every layer's folded weights, and how many images it takes at once."""
+        steps = []
+        for layer in self.layers.values():
+            y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
+            images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
+            steps.append(Step(layer, layer.fold(x) if hasattr(layer, "fold") else None, images))
+            x = y
+        # A layer takes no more images than those after it, so that images only ever join.
+        for i in range(len(steps) - 2, -1, -1):
+            steps[i] = steps[i]._replace(images=min(steps[i].images, steps[i + 1].images))
+        return steps
+
+    def infer_tile(self, x: Array, folded: list[Step], scratch: Scratch) -> Array:
+        """y of some images, in scratch memory."""
+        for number, (images, stage) in enumerate(groupby(folded, key=lambda step: min(step.images, len(x)))):
+            stage, parts, joined = list(stage), range(0, len(x), max(1, images)), None
+            for start in parts:
+                part = x[start : start + images]
+                for step in stage:
+                    part = _infer(step, part, scratch)
+                if len(parts) == 1:
+                    joined = part
+                    break
+                if joined is None:
+                    joined = scratch(f"stage {number} of {self.path}", (len(x), *part.shape[1:]), part.dtype)
+                joined[start : start + images] = part
+            if joined is not None:
+                x = joined
+        return x
+
+
+def _infer(step: Step, x: Array, scratch: Scratch) -> Array:
+    if hasattr(step.layer, "infer_tile"):
+        return step.layer.infer_tile(x, step.folded, scratch)
+    return step.layer.forward(x, INFER)[0]
+
+
+def _tiled(layer: Layer) -> bool:
+    """Whether the layer can take the images of a batch a few at a time; nobody knows it of a user's own layers."""
+    if isinstance(layer, FusedSequential):
+        return all(_tiled(child) for child in layer.layers.values())
+    return hasattr(layer, "infer_tile") or type(layer) in IMAGE_BY_IMAGE

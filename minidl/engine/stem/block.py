@@ -1,0 +1,203 @@
+"""A network's first layers, 3x3 convolution + BN + ReLU + 4x4 max pool at step 2, without the map between them.
+
+An image (64, 64, 3) becomes (62, 62, 128), forty times as many numbers, of which the pool keeps a quarter. Writing
+and reading that map is most of the plain layers' time. Three ideas do without it:
+
+BN's statistics without z. z = p w for the patch p (a row of 27 numbers) of every pixel. So sums over pixels of z and
+z^2 are those of p and p'p, that is, of the 28 x 28 matrix  G = sum [p 1]' [p 1]  (Gram matrix):
+    M mean = g w,    M var = diag(w' G w) - M mean^2    with g = sum p.
+Such sums lose digits where w cancels most of p, as edge filters do with an image's brightness. So p is taken
+relative to the channels' mean c over the batch, unless that is next to zero: z's mean moves by c w, and nothing else
+does. Below, p means the centred patch. For filters that cancel still more, as second derivatives do on smooth images,
+G is made again in float64 (`LOST`).
+
+Pooling before BN. y = max(scale z + shift, 0) rises with z where scale > 0 and falls where scale < 0. Take s =
+sign(scale) into the filters, which is exact, and the largest s z of a window gives the largest y; where scale is 0
+all are equal, and are. So BN and ReLU run on pooled pixels only. After ReLU, windows without a positive
+value tie at 0; whichever pixel won, its gradient is 0, since ReLU's is.
+
+Pooling by parity (`parity.py`): z is evaluated in four maps, for its even and odd rows and columns, and the pool is
+a maximum of two contiguous maps, four times over. Three maps of one image stay in the cache; z as a whole is nowhere.
+
+Backward. d = dy [y > 0] belongs to the winners. With S = sum p' d over them,
+dbeta = sum d and z's part from `batchnorm.py`,
+    dw = sum p' dz = scale (S + slope (G w - g' mean) - g' dbeta / M),    sum d (z - mean) = w . S - mean dbeta:
+the dense part comes from G again, which is also why c cancels (sum dz = 0).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.engine.blocks import batchnorm as bn
+from minidl.engine.blocks.block import Fused
+from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
+from minidl.engine.blocks.maxpool import FusedMaxPool
+from minidl.engine.stem.parity import Wins, fill_patches, pool_blocks, winners_sum
+from minidl.engine.tiles.recycler import aligned_copy
+from minidl.engine.tiles.runner import Scratch, TileRunner, tile_slices
+from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential
+
+Array = np.ndarray
+
+GATHER_IMAGES = 4  # whose patches are gathered at a time
+LOST = 1024.0  # times the variance: larger terms would cost it more than 10 binary digits (trained filters: 185)
+
+
+class Cache(NamedTuple):
+    x: Array
+    patches: Array
+    wins: Wins
+    gram: Array
+    mean: Array  # (F,) float64, of z from centred patches
+    norm: bn.Normalization
+
+
+class FusedStem(Fused):
+    """Derived from a Sequential with the leaves Conv2D, BatchNorm2D, ReLU, MaxPool2D that `matches` accepts.
+
+    Shapes: x (N, H, W, C), y (N, h - 1, w - 1, F) for h x w blocks, h = (H - 2) / 2. Odd H or W, and dx when it is
+    asked for, go through the two composites for convolution and pool.
+    """
+
+    def __init__(self, plain: Sequential, runner: TileRunner) -> None:
+        super().__init__(plain, runner)
+        leaves = list(plain.leaves())
+        paths = [leaf.path for leaf in leaves]
+        self.conv = FusedConvBNReLU(Sequential(leaves[:3]), runner)
+        self.pool = FusedMaxPool(leaves[3], runner)
+        for leaf, path in zip(leaves, paths, strict=True):
+            leaf.set_path(path)
+        self.bn, self.weight = self.conv.tail.bn, self.conv.weight
+
+    @staticmethod
+    def matches(leaves: list[Layer]) -> bool:
+        """Whether these layers have the one form this class knows."""
+        if [type(leaf) for leaf in leaves] != [Conv2D, BatchNorm2D, ReLU, MaxPool2D]:
+            return False
+        conv, _, _, pool = leaves
+        kernel, _, c, _ = conv.params["weight"].value.shape
+        return (
+            (kernel, conv.stride, conv.padding, pool.kernel, pool.stride, pool.padding) == (3, 1, 0, 4, 2, 0)
+            and c <= 4
+            and "bias" not in conv.params
+        )
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, x: Array) -> tuple[Array, Any]:
+        if not is_even(x.shape):
+            y, cache = self.conv.train(x)
+            y, pool_cache = self.pool.train(y)
+            return y, (cache, pool_cache)
+        n, height, width, c = x.shape
+        h, w, f = height // 2 - 1, width // 2, self.bn.channels
+        center = _center(x)
+        patches = self.runner.empty((n, 9 * c + 1, 4, h * w), x.dtype)
+        tiles = self.tiles(x)
+        grams = np.empty((len(tiles), 9 * c + 1, 9 * c))
+
+        def add_up(i: int, dtype: np.dtype | type, scratch: Scratch) -> None:
+            p = patches[tiles[i]].swapaxes(1, 2).astype(dtype, copy=False)  # (n, 4, K + 1, h w)
+            parts = scratch("gram", (*p.shape[:2], *grams[i].shape), dtype)
+            np.add.reduce(np.matmul(p, p[:, :, :-1].swapaxes(2, 3), out=parts), axis=(0, 1), out=grams[i])
+
+        def gather(i: int, lane: int, scratch: Scratch) -> None:
+            fill_patches(x[tiles[i]], center, patches[tiles[i]], scratch)
+            add_up(i, x.dtype, scratch)
+
+        self.runner.run(gather, len(tiles))
+        gram, signs = grams.sum(axis=0), self.bn.signs()
+        filters = self.weight.value.reshape(9 * c, f) * signs  # (3, 3, C, F) -> (K, F)
+        pixels = n * (height - 2) * (width - 2)
+        mean, var, terms = _moments(gram, filters, pixels)
+        if (terms > LOST * var).any():
+            self.runner.run(lambda i, lane, scratch: add_up(i, np.float64, scratch), len(tiles))
+            gram = grams.sum(axis=0)
+            mean, var, _ = _moments(gram, filters, pixels)
+        moved = np.tile(center, 9).astype(np.float64) @ filters
+        norm = self.bn.with_moments(mean + moved, var, pixels)
+        y = self.runner.empty((n, h - 1, w - 2, f), x.dtype)
+        line = norm._replace(shift=(self.bn.param("beta") - mean * norm.scale).astype(x.dtype)).line(y)
+        wins = Wins.new(y.shape, h * w, self.runner.empty)
+        rising = aligned_copy(filters * (self.bn.param("gamma") != 0))  # with gamma 0 all pixels tie
+
+        def pool(i: int, lane: int, scratch: Scratch) -> None:
+            pool_blocks(patches[i, :-1], rising, y[i], wins.of(i), scratch)
+            bn.affine_relu(y[i : i + 1], *line, y[i : i + 1])
+            np.greater(y[i], 0, out=wins.positive[i])
+
+        self.runner.run(pool, n)
+        return y, Cache(x, patches, wins, gram, mean, norm)
+
+    def train_backward(self, dy: Array, cache: Any, need_dx: bool) -> Array | None:
+        if isinstance(cache, Cache) and need_dx:
+            y, conv_cache = self.conv.train(cache.x, cache.norm)
+            cache = (conv_cache, self.pool.train(y)[1])
+        if not isinstance(cache, Cache):
+            conv_cache, pool_cache = cache
+            return self.conv.train_backward(self.pool.train_backward(dy, pool_cache, True), conv_cache, need_dx)
+        _, patches, wins, gram, mean, norm = cache
+        parts = np.empty((len(dy), patches.shape[1], dy.shape[3]))
+
+        def task(i: int, lane: int, scratch: Scratch) -> None:
+            winners_sum(patches[i], dy[i], wins.of(i), parts[i], scratch)
+
+        self.runner.run(task, len(dy))
+        total = parts.sum(axis=0)
+        s, dbeta = total[:-1], total[-1]  # the patches' last row is 1
+        filters, g = self.weight.value.reshape(s.shape) * norm.signs, gram[-1][:, None]
+        dot = np.einsum("kf,kf->f", filters, s) - mean * dbeta
+        slope, _ = self.bn.backward(dbeta, dot, norm)
+        dw = s + slope * (gram[:-1] @ filters - g * mean) - g * (dbeta / norm.pixels)
+        dw *= norm.scale * norm.signs
+        self.weight.grad += dw.reshape(self.weight.grad.shape).astype(dy.dtype)  # (K, F) -> (3, 3, C, F)
+        return None
+
+    # ----------------------------------------------------------------- inference
+
+    def tiles(self, x: Array) -> list[slice]:
+        return tile_slices(len(x), GATHER_IMAGES)
+
+    def fold(self, x: Array) -> Any:
+        """The filters with BN's scale in them, and BN's shift as the row that meets the patches' ones."""
+        if not is_even(x.shape):
+            return self.conv.fold(x)
+        scale, shift = self.bn.folded()
+        return aligned_copy(np.vstack([self.weight.value.reshape(-1, len(scale)) * scale, shift]))  # (K + 1, F)
+
+    def infer_tile(self, x: Array, folded: Any, scratch: Scratch) -> Array:
+        """y of some images, in scratch memory of this layer."""
+        if not is_even(x.shape):
+            return self.pool.infer_tile(self.conv.infer_tile(x, folded, scratch), None, scratch)
+        n, height, width, c = x.shape
+        y = scratch(f"y of {self.path}", self.plain.out_shape(x.shape), x.dtype)
+        patches = scratch("stem patches", (n, 9 * c + 1, 4, (height // 2 - 1) * (width // 2)), x.dtype)
+        fill_patches(x, np.zeros(c, x.dtype), patches, scratch)
+        for i in range(n):
+            pool_blocks(patches[i], folded, y[i], None, scratch)
+        bn.relu(y)
+        return y
+
+
+def is_even(x_shape: tuple[int, ...]) -> bool:
+    """Whether the blocks of 2x2 pixels cover the convolution's output, and a window fits."""
+    return all(size % 2 == 0 and size >= 6 for size in x_shape[1:3])
+
+
+def _center(x: Array) -> Array:
+    """The channels' means where they exceed the standard deviation, else zeros (and patches are x's own numbers)."""
+    sums = bn.Sums(1, x)
+    sums.add_up(0, x, x)
+    mean, square = (total / (x.size // x.shape[3]) for total in sums.over_batch())
+    return np.where(mean**2 > square - mean**2, mean, 0).astype(x.dtype)
+
+
+def _moments(gram: Array, filters: Array, pixels: int) -> tuple[Array, Array, Array]:
+    """(mean, variance) of every filter's z, and the size of the terms that the variance is a sum of."""
+    g, w = gram[-1], np.abs(filters)
+    mean = g @ filters / pixels
+    var = np.einsum("kf,kf->f", filters, gram[:-1] @ filters) / pixels - mean**2
+    return mean, var, np.einsum("kf,kf->f", w, np.abs(gram[:-1]) @ w) / pixels

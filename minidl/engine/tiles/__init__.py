@@ -1,0 +1,1 @@
+"""Threads on tiles of a batch, their memory, and products of small matrices."""

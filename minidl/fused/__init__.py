@@ -1,5 +1,0 @@
-"""The fast CPU engine: composites that do the work of runs of plain layers, on tiles of a batch."""
-
-from minidl.fused.fuse import fuse
-
-__all__ = ["fuse"]

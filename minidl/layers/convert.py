@@ -1,0 +1,41 @@
+"""A model on another device or in another precision."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from types import ModuleType
+
+from numpy.typing import DTypeLike
+
+from minidl.backend.arrays import Array, array_module, to_device, to_host
+from minidl.layers.base import Layer, Parameter
+from minidl.layers.containers import map_leaves
+
+
+def convert(model: Layer, *, xp: ModuleType | None = None, dtype: DTypeLike | None = None) -> Layer:
+    """A new model with the weights and buffers of `model` as arrays of module `xp` and of type `dtype`.
+
+    xp: numpy or cupy (`backend.get_backend`), dtype: float32 or float64; None keeps what each array has. The model
+    given is not touched and shares no array with the new one, whose gradients are zero. Paths, tags and all settings
+    of the layers are kept, and what was one layer or one Parameter in two places stays one.
+    """
+
+    def moved(a: Array) -> Array:
+        target = to_device(to_host(a), array_module(a) if xp is None else xp)
+        return target.astype(a.dtype if dtype is None else dtype)  # always a copy
+
+    @cache
+    def parameter(p: Parameter) -> Parameter:
+        return Parameter(moved(p.value), p.tags)
+
+    @cache
+    def leaf(layer: Layer) -> Layer:
+        new = copy.copy(layer)
+        new.params = {name: parameter(p) for name, p in layer.params.items()}
+        new.buffers = {name: moved(b) for name, b in layer.buffers.items()}
+        return new
+
+    converted = map_leaves(model, leaf)
+    converted.set_path(model.path)
+    return converted

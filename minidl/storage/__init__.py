@@ -1,0 +1,1 @@
+"""Files: weights, locks, and checks of all that is read back."""

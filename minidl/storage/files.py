@@ -1,0 +1,163 @@
+"""Files that are either whole or not there: written beside the target, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from minidl.errors import DataError, printable
+from minidl.storage.locks import lock
+
+TEMPORARY = ".tmp-"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Without following a link, and without waiting for the other end of a pipe
+_OWN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary path to write to, which becomes `path` when the block ends well and is removed when it doesn't.
+
+        with atomic("metrics.csv") as temporary:
+            temporary.write_text(table)
+
+    Whoever reads `path` sees the old file or the new one, never a part; after a power cut too, for the bytes
+    reach the disk (fsync) before the name does. The temporary file has the name of `path` in a folder of its
+    own beside it: writers that go by the suffix work, and a glob over the folder never meets a half-written file.
+
+    Raises DataError naming `path` when it can't be written (disk full, no permission, no such folder).
+    """
+    path = Path(path)
+    try:
+        with workshop(path.parent) as folder:
+            temporary = folder / path.name
+            yield temporary
+            _sync(temporary, os.O_RDWR)  # Windows flushes writable descriptors only
+            os.replace(temporary, path)
+    except OSError as error:
+        raise cant_write(path, error) from error
+    if os.name == "posix":
+        with suppress(OSError):  # the file is whole already; some file systems can't sync a folder
+            _sync(path.parent, os.O_RDONLY)
+
+
+@contextmanager
+def workshop(folder: Path) -> Iterator[Path]:
+    """A new folder in `folder` to build something in, removed at the end. It is locked while its process lives."""
+    path = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
+    descriptor = None
+    try:
+        with suppress(OSError):  # where a folder can't be locked, it is never taken for a leftover either
+            descriptor = os.open(path, os.O_RDONLY)
+            lock(descriptor)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the workshops in `folder` whose processes have died; those of the living are locked."""
+    for leftover in folder.glob(TEMPORARY + "*"):
+        with suppress(OSError):
+            descriptor = os.open(leftover, os.O_RDONLY | _OWN | getattr(os, "O_DIRECTORY", 0))
+            try:
+                if lock(descriptor):
+                    shutil.rmtree(leftover, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def own_folder(root: Path, name: str) -> Path:
+    """The folder root/name, which is made if it is not there. `root` itself may be a link, or lie below one.
+
+    Raises DataError if it is a link or no folder: what is written to a run must not end up in another place.
+    """
+    path = root / name
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if not os.path.lexists(path):
+            raise cant_write(path, error) from error
+    _refuse(path, os.lstat(path), stat.S_ISDIR)
+    return path
+
+
+def check_own(path: Path) -> None:
+    """Raises DataError if `path` is there and anything but a regular file in its very folder."""
+    with suppress(FileNotFoundError):
+        _refuse(path, os.lstat(path), stat.S_ISREG)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of the regular file `path`, made if it is not there. Raises OSError, and DataError for a link,
+    a pipe, a device and a file that has another name elsewhere."""
+    check_own(path)
+    descriptor = os.open(path, flags | os.O_CREAT | _OWN, 0o666)
+    try:
+        _refuse(path, os.fstat(descriptor), stat.S_ISREG)
+    except DataError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _refuse(path: Path, found: os.stat_result, wanted: Callable[[int], bool]) -> None:
+    what = "folder" if wanted is stat.S_ISDIR else "file"
+    if stat.S_ISLNK(found.st_mode):
+        raise DataError(f"{path}: a link; what minidl writes must be a {what} in this very place, so remove the link")
+    if not wanted(found.st_mode):
+        raise DataError(f"{path}: not a {'' if what == 'folder' else 'regular '}{what}, so nothing is written to it")
+    if what == "file" and found.st_nlink > 1:
+        raise DataError(f"{path}: the file has another name elsewhere (a hard link); put a copy in its place")
+
+
+def open_regular(path: str | Path, follow: bool = False) -> BinaryIO:
+    """The regular file `path`, opened for reading. Raises OSError, also for a link unless `follow`.
+
+    A pipe without a writer would be waited for, and some devices do something when they are opened.
+    """
+    file = open(path, "rb", opener=partial(_opener, follow=follow))  # noqa: SIM115 (the caller's)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def _opener(path: str, flags: int, follow: bool) -> int:
+    try:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK) and not follow:
+            raise OSError(error.errno, "a link, which is not followed", path) from None
+        raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to the text file `path`, without control characters. Raises as `open_own`."""
+    with open(open_own(path, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(printable(line) + "\n")
+
+
+def cant_write(path: Path, error: OSError) -> DataError:
+    """`error` in one line that names `path`."""
+    if error.errno in _DISK_FULL:
+        return DataError(f"can't write {path}: the disk is full, free some space")
+    return DataError(f"can't write {path}: {error.strerror or error}")
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,26 @@
+"""Rows of texts as lines of aligned columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minidl.errors import printable
+
+WIDEST = 80  # letters of a column
+
+
+def align(table: Sequence[Sequence[str]], left: int) -> str:
+    """Rows of texts as lines of aligned columns, the first `left` columns to the left and the others to the right.
+
+    A cell wider than 80 letters makes its own line longer, not all of them.
+    """
+    table = [[printable(text) for text in row] for row in table]
+    widths = [min(max(map(len, column)), WIDEST) for column in zip(*table, strict=True)]
+    lines = (
+        "  ".join(
+            f"{text:{'<' if i < left else '>'}{width}}"
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    )
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,76 @@
+"""How far a long job is: a bar on a terminal, a plain line every ten seconds in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from types import TracebackType
+
+from tqdm import tqdm
+
+from minidl.errors import printable
+from minidl.text.console import warn
+
+LINE_EVERY = 10.0  # seconds
+SHORT = 2.0  # seconds; of a shorter job nothing is said in a log
+
+
+class Progress:
+    """Counts to `total` on stderr, with the time left; use it as a context manager and call `add`.
+
+    unit    "image", of which there may be 1,000 images, or "B", printed as kB, MB, GB
+    """
+
+    def __init__(self, title: str, total: int | None, unit: str, done: int = 0, show: bool = True) -> None:
+        self.title, self.total, self.unit, self.done = printable(title), total, unit, done
+        terminal = show and sys.stderr.isatty()
+        self._bytes = unit == "B"
+        self._plural = "" if self._bytes else f" {unit}" if total == 1 else f" {unit}s"
+        bar = partial(
+            tqdm, desc=self.title, total=total, initial=done, unit=self._plural or "B", unit_scale=self._bytes
+        )
+        self._bar = bar() if terminal else None
+        self._lines = show and not terminal
+        self._first = self._start = time.monotonic()
+        self._before = done
+
+    def add(self, amount: int) -> None:
+        self.done += amount
+        if self._bar is not None:
+            self._bar.update(amount)
+        elif self._lines and time.monotonic() - self._start >= LINE_EVERY:
+            self._start = time.monotonic()
+            self._print()
+
+    def say(self, line: str) -> None:
+        """A line on stderr, above the bar if there is one."""
+        if self._bar is None:
+            warn(line)
+        else:
+            tqdm.write(printable(line), file=sys.stderr)
+
+    def _print(self) -> None:
+        seconds = time.monotonic() - self._first
+        rate = (self.done - self._before) / max(seconds, 1e-9)
+        of = f" of {self._number(self.total)}" if self.total else ""
+        line = f"{self.title}: {self._number(self.done)}{of}{self._plural}, {self._number(rate)}{self._plural}/s"
+        if self.total and self.done < self.total and rate:
+            line += f", {tqdm.format_interval((self.total - self.done) / rate)} left"
+        warn(line)
+
+    def _number(self, value: float) -> str:
+        if self._bytes:
+            return f"{tqdm.format_sizeof(value)}B"
+        return f"{value:,.{0 if value >= 10 or value == int(value) else 1}f}"
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self._lines and kind is None and time.monotonic() - self._first >= SHORT:
+            self._print()
