@@ -268,7 +268,7 @@ def threading(batch_size: int, threads: int) -> Iterator[Step]:
     one, both = (training(batch_size, t, fused=True) for t in (1, threads))
     yield Step(
         f"{many}, 1 of Python -> 1, {threads}; training step",
-        without_limit(one, "runner", "inference"),
+        without_limit(one, "tiles.runner", "prepare"),
         both,
         "images/s",
         batch_size,
@@ -276,7 +276,7 @@ def threading(batch_size: int, threads: int) -> Iterator[Step]:
     )
     yield Step(
         "BLAS limit around every run of tiles -> around a pass; training step",
-        without_limit(both, "inference"),
+        without_limit(both, "prepare"),
         both,
         "images/s",
         batch_size,

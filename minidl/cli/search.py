@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import minidl
 from minidl.cli.common import check_memory, describe, given, guarded, how, memory_guarded
 from minidl.cli.parser import INTERRUPTED
+from minidl.diagnostics.summary import summary
 from minidl.errors import UsageError
 from minidl.layers import Layer
 from minidl.storage.validate import blamed
@@ -152,7 +152,7 @@ def _new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]
     """A trainer, the lines that describe it and the bytes it needs; raises OutOfMemoryError if it can't fit."""
     trainer = search.new_trainer(config, data, build)
     model = session.make_model(config, data, build)
-    summary = minidl.diagnostics.summary(model, (config.batch_size, *data.dataset.image_shape))
-    needed = session.training_bytes(config, summary.memory)
+    costs = summary(model, (config.batch_size, *data.dataset.image_shape))
+    needed = session.training_bytes(config, costs.memory)
     check_memory(config, needed, trainer.xp)
-    return trainer, describe(config, data, summary, needed), needed
+    return trainer, describe(config, data, costs, needed), needed

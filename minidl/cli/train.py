@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import minidl
 from minidl.backend.arrays import memory_report
 from minidl.cli.common import check_memory, describe, given, guarded, how, memory_guarded
 from minidl.cli.parser import INTERRUPTED
 from minidl.data.fingerprint import fingerprint
+from minidl.diagnostics.summary import summary
 from minidl.errors import MinidlError
 from minidl.storage.validate import blamed
 from minidl.text.console import print_lines
@@ -43,10 +43,10 @@ def fit(args: Namespace) -> int:
         stack.enter_context(session.one_blas_thread())
         data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
         model = session.make_model(config, data, args.models.build)
-        summary = minidl.diagnostics.summary(model, (config.batch_size, *data.dataset.image_shape))
+        costs = summary(model, (config.batch_size, *data.dataset.image_shape))
         trainer = session.make_trainer(config, data, model, checkpoint)
-        needed = session.training_bytes(config, summary.memory)
-        lines = describe(config, data, summary, needed)
+        needed = session.training_bytes(config, costs.memory)
+        lines = describe(config, data, costs, needed)
         lines.append(
             f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "
             f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {how(config)}"

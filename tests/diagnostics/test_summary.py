@@ -164,7 +164,7 @@ def test_columns_are_aligned():
 
 
 def test_it_is_public():
-    assert minidl.diagnostics.summary is summary
+    assert minidl.summary is summary
 
 
 def test_a_long_cell_widens_no_other_line_and_no_cell_breaks_a_line():

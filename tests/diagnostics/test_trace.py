@@ -110,4 +110,4 @@ def test_the_table_has_a_line_a_layer_and_aligned_columns():
 
 
 def test_it_is_public():
-    assert minidl.diagnostics.trace is trace
+    assert minidl.trace is trace

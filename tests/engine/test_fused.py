@@ -115,7 +115,7 @@ def tiles_of(numbers):
     """`with tiles_of(numbers):` a composite's tile has at most so many numbers, or one image."""
     stack = ExitStack()
     for module in ("conv_bn_relu", "inception", "maxpool"):
-        stack.enter_context(patch(f"minidl.engine.{module}.TILE_NUMBERS", numbers))
+        stack.enter_context(patch(f"minidl.engine.blocks.{module}.TILE_NUMBERS", numbers))
     return stack
 
 

@@ -28,7 +28,7 @@ from minidl.cli import boundary
 from minidl.errors import MinidlError
 
 SECONDS, MEMORY = 30, 2**30  # that an input may take, and bytes beside what the process had before
-ROOT = str(Path(boundary.__file__).parents[1])
+ROOT = str(Path(boundary.__file__).parents[2])
 RIGHT = (0, 2, 3, 4, 5)  # exit codes; 5: refused beforehand, as a MemoryError is wrong
 LONGEST = 10_000  # letters of a line on stderr
 OURS = (

@@ -155,7 +155,7 @@ def test_an_epoch_waits_only_where_it_reads_the_loss(xp, monkeypatch):
     assert by_file == {
         ("trainer.py", "float"): 2,
         ("trainer.py", "int"): 2,
-        ("backend.py", "get"): 2,
+        ("arrays.py", "get"): 2,
         ("evaluation.py", "float"): 1,
         ("evaluation.py", "int"): 2,
         ("prefetch.py", "event"): 4,
