@@ -32,7 +32,7 @@ from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
 from minidl.diagnostics.cost import TrainingMemory
 from minidl.engine import fuse
-from minidl.engine.tiles.runner import LANES, available_cores
+from minidl.engine.tiles.runner import ACCUMULATORS, available_cores
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
@@ -172,7 +172,7 @@ def training_bytes(config: Config, memory: TrainingMemory) -> int:
         return memory.arrays
     if engine_of(config) == "plain":
         return memory.resident
-    return memory.fused(min(config.threads or available_cores(), LANES))  # no more threads than lanes work
+    return memory.fused(min(config.threads or available_cores(), ACCUMULATORS))  # more threads find no work
 
 
 def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | None = None) -> Trainer:

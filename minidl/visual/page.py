@@ -23,7 +23,7 @@ WRONG = "✗ "  # before a wrong prediction, which is in italics too
 GRAY = "#444444"
 
 
-def line(size: int) -> int:
+def line_height(size: int) -> int:
     """The height of a line of letters of `size`."""
     return round(1.5 * size * POINT)
 
@@ -38,13 +38,13 @@ class Page:
     def __init__(self, width: int, height: int, title: str, footer: str) -> None:
         page_width = max(width, 3 * TILE)
         lines = wrap(footer, page_width / POINT, SMALL)
-        self.left, self.top = MARGIN + (page_width - width) // 2, MARGIN // 2 + line(TITLE) + GUTTER
-        bottom = self.top + height + line(SMALL) * len(lines) + MARGIN
+        self.left, self.top = MARGIN + (page_width - width) // 2, MARGIN // 2 + line_height(TITLE) + GUTTER
+        bottom = self.top + height + line_height(SMALL) * len(lines) + MARGIN
         self.pixels = np.full((bottom, page_width + 2 * MARGIN, 3), 255, np.uint8)
         self._words: list[tuple[str, float, float, dict]] = []
-        self.write(fit(title, page_width / POINT, TITLE), width / 2, -line(TITLE) / 2 - GUTTER, TITLE)
+        self.write(fit(title, page_width / POINT, TITLE), width / 2, -line_height(TITLE) / 2 - GUTTER, TITLE)
         for i, text in enumerate(lines):
-            self.write(text, width / 2, height + line(SMALL) * (i + 1), SMALL, color=GRAY)
+            self.write(text, width / 2, height + line_height(SMALL) * (i + 1), SMALL, color=GRAY)
 
     def place(self, image: np.ndarray, x: int, y: int) -> None:
         """Puts the top left corner of `image`, uint8 (H, W, 3), at (x, y)."""
@@ -102,17 +102,17 @@ class Grid:
             raise UsageError("there are no images for the picture")
         height, width = self.images.shape[1:3]
         lines = len(self.below) + (self.above is not None)
-        self.step = width + GUTTER, height + lines * line(self.size) + ROW_GAP
+        self.step = width + GUTTER, height + lines * line_height(self.size) + ROW_GAP
         self.width = min(self.columns, len(self.images)) * self.step[0] - GUTTER
         self.height = math.ceil(len(self.images) / self.columns) * self.step[1] - ROW_GAP
 
     def put(self, page: Page, x: int, y: int) -> None:
         """Lays the grid on `page`, its top left corner at (x, y)."""
         height, width = self.images.shape[1:3]
-        labels = {height + line(self.size) * (k + 0.5): texts for k, texts in enumerate(self.below)}
+        labels = {height + line_height(self.size) * (k + 0.5): texts for k, texts in enumerate(self.below)}
         if self.above is not None:
-            labels[-line(self.size) / 2] = self.above
-            y += line(self.size)
+            labels[-line_height(self.size) / 2] = self.above
+            y += line_height(self.size)
         for i, image in enumerate(self.images):
             left, top = x + i % self.columns * self.step[0], y + i // self.columns * self.step[1]
             blank = self.blank is not None and self.blank[i]
@@ -127,7 +127,7 @@ class Grid:
 
 def save_grids(path: Path, grids: list[tuple[str, Grid]], title: str, footer: str) -> None:
     """A page with grids side by side, a heading over each."""
-    head = line(SMALL) if any(heading for heading, _ in grids) else 0
+    head = line_height(SMALL) if any(heading for heading, _ in grids) else 0
     width = sum(grid.width + BLOCK_GAP for _, grid in grids) - BLOCK_GAP
     page = Page(width, head + max(grid.height for _, grid in grids), title, footer)
     x = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from minidl.visual.page import TILE, TINY, WRONG, Grid, line, save_grids
+from minidl.visual.page import TILE, TINY, WRONG, Grid, line_height, save_grids
 
 PHOTO_TILE = 256
 POSTER_TILES = 192, 128, 64  # the widest that a poster has room for
@@ -92,7 +92,7 @@ def save_poster(
 
 def _columns(images: np.ndarray) -> int:
     """In how many columns a poster of `images` is about as wide as it should be, with the fewest gaps at its end."""
-    ideal = max(1, math.sqrt(POSTER_RATIO * len(images) * (images.shape[1] + line(TINY)) / images.shape[2]))
+    ideal = max(1, math.sqrt(POSTER_RATIO * len(images) * (images.shape[1] + line_height(TINY)) / images.shape[2]))
     near = range(math.ceil(0.8 * ideal), math.ceil(1.25 * ideal) + 1)
     return min(near, key=lambda columns: (-len(images) % columns, abs(columns - ideal)))
 
