@@ -67,8 +67,8 @@ class Projector:
     """Projections from the units of one layer of `model` (plain layers) to the pixels.
 
     rule    see `layers.Rule`; norm and seed_map: see `seed`
-    engine  "fused" takes pairs through the network tile by tile (`minidl/engine/projection.py`), "plain" a batch layer by
-            layer; a deconvnet's unpool "last" or "max" has the stem on plain layers either way
+    engine  "fused" takes pairs through the network tile by tile (`minidl/engine/projection.py`), "plain" a batch
+            layer by layer; a deconvnet's unpool "last" or "max" has the stem on plain layers either way
 
     Raises UsageError for an unknown layer, norm or seed map.
     """
