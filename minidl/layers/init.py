@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out), the number of inputs of an output and of outputs of an input.
+    """(fan_in, fan_out): how many inputs each output has, and how many outputs each input reaches.
 
     (KH, KW, C, F) -> (KH KW C, KH KW F) for a convolution, (in, out) -> (in, out) for a linear layer;
     ShapeError for anything else.
