@@ -64,9 +64,9 @@ class Optimizer:
         return dict(self._state)
 
     def load_state(self, arrays: Mapping[str, Array], steps: int) -> None:
-        """Takes up `state()` and `steps` of an earlier run: the next step is the one that run would have made.
+        """Continues from the `state()` and `steps` of an earlier run: the next step is the one it would have made.
 
-        Raises DataError naming all missing, unexpected and misshapen arrays, and then changes nothing.
+        If an array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them.
         """
         check_arrays({name: a.shape for name, a in self._state.items()}, arrays, "the optimizer's state")
         for name, a in self._state.items():
