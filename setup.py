@@ -24,7 +24,7 @@ setup(
         "minidl.kernels": ["cuda/*.cu", "cuda/*.cuh"],
         "minidl.models": ["weights/*"],
     },
-    entry_points={"console_scripts": ["minidl = minidl.cli.programs:minidl"]},
+    entry_points={"console_scripts": ["minidl = minidl.cli.programs:MINIDL.main"]},
     install_requires=[
         # The oldest that were tried, together
         "numpy>=2",
