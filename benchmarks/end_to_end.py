@@ -20,12 +20,13 @@ from statistics import median
 import numpy as np
 
 import models
+from minidl.cli.flags import count
 from minidl.errors import MinidlError
 from minidl.layers import TRAIN
 from minidl.losses import softmax_cross_entropy
 from minidl.training import session
 from minidl.training.callbacks import Checkpointer, StopRequested
-from minidl.training.config import ENGINES, Config, count
+from minidl.training.config import ENGINES, Config
 from minidl.training.reports import ProgressBar
 from minidl.training.runs import Run
 from minidl.training.trainer import Callback, Trainer

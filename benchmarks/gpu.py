@@ -27,12 +27,12 @@ from benchmarks.machine import describe
 from benchmarks.minidl_step import MiniDL
 from benchmarks.settings import CLASSES, DROPOUT, LEARNING_RATE, WEIGHT_DECAY
 from minidl.backend.arrays import get_backend, to_device
+from minidl.cli.flags import count
 from minidl.errors import MinidlError, UsageError
 from minidl.layers import TRAIN
 from minidl.layers.convert import convert
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import Adam
-from minidl.training.config import count
 
 BOUNDS = {"float32": 1e-5, "float64": 1e-12}  # of a kernel, relative to the largest entry
 STEPS, LOSS_BOUND = 20, 1e-10  # of training in float64

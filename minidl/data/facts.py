@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.errors import printable
+from minidl.text.calls import call
 
 
 def facts(
@@ -35,7 +36,7 @@ def facts(
         "train images with --augment paper": len(train) + rgb,
     }
     more = {
-        f"{'file that is' if unread == 1 else 'files that are'} not read (train.py check-data names them)": unread,
+        f"{'file that is' if unread == 1 else 'files that are'} not read ({call('check-data')} names them)": unread,
         **_enlarged(sizes, image_size),
         **_without_val(classes, val_labels),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from minidl.data.layout import EXTENSIONS, SPLITS
 from minidl.data.source import Index, Source, outside
+from minidl.text.calls import call
 
 
 def scan_folder(source: Source) -> Index:
@@ -38,7 +39,7 @@ def scan_folder(source: Source) -> Index:
     deeper = {name.split("/")[1] for name in unread if name.startswith("train/")}
     for name in classes:
         if labels[name] not in filled and not source.is_closed(f"train/{name}"):
-            others = ", only what isn't read: see train.py check-data" if name in deeper else ""
+            others = f", only what isn't read: see {call('check-data')}" if name in deeper else ""
             problems.append(
                 f"{source.label(f'train/{name}')}: the class is empty, no {' '.join(EXTENSIONS)} file{others}"
             )

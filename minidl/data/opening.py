@@ -14,6 +14,7 @@ from minidl.data.reading import read_regular
 from minidl.data.source import BROKEN, Source, reason
 from minidl.data.walk import Walk, leaves, walk
 from minidl.errors import DataError
+from minidl.text.calls import call
 
 
 def open_source(path: str | Path) -> Source:
@@ -65,7 +66,7 @@ def existing(path: str | Path) -> Path:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise DataError(f"{path}: no such data set; `train.py download` fetches Tiny ImageNet") from None
+        raise DataError(f"{path}: no such data set; `{call('download')}` fetches Tiny ImageNet") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read ({reason(error)})") from error
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):

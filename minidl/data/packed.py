@@ -32,6 +32,7 @@ from minidl.data.source import Index, Source
 from minidl.data.tiny_imagenet import is_tiny_imagenet, scan_tiny_imagenet
 from minidl.errors import DataError
 from minidl.storage.files import open_regular
+from minidl.text.calls import call
 
 FORMAT = 2  # of the cache folder; raise it when anything in it changes its meaning
 _REMEDY = "name a folder that can be written in the environment variable MINIDL_CACHE"
@@ -101,7 +102,7 @@ def open_packed(
     source = open_source(path)
     index = scan(source)
     if index.problems:
-        more = f" (and {len(index.problems) - 1} more: see train.py check-data)" if len(index.problems) > 1 else ""
+        more = f" (and {len(index.problems) - 1} more: see {call('check-data')})" if len(index.problems) > 1 else ""
         raise DataError(index.problems[0] + more)
     rest = {"classes": index.classes, "words": index.words, "unread": len(index.unread), "splits": list(index.splits)}
     try:

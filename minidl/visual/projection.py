@@ -27,7 +27,7 @@ from minidl.visual.taps import NORMS, MapNorms
 from minidl.visual.truncate import truncate
 
 SEEDS = ("norm", "map", "max", "ones")
-# What visualize.py starts from: the paper's gradients are those "of the activation map". From the derivative of the
+# What the commands start from: the paper's gradients are those "of the activation map". From the derivative of the
 # norm, a gradient by `inf` is what one place of the map sees, and shows no object.
 RULE_SEEDS = {"gradient": "map", "guided": "map", "deconv": "norm"}
 PLAIN_PAIRS = 8  # taken at once by plain layers, which keep all maps of the way up

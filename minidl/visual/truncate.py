@@ -10,6 +10,7 @@ from minidl.backend.arrays import Array
 from minidl.errors import UsageError
 from minidl.layers.base import Layer, Shape
 from minidl.layers.containers import Concat, Sequential
+from minidl.text.calls import call
 
 _LISTED = 12  # names written out in an error
 
@@ -113,5 +114,5 @@ def _find(model: Layer, name: str) -> Keys:
     first = [n for n, keys in found.items() if len(keys) == 1]
     listed = ", ".join(first[:_LISTED]) + (", ..." if len(first) > _LISTED else "")
     raise UsageError(
-        f"no layer {name!r}: {hint}choose {listed} or a layer in one of them (`visualize.py layers RUN` lists all)"
+        f"no layer {name!r}: {hint}choose {listed} or a layer in one of them (`{call('layers')} RUN` lists all)"
     )

@@ -114,7 +114,7 @@ def test_what_nobody_reads_is_counted_and_named(pets):
     assert report.unread == [str(pets / name) for name in sorted(UNREAD)]
     assert report.ok and str(report).endswith(f"{pets}: no problems, 4 files not read")
     notes = load_dataset(pets).notes
-    assert notes["files that are not read (train.py check-data names them)"] == 4
+    assert notes["files that are not read (minidl check-data names them)"] == 4
 
 
 def test_of_many_files_that_nobody_reads_some_are_named(tmp_path):

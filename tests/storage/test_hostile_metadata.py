@@ -584,7 +584,7 @@ def test_a_journal_that_names_a_file_to_delete_is_refused(name, search, tmp_path
     journal = start.ljust(512, b"\0") + (1 + (1 << 30) // 4096).to_bytes(4, "big") + path + end
     (search / f"{name}-journal").write_bytes(journal)
     if name == "study.db":
-        with pytest.raises(DataError, match="train.py search --resume"):
+        with pytest.raises(DataError, match="minidl search --resume"):
             read_trials(search)
     with pytest.raises(DataError, match="several files"), open_study(search, PLAN_OF_THREE) as study:
         study.next()

@@ -14,6 +14,7 @@ import optuna
 import pytest
 
 import train
+from minidl.cli.programs import TRAIN_PY
 from minidl.cli.search import search_to_run
 from minidl.errors import UsageError
 from minidl.training import search, session
@@ -132,7 +133,7 @@ def test_a_trial_is_a_run_of_fit_with_its_settings(whole, tmp_path):
 
 
 def test_without_flags_it_searches_as_the_paper_did():
-    _, plan = search_to_run(train.make_commands().parse(["search"]))
+    _, plan = search_to_run(TRAIN_PY.parse(["search"]))
     config = plan.config
     assert (plan.trials, plan.sampler, config.model, config.subset, config.epochs) == (
         53,
