@@ -40,7 +40,7 @@ def describe(config: Config, data: session.Data, summary: Summary, needed: int) 
     ]
 
 
-def how(config: Config) -> str:
+def seed_and_engine(config: Config) -> str:
     """Seed, backend and engine in words."""
     return f"seed {config.seed}, {config.backend} {session.engine_of(config)}{', TF32' if config.tf32 else ''}"
 
@@ -79,7 +79,7 @@ def _smaller(config: Config, needed: int, available: int | None) -> str:
 
 
 @contextmanager
-def guarded(stop: Callable[[], None]) -> Iterator[None]:
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a terminal that is closed call `stop`, a second Ctrl-C quits at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from minidl.cli.flags import add_config_flags, add_preset_flag, count, given, pixels, seed64, whole
+from minidl.cli.flags import add_config_flags, add_preset_flag, count, given_settings, pixels, seed64, whole
 from minidl.cli.parser import Command, Parser
 from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.data.export import export_tiny_imagenet_layout
@@ -24,7 +24,7 @@ def show_batch(args: Namespace) -> int:
 
     picture = Path(args.picture)
     check_picture(picture)
-    config = make_config(args.preset or "quick", given(args))
+    config = make_config(args.preset or "quick", given_settings(args))
     data = session.load_data(config)
     loader = session.train_loader(config, data)
     x, y = next(iter(loader.epoch(args.epoch)))

@@ -80,7 +80,7 @@ def _add_config_flag(parser: Parser, f: Field, default: Any) -> Action:
     return parser.add_argument(name, help=about.replace("%", "%%"), default=SUPPRESS, dest=f.name, **options)
 
 
-def given(args: Namespace) -> dict[str, Any]:
+def given_settings(args: Namespace) -> dict[str, Any]:
     """The settings given on the command line."""
     return {f: v for f, v in vars(args).items() if f in Config.__dataclass_fields__}
 

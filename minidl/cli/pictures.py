@@ -41,8 +41,8 @@ def read_subject(args: Namespace) -> Subject:
     file = trained_file(args)
     if "split" not in args:
         return Subject(file, build)
-    how = execution(args)
-    return Subject(file, build, data=args.data, whole=args.whole, split=args.split, execution=how)
+    run_on = execution(args)
+    return Subject(file, build, data=args.data, whole=args.whole, split=args.split, execution=run_on)
 
 
 class Pictures:

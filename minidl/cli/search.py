@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minidl.cli.boundary import INTERRUPTED
-from minidl.cli.common import check_memory, describe, guarded, how, memory_guarded
-from minidl.cli.flags import add_config_flags, add_preset_flag, count, folder_name, given, positive
+from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
+from minidl.cli.flags import add_config_flags, add_preset_flag, count, folder_name, given_settings, positive
 from minidl.cli.parser import Command, Parser
 from minidl.diagnostics.summary import summary
 from minidl.errors import UsageError
@@ -51,7 +51,7 @@ def search_settings(args: Namespace) -> int:
         lines.append(
             f"search   {plan.trials} {plan.sampler} trials of {config.epochs} epochs of {steps} steps, "
             f"{config.optimizer}, {config.schedule} lr {plan.lr[0]:g} to {plan.lr[1]:g}, "
-            f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {how(config)}"
+            f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {seed_and_engine(config)}"
         )
         if folder is None:
             folder = create_search(Path(args.output), args.name, plan)
@@ -86,7 +86,7 @@ def _run_trials(study: Study, data: session.Data, needed: int, xp: ModuleType) -
     plan, say = study.plan, study.run.say
     bar, interruption = ProgressBar(), Interruption()
     try:
-        with guarded(interruption.stop), memory_guarded(plan.config, needed, xp):
+        with stopped_by_signals(interruption.stop), memory_guarded(plan.config, needed, xp):
             while (draw := study.next()) is not None:
                 trainer = search.new_trainer(draw.config, data, build)
                 trainer.callbacks += [Harmless(bar, say), interruption]
@@ -134,11 +134,11 @@ def find_lr(args: Namespace) -> int:
     check_picture(picture)
     if args.low >= args.high:
         raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
-    config = make_config(args.preset or "quick", given(args))
+    config = make_config(args.preset or "quick", given_settings(args))
     with session.one_blas_thread():
         data = session.load_data(config)
         trainer, lines, needed = _new_trainer(config, data)
-        lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {how(config)}")
+        lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {seed_and_engine(config)}")
         print_lines(*lines)
         steps = min(args.steps, len(trainer.train))
         with memory_guarded(config, needed, trainer.xp), Progress("range test", steps, "step") as bar:

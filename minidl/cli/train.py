@@ -10,8 +10,8 @@ from typing import Any
 
 from minidl.backend.arrays import memory_report
 from minidl.cli.boundary import INTERRUPTED
-from minidl.cli.common import check_memory, describe, guarded, how, memory_guarded
-from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name, given
+from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
+from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name, given_settings
 from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
 from minidl.diagnostics.summary import summary
@@ -35,14 +35,14 @@ def train(args: Namespace) -> int:
     with ExitStack() as stack:
         if args.resume is None:
             check_name(Path(args.output), args.name)
-            run, checkpoint, config = None, None, make_config(args.preset or "quick", given(args))
+            run, checkpoint, config = None, None, make_config(args.preset or "quick", given_settings(args))
         else:
             run, file = resume.find_run(args.resume, Path(args.output))
             if not args.dry_run:
                 stack.enter_context(run.owned())
             checkpoint = load_checkpoint(file) if file.is_file() else None
-            config = resume.settings(run, given(args), args.preset)
-            if not given(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
+            config = resume.settings(run, given_settings(args), args.preset)
+            if not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
                 stack.enter_context(blamed(run.path / "config.json"))
         stack.enter_context(session.one_blas_thread())
         data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
@@ -53,7 +53,7 @@ def train(args: Namespace) -> int:
         lines = describe(config, data, costs, needed)
         lines.append(
             f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "
-            f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {how(config)}"
+            f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {seed_and_engine(config)}"
         )
         if config.init_from and checkpoint is None:
             source = load_checkpoint(find_checkpoint(Path(config.init_from)))
@@ -88,7 +88,7 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
     if trainer.state.history:
         records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
     try:
-        with guarded(interruption.stop), memory_guarded(config, needed, trainer.xp):
+        with stopped_by_signals(interruption.stop), memory_guarded(config, needed, trainer.xp):
             with suppress(StopRequested):
                 trainer.fit()
             checkpointer.close(trainer)

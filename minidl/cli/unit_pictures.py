@@ -37,7 +37,7 @@ def save_units(pictures: Pictures, layer: str, projector: Projector | None) -> l
     middle = np.median(found.selectivity)
     print_lines(f"{layer}: {found.units} units, {found.dead.sum()} dead, median selectivity {middle:.2f}")
     where = {**pictures.which_data, **pictures.changed("split")}
-    how = pictures.changed("seed_map", "scale", "deconv_bn", "unpool")
+    asked = pictures.changed("seed_map", "scale", "deconv_bn", "unpool")
     written = [_save_table(pictures, found, where)]
     tops = found.images[args.norm][chosen]
     positions = np.unique(tops[tops >= 0])
@@ -50,7 +50,7 @@ def save_units(pictures: Pictures, layer: str, projector: Projector | None) -> l
             shades, blank = (None, None) if signals is None else to_screen(signals, args.scale)
             true, predicted = subject.words(subject.labels(here)), [said[i] for i in here.tolist()]
             footer = f"{_footer(args, subject)} · selectivity {found.selectivity[unit]:.2f}"
-            path = pictures.path(args.command, layer, unit, args.norm, **where, **how)
+            path = pictures.path(args.command, layer, unit, args.norm, **where, **asked)
             sheets.save_sheet(
                 path, originals, shades, true, predicted, _title(args, f"{layer}[{unit}]"), footer, blank
             )
@@ -59,7 +59,7 @@ def save_units(pictures: Pictures, layer: str, projector: Projector | None) -> l
             blanks.append(found.dead[unit])
             bar.add(1)
     if args.unit == "all":
-        path = pictures.path(args.command, layer, "all", args.norm, **where, **how)
+        path = pictures.path(args.command, layer, "all", args.norm, **where, **asked)
         numbers = [str(unit) for unit in chosen]
         sheets.save_poster(
             path, np.stack(best), numbers, _title(args, layer), _footer(args, subject), np.array(blanks)
@@ -80,10 +80,10 @@ def save_photo(pictures: Pictures, layer: str, projector: Projector) -> list[Pat
     labels, probability = subject.predicted(x)
     footer = f"{_footer(args, subject)} · predicted: {subject.words(labels)[0]}, {100 * probability[0]:.0f} %"
     title = _title(args, f"{layer} · {Path(args.image).name}")
-    how = pictures.changed("unit", "seed_map", "scale", "deconv_bn", "unpool")
+    asked = pictures.changed("unit", "seed_map", "scale", "deconv_bn", "unpool")
     if args.unit[0].isdecimal():  # 3, 17 and 3,17 are the same
-        how["unit"] = ",".join(map(str, chosen))
-    path = pictures.path(args.command, layer, photo_name(args.image), args.norm, **how)
+        asked["unit"] = ",".join(map(str, chosen))
+    path = pictures.path(args.command, layer, photo_name(args.image), args.norm, **asked)
     captions = [f"[{unit}]  {strength[unit]:.3g}" for unit in chosen]
     sheets.save_photo_sheet(path, photo, shades, captions, title, footer, blank)
     return [path, *save_raw(args, path, signals)]
