@@ -67,6 +67,8 @@ class Program:
             return run_guarded(self.name, lambda: self._run(sys.argv[1:] if argv is None else argv))
 
     def _run(self, argv: list[str]) -> int:
+        if argv[:1] == ["help"]:  # `help`, or `help eval`
+            argv = [*argv[1:2], "--help"]
         if argv == ["--version"]:
             print_lines(f"minidl {__version__}")
         elif argv[:1] in (["-h"], ["--help"]) or not (argv or self.default):
@@ -93,9 +95,9 @@ class Program:
     def _unknown(self, typed: str) -> str:
         if typed in self.typed:
             return f"no command {typed!r} here: it is `{call(typed)}`"
-        names = [*self.commands, *self.aliases]
-        near = difflib.get_close_matches(typed, names)
-        return f"no command {typed!r}: choose {', '.join(near or names)} (see {self.name} --help)"
+        near = difflib.get_close_matches(typed, [*self.commands, *self.aliases])
+        advice = f"did you mean {' or '.join(near)}?" if near else f"choose {', '.join(self.commands)}"
+        return f"no command {typed!r}: {advice} (see {self.name} --help)"
 
     def help(self) -> str:
         """All commands in their groups, a line each."""

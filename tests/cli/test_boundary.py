@@ -148,7 +148,7 @@ def test_a_line_of_a_log_is_one_line(tmp_path):
         (visualize, ["eval", "run"], ["`python train.py eval`"]),
         (MINIDL, ["deconv", "run", "--unti", "3"], ["did you mean --unit?", "minidl deconv --help"]),
         (MINIDL, ["fit", "--nonsense"], ["--nonsense", "minidl fit --help"]),
-        (MINIDL, ["evaluate"], ["'evaluate'", "choose eval", "minidl --help"]),
+        (MINIDL, ["evaluate"], ["'evaluate'", "did you mean eval?", "minidl --help"]),
         (MINIDL, ["--epochs", "3"], ["'--epochs'", "choose train, eval", "minidl --help"]),
     ],
 )
@@ -173,8 +173,16 @@ def test_help_is_printed_for_a_program_and_for_every_command(program, capsys):
 def test_without_a_command_the_help_is_printed(program, capsys):
     assert program.main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert program.main([]) == 0
-    assert capsys.readouterr().out == text
+    for argv in ([], ["-h"], ["help"]):
+        assert program.main(argv) == 0
+        assert capsys.readouterr().out == text
+
+
+def test_help_with_a_command_is_the_help_of_the_command(capsys):
+    assert MINIDL.main(["help", "eval"]) == 0
+    text = capsys.readouterr().out
+    assert MINIDL.main(["eval", "--help"]) == 0
+    assert capsys.readouterr().out == text and "--whole" in text
 
 
 def test_minidl_has_every_command_of_the_scripts_and_says_its_version(capsys):
