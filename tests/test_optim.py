@@ -150,7 +150,9 @@ def test_a_state_that_does_not_fit_is_one_error_and_changes_nothing():
     state = {key: a + 1 for key, a in before.items()}
     state["fc.bias/m"] = np.zeros(9)
     state["other/m"] = state.pop("fc.weight/v")
-    with pytest.raises(DataError, match=r"missing: fc.weight/v; unexpected: other/m; misshapen: fc.bias/m") as error:
+    with pytest.raises(
+        DataError, match=r"missing: fc.weight/v; unexpected: other/m; wrong shape or type: fc.bias/m"
+    ) as error:
         optimizer.load_state(state, 5)
     assert "\n" not in str(error.value)
     assert optimizer.steps == 1
