@@ -15,7 +15,7 @@ def check_arrays(expected: Mapping[str, tuple], given: Mapping[str, Array], sour
     problems = {
         "missing": [name for name in expected if name not in given] if strict else [],
         "unexpected": [name for name in given if name not in expected] if strict else [],
-        "wrong shape or type": [
+        "wrong shape": [
             f"{name} {given[name].dtype}{given[name].shape} for {shape}"
             for name, shape in expected.items()
             if name in given and (given[name].shape != shape or given[name].dtype.kind != "f")
