@@ -253,7 +253,7 @@ def test_what_is_optional_costs_a_line_and_training_ends_in_the_same_bits(tmp_pa
     code, folder = fit(tmp_path, pets, name="other")
     assert code == 0 and same(weights(folder), weights(whole))
     lines = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("warning")]
-    assert lines and all("latex was not able" in line and "training goes on" in line for line in lines)
+    assert lines and all("latex was not able" in line and "training continues" in line for line in lines)
 
 
 def test_a_log_or_folders_that_are_gone_cost_no_epoch(tmp_path, pets, monkeypatch, capsys):
