@@ -122,7 +122,7 @@ def test_scratch_is_no_larger_than_two_of_the_largest_parameter(name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_run_resumed_from_its_state_goes_on_bit_for_bit(name):
+def test_a_run_resumed_from_its_state_continues_bit_for_bit(name):
     whole = MAKERS[name](parameters(), weight_decay=0.01)
     train(whole, 6)
 

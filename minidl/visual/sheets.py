@@ -92,7 +92,7 @@ def save_poster(
 
 def _columns(images: np.ndarray) -> int:
     """The number of columns for a poster of `images`: about the right width, with the fewest gaps at the end."""
-    ideal = max(1, math.sqrt(POSTER_RATIO * len(images) * (images.shape[1] + line(TINY)) / images.shape[2]))
+    ideal = max(1, math.sqrt(POSTER_RATIO * len(images) * (images.shape[1] + line_height(TINY)) / images.shape[2]))
     near = range(math.ceil(0.8 * ideal), math.ceil(1.25 * ideal) + 1)
     return min(near, key=lambda columns: (-len(images) % columns, abs(columns - ideal)))
 

@@ -115,7 +115,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(fetch, server, size):
     assert server.asked == [None, "bytes=300000-", "bytes=700000-"]
 
 
-def test_the_next_start_goes_on_from_the_part(fetch, server, tmp_path):
+def test_the_next_start_continues_from_the_part(fetch, server, tmp_path):
     server.cuts = [250_000, 0, 0]
     with pytest.raises(DataError, match="start again to continue") as caught:
         fetch(retries=1)
@@ -214,7 +214,7 @@ def test_a_disk_without_room_is_seen_before_the_bytes_come(fetch, monkeypatch):
         fetch()
 
 
-def test_progress_goes_on_from_the_part_in_plain_lines(fetch, tmp_path, capsys, monkeypatch):
+def test_progress_continues_from_the_part_in_plain_lines(fetch, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("minidl.text.progress.LINE_EVERY", 0)
     (tmp_path / "tiny.zip.part").write_bytes(CONTENT[:600_000])
     fetch()
@@ -282,7 +282,7 @@ def test_a_part_that_was_not_asked_for_is_refused(fetch, server, tmp_path, span)
     assert (tmp_path / "tiny.zip.part").read_bytes() == b"hello"
 
 
-def test_a_part_nobody_asked_for_is_refused_too(fetch, server):
+def test_a_part_that_was_not_asked_for_is_refused_too(fetch, server):
     server.raw[SENT] = answer("Content-Range: bytes 5-9/10\r\nContent-Length: 5", b"EVIL!", "206 Partial Content")
     with pytest.raises(DataError, match="a different part than was asked for"):
         fetch()
@@ -305,7 +305,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_whatever_a_server_says_ends_in_one_printable_line(fetch, server, case):
+def test_every_answer_of_a_server_ends_in_one_printable_line(fetch, server, case):
     server.raw[SENT] = BROKEN[case]
     with pytest.raises(DataError) as caught:
         fetch(retries=1)

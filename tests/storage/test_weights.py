@@ -268,7 +268,7 @@ def test_a_folder_that_is_not_there_is_one_line_that_names_the_file(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows refuses to replace an open file")
-def test_whoever_has_the_old_file_open_reads_it_to_the_end(tmp_path):
+def test_a_reader_who_has_the_old_file_open_reads_it_to_the_end(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with path.open() as reader:
