@@ -3,8 +3,8 @@
     python -m benchmarks.end_to_end [--data DATA] [--batch-size 64] [--rounds 7] [--steps 10] [--engine fused]
 
 The loop is that of `train.py --augment online --dropout 0.4` for the refined net: loader, augmentation, count of
-right answers, progress, checkpoints (five a minute here, one in three minutes there). A round is so many steps of it
-and then as many bare ones, in one process; reported are the medians of the rounds.
+right answers, progress, checkpoints (five a minute here, one in three minutes there). A round is `--steps` steps of
+the loop and then as many bare ones, in one process. The report has medians over rounds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from minidl.training.trainer import Callback, Trainer
 
 
 class Alternate(Callback):
-    """Stops the trainer after every `steps` steps for as many bare ones; the first round warms up."""
+    """Stops the trainer after every `steps` steps for as many bare steps; the first round warms up."""
 
     def __init__(self, bare_step: Callable[[int], None], steps: int, rounds: int) -> None:
         self.bare_step, self.steps, self.rounds = bare_step, steps, rounds

@@ -1,8 +1,8 @@
-"""Any set of images in the layout `train/<class>/*.jpg`, with `val/<class>/` and `test/` if there are any.
+"""Your own images in the layout `train/<class>/*.jpg`, optionally with `val/<class>/` and `test/`.
 
-Classes are the folders' names in sorted order, and are their own words. Images of any size become squares: the
-central square, resized with the antialiased bilinear filter, which is torchvision's Resize + CenterCrop. Images of
-`test` may lie in class folders too; they have labels if all of them do.
+The classes are the folders' names in sorted order; the names are also their words. Images of any size become squares:
+the central square, resized with the antialiased bilinear filter, like torchvision's Resize + CenterCrop. The images
+of `test` may be in class folders too; they have labels if all of them are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from minidl.text.calls import call
 
 
 def scan_folder(source: Source) -> Index:
-    """Classes, files and labels of `source`, and a line for each problem; opens no image."""
+    """The classes, files and labels of `source`, and a line for each problem. It opens no image."""
     problems, unread = outside(source)
     classes = source.folders_in("train")
     labels = {name: label for label, name in enumerate(classes)}

@@ -1,8 +1,8 @@
-"""Batches for the network: order, augmentation, normalisation, and threads that prepare them ahead.
+"""Batches for the network: order, augmentation, normalization, and threads that prepare batches in advance.
 
-Nothing here has a state to save. The order of images is a pure function of (seed, epoch), an image's
-augmentation one of (seed, epoch, index); so epoch e can be taken up again at any batch, with the same bits,
-whatever the number of workers.
+There is no state to save here. The order of the images depends on (seed, epoch) only, and the augmentation of an
+image on (seed, epoch, index) only. So an epoch can be resumed at any batch with the same bits, with any number of
+workers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray
 
 
 def denormalise(x: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
-    """The uint8 images behind `x`: the inverse of `normalise`, rounded and cut to 0..255."""
+    """The uint8 images that `normalise` turned into `x`, rounded and clipped to 0..255."""
     pixels = (x * np.asarray(std, np.float32) + np.asarray(mean, np.float32)) * np.float32(255)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
@@ -57,8 +57,8 @@ def channel_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation per channel of the images at `indices` (default: all), float32 (C,), in [0, 1].
 
-    The sums are integers, so neither the order nor `batch` changes a bit. A packed split stores the sums of each
-    image (`sums`), which makes this instant. A constant channel is given the deviation of one gray level, 1/255.
+    The sums are integers, so the order and `batch` don't change a bit. A packed split stores the sums of each image
+    (`sums`), so that nothing has to be read. A constant channel gets the deviation of one gray level, 1/255.
     """
     indices = np.arange(len(split)) if indices is None else np.asarray(indices)
     if len(indices) == 0:
@@ -77,9 +77,10 @@ def channel_statistics(
 
 
 def prefetch(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
-    """`map(function, items)`, computed two items a worker ahead by `workers` threads (0: when asked for), in order.
+    """Like `map(function, items)`, but `workers` threads compute up to two items each in advance. The order is kept.
 
-    What `function` raises is raised here, at its item. Closing the generator early ends the threads.
+    With workers = 0 an item is computed when it is asked for. An exception of `function` is raised here, at its item.
+    The threads end when the generator is closed.
     """
     if workers == 0:
         for item in items:
@@ -99,13 +100,13 @@ def prefetch(function: Callable[[Any], Any], items: Iterable[Any], workers: int)
 
 
 class Loader:
-    """Batches (x, y) of a split: x float32 (n, H, W, C) normalised, y int64 (n,), -1 where labels are unknown.
+    """Batches (x, y) of a split: x float32 (n, H, W, C) normalized, y int64 (n,); y is -1 if labels are unknown.
 
     augment     a function (uint8 images, indices, seed, epoch) -> uint8 images, or None
-    shuffle     a new order for every epoch, else the order of the split
+    shuffle     a new order for every epoch, or else the order of the split
     drop_last   leave out the last batch if it is not full
-    workers     threads that prepare batches ahead, two each; 0 prepares a batch when it is asked for
-    limit       at most so many batches an epoch
+    workers     threads that prepare batches in advance, two each; 0 prepares a batch when it is asked for
+    limit       the most batches in an epoch
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class Loader:
         return np.random.default_rng([self.seed, epoch, zlib.crc32(b"order")]).permutation(len(self.split))
 
     def batch(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The batch (x, y) of the images at `indices` as `epoch` sees them."""
+        """The batch (x, y) of the images at `indices`, augmented as in `epoch`."""
         images = self.split.images(indices)
         if self.augment is not None:
             images = self.augment(images, indices, self.seed, epoch)
@@ -152,7 +153,7 @@ class Loader:
         return normalise(images, self.mean, self.std), y
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of `epoch`, from batch `start` on."""
+        """The batches of `epoch`, beginning with number `start`."""
         order = self.order(epoch)
         parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self)))
         return prefetch(lambda part: self.batch(part, epoch), parts, self.workers)

@@ -1,1 +1,1 @@
-"""Files: weights, locks, and checks of all that is read back."""
+"""Files: weights, locks, and checks of everything that is read back."""

@@ -1,1 +1,1 @@
-"""What people read: lines on the screen, progress, tables."""
+"""Output that people read: lines on the screen, progress, tables."""

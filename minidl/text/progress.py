@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, a plain line every ten seconds in a log."""
+"""The progress of a long job: a bar on a terminal, a plain line every ten seconds in a log."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from minidl.errors import printable
 from minidl.text.console import warn
 
 LINE_EVERY = 10.0  # seconds
-SHORT = 2.0  # seconds; of a shorter job nothing is said in a log
+SHORT = 2.0  # seconds; a shorter job leaves no line in a log
 
 
 class Progress:
-    """Counts to `total` on stderr, with the time left; use it as a context manager and call `add`.
+    """Counts to `total` on stderr, with the time left. Use it as a context manager and call `add`.
 
-    unit    "image", of which there may be 1,000 images, or "B", printed as kB, MB, GB
+    unit    "image", printed as in "1,000 images"; or "B", printed as kB, MB, GB
     leave   whether the bar, or a last line in a log, stays when the job is done
     """
 
@@ -45,7 +45,7 @@ class Progress:
             self._print()
 
     def say(self, line: str) -> None:
-        """A line on stderr, above the bar if there is one."""
+        """Prints a line on stderr, above the bar if there is one."""
         if self._bar is None:
             warn(line)
         else:

@@ -1,4 +1,4 @@
-"""What is said of a training while it runs, and what training can do without: bar, lines, metrics and figure."""
+"""What a training shows and writes while it runs: a bar, lines, metrics and a figure. None of it is essential."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from minidl.training.trainer import Callback, Trainer
 
 
 class Records(Callback):
-    """After every epoch: one line on the screen, metrics.csv and figures/history.png. None is worth a training.
+    """After every epoch: one line on the screen, metrics.csv and figures/history.png. If one fails, training
+    continues.
 
     draw    (path, history, title) -> None, draws the figure
     """
@@ -28,7 +29,7 @@ class Records(Callback):
         self.write(trainer.state.history)
 
     def write(self, history: list[dict[str, Any]]) -> None:
-        """Brings the files to `history`, which every checkpoint holds too."""
+        """Rewrites the files from `history`, which every checkpoint contains too."""
         attempt(self.run.say, "metrics.csv", lambda: self.run.write_metrics(history))
         attempt(self.run.say, "history.png", lambda: self._draw(history))
 
@@ -37,7 +38,7 @@ class Records(Callback):
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """One epoch in one line; the time left assumes that the epochs to come take as long as those done."""
+    """One epoch in one line; the time left assumes that the epochs to come take as long as those before."""
     left = row["seconds"] / row["epoch"] * (epochs - row["epoch"])
     return (
         f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"
@@ -48,7 +49,7 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
 
 
 class ProgressBar(Callback):
-    """How far the epoch's training is, then its evaluation; `Progress` shows it."""
+    """The progress of the epoch: of its training, then of its evaluation; `Progress` shows it."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None

@@ -1,4 +1,4 @@
-"""A page of images, pixel by pixel, in grids with words around them."""
+"""A page of images in grids, placed pixel by pixel, with text around them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ GRAY = "#444444"
 
 
 def line_height(size: int) -> int:
-    """The height of a line of letters of `size`."""
+    """The height of a line of text of `size`."""
     return round(1.5 * size * POINT)
 
 
 class Page:
-    """A white page on which images lie pixel by pixel, with words around them.
+    """A white page with images and text. Each pixel of an image is one pixel of the page.
 
-    Its body is `width` x `height`, with the `title` over it and the `footer` under it; places are given from the
-    body's top left. All pixels are in one array: as artists of matplotlib, images cost more than all the rest.
+    The body of the page is `width` x `height`, with the `title` above it and the `footer` below; places are measured
+    from the body's top left corner. All pixels are in one array, because as artists of matplotlib images would take
+    most of the time.
     """
 
     def __init__(self, width: int, height: int, title: str, footer: str) -> None:
@@ -70,7 +71,7 @@ class Page:
 
 
 class _Pixels(Artist):
-    """An image, uint8 (H, W, 3), that fills the figure; matplotlib's own is resampled even where nothing changes."""
+    """An image, uint8 (H, W, 3), that fills the figure. matplotlib's own image is resampled even at its own size."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         super().__init__()
@@ -84,9 +85,9 @@ class _Pixels(Artist):
 
 @dataclass
 class Grid:
-    """`images`, uint8 (n, H, W, 3), in `columns`; a line of words `above` each of them, and lines `below` it.
+    """`images`, uint8 (n, H, W, 3), in `columns`; with a line of text `above` each of them, and lines `below` it.
 
-    Those that are `blank`, bool (n,), are mid-gray and say `nothing` instead.
+    The images that are `blank`, bool (n,), are mid-gray with the text `nothing`.
     """
 
     images: np.ndarray
@@ -107,7 +108,7 @@ class Grid:
         self.height = math.ceil(len(self.images) / self.columns) * self.step[1] - ROW_GAP
 
     def put(self, page: Page, x: int, y: int) -> None:
-        """Lays the grid on `page`, its top left corner at (x, y)."""
+        """Puts the grid on `page`, with its top left corner at (x, y)."""
         height, width = self.images.shape[1:3]
         labels = {height + line_height(self.size) * (k + 0.5): texts for k, texts in enumerate(self.below)}
         if self.above is not None:
@@ -126,7 +127,7 @@ class Grid:
 
 
 def save_grids(path: Path, grids: list[tuple[str, Grid]], title: str, footer: str) -> None:
-    """A page with grids side by side, a heading over each."""
+    """Saves a page with grids side by side, and a heading over each."""
     head = line_height(SMALL) if any(heading for heading, _ in grids) else 0
     width = sum(grid.width + BLOCK_GAP for _, grid in grids) - BLOCK_GAP
     page = Page(width, head + max(grid.height for _, grid in grids), title, footer)

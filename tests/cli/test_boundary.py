@@ -113,7 +113,7 @@ HOSTILE = "\x1b]0;owned\x07\u202e\nepoch 9"
 ESCAPED = r"\x1b]0;owned\x07\u202e\nepoch 9"
 
 
-def test_whatever_is_printed_is_one_line_without_control_characters(capsys):
+def test_everything_printed_is_one_line_without_control_characters(capsys):
     console.print_lines(HOSTILE, "two")
     assert console.show(HOSTILE) and console.warn(HOSTILE)
     assert capsys.readouterr() == (f"{ESCAPED}\ntwo\n{ESCAPED}\n", f"{ESCAPED}\n")

@@ -328,6 +328,6 @@ def test_a_number_of_threads_that_is_none_is_refused(threads):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, bool])
 @pytest.mark.parametrize("mode", [INFER, TRAIN], ids=["infer", "train"])
 @pytest.mark.parametrize("engine", [fuse, lambda model, threads: model], ids=["fused", "plain"])
-def test_images_that_nobody_has_normalized_are_refused(engine, mode, dtype):
+def test_images_that_are_not_normalized_are_refused(engine, mode, dtype):
     with pytest.raises(UsageError, match=f"{np.dtype(dtype)}.*float32"):
         engine(small_net(), 1).forward(np.zeros((2, 16, 16, 3), dtype), mode)

@@ -310,7 +310,7 @@ def test_a_loss_that_was_no_number_is_one_again_and_no_other_number_changes(tmp_
     assert {k: v for k, v in found.items() if "loss" not in k} == {k: v for k, v in ROW.items() if "loss" not in k}
 
 
-def test_json_is_valid_whatever_the_numbers():
+def test_json_is_valid_for_all_numbers():
     content = {"a": [NAN, (INF, 1.5)], "b": {"c": -INF, "d": "NaN", "e": None, "f": True}}
     found = json.loads(to_json(content), parse_constant=pytest.fail)
     assert found == {"a": [None, [None, 1.5]], "b": {"c": None, "d": "NaN", "e": None, "f": True}}

@@ -127,7 +127,7 @@ def test_all_that_does_not_fit_is_one_error_and_nothing_changes(tmp_path):
         load_weights(path, model)
     text = one_line(error)
     assert str(path) in text
-    assert "missing: conv.bias; unexpected: other.weight; misshapen: bn.beta int64(4,) for (4,), fc.bias" in text
+    assert "missing: conv.bias; unexpected: other.weight; wrong shape: bn.beta int64(4,) for (4,), fc.bias" in text
     assert_same(contents(model), before)
 
 
@@ -143,7 +143,7 @@ def test_loading_that_is_not_strict_takes_what_it_finds_but_no_wrong_shape(tmp_p
     save_arrays(path, {"conv.bias": np.full(4, 7.0), "other": np.zeros(1)})
     load_weights(path, model, strict=False)
     assert_same(contents(model), before | {"conv.bias": np.full(4, 7.0)})
-    with pytest.raises(DataError, match=r"misshapen: fc.weight float32\(4, 5\) for \(4, 6\)"):
+    with pytest.raises(DataError, match=r"wrong shape: fc.weight float32\(4, 5\) for \(4, 6\)"):
         save_weights(path, Net(0, classes=5))
         load_weights(path, Net(0, classes=6), strict=False)
 
@@ -221,7 +221,7 @@ def test_a_torch_state_dict_that_does_not_fit_changes_nothing():
     state = to_torch_state_dict(Net(0, classes=6)) | {"head.weight": np.zeros(1)}
     del state["bn.weight"]
     with pytest.raises(
-        DataError, match=r"missing: bn.weight; unexpected: head.weight; misshapen: fc.weight"
+        DataError, match=r"missing: bn.weight; unexpected: head.weight; wrong shape: fc.weight"
     ) as error:
         load_torch_state_dict(model, state)
     one_line(error)
@@ -268,7 +268,7 @@ def test_a_folder_that_is_not_there_is_one_line_that_names_the_file(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows refuses to replace an open file")
-def test_whoever_has_the_old_file_open_reads_it_to_the_end(tmp_path):
+def test_a_reader_who_has_the_old_file_open_reads_it_to_the_end(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with path.open() as reader:
