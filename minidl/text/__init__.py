@@ -1,1 +1,1 @@
-"""What people read: lines on the screen, progress, tables."""
+"""What people read: lines on the screen, progress, tables of aligned columns and of HTML."""

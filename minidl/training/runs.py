@@ -26,9 +26,9 @@ from minidl.storage.files import (
 )
 from minidl.storage.locks import lock
 from minidl.storage.metadata import read_json, write_json
+from minidl.storage.tables import csv_file
 from minidl.storage.validate import optional, table, text, whole
 from minidl.text.console import show, warn
-from minidl.text.tables import csv_file
 from minidl.training.config import Config, config_from_dict
 from minidl.training.folders import create_folder
 from minidl.version import __version__
