@@ -11,7 +11,7 @@ _CELL = "padding:0.2em 0.6em;text-align:{};white-space:pre;font-family:monospace
 
 
 def html_table(table: Sequence[Sequence[object]], left: int, caption: str = "") -> str:
-    """Rows of texts as a table, the first of them its head; the first `left` columns to the left, others to the right.
+    """Rows of texts as a table, the first of them its head; the first `left` columns stand to the left, others right.
 
     The texts may be names that a stranger chose, so nothing in them is markup.
     """
