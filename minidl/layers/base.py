@@ -120,6 +120,11 @@ class Rule:
                 raise UsageError(f"Rule.{field} is {getattr(self, field)!r}: choose {', '.join(choices)}")
 
 
+def as_rule(rule: Rule | str) -> Rule:
+    """`rule` itself, or the Rule of that name with its defaults. Raises UsageError for an unknown name."""
+    return Rule(rule) if isinstance(rule, str) else rule
+
+
 class Layer:
     """Base class of all layers.
 
@@ -152,7 +157,7 @@ class Layer:
         """
         return self.input_grad(dy, cache) if need_dx else None
 
-    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+    def project(self, s: Array, cache: Any, rule: Rule | str) -> Array:
         """The signal `s` one layer back towards the pixels; PROBE caches only, which it never changes.
 
         The default is the input gradient. ReLU, BatchNorm2D and MaxPool2D differ, as `rule` says.

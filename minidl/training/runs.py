@@ -170,8 +170,9 @@ def _furnish(folder: Path, config: Config, data: dict[str, Any] | None) -> None:
         write_json(folder / "data.json", data)
 
 
-def find_checkpoint(path: Path, name: str = "best") -> Path:
+def find_checkpoint(path: str | Path, name: str = "best") -> Path:
     """The checkpoint file that RUN means: the file itself, or the checkpoint `name` of a run folder."""
+    path = Path(path)
     if path.is_file():
         return path
     if not path.exists():
