@@ -426,10 +426,10 @@ def test_an_unknown_rule_is_refused_with_those_there_are():
 
 def test_images_of_another_form_are_refused_with_what_is_meant():
     net, x = Sequential([Conv2D(3, 4, 3)]), np.zeros((2, 8, 8, 3), np.float32)
-    for given, error, said in (
+    for images, error, said in (
         (x.transpose(0, 3, 1, 2), ShapeError, r"channels first: give x.transpose\(0, 2, 3, 1\)"),
         (x[0], ShapeError, r"x\[None\]"),
         (x.astype(np.uint8), UsageError, "normalize images"),
     ):
         with pytest.raises(error, match=said):
-            net.forward(given, INFER)
+            net.forward(images, INFER)

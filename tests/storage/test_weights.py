@@ -323,9 +323,9 @@ def test_a_convolution_and_a_linear_layer_compute_in_torch_what_the_arrays_say()
 
 @pytest.mark.parametrize("call", [save_weights, load_weights])
 def test_a_model_in_the_place_of_the_file_is_named(call, tmp_path):
-    for given in ((Net(), tmp_path / "a.safetensors"), (tmp_path / "a.safetensors", {"weight": np.ones(2)})):
+    for wrong in ((Net(), tmp_path / "a.safetensors"), (tmp_path / "a.safetensors", {"weight": np.ones(2)})):
         with pytest.raises(UsageError, match="the file comes first, then the model"):
-            call(*given)
+            call(*wrong)
     assert list(tmp_path.iterdir()) == []
 
 
