@@ -15,8 +15,8 @@ _GUTTER = 4  # white pixels between tiles
 def picture(*arrays: np.ndarray, tile: int = 128) -> Image.Image:
     """Arrays of N images each as rows of tiles, one row above the other; `.save("name.png")` writes it to a file.
 
-    arrays    uint8 pixels (N, H, W, 3) as they are; floats (N, H, W, 3), such as gradients, with zero at mid-gray; maps
-              (N, H, W) as gray. More than ten images go on in further rows
+    arrays    uint8 pixels (N, H, W, 3) as they are; floats (N, H, W, 3), such as gradients, with zero at mid-gray;
+              maps (N, H, W) as gray. More than ten images go on in further rows
     tile      the width of a tile in pixels
 
     Notebooks show what is returned. Raises ShapeError for arrays of another form or of different N.
