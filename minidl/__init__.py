@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl import models
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse
-    from minidl.models.runs import Run
+    from minidl.models import Run
     from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict
     from minidl.storage.weights import load_weights as load
     from minidl.storage.weights import save_weights as save
@@ -66,7 +66,7 @@ if not _INSIDE.is_file() and _BESIDE.is_file():  # a checkout: minidl.models is 
 
 _LATER = {  # where to find what is imported when it is first asked for
     "Loader": "minidl.data.Loader",
-    "Run": "minidl.models.runs.Run",
+    "Run": "minidl.models.Run",
     "Trainer": "minidl.training.trainer.Trainer",
     "activations": "minidl.visual.looking.activations",
     "channel_statistics": "minidl.data.channel_statistics",

@@ -12,6 +12,7 @@ from minidl.layers.containers import Concat
 from minidl.layers.conv import Conv2D
 from minidl.layers.linear import Linear
 from minidl.text.columns import align
+from minidl.text.html import html_table
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class Summary:
         return self.rows[0].multiply_adds
 
     def __str__(self) -> str:
+        return f"{align(self._table(), left=2)}\n{self._memory}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), left=2, caption=self._memory)
+
+    @property
+    def _memory(self) -> str:
+        return f"training memory at batch {self.batch_size}: {self.memory}"
+
+    def _table(self) -> list[tuple[str, ...]]:
         depth = math.inf if self.depth is None else self.depth
         table = [("path", "layer", "output", "parameters", "multiply-adds")]
         for r in self.rows:
@@ -52,7 +63,7 @@ class Summary:
                 size = "x".join(map(str, r.out_shape))
                 table.append((r.path, r.layer, size, f"{r.parameters:,}", f"{r.multiply_adds:,}"))
         table.append(("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
-        return f"{align(table, left=2)}\ntraining memory at batch {self.batch_size}: {self.memory}"
+        return table
 
 
 def summary(model: Layer, input_shape: Shape, depth: int | None = None) -> Summary:
