@@ -88,6 +88,8 @@ class Report:
         table = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         return "\n".join([self._head, *table])
 
+    __repr__ = __str__  # at a prompt, the table is what is meant
+
     def _repr_html_(self) -> str:
         return html_table(self._table(), left=7, caption=self._head)
 

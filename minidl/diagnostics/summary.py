@@ -48,6 +48,8 @@ class Summary:
     def __str__(self) -> str:
         return f"{align(self._table(), left=2)}\n{self._memory}"
 
+    __repr__ = __str__  # at a prompt, the table is what is meant
+
     def _repr_html_(self) -> str:
         return html_table(self._table(), left=2, caption=self._memory)
 

@@ -40,6 +40,8 @@ class Trace(tuple[TraceRow, ...]):
     def __str__(self) -> str:
         return align(self._table(), left=2)
 
+    __repr__ = __str__  # at a prompt, the table is what is meant
+
     def _repr_html_(self) -> str:
         return html_table(self._table(), left=2)
 
