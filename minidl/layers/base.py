@@ -17,6 +17,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import UsageError
+from minidl.text.html import html_table
 
 Shape = tuple[int, ...]
 
@@ -202,6 +203,9 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+    def _repr_html_(self) -> str:
+        return html_table([(line,) for line in str(self).splitlines()], left=1)
 
 
 def _join(path: str, name: str) -> str:
