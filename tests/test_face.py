@@ -103,3 +103,14 @@ def test_weights_are_saved_and_loaded_by_a_short_name(tmp_path):
     np.testing.assert_array_equal(one.forward(x, md.INFER)[0], other.forward(x, md.INFER)[0])
     with pytest.raises(UsageError, match="the file comes first"):
         md.save(one, tmp_path / "net.safetensors")
+
+
+def test_what_people_type_first_works_or_says_what_is_meant():
+    model, x = net(), np.ones((2, 5, 5, 3))
+    assert md.summary(model, x).parameters == md.summary(model, (5, 5, 3)).parameters
+    assert md.gradcheck(model, x, mode=md.PROBE, coordinates=1).title == "Sequential PROBE, step 1e-05"
+    for given in (model, list(model.named_parameters().values())):
+        with pytest.raises(UsageError, match="model.named_parameters"):
+            md.Adam(given, lr=0.1)
+    with pytest.raises(UsageError, match="give a Loader"):
+        md.evaluate(model, (x, np.zeros(2)))

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from minidl.data.arrays import as_split
 from minidl.data.base import Split
-from minidl.errors import UsageError
+from minidl.errors import ShapeError, UsageError
 
 Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]  # (uint8 images, indices, seed, epoch) -> images
 
@@ -30,7 +30,9 @@ def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray
     Of images that are floats already, y = (x - mean) / std.
     """
     width, channels = images.shape[-2:]
-    mean, std = (np.broadcast_to(np.asarray(v, np.float64), channels) for v in (mean, std))
+    mean, std = (_each_channel(name, v, channels) for name, v in (("mean", mean), ("std", std)))
+    if not (std > 0).all():
+        raise UsageError(f"std is {std.tolist()}: each must be above 0")
     unit = 255 if images.dtype == np.uint8 else 1
     scale, shift = (1 / (unit * std)).astype(np.float32), (-mean / std).astype(np.float32)
     # Whole image rows make the inner loops long: (..., H, W, C) -> (rows, W*C).
@@ -38,6 +40,15 @@ def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray
     x *= np.tile(scale, width)
     x += np.tile(shift, width)
     return x.reshape(images.shape)
+
+
+def _each_channel(name: str, values: ArrayLike, channels: int) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.shape not in ((), (1,), (channels,)):
+        raise ShapeError(
+            f"{name} has the shape {values.shape}, and the images have {channels} channels, the last axis"
+        )
+    return np.broadcast_to(values, channels)
 
 
 def denormalise(x: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
@@ -136,22 +147,26 @@ class Loader:
         workers: int = 1,
         limit: int | None = None,
     ) -> None:
+        split = as_split(split)
         for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("limit", limit, 1)):
             if value is not None and value < least:
                 raise UsageError(f"{name} is {value}: it must be at least {least}")
-        split = as_split(split)
         if len(split) < (batch_size if drop_last else 1):
             raise UsageError(f"a batch of {batch_size} needs more than the {len(split)} images there are")
         if augment is not None and split.images(np.arange(1)).dtype != np.uint8:
             raise UsageError("augmentation turns and moves uint8 pixels, and these images are floats")
         self.split, self.batch_size, self.seed, self.augment = split, batch_size, seed, augment
         self.mean, self.std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+        normalise(split.images(np.arange(1)), self.mean, self.std)  # fails here, not in the middle of a training
         self.shuffle, self.drop_last, self.workers, self.limit = shuffle, drop_last, workers, limit
 
     def __len__(self) -> int:
         """Batches per epoch."""
         batches = len(self.split) // self.batch_size if self.drop_last else -(-len(self.split) // self.batch_size)
         return batches if self.limit is None else min(batches, self.limit)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        raise UsageError("the order of images differs from epoch to epoch: for x, y in loader.epoch(epoch)")
 
     def order(self, epoch: int) -> np.ndarray:
         """The positions of the split in the order of `epoch`, int64 (n,)."""

@@ -113,7 +113,7 @@ def gradcheck(
     layer: Layer,
     x: Array,
     *,
-    mode: Mode = Mode.TRAIN,
+    mode: Mode | Context = Mode.TRAIN,
     seed: int = 0,
     coordinates: int = 6,
     step: float = 1e-5,
@@ -132,6 +132,7 @@ def gradcheck(
     `x` and the parameters are moved in place and put back, bit for bit, as are gradients and buffers.
     Raises UsageError for arrays that are not float64, and for INFER mode, which has no backward pass.
     """
+    mode = mode.mode if isinstance(mode, Context) else mode
     arrays = {"input": x} | {name: p.value for name, p in layer.named_parameters().items()}
     for name, a in arrays.items():
         if a.dtype != np.float64:

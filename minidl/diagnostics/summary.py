@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from minidl.backend.arrays import Array
 from minidl.diagnostics.cost import TrainingMemory, training_memory
 from minidl.layers.base import Layer, Shape
 from minidl.layers.containers import Concat
@@ -68,14 +69,14 @@ class Summary:
         return table
 
 
-def summary(model: Layer, input_shape: Shape, depth: int | None = None) -> Summary:
+def summary(model: Layer, input_shape: Shape | Array, depth: int | None = None) -> Summary:
     """The layers of `model`, their output sizes, parameters and multiply-adds, and the memory of a training step.
 
-    input_shape: (N, H, W, C), or (H, W, C) for a batch of one. depth=1 shows the model's blocks, 2 the blocks in
+    input_shape: (N, H, W, C), or (H, W, C) for a batch of one; or an array of that shape. depth=1 shows the model's blocks, 2 the blocks in
     them, None the leaf layers. Multiply-adds are those of the convolutions and linear layers, of one image forward.
     `memory` says what it counts. Raises ShapeError if the input does not fit.
     """
-    shape = tuple(input_shape)
+    shape = tuple(getattr(input_shape, "shape", input_shape))
     if len(shape) == 3:
         shape = (1, *shape)
     return Summary(tuple(_rows(model, shape, 0)), depth, shape[0], training_memory(model, shape))

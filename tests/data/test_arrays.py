@@ -70,6 +70,25 @@ def test_what_does_not_fit_is_named_with_what_is_meant(images, labels, error, sa
         Loader((images, labels), 5)
 
 
+@pytest.mark.parametrize(
+    "options, error, said",
+    [
+        ({"mean": [0.5, 0.5]}, ShapeError, r"mean has the shape \(2,\).*3 channels"),
+        ({"std": [[1, 1, 1]]}, ShapeError, "std has the shape"),
+        ({"std": [1, 0, 1]}, UsageError, "above 0"),
+        ({"std": np.nan}, UsageError, "above 0"),
+    ],
+)
+def test_a_mean_or_std_that_does_not_fit_is_named_at_once(options, error, said):
+    with pytest.raises(error, match=said):
+        Loader((PIXELS, LABELS), 5, **options)
+
+
+def test_a_loader_is_asked_for_an_epoch():
+    with pytest.raises(UsageError, match="loader.epoch"):
+        next(iter(Loader((PIXELS, LABELS), 5)))
+
+
 def test_other_things_than_arrays_are_named():
     with pytest.raises(DataError, match=".train or .val"):
         Loader(load_shapes(20, 20), 5)
