@@ -72,9 +72,9 @@ class Summary:
 def summary(model: Layer, input_shape: Shape | Array, depth: int | None = None) -> Summary:
     """The layers of `model`, their output sizes, parameters and multiply-adds, and the memory of a training step.
 
-    input_shape: (N, H, W, C), or (H, W, C) for a batch of one; or an array of that shape. depth=1 shows the model's blocks, 2 the blocks in
-    them, None the leaf layers. Multiply-adds are those of the convolutions and linear layers, of one image forward.
-    `memory` says what it counts. Raises ShapeError if the input does not fit.
+    input_shape: (N, H, W, C), or (H, W, C) for a batch of one; or an array of that shape. depth=1 shows the model's
+    blocks, 2 the blocks in them, None the leaf layers. Multiply-adds are those of the convolutions and linear layers,
+    of one image forward. `memory` says what it counts. Raises ShapeError if the input does not fit.
     """
     shape = tuple(getattr(input_shape, "shape", input_shape))
     if len(shape) == 3:
