@@ -6,7 +6,8 @@
     model = md.models.build("convnet", classes=len(data.classes))
     print(md.summary(model, data.image_shape))
 
-Everything in `__all__` is public. What takes long to import is imported when it is first asked for.
+Public is what stands in `__all__` here, and in minidl.layers, data, engine, models, schedules, losses, optim, errors.
+All else may change. What takes long to import is imported when it is first asked for.
 """
 
 from importlib import import_module as _import_module

@@ -16,6 +16,8 @@ from minidl.errors import UsageError
 from minidl.kernels import kernels_for
 from minidl.layers.base import Parameter
 
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get_optimizer"]
+
 _TAGS = {"weight", "bias", "norm"}  # the tags of minidl's own layers: a group may name one that no parameter has
 
 

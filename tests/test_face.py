@@ -1,9 +1,11 @@
 """The public face: what `import minidl as md` gives, and what it leaves alone."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -53,6 +55,18 @@ def test_editors_are_told_the_same_names_as_are_imported_later():
     (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     told = {a.asname or a.name: f"{node.module}.{a.name}" for node in block.body for a in node.names}
     assert told == md._LATER and told.keys() <= {*md.__all__} and {*md.__all__} <= {*dir(md)}
+
+
+ROOMS = {path.stem for path in Path(md.__file__).parent.glob("[!_]*") if path.suffix in ("", ".py")} - {"version"}
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_lists_what_is_public_or_says_that_it_is_internal(room):
+    module = importlib.import_module(f"minidl.{room}")
+    if "Internal:" in module.__doc__:
+        assert not hasattr(module, "__all__")
+    else:
+        assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error():

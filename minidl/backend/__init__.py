@@ -1,1 +1,4 @@
-"""Arrays and devices: the only place that knows NumPy from CuPy."""
+"""Arrays and devices: the only place that knows NumPy from CuPy.
+
+Internal: its names may change.
+"""
