@@ -43,13 +43,12 @@ class Run:
         return {column: [row[column] for row in rows] for column in runs.COLUMNS}
 
     def __repr__(self) -> str:
-        top1 = self.history["val_top1"]
-        best = f", best {100 * max(top1):.1f} %" if top1 else ""
-        return f"Run({str(self.path)!r}: {self.about.model}, {len(top1)} epochs{best})"
+        return f"Run({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
         rows = zip(*(map(_short, column) for column in self.history.values()), strict=True)
-        return html_table([tuple(self.history), *rows], left=0, caption=repr(self))
+        caption = f"{self.path.name}: {self.about.model}, best epoch {self.best.state.best_epoch}"
+        return html_table([tuple(self.history), *rows], left=0, caption=caption)
 
 
 def _short(value: float) -> str:

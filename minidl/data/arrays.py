@@ -21,7 +21,12 @@ class ArraySplit:
     """
 
     def __init__(self, images: ArrayLike, labels: ArrayLike | None = None) -> None:
-        self._images = _checked_images(np.asarray(images))
+        try:
+            self._images = _checked_images(np.asarray(images))
+        except ValueError as error:  # NumPy's, of a list of images that make no array
+            if isinstance(error, ShapeError):
+                raise
+            raise ShapeError("images differ in shape: bring them all to one height and width") from error
         self.labels = None if labels is None else _checked_labels(np.asarray(labels), len(self._images))
 
     def __len__(self) -> int:

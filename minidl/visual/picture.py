@@ -41,6 +41,8 @@ def picture(*arrays: np.ndarray, tile: int = 128) -> Image.Image:
 def _tiles(a: np.ndarray, width: int) -> list[Image.Image]:
     if a.ndim == 3 and a.shape[-1] == 3:
         a = a[None]  # one image
+    if a.ndim == 4 and a.shape[-1] == 1:
+        a = a[..., 0]
     if a.ndim == 3:
         a = a[..., None].repeat(3, axis=3)  # (N, H, W) -> (N, H, W, 3)
     if a.ndim != 4 or a.shape[-1] != 3 or not a.size:

@@ -89,6 +89,12 @@ def test_a_loader_is_asked_for_an_epoch():
         next(iter(Loader((PIXELS, LABELS), 5)))
 
 
+def test_images_of_different_sizes_are_named():
+    with pytest.raises(ShapeError, match="one height and width"):
+        Loader(([PIXELS[0], PIXELS[0, :4]], [0, 1]), 1)
+    assert len(Loader((list(PIXELS), LABELS), 5)) == 2
+
+
 def test_other_things_than_arrays_are_named():
     with pytest.raises(DataError, match=".train or .val"):
         Loader(load_shapes(20, 20), 5)

@@ -7,6 +7,7 @@ import minidl as md
 from minidl.errors import ShapeError, UsageError
 from minidl.visual.projection import seed
 from minidl.visual.truncate import truncate
+from tests.cuda_standin import install
 from tests.strategies import randomized
 
 X = np.random.default_rng(0).normal(size=(3, 32, 32, 3))
@@ -70,6 +71,12 @@ def test_each_image_may_have_a_unit_of_its_own(model):
 def test_images_take_the_type_of_the_model():
     small = md.Sequential([md.Conv2D(3, 4, 3, rng=0), md.ReLU()])
     assert md.activations(small, X, "1")["1"].dtype == md.gradient(small, X, "1", unit=0).dtype == np.float32
+
+
+def test_a_model_on_a_gpu_is_named(monkeypatch):
+    model = md.convert(md.Sequential([md.Conv2D(3, 4, 3, rng=0)]), xp=install(monkeypatch))
+    with pytest.raises(UsageError, match="convert"):
+        md.activations(model, X, "0")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,10 @@ def test_maps_are_gray_and_as_large_as_the_images():
     assert (tile[:2, :2] == 255).all() and (tile[:2, 2:] == 128).all()
 
 
+def test_gray_pixels_stay_too():
+    np.testing.assert_array_equal(shown(PIXELS[..., :1])[4:8, 4:8, 2], PIXELS[0, ..., 0])
+
+
 def test_the_eleventh_image_begins_a_new_row():
     assert shown(np.zeros((11, 4, 4, 3))).shape == (4 + 2 * 8, 4 + 10 * 8, 3)
     assert shown(PIXELS[0]).shape == (12, 12, 3)
