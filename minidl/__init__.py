@@ -12,6 +12,7 @@ All else may change. What takes long to import is imported when it is first aske
 
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
+from sys import modules as _modules
 from typing import TYPE_CHECKING, Any
 
 from minidl import schedules
@@ -149,7 +150,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+        raise AttributeError(f"module 'minidl' has no attribute {name!r}", name=name, obj=_modules[__name__])
     module, _, last = _LATER[name].rpartition(".")
     value = _import_module(_LATER[name]) if module == "minidl" else getattr(_import_module(module), last)
     globals()[name] = value
