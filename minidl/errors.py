@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "BackendError",
+    "DataError",
+    "DivergedError",
+    "MinidlError",
+    "OutOfMemoryError",
+    "ShapeError",
+    "UsageError",
+    "printable",
+]
+
 
 class MinidlError(Exception):
     """Base of all errors that minidl raises on purpose. The commands print one line and exit with `exit_code`."""

@@ -6,6 +6,8 @@ from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels import kernels_for
 
+__all__ = ["softmax", "softmax_cross_entropy", "top_k_correct"]
+
 
 def softmax(logits: Array) -> Array:
     """p_j = exp(z_j) / sum_i exp(z_i) along the last axis; same shape and dtype as `logits`.

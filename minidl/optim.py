@@ -16,6 +16,8 @@ from minidl.errors import UsageError
 from minidl.kernels import kernels_for
 from minidl.layers.base import Parameter
 
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get_optimizer"]
+
 _TAGS = {"weight", "bias", "norm"}  # the tags of minidl's own layers: a group may name one that no parameter has
 
 
@@ -37,6 +39,10 @@ class Optimizer:
         weight_decay: float = 0.0,
         groups: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
+        if not isinstance(params, Mapping):
+            raise UsageError(
+                f"{type(self).__name__}: got a {type(params).__name__} of parameters: give model.named_parameters()"
+            )
         _require("lr", lr, 0 <= lr < math.inf)
         _require("weight_decay", weight_decay, weight_decay >= 0)
         self.params = dict(params)

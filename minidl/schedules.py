@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 from minidl.errors import UsageError
 
+__all__ = ["SCHEDULES", "Schedule", "constant", "cosine", "make_schedule", "one_cycle", "step_drops", "warm_up"]
+
 Schedule = Callable[[int], float]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    *("errors", "version", "backend", "kernels", "layers", "losses", "schedules", "optim", "storage", "text"),
+    *("errors", "version", "text", "backend", "kernels", "layers", "losses", "schedules", "optim", "storage"),
     *("diagnostics", "engine", "data", "training", "models", "visual", "minidl", "cli", "__main__"),
 )
 

@@ -1,1 +1,4 @@
-"""Arrays and devices. This is the only room that tells NumPy from CuPy."""
+"""Arrays and devices. This is the only room that tells NumPy from CuPy.
+
+Internal: its names may change.
+"""

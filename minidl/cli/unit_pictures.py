@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from minidl.cli.pictures import Pictures, photo_name, save_raw
+from minidl.storage.tables import csv_file
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
-from minidl.text.tables import csv_file
 from minidl.visual import sheets
 from minidl.visual.probe import LayerProbe, probe
 from minidl.visual.projection import Projector, project_units

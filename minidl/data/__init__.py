@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.data.arrays import ArraySplit
 from minidl.data.augment import OnlineAugment, PaperAugment
 from minidl.data.base import Dataset, Split
 from minidl.data.check import Report, check_data
@@ -19,6 +20,7 @@ from minidl.data.subset import Subset, only_classes, split_off, subset
 from minidl.errors import UsageError
 
 __all__ = [
+    "ArraySplit",
     "Dataset",
     "Loader",
     "OnlineAugment",

@@ -35,9 +35,15 @@ def fuse(model: Layer, threads: int = 0) -> Layer:
     return fused
 
 
+def unfuse(model: Layer) -> Layer:
+    """The plain layers that `model` was fused from, with all maps and names; a plain model itself."""
+    plain = getattr(model, "plain", None)
+    return model if plain is None else plain
+
+
 def _fused(layer: Layer, runner: TileRunner, first: bool) -> Layer:
     if _is_chain(layer):
-        return FusedSequential(dict(_chain(layer.layers, layer.path, runner, first)), runner)
+        return FusedSequential(dict(_chain(layer.layers, layer.path, runner, first)), runner, layer)
     if is_inception(layer):
         return FusedInception(layer, runner)
     if type(layer) is Frozen:

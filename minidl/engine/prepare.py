@@ -34,11 +34,14 @@ class Step(NamedTuple):
 
 
 class FusedSequential(Sequential):
-    """A Sequential that runs whole tiles of images through all of its layers in INFER mode, where all of them can."""
+    """A Sequential that runs whole tiles of images through all of its layers in INFER mode, where all of them can.
 
-    def __init__(self, layers: Mapping[str, Layer], runner: TileRunner) -> None:
+    plain    the Sequential that it was made from
+    """
+
+    def __init__(self, layers: Mapping[str, Layer], runner: TileRunner, plain: Layer | None = None) -> None:
         super().__init__(layers)
-        self.runner = runner
+        self.runner, self.plain = runner, plain
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         if ctx.mode is not Mode.PROBE:

@@ -40,21 +40,26 @@ def window_out_shape(
 def require_rank(label: str, in_shape: tuple[int, ...], rank: int, names: str) -> None:
     """The input must have `rank` axes."""
     if len(in_shape) != rank:
-        raise ShapeError(f"{label}: needs an input {names}, got shape {in_shape}")
+        hint = ": for a batch of one, x[None]" if len(in_shape) == rank - 1 else ""
+        raise ShapeError(f"{label}: needs an input {names}, got shape {in_shape}{hint}")
 
 
 def require_channels(label: str, in_shape: tuple[int, ...], channels: int) -> None:
     """The last axis of the input must have `channels` entries."""
     if in_shape[-1] != channels:
-        raise ShapeError(f"{label}: needs {channels} channels on the last axis, got an input of shape {in_shape}")
+        first = len(in_shape) == 4 and in_shape[1] == channels
+        hint = ", channels first: give x.transpose(0, 2, 3, 1)" if first else ""
+        raise ShapeError(
+            f"{label}: needs {channels} channels on the last axis, got an input of shape {in_shape}{hint}"
+        )
 
 
 def require_float(label: str, x: Any) -> None:
     """Layers compute with float32 or float64. An array of integers is most likely an image before normalization."""
     if x.dtype not in (np.float32, np.float64):
         raise UsageError(
-            f"{label}: the input is {x.dtype}, and must be float32 or float64: normalize images as for training, "
-            "or convert with x.astype(np.float32)"
+            f"{label}: the input is {x.dtype}, and must be float32 or float64: normalize images as for training "
+            "(minidl.normalise or a Loader does), or convert with x.astype(np.float32)"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidl.backend.arrays import Array
 from minidl.kernels import kernels_for
-from minidl.layers.base import Context, Layer, Rule
+from minidl.layers.base import Context, Layer, Rule, as_rule
 
 
 class ReLU(Layer):
@@ -27,7 +27,8 @@ class ReLU(Layer):
     def input_grad(self, dy: Array, cache: Array) -> Array:
         return kernels_for(dy).relu_dx(dy, cache)
 
-    def project(self, s: Array, cache: Array, rule: Rule) -> Array:
+    def project(self, s: Array, cache: Array, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         if rule.name == "gradient":
             return self.input_grad(s, cache)
         rectified = s * (s > 0)

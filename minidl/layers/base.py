@@ -17,6 +17,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import UsageError
+from minidl.text.html import html_table
 
 Shape = tuple[int, ...]
 
@@ -120,6 +121,11 @@ class Rule:
                 raise UsageError(f"Rule.{field} is {getattr(self, field)!r}: choose {', '.join(choices)}")
 
 
+def as_rule(rule: Rule | str) -> Rule:
+    """`rule` itself, or the Rule of that name with its defaults. Raises UsageError for an unknown name."""
+    return Rule(rule) if isinstance(rule, str) else rule
+
+
 class Layer:
     """Base class of all layers.
 
@@ -152,7 +158,7 @@ class Layer:
         """
         return self.input_grad(dy, cache) if need_dx else None
 
-    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+    def project(self, s: Array, cache: Any, rule: Rule | str) -> Array:
         """The signal `s` one layer back towards the pixels; PROBE caches only, which it never changes.
 
         The default is the input gradient. ReLU, BatchNorm2D and MaxPool2D differ, as `rule` says.
@@ -197,6 +203,9 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+    def _repr_html_(self) -> str:
+        return html_table([(line,) for line in str(self).splitlines()], left=1)
 
 
 def _join(path: str, name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
-from minidl.layers.base import Context, Layer, Rule, Shape
+from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 
 
 class Sequential(Layer):
@@ -54,7 +54,8 @@ class Sequential(Layer):
             dy = layer.input_grad(dy, c)
         return dy
 
-    def project(self, s: Array, cache: list, rule: Rule) -> Array:
+    def project(self, s: Array, cache: list, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         for layer, c in zip(reversed(self.layers.values()), reversed(cache), strict=True):
             s = layer.project(s, c, rule)
         return s
@@ -105,7 +106,8 @@ class Concat(Layer):
     def input_grad(self, dy: Array, cache: Any) -> Array:
         return self._join(dy, cache, lambda branch, d, c: branch.input_grad(d, c))
 
-    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+    def project(self, s: Array, cache: Any, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         return self._join(s, cache, lambda branch, d, c: branch.project(d, c, rule))
 
     def _join(self, dy: Array, cache: Any, back: Callable[[Sequential, Array, list], Array | None]) -> Array | None:

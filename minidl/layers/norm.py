@@ -10,7 +10,7 @@ from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
 from minidl.kernels.shapes import require_channels, require_float
-from minidl.layers.base import Context, Layer, Parameter, Rule, Shape
+from minidl.layers.base import Context, Layer, Parameter, Rule, Shape, as_rule
 
 
 class BatchNormCache(NamedTuple):
@@ -100,7 +100,8 @@ class BatchNorm2D(Layer):
         dgamma, dbeta = kernels.batch_norm_sums(dy, cache.x, cache.mean, cache.inv_std)
         return kernels.batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma, dgamma, dbeta)
 
-    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+    def project(self, s: Array, cache: Any, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         if rule.name == "deconv" and rule.bn == "skip":
             return s
         return self.input_grad(s, cache)

@@ -8,7 +8,7 @@ from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
 from minidl.kernels.shapes import MAX_POOL_WINDOW, require_rank, require_window, window_out_shape
-from minidl.layers.base import Context, Layer, Rule, Shape
+from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 
 
 class _Pool2D(Layer):
@@ -64,7 +64,8 @@ class MaxPool2D(_Pool2D):
     def input_grad(self, dy: Array, cache: MaxPoolCache) -> Array:
         return kernels_for(dy).max_pool_dx(dy, cache.index, cache.x_shape, *self._geometry)
 
-    def project(self, s: Array, cache: MaxPoolCache, rule: Rule) -> Array:
+    def project(self, s: Array, cache: MaxPoolCache, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         overlap = rule.unpool if rule.name == "deconv" else "sum"
         return kernels_for(s).max_pool_dx(s, cache.index, cache.x_shape, *self._geometry, overlap)
 

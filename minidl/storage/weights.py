@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from minidl.backend.arrays import Array, available_memory, to_host
 from minidl.backend.named import assign, check_arrays
-from minidl.errors import DataError, OutOfMemoryError
+from minidl.errors import DataError, OutOfMemoryError, UsageError
 from minidl.layers.base import Layer
 from minidl.storage.files import atomic
 
@@ -61,6 +61,7 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 
 def save_weights(path: str | Path, model: Layer, metadata: Mapping[str, str] | None = None) -> None:
     """Writes all parameters and buffers of `model` under their full names (see `save_arrays`)."""
+    _check_order(path, model)
     save_arrays(path, model_arrays(model), metadata)
 
 
@@ -70,12 +71,23 @@ def load_weights(path: str | Path, model: Layer, strict: bool = True) -> dict[st
     If an array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them. With
     strict=False, missing and unexpected arrays are ignored.
     """
+    _check_order(path, model)
     given, metadata = load_arrays(path)
     own = model_arrays(model)
     check_arrays({name: a.shape for name, a in own.items()}, given, str(path), strict)
     for name in own.keys() & given.keys():
         assign(own[name], given[name])
     return metadata
+
+
+def _check_order(path: Any, model: Any) -> None:
+    if isinstance(model, Layer) and isinstance(path, str | Path):
+        return
+    swapped = isinstance(path, Layer)
+    raise UsageError(
+        f"got ({type(path).__name__}, {type(model).__name__}){', the other way round' if swapped else ''}: the file "
+        'comes first, then the model, as in ("net.safetensors", model)'
+    )
 
 
 def to_torch_state_dict(model: Layer) -> dict[str, np.ndarray]:
@@ -101,6 +113,11 @@ def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
     array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them, with
     torch's names.
     """
+    if not isinstance(model, Layer) or not isinstance(state, Mapping):
+        raise UsageError(
+            f"got ({type(model).__name__}, {type(state).__name__}): the model comes first, then the state dict, "
+            "as in (model, network.state_dict())"
+        )
     given = {name: _from_tensor(a) for name, a in state.items() if not name.endswith("num_batches_tracked")}
     own = model_arrays(model)
     check_arrays({_torch_name(name): _to_torch(a).shape for name, a in own.items()}, given, "the torch state dict")

@@ -20,6 +20,7 @@ from minidl.storage.validate import array, blamed, fits, plain_name, real, table
 from minidl.storage.weights import load_arrays, model_arrays, save_arrays
 from minidl.training.averaging import WeightAverage
 from minidl.training.config import SETTINGS
+from minidl.training.runs import find_checkpoint
 from minidl.training.trainer import Trainer, TrainState
 
 FORMAT = 1
@@ -175,8 +176,12 @@ def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -
     save_arrays(path, arrays, {_KEY: to_json(header)})
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint; raises DataError naming the file if it is not one of this version."""
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a checkpoint, or the best one of a run's folder.
+
+    Raises DataError naming the file if it is not a checkpoint of this version.
+    """
+    path = find_checkpoint(path) if Path(path).is_dir() else Path(path)
     arrays, metadata = load_arrays(path)
     if _KEY not in metadata:
         raise DataError(f"{path}: a weight file without minidl's metadata, not a checkpoint")
@@ -186,7 +191,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for key, a in arrays.items():
         if a.dtype.kind == "f" and not key.startswith(_OPTIMIZER) and not np.isfinite(a).all():
             raise DataError(f"{path}: {key} holds a weight that is not a number")
-    return Checkpoint(Path(path), about, state, arrays)
+    return Checkpoint(path, about, state, arrays)
 
 
 def _fit_together(about: About, state: TrainState, path: Path) -> None:

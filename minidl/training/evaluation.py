@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, on_device, to_host
 from minidl.data.loader import Loader
+from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax_cross_entropy, top_k_correct
 
@@ -41,6 +42,8 @@ class Evaluation:
 
 def predict(model: Layer, loader: Loader, xp: ModuleType = np) -> Iterator[tuple[Array, Array]]:
     """(logits, labels) of every batch, on the device."""
+    if not hasattr(loader, "epoch"):
+        raise UsageError(f"got a {type(loader).__name__}: give a Loader, of arrays Loader((images, labels), 32, ...)")
     for x, y in on_device(loader.epoch(0), xp):
         logits, _ = model.forward(x, INFER)
         yield logits, y

@@ -20,7 +20,7 @@ from minidl.errors import DataError, printable
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
 from minidl.storage.files import atomic
-from minidl.text.tables import csv_file
+from minidl.storage.tables import csv_file
 from minidl.training.checkpoints import About
 from minidl.training.evaluation import predict
 

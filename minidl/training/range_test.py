@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from minidl.backend.arrays import on_device
 from minidl.errors import DivergedError, UsageError
 from minidl.schedules import Schedule
-from minidl.text.tables import csv_file
+from minidl.storage.tables import csv_file
 from minidl.training.trainer import Trainer
 
 STOP_AT = 4.0  # times the lowest smoothed loss

@@ -26,9 +26,9 @@ from minidl.storage.files import (
 )
 from minidl.storage.locks import lock
 from minidl.storage.metadata import read_json, write_json
+from minidl.storage.tables import csv_file
 from minidl.storage.validate import optional, table, text, whole
 from minidl.text.console import show, warn
-from minidl.text.tables import csv_file
 from minidl.training.config import Config, config_from_dict
 from minidl.training.folders import create_folder
 from minidl.version import __version__
@@ -170,8 +170,9 @@ def _furnish(folder: Path, config: Config, data: dict[str, Any] | None) -> None:
         write_json(folder / "data.json", data)
 
 
-def find_checkpoint(path: Path, name: str = "best") -> Path:
+def find_checkpoint(path: str | Path, name: str = "best") -> Path:
     """The checkpoint file that RUN means: the file itself, or the checkpoint `name` of a run folder."""
+    path = Path(path)
     if path.is_file():
         return path
     if not path.exists():

@@ -20,7 +20,7 @@ import numpy as np
 
 from minidl.errors import DataError, UsageError
 from minidl.storage.files import check_own, own_folder
-from minidl.text.tables import csv_file
+from minidl.storage.tables import csv_file
 from minidl.training.config import Config
 from minidl.training.runs import Run
 from minidl.training.search import PLAN, RANGES, Plan, new_search_folder

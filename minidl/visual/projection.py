@@ -21,7 +21,7 @@ from minidl.engine import fuse
 from minidl.engine.prepare import FusedSequential
 from minidl.engine.projection import project_pairs
 from minidl.errors import UsageError
-from minidl.layers.base import INFER, PROBE, Layer, Rule
+from minidl.layers.base import INFER, PROBE, Layer, Rule, as_rule
 from minidl.layers.convert import convert
 from minidl.layers.norm import BatchNorm2D
 from minidl.visual.taps import NORMS, MapNorms
@@ -67,7 +67,7 @@ def seed(a: Array, units: Array, norm: str, kind: str) -> Array:
 class Projector:
     """Projections from the units of one layer of `model` (plain layers) to the pixels.
 
-    rule    see `layers.Rule`; for norm and seed_map see `seed`
+    rule    see `layers.Rule`, or its name; for norm and seed_map see `seed`
     engine  "fused" takes pairs through the network tile by tile (`engine/projection.py`), "plain" takes a batch
             through one layer after the other; with unpool "last" or "max" the stem is plain in either case
 
@@ -78,7 +78,7 @@ class Projector:
         self,
         model: Layer,
         layer: str,
-        rule: Rule,
+        rule: Rule | str,
         *,
         norm: str = "l2",
         seed_map: str = "norm",
@@ -89,7 +89,7 @@ class Projector:
         for name, value, choices in (("norm", norm, NORMS), ("seed map", seed_map, SEEDS)):
             if value not in choices:
                 raise UsageError(f"{name} {value!r}: choose {', '.join(choices)}")
-        self.rule, self.norm, self.seed_map, self.xp = rule, norm, seed_map, xp
+        self.rule, self.norm, self.seed_map, self.xp = as_rule(rule), norm, seed_map, xp
         part = truncate(model, layer)
         self.plain = part if xp is np else convert(part, xp=xp)
         self.fused = fuse(self.plain, threads) if engine == "fused" and xp is np else None

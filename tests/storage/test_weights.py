@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from minidl.errors import DataError
+from minidl.errors import DataError, UsageError
 from minidl.layers.base import Layer, Parameter
 from minidl.storage.files import atomic
 from minidl.storage.weights import (
@@ -319,3 +319,16 @@ def test_a_convolution_and_a_linear_layer_compute_in_torch_what_the_arrays_say()
         logits = net.fc(expected.mean((1, 2)))
     np.testing.assert_allclose(y, expected.numpy(), atol=1e-12)
     np.testing.assert_allclose(y.mean((1, 2)) @ own["fc.weight"] + own["fc.bias"], logits.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("call", [save_weights, load_weights])
+def test_a_model_in_the_place_of_the_file_is_named(call, tmp_path):
+    for wrong in ((Net(), tmp_path / "a.safetensors"), (tmp_path / "a.safetensors", {"weight": np.ones(2)})):
+        with pytest.raises(UsageError, match="the file comes first, then the model"):
+            call(*wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_dict_in_the_place_of_the_model_is_named():
+    with pytest.raises(UsageError, match="the model comes first, then the state dict"):
+        load_torch_state_dict(to_torch_state_dict(Net()), Net())
