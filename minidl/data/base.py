@@ -16,8 +16,10 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def images(self, indices: np.ndarray) -> np.ndarray:
-        """The images at `indices` as uint8 (len(indices), H, W, 3), a new array; thread-safe. (A user's own arrays may be
-        floats, and have other channels.)"""
+        """The images at `indices` as uint8 (len(indices), H, W, 3), a new array; thread-safe.
+
+        A user's own arrays may be floats, and have other channels.
+        """
         ...
 
 
