@@ -108,8 +108,8 @@ def test_threads_end_with_the_epoch_and_with_a_consumer_that_stops_early():
 def test_workers_prepare_a_bounded_number_of_batches():
     split = ArraySplit(800, size=8)
     read = []
-    split.images = lambda indices: read.append(len(indices)) or split.pixels[indices]
     batches = loader(split=split, workers=2).epoch(0)
+    split.images = lambda indices: read.append(len(indices)) or split.pixels[indices]
     for _ in range(3):
         next(batches)
     batches.close()
