@@ -71,7 +71,7 @@ def test_what_a_new_user_types_works(programs, home):
     assert "top-1" in run(minidl, "eval", "runs/first", cwd=home)
     assert "wrote runs/first/figures/deconv-" in run(minidl, "deconv", "runs/first", "--unit", "0", cwd=home)
     assert run(minidl, "--help", cwd=home) == run(python, "-m", "minidl", "--help", cwd=home)
-    code = "import models, minidl.models as m; print(models.MINE, len(m.build('refined').named_parameters()))"
+    code = "import models, minidl as md; print(models.MINE, len(md.models.build('refined').named_parameters()))"
     assert run(python, "-c", code, cwd=home).split()[0] == "True"
     assert "fc" in run(minidl, "layers", "--pretrained", "refined", cwd=home)
 

@@ -11,16 +11,18 @@ from types import FrameType, ModuleType
 from minidl.backend.arrays import available_memory, memory_report
 from minidl.cli.boundary import INTERRUPTED
 from minidl.data.classes import class_names
-from minidl.diagnostics.summary import Summary
+from minidl.diagnostics.summary import Summary, summary
 from minidl.errors import OutOfMemoryError
+from minidl.models import build
 from minidl.text.console import warn
-from minidl.training import session
+from minidl.training import search, session
 from minidl.training.config import Config, unused_settings
+from minidl.training.trainer import Trainer
 
 NAMED = 10  # classes named one by one
 
 
-def describe(config: Config, data: session.Data, summary: Summary, needed: int) -> list[str]:
+def describe(config: Config, data: session.Data, costs: Summary, needed: int) -> list[str]:
     """The lines that a training begins with."""
     h, w, _ = data.dataset.image_shape
     notes = [f"{count:,} {what}" for what, count in data.dataset.notes.items()]
@@ -33,8 +35,8 @@ def describe(config: Config, data: session.Data, summary: Summary, needed: int) 
         f"data     {data.dataset.name}: {len(data.train):,} train and {len(data.val):,} val images, "
         f"{len(data.dataset.classes)} classes, {h}x{w}",
         *(f"         {note}" for note in notes),
-        f"model    {config.model}: {summary.parameters:,} parameters, "
-        f"{summary.multiply_adds / 1e6:.0f} M multiply-adds an image",
+        f"model    {config.model}: {costs.parameters:,} parameters, "
+        f"{costs.multiply_adds / 1e6:.0f} M multiply-adds an image",
         f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
         *(f"note     {line}" for line in unused_settings(config)),
     ]
@@ -97,3 +99,13 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def new_trainer(config: Config, data: session.Data) -> tuple[Trainer, list[str], int]:
+    """A trainer, the lines that describe it and the bytes it needs; raises OutOfMemoryError if it can't fit."""
+    trainer = search.new_trainer(config, data, build)
+    model = session.make_model(config, data, build)
+    costs = summary(model, (config.batch_size, *data.dataset.image_shape))
+    needed = session.training_bytes(config, costs.memory)
+    check_memory(config, needed, trainer.xp)
+    return trainer, describe(config, data, costs, needed), needed

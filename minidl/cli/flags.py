@@ -21,6 +21,8 @@ from minidl.training.folders import LONGEST_NAME
 from minidl.training.runs import find_checkpoint
 from minidl.training.session import Execution
 
+KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")  # settings of what a run folder keeps
+
 
 def flag(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """`parse` as a flag's type: what it has to say of a wrong text is printed with the flag's name."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from minidl.cli.data import CHECK_DATA, DOWNLOAD, EXPORT_SHAPES, SHOW_BATCH
 from minidl.cli.features import PCA, TSNE
+from minidl.cli.find_lr import FIND_LR
 from minidl.cli.machine import DOCTOR
 from minidl.cli.overview import HISTORY, LAYERS, SEARCH_PLOT
 from minidl.cli.parser import Program
 from minidl.cli.saliency import GRADCAM, OCCLUSION
-from minidl.cli.search import FIND_LR, SEARCH
+from minidl.cli.search import SEARCH
 from minidl.cli.train import TRAIN
 from minidl.cli.units import DECONV, GRADIENT, GUIDED, TOP
 from minidl.cli.use import EVAL, EXPORT, PREDICT

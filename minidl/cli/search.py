@@ -1,4 +1,4 @@
-"""The commands `search` and `find-lr`: short trainings that look for settings."""
+"""The command `search`: short trainings that look for a learning rate and a weight decay."""
 
 from __future__ import annotations
 
@@ -10,29 +10,23 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minidl.cli.boundary import INTERRUPTED
-from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
-from minidl.cli.flags import add_config_flags, add_preset_flag, count, folder_name, given_settings, positive
+from minidl.cli.common import memory_guarded, new_trainer, seed_and_engine, stopped_by_signals
+from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, count, folder_name, positive
 from minidl.cli.parser import Command, Parser
-from minidl.diagnostics.summary import summary
 from minidl.errors import UsageError
 from minidl.models import build
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
 from minidl.text.columns import align
-from minidl.text.console import print_lines
-from minidl.text.progress import Progress
 from minidl.training import search, session
 from minidl.training.callbacks import Harmless, Interruption, StopRequested
-from minidl.training.config import Config, check_settings, make_config
+from minidl.training.config import Config, check_settings
 from minidl.training.reports import ProgressBar
-from minidl.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from minidl.training.study import Study
 
-KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")
 NOT_OF_A_TRIAL = ("lr", "weight_decay", *KEPT_BY_RUNS)
-NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs", "patience", *KEPT_BY_RUNS)
 
 
 def search_settings(args: Namespace) -> int:
@@ -45,7 +39,7 @@ def search_settings(args: Namespace) -> int:
     stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
     with session.one_blas_thread(), stored:
         data = session.load_data(config)
-        trainer, lines, needed = _new_trainer(config, data)
+        trainer, lines, needed = new_trainer(config, data)
         steps, xp = len(trainer.train), trainer.xp
         del trainer
         lines.append(
@@ -124,46 +118,6 @@ def _show_trials(study: Study, data: session.Data) -> None:
     study.run.say(f"wrote {path}")
 
 
-def find_lr(args: Namespace) -> int:
-    """Raises the learning rate step by step, draws the loss over it and suggests a rate."""
-    from minidl.training.range_test import range_test
-    from minidl.visual.canvas import check_picture
-    from minidl.visual.search_plots import save_range_test
-
-    picture = Path(args.picture)
-    check_picture(picture)
-    if args.low >= args.high:
-        raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
-    config = make_config(args.preset or "quick", given_settings(args))
-    with session.one_blas_thread():
-        data = session.load_data(config)
-        trainer, lines, needed = _new_trainer(config, data)
-        lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {seed_and_engine(config)}")
-        print_lines(*lines)
-        steps = min(args.steps, len(trainer.train))
-        with memory_guarded(config, needed, trainer.xp), Progress("range test", steps, "step") as bar:
-            test = range_test(trainer, args.low, args.high, args.steps, bar.add)
-    test.write(picture.with_suffix(".csv"))
-    save_range_test(picture, test, f"Learning-rate range test of {config.model} on {data.dataset.name}")
-    if test.steepest is None:
-        print_lines(f"no suggestion: the loss never falls from lr {args.low:g} to {test.rates[-1]:.1e}")
-    else:
-        print_lines(f"--lr {test.steepest:.1e}  suggested: the loss falls fastest there (steepest descent)")
-        print_lines(f"--lr {test.tenth:.1e}  a tenth of the rate of the lowest loss")
-    print_lines(f"wrote {picture}", f"wrote {picture.with_suffix('.csv')}")
-    return 0
-
-
-def _new_trainer(config: Config, data: session.Data) -> tuple[Trainer, list[str], int]:
-    """A trainer, the lines that describe it and the bytes it needs; raises OutOfMemoryError if it can't fit."""
-    trainer = search.new_trainer(config, data, build)
-    model = session.make_model(config, data, build)
-    costs = summary(model, (config.batch_size, *data.dataset.image_shape))
-    needed = session.training_bytes(config, costs.memory)
-    check_memory(config, needed, trainer.xp)
-    return trainer, describe(config, data, costs, needed), needed
-
-
 def _add_search_flags(parser: Parser) -> None:
     add_config_flags(parser, NOT_OF_A_TRIAL, search.DEFAULTS)
     for name, what in (("lr", "learning rates"), ("weight_decay", "weight decays")):
@@ -182,17 +136,4 @@ def _add_search_flags(parser: Parser) -> None:
     parser.add_argument("--resume", metavar="FOLDER", help="go on with this search, or join in while it runs")
 
 
-def _add_find_lr_flags(parser: Parser) -> None:
-    add_preset_flag(parser)
-    add_config_flags(parser, NOT_OF_A_RANGE_TEST)
-    parser.add_argument("--from", dest="low", type=positive, default=1e-6, help="first learning rate (default 1e-06)")
-    parser.add_argument("--to", dest="high", type=positive, default=10.0, help="last learning rate (default 10)")
-    parser.add_argument("--steps", type=count, default=200, help="at most, within one epoch (default 200)")
-    parser.add_argument(
-        "--picture", default="find-lr.png", metavar="FILE",
-        help="what to write, with a CSV beside it (default find-lr.png)",
-    )  # fmt: skip
-
-
 SEARCH = Command(search_settings, _add_search_flags)
-FIND_LR = Command(find_lr, _add_find_lr_flags)

@@ -120,7 +120,7 @@ def _draw_history(path: Path, history: list[dict[str, Any]], title: str) -> None
     save_history(path, history, title)
 
 
-def add_flags(parser: Parser) -> None:
+def _add_flags(parser: Parser) -> None:
     add_preset_flag(parser)
     add_config_flags(parser)
     parser.add_argument("--output", default="runs", metavar="DIR", help="where run folders go (default runs)")
@@ -131,4 +131,4 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
 
 
-TRAIN = Command(train, add_flags)
+TRAIN = Command(train, _add_flags)

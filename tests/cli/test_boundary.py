@@ -4,8 +4,10 @@ import errno
 import io
 import logging
 import os
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,8 @@ from minidl.cli.programs import MINIDL, TRAIN_PY, VISUALIZE_PY
 from minidl.errors import DataError, DivergedError, UsageError, printable
 from minidl.storage.files import append_line
 from minidl.text import calls, console
+
+ROOT = Path(__file__).parents[2]
 
 
 def fails(error):
@@ -216,6 +220,12 @@ def test_what_to_type_next_is_a_command_of_the_program_that_was_called(
     text = "".join(capsys.readouterr())
     assert said in " ".join(text.split())
     assert program is not MINIDL or ".py" not in text
+
+
+def test_no_command_loads_what_draws_and_what_only_other_people_need_before_it_runs():
+    heavy = "{'torch', 'cupy', 'sklearn', 'matplotlib', 'optuna'}"
+    code = f"import sys, minidl.cli.programs; print({heavy} & {{*sys.modules}})"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "set()\n"
 
 
 def test_the_name_of_a_program_lasts_as_long_as_it_runs():
