@@ -12,7 +12,7 @@ Array = np.ndarray
 def box_sum(x: Array, kernel: int, out: Array, scratch: Scratch) -> None:
     """out = the sum over the k x k window around every pixel of x (n, H, W, C), with zeros outside; out may be x.
 
-    It first sums along W, then sums these sums along H: 2 k terms instead of k^2. Pixel j is in the window of i
+    It first sums along H, then sums these sums along W: 2 k terms instead of k^2. Pixel j is in the window of i
     exactly if i is in the window of j. So the sum is its own transpose, and its backward pass is `box_sum` of the
     gradient.
     """
