@@ -146,7 +146,7 @@ class BatchNorms:
         return scale.astype(gamma.dtype), shift.astype(gamma.dtype)
 
     def backward(self, dbeta: Array, dot: Array, norm: Normalization) -> tuple[Array, Array]:
-        """Adds dgamma and dbeta to the layers' gradients, from sum d and sum d (z - mean); returns (slope, offset)."""
+        """(slope, offset) from sum d and sum d (z - mean); adds dgamma and dbeta to the layers' gradients."""
         dgamma = norm.inv_std * dot
         for layer, own in zip(self.layers, self._slices, strict=True):
             for name, grad in (("gamma", norm.signs * dgamma), ("beta", dbeta)):

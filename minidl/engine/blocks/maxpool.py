@@ -36,7 +36,7 @@ class PairPool:
         return (pool.kernel, pool.stride) == (2, 2)
 
     def forward(self, x: Array, y: Array, index: Array | None, scratch: Scratch) -> None:
-        """y (n, OH, OW, C) = the windows' maxima of x (n, H, W, C); writes their offsets 0 .. 3 to `index` if given."""
+        """y (n, OH, OW, C) = the windows' maxima of x (n, H, W, C), and their offsets 0 .. 3 in `index` if given."""
         n, h, _, c = x.shape
         pairs = scratch("pairs", (n, h, y.shape[2], c), x.dtype)
         right = below = None

@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 class StemStep:
-    """See `projection.Step`. If windows of the 4x4 pool share a maximum, their signals add up before the ReLU's rule."""
+    """See `projection.Step`. Signals of windows that share a maximum add up before the ReLU's rule."""
 
     def __init__(self, layer: FusedStem, x: Array, rule: Rule) -> None:
         self.layer, self.x_shape, self.rule = layer, x.shape, rule

@@ -30,7 +30,7 @@ class OneBlasThread:
         self._before: list[int] = []  # the libraries' own numbers, while they may be limited
 
     def during(self, work: Callable[[], Result]) -> Result:
-        """Calls work() in such a block. Safer than `with`, where a Ctrl-C at the very end may leave the block open."""
+        """Calls work() in such a block. Safer than `with`, where Ctrl-C at the very end may leave it open."""
         me = threading.get_ident()
         if me in self._inside:
             return work()
