@@ -1,4 +1,4 @@
-"""The edge of the program: whatever happens inside a command, its user gets one line and an exit code."""
+"""The edge of the program: every failure inside a command ends in one line and an exit code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRACEBACK = "MINIDL_TRACEBACK"  # environment variable: also print where an erro
 
 
 def run_guarded(script: str, command: Callable[[], int]) -> int:
-    """The exit code of `command`; every failure is one line on stderr that begins with `script`.
+    """Runs `command` and returns its exit code. Every failure is one line on stderr that begins with `script`.
 
     The output is flushed here, not when the interpreter ends, so a full disk or a closed pipe counts as a failure.
     """
@@ -49,9 +49,9 @@ def run_guarded(script: str, command: Callable[[], int]) -> int:
 
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """What libraries warn of and log is a line each.
+    """Prints each warning and log message of a library in one line.
 
-    NumPy's warnings of numbers that grow too large are left out: whoever meets such a number says so.
+    NumPy's warnings of overflow are dropped, because minidl reports such numbers itself.
     """
     before, logging.lastResort = logging.lastResort, _Lines(logging.WARNING)
     try:
@@ -73,7 +73,7 @@ def _answer(error: BaseException) -> tuple[str | None, int]:
     match error:
         case MinidlError():
             return str(error), error.exit_code
-        case MemoryError():  # where no batch size is to blame: `commands.common` has a better answer
+        case MemoryError():  # if the batch size is not the reason; `cli/common.py` has a better answer for that
             return f"out of memory{f' ({error})' if str(error) else ''}", OutOfMemoryError.exit_code
         case KeyboardInterrupt():
             return None, INTERRUPTED
@@ -99,8 +99,10 @@ def _answer(error: BaseException) -> tuple[str | None, int]:
 
 
 def _open_streams() -> None:
-    """A closed stdout or stderr takes everything and keeps nothing; a character that the encoding of stdout lacks
-    is written as an escape."""
+    """Replaces a closed stdout or stderr by one that keeps nothing.
+
+    A character that the encoding of stdout lacks is written as an escape.
+    """
     if sys.stdout is None or sys.stderr is None:
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
             pass  # 0, 1 and 2 are taken now: no file that is opened later gets what is printed
@@ -112,7 +114,7 @@ def _open_streams() -> None:
 
 
 def _flush() -> OSError | None:
-    """Flushes stdout; if that fails, what it holds is dropped, so that the interpreter's end does not fail too."""
+    """Flushes stdout. If that fails, its content is dropped, so that the end of the interpreter doesn't fail too."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The commands `show-batch`, `check-data`, `download` and `export-shapes`: the data before the network."""
+"""The commands `show-batch`, `check-data`, `download` and `export-shapes`: data sets."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def show_batch(args: Namespace) -> int:
 
 
 def check(args: Namespace) -> int:
-    """Reads every image of a data set, lists all that is wrong with it and prints its counts."""
+    """Reads every image of a data set, lists everything that is wrong with it and prints its counts."""
     report = check_data(args.folder, image_size=args.image_size)
     print_lines(*report.lines())
     return 0 if report.ok else DataError.exit_code
 
 
 def download_data(args: Namespace) -> int:
-    """Downloads Tiny ImageNet (237 MB), going on where an earlier attempt stopped."""
+    """Downloads Tiny ImageNet (237 MB); continues where an earlier attempt stopped."""
     official = args.url == tiny_imagenet.URL
     path = download(
         (tiny_imagenet.URL, tiny_imagenet.PLAIN_URL) if official else args.url,

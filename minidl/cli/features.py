@@ -1,4 +1,4 @@
-"""The commands `pca` and `tsne`: the space of the features before the last layer."""
+"""The commands `pca` and `tsne`: images placed by their features before the last layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minidl.visual.subject import Subject
 
 
 def pca(args: Namespace) -> int:
-    """Shows the images of some classes on the main axes of the features before the last layer."""
+    """Shows images of some classes on the main axes of the features before the last layer."""
     from minidl.visual import embedding
 
     pictures, x, shown = _features(args)
@@ -36,7 +36,7 @@ def pca(args: Namespace) -> int:
 
 
 def tsne(args: Namespace) -> int:
-    """Shows the images of some classes so that those with like features before the last layer lie together."""
+    """Shows images of some classes so that images with similar features before the last layer are close together."""
     from minidl.visual import embedding
 
     pictures, x, shown = _features(args)
@@ -49,7 +49,7 @@ def tsne(args: Namespace) -> int:
 
 
 def _features(args: Namespace) -> tuple[Pictures, np.ndarray, np.ndarray]:
-    """The features of all images of the split, and the positions of those to show."""
+    """The features of all images of the split, and the positions of the images to show."""
     from minidl.visual import embedding
 
     subject = read_subject(args)
@@ -64,7 +64,7 @@ def _features(args: Namespace) -> tuple[Pictures, np.ndarray, np.ndarray]:
 
 
 def _classes(args: Namespace, subject: Subject) -> list[int]:
-    """Those of --classes; by default the first three."""
+    """The classes of --classes; by default the first three."""
     about = subject.about
     if args.classes is None:
         return list(range(len(about.classes)))[:3]

@@ -1,4 +1,4 @@
-"""The commands `history`, `layers` and `search-plot`: a run, a network and a search at a glance."""
+"""The commands `history`, `layers` and `search-plot`: an overview of a run, a network and a search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minidl.text.console import print_lines
 
 
 def history(args: Namespace) -> int:
-    """Draws accuracy and loss over the epochs of a run, the best epoch marked."""
+    """Draws accuracy and loss over the epochs of a run, with the best epoch marked."""
     from minidl.visual.figures import save_history
 
     subject = read_subject(args)

@@ -1,4 +1,4 @@
-"""A program is a table of commands; a command is a function and its flags."""
+"""A program is a table of commands. A command is a function and its flags."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minidl.version import __version__
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers a wrong flag with one line, not with the whole usage."""
+    """Answers a wrong flag with one line instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         unknown = [word for word in message.split() if word.startswith("-")] if "unrecognized" in message else []
@@ -48,7 +48,7 @@ class Command(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """A name to call, and the commands there are."""
+    """The name of a program, and its commands."""
 
     name: str
     about: str

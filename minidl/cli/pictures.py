@@ -1,4 +1,4 @@
-"""What the commands that draw have in common: their network, where their pictures go, and what those are called."""
+"""What all drawing commands share: their network, and the place and names of their pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMED = 6  # files named one by one
 
 
 def add_run_flags(parser: Parser, images: bool = True) -> None:
-    """The network, with the images that it is shown if `images` of the data set are, and where pictures go."""
+    """Flags for the network, for its images if `images` of the data set are shown, and for the place of pictures."""
     add_trained_flags(parser)
     if images:
         add_use_flags(parser)
@@ -37,7 +37,7 @@ def add_output_flags(parser: Parser, where: str) -> None:
 
 
 def read_subject(args: Namespace) -> Subject:
-    """The network that the flags of `add_run_flags` ask for."""
+    """The network that the flags of `add_run_flags` name."""
     file = trained_file(args)
     if "split" not in args:
         return Subject(file, build)
@@ -46,10 +46,10 @@ def read_subject(args: Namespace) -> Subject:
 
 
 class Pictures:
-    """Where the pictures of a command go, and what they are called."""
+    """The place of a command's pictures, and their names."""
 
     def __init__(self, args: Namespace, subject: Subject) -> None:
-        """Refuses a folder that takes no pictures before anything is computed for them."""
+        """Raises an error before anything is computed if no picture can be written to the folder."""
         from minidl.visual.canvas import check_place
 
         self.args, self.subject = args, subject
@@ -57,8 +57,10 @@ class Pictures:
 
     @property
     def folder(self) -> Path:
-        """Where pictures go: --output, else figures/ of the run, else beside the checkpoint (and for a pretrained
-        network figures/ of the working directory)."""
+        """Where pictures go: --output, or figures/ of the run, or else the folder of the checkpoint.
+
+        For a pretrained network it is figures/ of the working directory.
+        """
         if self.args.output is not None:
             return Path(self.args.output)
         if self.args.pretrained:
@@ -67,13 +69,13 @@ class Pictures:
         return place if self.subject.run is None else own_folder(place.parent, "figures")
 
     def path(self, *parts: Any, **settings: Any) -> Path:
-        """Where a picture goes that shows `parts`, with those `settings` that are not the default (`file_names`)."""
+        """The path of a picture of `parts`, with those `settings` that are not the default (`file_names`)."""
         return self.file(self.args.format, *parts, **settings)
 
     def file(self, suffix: str, *parts: Any, **settings: Any) -> Path:
-        """The same for a file that is no picture.
+        """The same for a file that is not a picture.
 
-        Outside the run's own folder, where pictures of several networks may lie, the name begins with the network's.
+        Outside the run's own folder there may be pictures of several networks, so the name begins with the network's.
         """
         path, run = self.subject.checkpoint.path, self.subject.run
         own = run is not None and self.args.output is None
@@ -83,13 +85,13 @@ class Pictures:
         return make_folder(self.folder) / f"{file_name([None if own else network, *parts], settings)}.{suffix}"
 
     def changed(self, *names: str) -> dict[str, Any]:
-        """Those of the flags `names` that were given another value than their default."""
+        """The flags among `names` that were given another value than their default."""
         values = {name: getattr(self.args, name, None) for name in names}
         return {name: v for name, v in values.items() if v != self.args.parser.get_default(name)}
 
     @property
     def which_data(self) -> dict[str, Any]:
-        """For the name of what is shown on images of the data set: which, if not those of the training."""
+        """For the name of a picture: which images of the data set it shows, if not those of the training."""
         changed = self.changed("data", "whole")
         if "data" in changed:
             path = Path(changed["data"]).resolve()
@@ -99,7 +101,7 @@ class Pictures:
 
 
 def photo_name(path: str) -> str:
-    """The name of a photo in that of a picture; it holds for one content, as many photos are called IMG_1."""
+    """A photo in the name of a picture: its file name and a digest, because many photos are called IMG_1."""
     return with_digest(Path(path).stem, Path(path).read_bytes())
 
 
@@ -113,7 +115,7 @@ def make_folder(path: Path) -> Path:
 
 
 def save_raw(args: Namespace, picture: Path, array: np.ndarray | None) -> list[Path]:
-    """With --raw, the numbers behind a picture as .npy beside it."""
+    """With --raw, saves the numbers that a picture shows, as .npy beside it."""
     if not getattr(args, "raw", False) or array is None:
         return []
     path = picture.with_suffix(".npy")

@@ -1,4 +1,4 @@
-"""The commands `occlusion` and `gradcam`: what in an image speaks for a class."""
+"""The commands `occlusion` and `gradcam`: which parts of an image are evidence for a class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 9  # images of Grad-CAM, if none is named
 
 
 def occlude(args: Namespace) -> int:
-    """Slides a gray square over an image and shows what becomes of the prediction."""
+    """Moves a gray square over an image and shows how the prediction changes."""
     from minidl.visual import maps
 
     subject = read_subject(args)
@@ -51,7 +51,7 @@ def occlude(args: Namespace) -> int:
 
 
 def gradcam(args: Namespace) -> int:
-    """Shows which places of the images speak for their class, by the gradient at a layer."""
+    """Shows which places of the images are evidence for their class, by the gradient at a layer."""
     from minidl.visual import maps
 
     subject = read_subject(args)
@@ -78,7 +78,7 @@ def _one_image(args: Namespace, subject: Subject) -> tuple[np.ndarray, str, int]
 
 
 def _some_images(args: Namespace, subject: Subject) -> tuple[np.ndarray, str, np.ndarray]:
-    """The same with an axis for several images; by default some from all over the split."""
+    """The same for several images; by default some from all over the split."""
     if args.image is not None or args.index is not None:
         image, name, label = _one_image(args, subject)
         return image[None], name, np.array([label])
@@ -87,14 +87,14 @@ def _some_images(args: Namespace, subject: Subject) -> tuple[np.ndarray, str, np
 
 
 def _class_to_explain(args: Namespace, subject: Subject, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """--class, else the true class, else the predicted one."""
+    """--class, or the true class, or else the predicted one."""
     if args.class_name is not None:
         return np.full(len(x), subject.class_of(args.class_name))
     return np.where(labels >= 0, labels, subject.predicted(x)[0])
 
 
 def _explained(pictures: Pictures) -> dict[str, Any]:
-    """For the name of a picture: --class by its position, and the data set that the image is from."""
+    """For the name of a picture: the position of --class, and the data set of the image."""
     asked = pictures.args.class_name
     data = {} if pictures.args.image is not None else pictures.which_data
     return {"class": None if asked is None else pictures.subject.class_of(asked), **data}

@@ -1,4 +1,4 @@
-"""The pictures of units: a sheet for each, a poster of a layer, and the units of a layer on the user's own photo."""
+"""The pictures of units: a sheet for each, a poster of a layer, and units of a layer on a photo."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NORM_NAMES = {"inf": "L∞", "l2": "L2"}
 
 
 def save_units(pictures: Pictures, layer: str, projector: Projector | None) -> list[Path]:
-    """Sheets of the units asked for, on the images of the split that excite them most; and a table of all units."""
+    """Saves sheets of the units, on the images of the split that excite them most, and a table of all units."""
     args, subject = pictures.args, pictures.subject
     units = subject.layer(layer).units
     choose_units(args.unit, units, np.arange(units))  # a wrong request is answered before the scan
@@ -69,7 +69,7 @@ def save_units(pictures: Pictures, layer: str, projector: Projector | None) -> l
 
 
 def save_photo(pictures: Pictures, layer: str, projector: Projector) -> list[Path]:
-    """The units asked for on the photo --image; "top" means those that it excites most."""
+    """Saves the units' projections on the photo --image; "top" means the units that it excites most."""
     args, subject = pictures.args, pictures.subject
     photo = subject.photo(args.image)
     x = subject.normalised(photo[None])

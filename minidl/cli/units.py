@@ -1,4 +1,4 @@
-"""The commands `top`, `gradient`, `guided` and `deconv`: what units respond to, and what they see there."""
+"""The commands `top`, `gradient`, `guided` and `deconv`: the images that units respond to, and what they see."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _add_top_flags(parser: Parser, norm: str = "l2") -> None:
 def _add_projection_flags(parser: Parser, name: str, norm: str) -> None:
     _add_top_flags(parser, norm)
     image = "explain this photo instead; top:9 are its strongest units then"
-    seed = "the way back begins with the norm's derivative, the activation map, its maximum or ones"
+    seed = "start of the way back: the norm's derivative, the activation map, its maximum or ones"
     scale = "contrast of each image or of the sheet (default image)"
     parser.add_argument("--image", metavar="PHOTO", help=image)
     parser.add_argument(
@@ -85,6 +85,6 @@ GRADIENT = Command(
 GUIDED = Command(
     units,
     lambda parser: _add_projection_flags(parser, "guided", "inf"),
-    "The same as gradient, without what would lower the activation (guided backpropagation).",
+    "Like gradient, but without everything that would lower the activation (guided backpropagation).",
 )
-DECONV = Command(units, _add_deconv_flags, "Shows what of its nine images a unit responds to, by a deconvnet.")
+DECONV = Command(units, _add_deconv_flags, "Shows what a unit responds to in its nine images, by a deconvnet.")

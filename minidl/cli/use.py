@@ -1,4 +1,4 @@
-"""The commands `eval`, `predict` and `export`: what a trained network is good for."""
+"""The commands `eval`, `predict` and `export`: how to use a trained network."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from minidl.training.runs import run_folder
 
 @contextmanager
 def _trained(checkpoint: Checkpoint, args: Namespace) -> Iterator[tuple[Layer, ModuleType]]:
-    """The checkpoint's model on the engine asked for, and its array module."""
+    """The checkpoint's model on the engine of the flags, and its array module."""
     with session.one_blas_thread():
         yield session.on_engine(checkpoint.build(build), execution(args))
 
@@ -75,7 +75,7 @@ def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.
 
 
 def _extent(data: session.Data, args: Namespace) -> str:
-    """ " (5 % of val)" if a part is measured, and how to get all."""
+    """For a part of a split: " (5 % of val ...)" and how to measure all of it; otherwise nothing."""
     extent = data.extent.get(args.split)
     return f" ({extent}, as in training; --whole takes all of {args.split})" if extent else ""
 
@@ -112,7 +112,7 @@ def predict_images(args: Namespace) -> int:
 
 
 def _part_photos(args: Namespace) -> list[str]:
-    """Takes the photos out of args.paths, where the runs stay: the first path, and others that are runs."""
+    """Moves the photos out of args.paths. The runs stay there: the first path, and all others that are runs."""
     if args.pretrained:
         args.paths, photos = [path for path in args.paths if is_run(Path(path))], args.paths
     else:
@@ -171,9 +171,9 @@ def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: Ab
 
 
 def export_weights(args: Namespace) -> int:
-    """Writes a checkpoint to be passed on: the weights, what they mean and how they were trained."""
+    """Writes a checkpoint for other people: the weights, their meaning and how they were trained."""
     checkpoint = load_checkpoint(trained_file(args))
-    checkpoint.build(build)  # what is passed on can be used: a registered network, and its weights
+    checkpoint.build(build)  # make sure that the checkpoint can be used: a registered network, and its weights
     path = Path(args.output or f"{checkpoint.about.model}.safetensors")
     export_checkpoint(path, checkpoint)
     print_lines(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")

@@ -1,4 +1,4 @@
-"""The fast CPU engine: composites that do the work of runs of plain layers, on tiles of a batch."""
+"""The fast CPU engine: composites that do the work of several plain layers, on tiles of a batch."""
 
 from minidl.engine.fuse import fuse, unfuse
 

@@ -1,9 +1,10 @@
-"""A chain of layers that carries a few images through all of itself at once when it is only asked for answers.
+"""A chain of layers for INFER mode, which takes a few images at a time through all of its layers.
 
-Layer by layer, every map of the whole batch goes out to memory and comes back, and the threads wait for each other
-at every layer. In INFER mode nothing couples the images (BN has its running statistics), so each task takes some
-images from the first layer to the last: no barrier, and maps that never leave the cache. Early maps are large and
-late ones small: the images of a task go through the early layers a few at a time and meet again later (`_stages`).
+If the layers run one after the other, every map of the whole batch is written to memory and read again, and the
+threads wait for each other at every layer. In INFER mode no image depends on another (BN uses its running
+statistics). So each task takes some images from the first layer to the last: no thread waits, and the maps stay in
+the cache. Early maps are large and late ones small, so the images of a task go through the early layers a few at a
+time, and through later layers together (`_stages`).
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ class Step(NamedTuple):
 
     layer: Layer
     folded: Any  # what its `fold` returned
-    images: int  # so many at once
+    images: int  # how many at once
 
 
 class FusedSequential(Sequential):
-    """A Sequential that runs whole tiles of images through all of its layers in INFER mode, where all of them can.
+    """A Sequential that, in INFER mode, takes tiles of images through all of its layers if all of them can.
 
     plain    the Sequential that it was made from
     """
@@ -84,7 +85,7 @@ class FusedSequential(Sequential):
             images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
             steps.append(Step(layer, layer.fold(x) if hasattr(layer, "fold") else None, images))
             x = y
-        # A layer takes no more images than those after it, so that images only ever join.
+        # A layer takes no more images than the layers after it, so images are only ever joined, never split.
         for i in range(len(steps) - 2, -1, -1):
             steps[i] = steps[i]._replace(images=min(steps[i].images, steps[i + 1].images))
         return steps

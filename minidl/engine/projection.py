@@ -1,15 +1,16 @@
-"""Projections back to the pixels, tile by tile: a few (image, unit) pairs go up the chain and down again in cache.
+"""Projections back to the pixels, tile by tile: a few (image, unit) pairs go up the chain and down again in the
+cache.
 
-The plain layers do it for a batch: a PROBE pass, then `project` from layer to layer. Two things make it cheaper here.
-BN has its running statistics, so nothing couples the images: each task takes its pairs all the way, with BN folded
-into the filters in both directions. And the pairs of one image share its way up: what the rule needs of it, where
-the pools' maxima stood and which ReLUs were open, is kept once (`Step.forward`) and used by each of them
+The plain layers do this for a batch: a PROBE pass, then `project` from layer to layer. Two things make it cheaper
+here. BN uses its running statistics, so no image depends on another: each task takes its pairs the whole way, with BN
+folded into the filters in both directions. And all pairs of one image share its way up: what the rule needs from it
+(where the pools' maxima were, and which ReLUs were open) is computed once (`Step.forward`) and used by each of them
 (`Step.back`, whose `of` says which image a signal belongs to).
 
-The maxima are those after the ReLU, as in the plain layers: windows without a positive value tie at 0, their first
-pixel wins, and a deconvnet may send a signal through it. Where an image is flat, pixels of a window tie that are not
-zero; the plain layers compute them alike and take the first, here rounding may tell them apart by the last digit, and
-the signal goes to a neighbour. All else is equal to rounding.
+The maxima are those after the ReLU, as in the plain layers. In a window without a positive value all pixels are 0,
+the first one wins, and a deconvnet may send a signal through it. In flat parts of an image the pixels of a window
+have equal positive values. The plain layers compute them in the same way and take the first; here rounding may make
+the last digit differ, and the signal then goes to a neighbour. Everything else is equal to rounding.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ TASK_PAIRS = 4  # 8 and 16 are about as fast and take more working memory
 
 
 class Step(Protocol):
-    """A layer on the way of some images up and of some signals down; holds what is the same for all tiles."""
+    """A layer on the way of images up and of signals down; it holds what is the same for all tiles."""
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Any]:
-        """(y, cache) in PROBE mode, in scratch memory of this layer that lasts to the end of the task."""
+        """(y, cache) in PROBE mode, in scratch memory of this layer that lasts until the end of the task."""
         ...
 
     def back(self, s: Array, cache: Any, of: Array, scratch: Scratch) -> Array:
@@ -46,7 +47,7 @@ class Step(Protocol):
 
 
 class PlainStep:
-    """Any layer without a faster form, image by image."""
+    """Any layer without a faster form, one image at a time."""
 
     def __init__(self, layer: Layer, rule: Rule) -> None:
         self.layer, self.rule = layer, rule

@@ -1,7 +1,7 @@
-"""How the user calls minidl, so that a message can say what to type next.
+"""What the user types to run a command, so that a message can say what to type next.
 
-From Python, and under the command `minidl`, the command `download` is typed `minidl download`; whoever has called
-`train.py` is told `python train.py download`.
+From Python, and with the program `minidl`, the command `download` is typed `minidl download`. If the user runs
+`train.py`, it is `python train.py download`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def call(command: str) -> str:
 
 @contextmanager
 def called_as(name: str, typed: Mapping[str, str]) -> Iterator[None]:
-    """Meanwhile the program is called `name`, and its commands as `typed` says."""
+    """Inside the block the program is called `name`, and its commands are typed as `typed` says."""
     global _program, _typed
     before = _program, _typed
     _program, _typed = name, typed

@@ -1,4 +1,4 @@
-"""What a training run is made of: every setting with its default and its help, and the presets."""
+"""The settings of a training run: each with its default and its help, and the presets."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def run_path(text: str) -> str:
 
 
 ENGINES = ("fused", "plain")
-ENGINE_HELP = "fused: layers joined into fast blocks; plain: one layer after another (cupy: always plain)"
+ENGINE_HELP = "fused: several layers joined into one, faster; plain: one layer after the other (cupy: always plain)"
 TF32_HELP = "cupy: round the factors of matrix products to 10 bits, faster on GPUs from sm_80 on"
 CLASSES_HELP = "ids, names, or positions such as 0-179 or 3,5,7 (where ids are numbers, a number is an id)"
-THREADS_HELP = "threads of the fused engine (0: all cores); plain layers work on one, which settles their bits"
+THREADS_HELP = "threads of the fused engine (0: all cores); plain layers use one, for the same bits each time"
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,15 @@ class Config:
     )
     augment: str = _setting(
         "none",
-        "paper: one flipped or rotated extra image per RGB image; online: flips and shifts drawn anew each epoch; "
-        "crops: the same but for the first 85 % of the epochs, which have stretched crops",
+        "paper: one flipped or rotated extra image per RGB image; online: new random flips and shifts in each epoch; "
+        "crops: stretched crops in the first 85 % of the epochs, then like online",
         choices=("none", "paper", "online", "crops"),
     )
-    crop_area: float = _setting(0.5, "augment crops: least share of an image's area that is shown", type=part)
+    crop_area: float = _setting(0.5, "augment crops: smallest share of an image's area in a crop", type=part)
     start_size: int = _setting(
-        0, "augment crops: stretch them to this size first, growing to that of the images (0: do not)", type=whole
+        0,
+        "augment crops: first size of the training images, which then grow (0: full size at once)",
+        type=whole,
     )
     subset: float = _setting(1.0, "train and validate on this share of every class", type=part)
     val_split: float = _setting(0.0, "validate on this share of the training set, not on val (0: on val)", type=share)
@@ -62,47 +64,47 @@ class Config:
         None, "start from the weights of this run or checkpoint", metavar="RUN", type=run_path
     )
     freeze: str | None = _setting(
-        None, "keep this layer, such as inception3, and all before it as they are", metavar="LAYER"
+        None, "don't train this layer, such as inception3, and all layers before it", metavar="LAYER"
     )
-    head_lr: float = _setting(1.0, "the last layer learns at so many times the learning rate", type=positive)
+    head_lr: float = _setting(1.0, "learning-rate multiplier of the last layer", type=positive)
     engine: str = _setting("fused", ENGINE_HELP, choices=ENGINES)
     backend: str = _setting("numpy", "numpy (CPU) or cupy (GPU)", choices=("numpy", "cupy"))
     tf32: bool = _setting(False, TF32_HELP)
-    batch_size: int = _setting(32, "images a step", type=count)
+    batch_size: int = _setting(32, "images per step", type=count)
     epochs: int = _setting(2, "passes over the training set", type=count)
     optimizer: str = _setting("adam", "update rule", choices=("adam", "adamw", "sgd"))
     lr: float = _setting(5e-3, "learning rate (the peak, for one-cycle)", type=positive)
     weight_decay: float = _setting(
         3.16e-5, "weight decay: an L2 term for adam and sgd, decoupled for adamw", type=not_negative
     )
-    decay_all: bool = _setting(True, "weight decay for biases and batch normalization, too")
+    decay_all: bool = _setting(True, "weight decay also for biases and batch normalization")
     momentum: float = _setting(0.9, "momentum of sgd (Nesterov's)", type=share)
     schedule: str = _setting(
         "one-cycle", "learning rate over time", choices=("constant", "step", "cosine", "one-cycle")
     )
     drop_epoch: int = _setting(25, "schedule step: multiply the learning rate by 0.1 after this epoch", type=count)
     warmup_epochs: float = _setting(
-        0.0, "raise the learning rate linearly for so many epochs first", type=not_negative
+        0.0, "epochs at the start in which the learning rate rises linearly", type=not_negative
     )
     label_smoothing: float = _setting(0.0, "share of the target spread over all classes", type=share)
     ema: float = _setting(
         0.0, "evaluate and save a moving average of the weights with this decay, such as 0.999 (0: none)", type=share
     )
-    patience: int = _setting(0, "stop after so many epochs without a better val top-1 (0: never)", type=whole)
-    seed: int = _setting(0, "of every random draw: same seed, same bits", type=seed64)
+    patience: int = _setting(0, "stop after this many epochs without a better val top-1 (0: never)", type=whole)
+    seed: int = _setting(0, "seed of all random numbers: same seed, same bits", type=seed64)
     # The settings below change neither weights nor metrics, so a resumed run may give others.
     threads: int = _setting(0, THREADS_HELP, type=thread_count)
     workers: int = _setting(1, "threads that prepare batches", type=thread_count)
-    checkpoint_minutes: float = _setting(3.0, "save that often within an epoch", type=positive)
-    snapshot_epochs: int = _setting(0, "keep a checkpoint of every so many epochs (0: none)", type=whole)
-    keep: int = _setting(0, "keep only the newest so many snapshots (0: all)", type=whole)
+    checkpoint_minutes: float = _setting(3.0, "minutes between checkpoints within an epoch", type=positive)
+    snapshot_epochs: int = _setting(0, "epochs between snapshots: checkpoints that are kept (0: none)", type=whole)
+    keep: int = _setting(0, "number of snapshots to keep, the newest ones (0: all)", type=whole)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-# A run may also go on where there is a GPU, or where there is none: the same training, rounded another way. Its data
-# may have moved: `resume` sees to it that they are the same.
+# A run may continue on a machine with or without a GPU: the same training, with other rounding. Its data may have
+# moved; `resume` checks that they are the same.
 FREE_ON_RESUME = ("data", "backend", "tf32", "threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
 
 _PAPER = {
@@ -168,7 +170,7 @@ def make_config(preset: str, given: dict[str, Any]) -> Config:
 
 
 def check_settings(config: Config) -> None:
-    """Raises UsageError naming the flags that can't go together."""
+    """Raises UsageError naming the flags that can't be used together."""
     warmup, drop = config.warmup_epochs, config.drop_epoch
     if config.freeze and not config.init_from:
         raise UsageError(
@@ -183,7 +185,7 @@ def check_settings(config: Config) -> None:
 
 
 def unused_settings(config: Config) -> list[str]:
-    """A line for every setting that was changed and does nothing beside the others."""
+    """A line for every setting that was changed but has no effect together with the others."""
     default = Config()
     idle = (
         ("drop_epoch", config.schedule == "step", "it is for --schedule step"),
@@ -211,7 +213,7 @@ _TEXTS: dict[str, Check] = {  # what is stored of them differs from what their f
 
 
 def _stored(f: Field) -> Check:
-    """What a setting must be that is read back: what its flag would take."""
+    """The check for a setting that is read back: it must be a value that its flag accepts."""
     if f.name in _TEXTS:
         return _TEXTS[f.name]
     if "choices" in f.metadata:
@@ -220,7 +222,7 @@ def _stored(f: Field) -> Check:
 
 
 def _numeric(kind: type, parse: Callable[[str], Any]) -> Check:
-    """A number that the flag `parse` takes, which is a whole one if `kind` is int."""
+    """The check for a number that the flag `parse` accepts, and that is a whole number if `kind` is int."""
 
     def check(value: Any, where: str) -> Any:
         if type(value) is not int and type(value) is not kind:
@@ -238,5 +240,5 @@ _SAVED = table({}, SETTINGS)
 
 
 def config_from_dict(settings: Any, source: str) -> Config:
-    """A saved configuration; raises DataError naming `source` and the setting that can't be."""
+    """A saved configuration; raises DataError naming `source` and the setting that is wrong."""
     return Config(**_SAVED(settings, f"{source}:"))

@@ -1,4 +1,4 @@
-"""From settings to a trainer that is ready to run, or to a saved model that is ready to be asked."""
+"""From settings to a trainer that is ready to run, or to a saved model that is ready to use."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config
 from minidl.training.trainer import Trainer
 
-STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to be drawn first
+STATISTICS_IMAGES = 1000  # enough for mean and deviation if every image has to be drawn first
 EVAL_BATCH = 100
-# Stretching blurs: a network that saw stretched images to the end is worse on the whole ones it is asked about.
+# Stretching blurs: a network that is trained on stretched images to the end is worse on whole ones.
 STRETCHED = 0.85  # of the epochs
 TINY_IMAGENET = "tiny-imagenet-200"  # what the command `download` fetches
 
@@ -56,7 +56,7 @@ BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
 
 @dataclass
 class Data:
-    """The splits as a run uses them, and the normalisation that belongs to them."""
+    """The splits as a run uses them, and their normalization."""
 
     dataset: Dataset
     train: Split
@@ -67,21 +67,21 @@ class Data:
     extent: dict[str, str] = field(default_factory=dict)  # what part of the data set a split is, where it is a part
 
     def split(self, name: str) -> Split:
-        """The split called "train", "val" or "test"; UsageError if there is none, or no image in it."""
+        """The split called "train", "val" or "test"; UsageError if there is none, or if it has no images."""
         found = self.dataset.test if name == "test" else getattr(self, name)
         if found is None or len(found) == 0:
             raise UsageError(f"{self.dataset.name} has no {name} images")
         return found
 
     def loader(self, split: Split, batch_size: int = EVAL_BATCH, workers: int = 1) -> Loader:
-        """`split` once, in order, to the last image."""
+        """The images of `split` once, in order, without dropping any."""
         return Loader(
             split, batch_size, mean=self.mean, std=self.std, shuffle=False, drop_last=False, workers=workers
         )
 
 
 def load_data(config: Config, progress: bool = True) -> Data:
-    """The data set of `config` with its subset, hold-out split and paper augmentation; statistics of its own."""
+    """The data set of `config`, with its subset, held-out split, paper augmentation and statistics."""
     dataset = _open(config, progress)
     if config.classes:
         dataset = only_classes(dataset, config.classes)
@@ -113,7 +113,7 @@ def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
 
 
 def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
-    """What part of the data set train and val are, in words."""
+    """Which part of the data set train and val are, in words."""
     no_val = any("held out" in note for note in dataset.notes)
     held_out = config.val_split or (HELD_OUT if no_val else 0)
     some = f"{100 * config.subset:g} % of " if config.subset < 1 else ""
@@ -123,7 +123,7 @@ def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
 
 
 def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
-    """The network of `config` with new weights, made of plain layers; ShapeError if the images don't fit it."""
+    """The plain network of `config` with new weights; ShapeError if the images don't fit it."""
     model = build(config.model, classes=len(data.dataset.classes), dropout=config.dropout, seed=config.seed)
     model.out_shape((config.batch_size, *data.dataset.image_shape))
     first = first_size(config, data)
@@ -145,7 +145,7 @@ class Execution:
 
 
 def engine_of(settings: Config | Execution) -> str:
-    """The engine that the settings come to: there are no fused layers for the GPU."""
+    """The engine that the settings lead to: on a GPU it is always plain."""
     return settings.engine if settings.backend == "numpy" else "plain"
 
 
@@ -164,19 +164,19 @@ def on_engine(model: Layer, settings: Config | Execution, frozen: str | None = N
 
 
 def one_blas_thread() -> threadpool_limits:
-    """Holds BLAS at one thread while it is open, under either engine.
+    """Holds BLAS at one thread while it is open, with either engine.
 
-    BLAS rounds differently on another number of threads, and plain layers would with it. They lose nothing: a
+    BLAS rounds differently with another number of threads, and so would plain layers. They lose nothing by it: a
     training step makes 37 images/s on one thread, 35 on two. The fused engine has threads of its own.
     """
     return threadpool_limits(1)
 
 
 def training_bytes(config: Config, memory: TrainingMemory) -> int:
-    """What a training process grows by on the engine of `config`.
+    """The memory that training adds to a process, on the engine of `config`.
 
-    On a GPU the arrays alone, the least there must be: the columns of a convolution come on top (an eighth more for
-    the refined net) and the gaps of CuPy's pool, which nobody has measured.
+    On a GPU this counts the arrays alone. The patches of a convolution come on top (an eighth more for the refined
+    net), and what CuPy's pool wastes, which has not been measured.
     """
     if config.backend != "numpy":
         return memory.arrays
@@ -188,7 +188,7 @@ def training_bytes(config: Config, memory: TrainingMemory) -> int:
 def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | None = None) -> Trainer:
     """A trainer of `model`, with the engine, optimizer, schedule and loaders of `config`.
 
-    It stands at the state of the checkpoint `resume` if given. Raises BackendError if the backend can't be used.
+    It continues from the checkpoint `resume` if given. Raises BackendError if the backend can't be used.
     """
     model, xp = on_engine(model, config, config.freeze)
     optimizer = make_optimizer(config, model)
@@ -232,7 +232,7 @@ def train_loader(config: Config, data: Data) -> Loader:
 
 
 def make_augment(config: Config, data: Data) -> Augment | None:
-    """The changes of the training images that are drawn anew each epoch."""
+    """The random changes of the training images, which are drawn anew in each epoch."""
     if config.augment == "online":
         return OnlineAugment()
     if config.augment == "crops":
@@ -243,19 +243,19 @@ def make_augment(config: Config, data: Data) -> Augment | None:
 
 
 def first_size(config: Config, data: Data) -> int:
-    """Height and width of the training images in the first epoch; UsageError if they can't be."""
+    """Height and width of the training images in the first epoch; UsageError if these are impossible."""
     size = data.dataset.image_shape[0]
     if not config.start_size:
         return size
     if config.augment != "crops":
-        raise UsageError("--start-size is that of crops: add --augment crops")
+        raise UsageError("--start-size is for crops only: add --augment crops")
     if config.start_size > size:
         raise UsageError(f"--start-size {config.start_size}: images of {size} pixels can't shrink to that")
     return config.start_size
 
 
 def make_optimizer(config: Config, model: Layer) -> Optimizer:
-    """The optimizer of `config` for all Parameters that aren't frozen; the last layer's are a group."""
+    """The optimizer of `config` for all Parameters that aren't frozen; those of the last layer form a group."""
     options = {"momentum": config.momentum, "nesterov": config.momentum > 0} if config.optimizer == "sgd" else {}
     for p in list(model.leaves())[-1].params.values():
         p.tags |= {"head"}
@@ -280,7 +280,7 @@ def config_schedule(config: Config, steps_per_epoch: int) -> Schedule:
 
 
 def about(config: Config, data: Data) -> About:
-    """What checkpoints of this run say of their model."""
+    """What checkpoints of this run say about their model."""
     return About(
         model=config.model,
         classes=data.dataset.classes,
@@ -293,10 +293,10 @@ def about(config: Config, data: Data) -> About:
 
 
 def initialise_from(model: Layer, source: Checkpoint, classes: list[str]) -> list[str]:
-    """Takes over the weights of `source`; returns the names of the head's arrays, which stay new unless `source`
-    was trained on these very classes, in this order.
+    """Copies the weights of `source`, and returns the names of the head's arrays that stay new.
 
-    Raises DataError if anything else differs.
+    The head is copied too if `source` was trained on exactly these classes, in this order. Raises DataError if
+    anything else differs.
     """
     head = list(model.leaves())[-1].path
     own = model.named_parameters()
@@ -308,10 +308,10 @@ def initialise_from(model: Layer, source: Checkpoint, classes: list[str]) -> lis
 
 
 def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = False, progress: bool = True) -> Data:
-    """The data set a checkpoint was trained on (or the one at `path`), normalised as in its training.
+    """The data set that a checkpoint was trained on (or the one at `path`), normalized as in its training.
 
-    Its splits have the very images that they had in training, without augmentation; with `whole` all that the data
-    set has. Raises DataError if it is not where it was, or has other classes.
+    Its splits have the same images as in training, without augmentation; with `whole`, all images of the data set.
+    Raises DataError if the data set isn't where it was, or has other classes.
     """
     about = checkpoint.about
     saved = {f.name: about.config[f.name] for f in fields(Config) if f.name in about.config}
@@ -330,7 +330,7 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
 
 
 def _place(checkpoint: Checkpoint) -> str:
-    """Where the data set of a checkpoint is. An exported one knows its name alone: it may be here or in data/."""
+    """Where the data set of a checkpoint is. An exported one stores only its name: it may be here or in data/."""
     data = checkpoint.about.config["data"]
     if data == SHAPES or Path(data).exists():
         return data
@@ -344,7 +344,7 @@ def _place(checkpoint: Checkpoint) -> str:
 
 
 def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:
-    """The outputs of the model must mean the classes of the data set."""
+    """Raises DataError unless the outputs of the model mean the classes of the data set."""
     if checkpoint.about.classes != dataset.classes:
         raise DataError(
             f"{checkpoint.path}: trained on {len(checkpoint.about.classes)} classes "
@@ -354,7 +354,7 @@ def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:
 
 
 def check_progress(checkpoint: Checkpoint, epochs: int, steps: int) -> None:
-    """Raises DataError unless the checkpoint stands somewhere within `epochs` epochs of `steps` steps."""
+    """Raises DataError unless the checkpoint's position is within `epochs` epochs of `steps` steps."""
     state = checkpoint.state
     if state.epoch > epochs or state.batch > steps or state.step != state.epoch * steps + state.batch:
         raise DataError(

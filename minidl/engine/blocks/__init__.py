@@ -1,1 +1,1 @@
-"""Runs of plain layers that are computed as one block."""
+"""Composites: several plain layers in a row, computed as one."""

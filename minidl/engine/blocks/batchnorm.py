@@ -1,23 +1,24 @@
-"""Batch normalization in tiles: what the fused composites share.
+"""Batch normalization in tiles: what all composites share.
 
-`BatchNorm2D` needs sums over the whole batch before it can normalize one pixel, and again before it can send a
-gradient back. A composite adds them up tile by tile (`add_up`), while the tile is in the cache.
+`BatchNorm2D` needs sums over the whole batch before it can normalize a single pixel, and again before it can send a
+gradient back. A composite computes these sums tile by tile (`add_up`), while the tile is in the cache.
 
 Forward. From the sums of z and z^2 over the M pixels of a channel,
     mean = (1/M) sum z,    M var = sum z^2 - M mean^2.
-The difference loses digits where the mean lies far from zero (`MEAN_LIMIT`). Only then does a second pass subtract
-the mean c first (rounded to z's dtype); the same identity holds for z - c, whose mean is next to zero.
-y = gamma (z - mean) inv_std + beta is one line per channel, z scale + shift, with
+The difference loses digits if the mean is far from zero (`MEAN_LIMIT`). In that case, and only then, a second pass
+subtracts the mean c first (rounded to z's dtype). The same formula holds for z - c, whose mean is almost zero.
+y = gamma (z - mean) inv_std + beta is a linear function per channel, y = z scale + shift, with
     scale = gamma inv_std,    shift = beta - mean scale.
 
 Backward. With d = dL/dy, `BatchNorm2D` derives dz = scale (d - dbeta/M - xhat dgamma/M), xhat = (z - mean) inv_std.
-Sort by what varies from pixel to pixel:
+Collect the terms that are the same for all pixels of a channel:
     dz = scale (d + slope z + offset),    slope = -inv_std dgamma / M,    offset = -dbeta/M - mean slope.
-So two sums over tiles and one pass do it, and `scale` needs no pass at all: the convolution in front, z = sum x w,
-is linear in w, so its dx takes the filters w scale, and its dw is multiplied by scale once.
+So two sums over tiles and one pass are enough. `scale` needs no pass at all: the convolution before BN, z = sum x w,
+is linear in w, so its dx uses the filters w scale, and its dw is multiplied by scale once.
 
-Signs. A max pool after BN and ReLU may go before them where y rises with z. So the composites convolve with w sign,
-sign = -1 where gamma < 0, and below z, mean and gamma stand for sign z, sign mean and |gamma|: the same y.
+Signs. A max pool after BN and ReLU may be computed before them if y rises with z. So the composites convolve with w
+sign, where sign = -1 if gamma < 0. From there on z, mean and gamma stand for sign z, sign mean and |gamma|; y is the
+same.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ MEAN_LIMIT = 128.0  # mean^2 / var above which E[z^2] - mean^2 would lose more t
 
 
 class Sums:
-    """Sums of a and of a b over the pixels of every tile, each number of an image row (W C) on its own.
+    """The sums of a and of a b over the pixels of every tile, separate for each of the W C numbers of an image row.
 
-    float32 adds up only the rows of one tile; all that is left is added up in float64.
+    The rows of one tile are added in float32, everything else in float64.
     """
 
     def __init__(self, tiles: int, z: Array) -> None:
@@ -63,7 +64,7 @@ class Sums:
 
 
 class Normalization(NamedTuple):
-    """What one TRAIN forward knows of its batch, per channel; scale and shift in the dtype of z."""
+    """The statistics of one TRAIN forward pass, per channel; scale and shift in the dtype of z."""
 
     scale: Array  # |gamma| inv_std
     shift: Array  # beta - mean scale
@@ -71,7 +72,7 @@ class Normalization(NamedTuple):
     mean: Array  # (C,) float64
     inv_std: Array  # (C,) float64
     pixels: int  # M
-    large_mean: bool  # some channel has mean^2 > MEAN_LIMIT var: sums of products with z must take the mean off first
+    large_mean: bool  # some channel has mean^2 > MEAN_LIMIT var: subtract the mean before products with z are summed
 
     def scale_and_shift(self, z: Array) -> tuple[Array, Array]:
         """scale and shift, each `per_row` of z."""
@@ -79,7 +80,7 @@ class Normalization(NamedTuple):
 
 
 class BatchNorms:
-    """Some BatchNorm2D layers side by side on the channel axis, in the order given; the layers keep the numbers."""
+    """Several BatchNorm2D layers side by side on the channel axis, in the order given. The layers keep the arrays."""
 
     def __init__(self, layers: Sequence[BatchNorm2D]) -> None:
         self.layers = list(layers)
@@ -91,7 +92,7 @@ class BatchNorms:
         return np.concatenate([layer.params[name].value for layer in self.layers])
 
     def signs(self) -> Array:
-        """-1 where gamma is negative, else 1, in gamma's dtype."""
+        """-1 where gamma is negative, otherwise 1, in gamma's dtype."""
         gamma = self.param("gamma")
         return np.where(gamma < 0, -1, 1).astype(gamma.dtype)
 
@@ -100,9 +101,9 @@ class BatchNorms:
         return 1 / np.sqrt(var + eps)
 
     def normalize(self, z: Array, sums: Sums, tiles: list[slice], runner: TileRunner) -> Normalization:
-        """The statistics of z from `sums` of z and z^2; updates the running ones as BatchNorm2D does.
+        """The statistics of z from `sums` of z and z^2. Updates the running statistics as BatchNorm2D does.
 
-        Raises ShapeError if the batch has a single pixel: its variance is not defined.
+        Raises ShapeError if the batch has a single pixel, which has no variance.
         """
         pixels = z.size // z.shape[3]
         total, dot = sums.over_batch()
@@ -137,7 +138,7 @@ class BatchNorms:
         return Normalization(scale, shift, signs, mean, inv_std, pixels, large_mean)
 
     def folded(self) -> tuple[Array, Array]:
-        """(scale, shift) from the running statistics: y = z scale + shift is the layers' INFER mode."""
+        """(scale, shift) from the running statistics: in INFER mode the layers compute y = z scale + shift."""
         mean, var = (np.concatenate([layer.buffers[name] for layer in self.layers]).astype(np.float64)
                      for name in ("running_mean", "running_var"))  # fmt: skip
         gamma, inv_std = self.param("gamma"), self._inv_std(var)
@@ -145,7 +146,7 @@ class BatchNorms:
         return scale.astype(gamma.dtype), shift.astype(gamma.dtype)
 
     def backward(self, dbeta: Array, dot: Array, norm: Normalization) -> tuple[Array, Array]:
-        """Adds dgamma and dbeta into the layers, from sum d and sum d (z - mean); returns (slope, offset)."""
+        """(slope, offset) from sum d and sum d (z - mean); adds dgamma and dbeta to the layers' gradients."""
         dgamma = norm.inv_std * dot
         for layer, own in zip(self.layers, self._slices, strict=True):
             for name, grad in (("gamma", norm.signs * dgamma), ("beta", dbeta)):
@@ -157,7 +158,7 @@ class BatchNorms:
 
 
 class GradientSums:
-    """sum d and sum d (z - mean) over the batch, added up tile by tile."""
+    """The sums of d and of d (z - mean) over the batch, computed tile by tile."""
 
     def __init__(self, tiles: int, z: Array, norm: Normalization) -> None:
         self._sums, self._norm = Sums(tiles, z), norm
@@ -213,7 +214,7 @@ def relu(z: Array) -> None:
 
 
 def _filled(value: int, size: int, dtype: np.dtype) -> Array:
-    """`size` times the `value`: the start of the longest such vector that was asked for."""
+    """A vector of `size` times the `value`: the beginning of the longest one made so far."""
     vector = _vectors.get((value, dtype))
     if vector is None or len(vector) < size:
         vector = aligned((size,), dtype)
@@ -227,7 +228,7 @@ _vectors: dict[tuple[int, np.dtype], Array] = {}
 
 
 def relu_grad(dy: Array, y: Array, out: Array, scratch: Scratch) -> None:
-    """out = dy [y > 0]; y is the ReLU's output, positive exactly where its input is. Of any strides."""
+    """out = dy [y > 0]. y is the ReLU's output, which is positive exactly where its input is. Any strides."""
     mask = scratch("mask", y.shape, bool)
     np.greater(y, 0, out=mask)
     np.multiply(dy, mask, out=out)

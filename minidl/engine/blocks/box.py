@@ -10,10 +10,11 @@ Array = np.ndarray
 
 
 def box_sum(x: Array, kernel: int, out: Array, scratch: Scratch) -> None:
-    """out = the sum over the k x k window around every pixel of x (n, H, W, C), zeros outside; out may be x.
+    """out = the sum over the k x k window around every pixel of x (n, H, W, C), with zeros outside; out may be x.
 
-    A sum over a square is a sum over columns of sums over rows: 2 k terms, not k^2. j lies in the window of i
-    exactly if i lies in that of j, so the sum is its own transpose: its backward pass is `box_sum` of the gradient.
+    It first sums along H, then sums these sums along W: 2 k terms instead of k^2. Pixel j is in the window of i
+    exactly if i is in the window of j. So the sum is its own transpose, and its backward pass is `box_sum` of the
+    gradient.
     """
     n, h, w, c = x.shape
     p = kernel // 2

@@ -1,4 +1,4 @@
-"""How a module's branches are made up, read from the plain layers: what `FusedInception` can stand for."""
+"""The branches of a module, read from its plain layers, and whether `FusedInception` can do their work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Branch(NamedTuple):
 
 
 def is_inception(layer: Layer) -> bool:
-    """Whether `layer` is a Concat of such branches, one at least with a k x k convolution."""
+    """Whether `layer` is a Concat of such branches, at least one of them with a k x k convolution."""
     if type(layer) is not Concat:
         return False
     found = [conv_bns(branch) for branch in layer.branches]
@@ -50,7 +50,7 @@ def _filters(conv_bn: tuple[Conv2D, BatchNorm2D]) -> int:
 
 
 def conv_bns(branch: Sequential) -> tuple[int, list[tuple[Conv2D, BatchNorm2D]]] | None:
-    """(kernel of the average pool or 1, [(convolution, BN), ...]) of a branch, or None if it has another form."""
+    """(kernel of the average pool or 1, [(convolution, BN), ...]) of a branch; None if it has another form."""
     layers, pool = list(branch.layers.values()), 1
     if layers and type(layers[0]) is AvgPool2D:
         first = layers.pop(0)
@@ -72,5 +72,5 @@ def conv_bns(branch: Sequential) -> tuple[int, list[tuple[Conv2D, BatchNorm2D]]]
 
 
 def _keeps_size(kernel: int, stride: int, padding: int) -> bool:
-    """Whether a window leaves the map's size as it is."""
+    """Whether a window leaves the map's height and width unchanged."""
     return stride == 1 and kernel % 2 == 1 and padding == kernel // 2

@@ -1,13 +1,15 @@
-"""Convolution, batch normalization and ReLU as one layer, tile by tile; with a 2x2 max pool after them, if any.
+"""Convolution, batch normalization and ReLU as one layer, tile by tile; with the 2x2 max pool after them, if there is
+one.
 
-Between the two sums over the batch that BN needs, forward and backward (`batchnorm.py`), every tile of images runs on
-its own, so the convolution's output z is summed while it is in the cache and the ReLU costs no pass of its own:
+BN needs a sum over the batch in each direction (`batchnorm.py`). Between these sums every tile is independent of the
+others. So the convolution's output z is summed while it is in the cache, and the ReLU needs no pass of its own:
 
     forward   tiles: z = conv(x), sums of z         batch: mean, var      tiles: y = max(z scale + shift, 0)
     backward  tiles: d = dy [y > 0], sums           batch: slope, offset  tiles: dz = d + slope z + offset, dw, dx
 
-with BN's factor `scale` moved from dz into the filters of dx and, once, onto dw. A bias of the convolution only moves
-the mean, which BN takes off again: y does not depend on it and its gradient, sum dz, is exactly zero.
+BN's factor `scale` is not multiplied into dz, but into the filters of dx and, once, into dw. A bias of the
+convolution only moves the mean, which BN subtracts again: y doesn't depend on it, and its gradient, sum dz, is
+exactly zero.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from minidl.layers import Sequential
 
 Array = np.ndarray
 
-TILE_NUMBERS = 1 << 18  # numbers in a tile of x or z, at most, where one image has fewer
+TILE_NUMBERS = 1 << 18  # the most numbers in a tile of x or z, unless a single image has more
 
 
 class Cache(NamedTuple):
@@ -35,14 +37,14 @@ class Cache(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """INFER mode: filters with BN's scale in them, and the shift."""
+    """For INFER mode: filters multiplied by BN's scale, and the shift."""
 
     filters: Array
     shift: Array  # `per_row`
 
 
 class FusedConvBNReLU(Fused):
-    """Derived from a Sequential with the leaves Conv2D, BatchNorm2D, ReLU and perhaps a 2x2 MaxPool2D.
+    """Made from a Sequential with the leaves Conv2D, BatchNorm2D, ReLU and perhaps a 2x2 MaxPool2D.
 
     Shapes: x (N, H, W, C), y (N, OH, OW, F) as Conv2D's or the pool's. `fold` and `infer_tile`: inference for a tile.
     """
@@ -56,7 +58,7 @@ class FusedConvBNReLU(Fused):
     # ------------------------------------------------------------------ training
 
     def train(self, x: Array, norm: Normalization | None = None) -> tuple[Array, Cache]:
-        """See Fused.train; statistics that are known already may be given, and then the running ones stay."""
+        """See Fused.train. If statistics are given, they are used, and the running ones don't change."""
         tiles, signs = self.tiles(x), self.epilogue.bn.signs()
         filters = self._kernel(x).filters(self.weight.value * signs)
         m = self.epilogue.start(self.conv.out_shape(x.shape), x.dtype, len(tiles))
@@ -98,7 +100,7 @@ class FusedConvBNReLU(Fused):
     # ----------------------------------------------------------------- inference
 
     def fold(self, x: Array) -> Folded:
-        """Weights and running statistics as one set of filters and a shift, for inputs like x."""
+        """The weights and running statistics as one set of filters and a shift, for inputs like x."""
         scale, shift = self.epilogue.bn.folded()
         if self.bias is not None:
             shift = shift + self.bias.value * scale

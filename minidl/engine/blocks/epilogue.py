@@ -1,13 +1,14 @@
-"""What follows a convolution's output z: batch normalization, ReLU and, if there is one, a 2x2 max pool.
+"""The epilogue of a convolution with output z: batch normalization, ReLU and, if there is one, a 2x2 max pool.
 
-Without a pool, `batchnorm.py` says it all. With one, y = max over the window of max(z scale + shift, 0) rises with z
-(`batchnorm.py`: signs), so it equals max(scale zmax + shift, 0) with zmax the window's maximum: pool first, while z
-is in the cache, and BN's line and the ReLU have a quarter of the pixels. Backward, d = dy [y > 0] belongs to the
-winners, where z is zmax. So dbeta = sum d and sum d (z - mean) = sum d (zmax - mean) are sums over a quarter of the
-pixels as well, and only the last step knows the whole map:
-    dz = slope z + offset, and d on top where the winners are.
-In windows without a positive value all y tie at 0; whichever pixel won, its d is 0. Where gamma is exactly 0, all
-pixels of a window tie at a positive beta: then the pool stays after BN and ReLU.
+Without a pool this is just `batchnorm.py`. With a pool, y is the maximum over the window of max(z scale + shift, 0),
+which rises with z (`batchnorm.py`: signs). So y = max(scale zmax + shift, 0), where zmax is the window's maximum: the
+pool comes first, while z is in the cache, and BN and ReLU work on a quarter of the pixels.
+
+Backward, d = dy [y > 0] belongs to the winners, where z is zmax. So dbeta = sum d and sum d (z - mean) =
+sum d (zmax - mean) are sums over a quarter of the pixels as well. Only the last step needs the whole map:
+    dz = slope z + offset everywhere, plus d at the winners.
+In a window without a positive value every y is 0; whichever pixel wins, its d is 0. If gamma is exactly 0, all pixels
+of a window have the same positive y = beta: then the pool stays after BN and ReLU.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Array = np.ndarray
 
 
 class Map(NamedTuple):
-    """A map z (N, H, W, F) in the making, with `bn.signs` in it: `Epilogue.add` takes it up tile by tile."""
+    """A map z (N, H, W, F), with `bn.signs` in it, that is completed tile by tile with `Epilogue.add`."""
 
     z: Array
     sums: bn.Sums  # of z and z^2
@@ -45,7 +46,7 @@ class Cache(NamedTuple):
 
 
 class Back(NamedTuple):
-    """All that dz needs besides the cache."""
+    """What dz needs besides the cache."""
 
     d: Array
     slope: Array  # this and the next one `per_row` of z
@@ -53,7 +54,7 @@ class Back(NamedTuple):
 
 
 class Epilogue:
-    """BN (some BatchNorm2D side by side), ReLU and perhaps a 2x2 pool, on the tiles of the layer in front."""
+    """BN (several BatchNorm2D side by side), ReLU and perhaps a 2x2 pool, on the tiles of the layer before them."""
 
     def __init__(self, layers: list[BatchNorm2D], pool: MaxPool2D | None, runner: TileRunner) -> None:
         self.bn, self.runner = bn.BatchNorms(layers), runner
@@ -69,7 +70,7 @@ class Epilogue:
         return Map(z, bn.Sums(tiles, z), zmax, index)
 
     def add(self, i: int, tile: slice, m: Map, scratch: Scratch) -> None:
-        """Within a task: tile i of z is complete."""
+        """Called by a task when tile i of z is complete."""
         m.sums.add_up(i, m.z[tile], m.z[tile])
         if m.zmax is not None:
             self.pairs.forward(m.z[tile], m.zmax[tile], m.index[tile], scratch)
@@ -93,9 +94,9 @@ class Epilogue:
         return y, cache
 
     def backward(self, dy: Array, cache: Cache, tiles: list[slice], jobs: Sequence[Callable[[], None]] = ()) -> Back:
-        """The part of the gradient that needs the whole batch; adds dgamma and dbeta into the layers.
+        """The part of the gradient that needs the whole batch; adds dgamma and dbeta to the layers' gradients.
 
-        `jobs` are done on the way, see TileRunner.run.
+        `jobs` are done at the same time, see TileRunner.run.
         """
         if cache.pool:
             dy = self.pool.train_backward(dy, cache.pool, True)
@@ -119,12 +120,12 @@ class Epilogue:
             self.pairs.add_backward(back.d[tile], cache.index[tile], out, scratch)
 
     def infer_shift(self, shift: Array, z_shape: tuple[int, ...]) -> Array:
-        """`per_row` of the map that `infer_tile` shifts: z, or what the pool leaves of it."""
+        """The shift as `infer_tile` needs it: `per_row` of z, or of the pooled map."""
         shape = self.pool.plain.out_shape(z_shape) if self.pool else z_shape
         return bn.per_row(shift, shape[2])
 
     def infer_tile(self, z: Array, shift: Array, name: str, scratch: Scratch) -> Array:
-        """y from z with BN's scale (of any sign) in it; in scratch memory called `name`, or in z itself."""
+        """y from z, into which BN's scale is multiplied; in scratch memory called `name`, or in z itself."""
         if self.pool is None:
             bn.shift_relu(z, shift)
             return z

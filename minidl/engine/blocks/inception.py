@@ -1,15 +1,17 @@
 """The fused inception module: parallel branches over one input that share their matrix products and passes.
 
 The module's 1x1 convolutions all read x, so their filters stand side by side, w1 = [w_a w_b ...], and
-    [z_a z_b ...] = x w1,    dx = [dz_a dz_b ...] w1',    dw1 = x' [dz_a dz_b ...],
-forward cut in two where the results go to two arrays: in front of k x k convolutions, and to the module's output.
-An average pool works on every channel alike and a 1x1 convolution on every pixel alike, so they commute,
-    sum_c (sum_j P[i,j] x[j,c]) w[c,f] = sum_j P[i,j] (sum_c x[j,c] w[c,f]),
-and the pool comes after the convolution, where it has 16 channels to add up instead of 128.
-Batch normalization needs a sum over the batch twice in each direction: after the 1x1s in front of k x k
-convolutions (`z_reduce`), and for the module's output (`z_out`, all branches side by side). Between these sums every
-tile runs on its own. `batchnorm.py` says why dz takes one pass, and why its factor `scale` moves to the filters,
-`epilogue.py` what becomes of a max pool after the module.
+    [z_a z_b ...] = x w1,    dx = [dz_a dz_b ...] w1.T,    dw1 = x.T [dz_a dz_b ...].
+Forward this is two products, because the results go to two arrays: the inputs of the k x k convolutions, and the
+module's output. An average pool treats all channels alike, and a 1x1 convolution treats all pixels alike, so they
+commute:
+    sum_c (sum_j P[i,j] x[j,c]) w[c,f] = sum_j P[i,j] (sum_c x[j,c] w[c,f]).
+The pool comes after the convolution, where it adds up 16 channels instead of 128.
+
+Batch normalization needs a sum over the batch twice in each direction: after the 1x1s before the k x k convolutions
+(`z_reduce`), and for the module's output (`z_out`, all branches side by side). Between these sums every tile is
+independent of the others. `batchnorm.py` explains why dz needs only one pass, and why its factor `scale` moves into
+the filters; `epilogue.py` explains the max pool after the module.
 """
 
 from __future__ import annotations
@@ -32,20 +34,20 @@ from minidl.layers import Concat, Layer
 
 Array = np.ndarray
 
-TILE_NUMBERS = 1 << 18  # numbers in a tile of x or z_out, at most, where one image has fewer
+TILE_NUMBERS = 1 << 18  # the most numbers in a tile of x or z_out, unless a single image has more
 
 
 class Cache(NamedTuple):
-    """What a TRAIN forward keeps."""
+    """What a TRAIN forward pass keeps."""
 
     x: Array
-    z_reduce: Array  # (N, H, W, R) the 1x1s in front of the k x k convolutions, before BN
+    z_reduce: Array  # (N, H, W, R) the 1x1s before the k x k convolutions, without BN
     reduce: bn.Normalization
     epilogue: EpilogueCache
 
 
 class Folded(NamedTuple):
-    """The module's INFER mode: filters with BN's scale in them, and BN's shifts."""
+    """For INFER mode: the module's filters multiplied by BN's scale, and BN's shifts."""
 
     w1: list[Array]  # see split
     filters: list[Array]  # of the k x k convolutions
@@ -54,11 +56,13 @@ class Folded(NamedTuple):
 
 
 class FusedInception(Fused):
-    """Derived from a Concat of branches [1x1], [1x1, k x k "same"] and [average pool, 1x1], in any order, or from a
-    Sequential of such a Concat and a 2x2 max pool.
+    """Made from a Concat of branches [1x1], [1x1, k x k "same"] and [average pool, 1x1], in any order.
 
-    Shapes: x (N, H, W, C), y (N, H, W, F), or the pool's. Convolutions without bias, each followed by BN and ReLU.
-    `branches.is_inception` says whether a layer has this form. `fold` and `infer_tile`: inference for a tile.
+    It may also be a Sequential of such a Concat and a 2x2 max pool.
+
+    Shapes: x (N, H, W, C), y (N, H, W, F), or the pool's. The convolutions have no bias, and BN and ReLU follow each
+    of them. `branches.is_inception` says whether a layer has this form. `fold` and `infer_tile`: inference for a
+    tile.
 
     Source: Szegedy et al., Going deeper with convolutions, 2014, section 4.
     """
@@ -168,7 +172,7 @@ class FusedInception(Fused):
     # ----------------------------------------------------------------- inference
 
     def fold(self, x: Array) -> Folded:
-        """Weights and running statistics as one set of filters and shifts, for inputs like x."""
+        """The weights and running statistics as one set of filters and shifts, for inputs like x."""
         (reduce_scale, reduce_shift), (scale, shift) = self.reduce_bn.folded(), self.epilogue.bn.folded()
         filters = [conv_of(b, x).filters(b.conv.value * scale[b.out]) for b in self.convs]
         reduce_shift = bn.per_row(reduce_shift, x.shape[2])

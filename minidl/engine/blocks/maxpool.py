@@ -1,12 +1,12 @@
-"""Max pooling on tiles; windows of 2x2 that do not overlap by maxima of pairs, first side by side, then one above
-the other.
+"""Max pooling on tiles. 2x2 windows that don't overlap are maxima of pairs: first left and right, then upper and
+lower.
 
     a b      t = max(a, b),  u = max(c, d),  y = max(t, u)
     c d
 
-A later pixel wins only when it is strictly larger, and reading order is row by row, column by column: so "the first
-maximum wins" holds in each step and hence for the window. The comparisons are numbers 0 and 1, and the winner's
-offset within its window is (d > c) + 2 where the lower pair won, (b > a) elsewhere, in fast arithmetic on bytes.
+A later pixel wins only if it is strictly larger, and the reading order is row by row. So in each step the first of
+equal values wins, and therefore in the window. A comparison gives 0 or 1. The winner's offset within its window is 2
++ (d > c) if the lower pair won, otherwise (b > a): fast arithmetic on bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minidl.layers.pooling import MaxPool2D, MaxPoolCache
 
 Array = np.ndarray
 
-TILE_NUMBERS = 1 << 18  # numbers in a tile of x, at most, where one image has fewer
+TILE_NUMBERS = 1 << 18  # the most numbers in a tile of x, unless a single image has more
 
 
 class PairPool:
@@ -36,7 +36,7 @@ class PairPool:
         return (pool.kernel, pool.stride) == (2, 2)
 
     def forward(self, x: Array, y: Array, index: Array | None, scratch: Scratch) -> None:
-        """y (n, OH, OW, C) = the windows' maxima of x (n, H, W, C); their offsets 0 .. 3 to `index` if given."""
+        """y (n, OH, OW, C) = the windows' maxima of x (n, H, W, C), and their offsets 0 .. 3 in `index` if given."""
         n, h, _, c = x.shape
         pairs = scratch("pairs", (n, h, y.shape[2], c), x.dtype)
         right = below = None
@@ -62,7 +62,7 @@ class PairPool:
 
 
 def add_to_winners(pool: MaxPool2D, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
-    """dx (n, H, W, C) += the gradient of x: every dy (n, OH, OW, C) at its window's winner, the pixel `index`."""
+    """Adds the gradient to dx (n, H, W, C): every dy (n, OH, OW, C) goes to the pixel `index` of its window."""
     (_, h, w, _), (_, oh, ow, _) = dx.shape, dy.shape
     maxima, share = scratch("maxima", dy.shape, bool), scratch("share", dy.shape, dy.dtype)
     for k in range(pool.kernel**2):
@@ -74,7 +74,7 @@ def add_to_winners(pool: MaxPool2D, dy: Array, index: Array, dx: Array, scratch:
 
 
 def _of_offset(offset: int, windows: int, size: int, stride: int, pad: int) -> tuple[slice, slice]:
-    """The windows whose pixel at this offset lies inside, and those pixels, along an axis of `size`."""
+    """Along an axis of `size`: the windows whose pixel at this offset lies inside, and these pixels."""
     first = max(0, -((offset - pad) // stride))
     inside = max(first, min(windows, (size - 1 - offset + pad) // stride + 1))
     start = stride * first + offset - pad
@@ -82,7 +82,7 @@ def _of_offset(offset: int, windows: int, size: int, stride: int, pad: int) -> t
 
 
 def _pair_max(x: Array, pad: int, y: Array, second_wins: Array | None) -> None:
-    """y[:, i] = max(x[:, 2 i - pad], x[:, 2 i - pad + 1]); what lies outside of x never wins."""
+    """y[:, i] = max(x[:, 2 i - pad], x[:, 2 i - pad + 1]); a pixel outside of x never wins."""
     pairs = (x.shape[1] - pad) // 2
     whole, inside = slice(pad, pad + pairs), x[:, pad : pad + 2 * pairs]
     np.maximum(inside[:, ::2], inside[:, 1::2], out=y[:, whole])
@@ -99,7 +99,7 @@ def _pair_max(x: Array, pad: int, y: Array, second_wins: Array | None) -> None:
 
 
 class FusedMaxPool(Fused):
-    """Derived from MaxPool2D, with its results, bit for bit. Shapes: x (N, H, W, C), y (N, OH, OW, C)."""
+    """Made from MaxPool2D, with the same results, bit for bit. Shapes: x (N, H, W, C), y (N, OH, OW, C)."""
 
     def __init__(self, plain: MaxPool2D, runner: Any) -> None:
         super().__init__(plain, runner)
@@ -113,7 +113,7 @@ class FusedMaxPool(Fused):
             tile = tiles[i]
             if self._pairs:
                 self._pairs.forward(x[tile], y[tile], index[tile], scratch)
-            if not self._pairs or np.isnan(np.vdot(y[tile], y[tile])):  # no comparison sees a NaN
+            if not self._pairs or np.isnan(np.vdot(y[tile], y[tile])):  # comparisons with NaN are false
                 y[tile], index[tile] = blocked.max_pool(x[tile], *self._geometry)
 
         self.runner.run(task, len(tiles))

@@ -1,7 +1,8 @@
 """Projection through convolution + BN + ReLU and through inception modules, each with its 2x2 max pool if it has one.
 
-On the way down a block unpools, rectifies, scales (unless the deconvnet skips BN) and filters. The windows of a 2x2
-pool do not overlap, so rectifying comes first, where there is a quarter of the numbers; scaling is in the filters.
+On the way down a block unpools, applies the ReLU's rule, scales (unless the deconvnet skips BN) and filters. The
+windows of a 2x2 pool don't overlap, so the ReLU's rule may come first, on a quarter of the numbers. The scale is in
+the filters.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ class Output(NamedTuple):
 
 
 class ProjectedEpilogue:
-    """What follows a block's convolutions: BN's shift, ReLU and perhaps the pool."""
+    """The epilogue of a block's convolutions: BN's shift, ReLU and perhaps the pool."""
 
     def __init__(self, epilogue: Epilogue, z_shape: tuple[int, ...], shift: Array, path: str, rule: Rule) -> None:
         self.epilogue, self.path, self.rule, self.z_shape = epilogue, path, rule, z_shape
         self.shift = bn.per_row(shift, z_shape[2])
 
     def forward(self, z: Array, scratch: Scratch) -> tuple[Array, Output]:
-        """From z with BN's scale in it, which is overwritten."""
+        """From z, into which BN's scale is multiplied; z is overwritten."""
         bn.shift_relu(z, self.shift)
         if self.epilogue.pool is None:
             return z, Output(z, None)

@@ -1,5 +1,7 @@
-"""Which of its forms a convolution takes on a tile: the one with the fewest multiply-adds that fits; and its filters
-and weight gradients as jobs, to be done beside the tiles."""
+"""Chooses the form of a convolution on a tile: the one with the fewest multiply-adds that fits.
+
+Also makes its filters and weight gradients ready as jobs, which run beside the tiles.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from minidl.engine.convolutions.winograd2d import Winograd2DConv
 Array = np.ndarray
 
 FEW_CHANNELS = 8  # below, windows and runs are too short for Winograd
-PIECES = 4  # a convolution's weight gradient is summed up and transformed in so many jobs
+PIECES = 4  # the number of jobs that sum and transform a convolution's weight gradient
 TileConv = WinogradConv | Winograd2DConv | PatchConv
 
 
@@ -23,9 +25,9 @@ TileConv = WinogradConv | Winograd2DConv | PatchConv
 def tile_conv(
     w_shape: tuple[int, ...], stride: int, padding: int, x_shape: tuple[int, ...], dtype: np.dtype
 ) -> TileConv:
-    """The convolution of x (n, H, W, C) with filters (K, K, C, F). It holds geometry alone.
+    """The convolution of x (n, H, W, C) with filters (K, K, C, F), as an object that holds only the geometry.
 
-    For other numbers of images its form is the same: so are its `filters`, and the shape of dw.
+    For another number of images it has the same form, so its `filters` and the shape of dw are the same too.
     """
     kernel, _, c, f = w_shape
     n, h, w, _ = x_shape
@@ -36,7 +38,7 @@ def tile_conv(
 
 
 class Filters:
-    """Filters of a tile's convolution that a job makes ready for the tasks of the next run."""
+    """The filters of a tile's convolution, which a job makes ready for the tasks of the next run."""
 
     def __init__(self, make: Callable[[Array], Array], w: Array) -> None:
         self._make, self._w = make, w
@@ -47,7 +49,7 @@ class Filters:
 
 
 def weight_grad_jobs(conv: TileConv, accumulators: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
-    """Jobs for out (K, K, C, F) = the sum of dw over its accumulators (A, ..., C, F), times scale (F,)."""
+    """Jobs that compute out (K, K, C, F) = the sum of dw over its accumulators (A, ..., C, F), times scale (F,)."""
     bounds = np.linspace(0, out.shape[2], min(PIECES, out.shape[2]) + 1).astype(int)
 
     def fill(channels: slice) -> None:

@@ -1,4 +1,4 @@
-"""The convolution of a tile by im2col, for what `WinogradConv` does not know: other strides, paddings and kernels."""
+"""The convolution of a tile by im2col, for all strides, paddings and kernels that `WinogradConv` can't do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = np.ndarray
 
 
 class PatchConv:
-    """`kernels/reference.py`'s convolution in scratch memory; the methods of `WinogradConv`, and its results."""
+    """The convolution of `kernels/reference.py` in scratch memory, with the methods and results of `WinogradConv`."""
 
     def __init__(self, stride: int, padding: int) -> None:
         self.stride, self.padding = stride, padding

@@ -1,32 +1,42 @@
-"""A k x k convolution as three matrix products: Winograd's trick along columns, overlapping windows along rows.
+"""A k x k convolution as three matrix products: Winograd's algorithm along columns, overlapping windows along rows.
 
-**Columns.** Take one column of an image and one column g of the filter. m outputs of the correlation
-y_i = sum_j g_j d_{i+j} need a = m + k - 1 inputs and m k products, but a products are enough. Its transpose is
-easier to see: u -> g u maps the m coefficients of a polynomial u to the a coefficients of the product g u, and a
-product can be had by values: evaluate both factors at a points, multiply the values, interpolate. With E_n the matrix
-that evaluates n coefficients at the points,
+**An example.** Two outputs of a filter with three taps, y0 = d0 g0 + d1 g1 + d2 g2 and y1 = d1 g0 + d2 g1 + d3 g2,
+need six products. Four are enough:
+    m1 = (d0 - d2) g0                        m2 = (d1 + d2) (g0 + g1 + g2) / 2
+    m3 = (d2 - d1) (g0 - g1 + g2) / 2        m4 = (d1 - d3) g2
+    y0 = m1 + m2 + m3,    y1 = m2 - m3 - m4
+The factors of g are computed once per filter, and the sums of d and m are cheap.
+
+**Columns.** In general, take one column d of an image and one column g of the filter. m outputs of the correlation
+y_i = sum_j g_j d_{i+j} need a = m + k - 1 inputs and m k products, but a products are enough. The transpose of this
+map is easier to see. It takes the m coefficients of a polynomial u to the a coefficients of the product g u. A
+product of polynomials can be computed by values: evaluate both factors at a points, multiply the values, interpolate.
+With E_n the matrix that evaluates n coefficients at the points,
     g u = E_a^-1 [(E_k g) * (E_m u)],    so the map is  E_a^-1 diag(E_k g) E_m,    and its transpose
-    y   = E_m' [(E_k g) * (E_a^-1' d)]  =: A' [(G g) * (B' d)].
-The points are 0, 1, -1, 2, -2, 1/2, -1/2 and infinity (the leading coefficient). An image column of H pixels is cut
-into R = ceil(H / m) runs of m outputs. B' for all of them is one sparse matrix `spread` (a R, H), with the padding
-in it (a tap outside the image has no column), A' is `gather` (H, a R). With m = 4, k = 3, six products do the work of
-twelve; `run_of` takes the m with the fewest products a R.
+    y   = E_m.T [(E_k g) * (E_a^-1.T d)]  =: A.T [(G g) * (B.T d)].
+The points are 0, 1, -1, 2, -2, 1/2, -1/2 and infinity, where the "value" of a polynomial is its leading coefficient.
+An image column of H pixels is cut into R = ceil(H / m) runs of m outputs. B.T for all runs is one sparse matrix
+`spread` (a R, H), which includes the padding (a tap outside the image has no column); A.T is `gather` (H, a R). With
+m = 4 and k = 3, six products do the work of twelve. `run_of` chooses the m with the fewest products a R.
 
 **Rows.** The k pixels of a window's row lie side by side in memory: with C channels they are a run of k C numbers.
-Windows of neighbouring pixels overlap, and BLAS takes no matrix with overlapping rows; but the windows of every k-th
-pixel do not overlap and follow one another without a gap. So the pixels fall into k *phases*, each a matrix that is
-read in place. Every image row ends in (k - 1) / 2 zero pixels: its right border, and the left one of the next.
+The windows of neighbouring pixels overlap, and BLAS accepts no matrix with overlapping rows. But the windows of every
+k-th pixel don't overlap and follow one another without a gap. So the pixels are divided into k *phases*, each a
+matrix that is read in place. Every image row ends in (k - 1) / 2 zero pixels: its right border, and the left border
+of the next row.
 
-**Together**, for every value xi of the a points, with U = G w over the filter's rows, (a, KW C, F):
+**Together**, for each of the a points, with U = G w over the filter's rows, (a, KW C, F):
     s = spread x        (a R, H) @ (H, C)             for every image and image column
     v = windows(s) U    (pixels, KW C) @ (KW C, F)    for every point and phase
     y = gather v        (H, a R) @ (a R, F)           for every image and image column
 Nothing is copied in between: each product reads and writes strided views.
 
-**Backward**, from dz at the output. dx is the same convolution of dz, with turned filters. And with h the input,
+**Backward**, from dz at the output. dx is the same convolution of dz, with the filters turned. For dw, with h the
+input,
     dw[kh, kw, c, f] = sum over pixels i of  h[i]_c dz[i - (kh - p, kw - p)]_f
-is, along columns, a filter h on inputs dz, as above: with s = spread dz (which dx needs as well) and t = gather' h,
-    dU[kw, c, f] = sum over pixels i of  t[i]_c s[i + kw - p]_f  for each point,    dw = G' dU, turned.
+is, along columns, a correlation of dz with the filter h, as above. With s = spread dz (which dx needs too) and
+t = gather.T h,
+    dU[kw, c, f] = sum over pixels i of  t[i]_c s[i + kw - p]_f  for each point,    dw = G.T dU, turned.
 
 Rounding in float32 grows to about 1e-6 (m = 4) or 1e-5 (m = 6) of the largest output.
 Source: Lavin & Gray, Fast algorithms for convolutional neural networks, 2015, sections 3 and 4.
@@ -69,7 +79,7 @@ def transforms(kernel: int, size: int, m: int, dtype: np.dtype) -> Transforms:
     """The transforms along an axis of `size` pixels, for k taps, "same" padding and runs of m outputs."""
     a, runs, pad = m + kernel - 1, -(-size // m), kernel // 2
     b_t = np.linalg.inv(_evaluate(a, a)).T
-    norm = np.abs(b_t).max(axis=1, keepdims=True)  # b_t keeps numbers near 1, the filters take the rest
+    norm = np.abs(b_t).max(axis=1, keepdims=True)  # b_t keeps numbers near 1; the filters take the rest
     b_t, g, a_t = b_t / norm, _evaluate(a, kernel) * norm, _evaluate(a, m).T
     spread, gather = np.zeros((a, runs, size)), np.zeros((size, a, runs))
     for run in range(runs):
@@ -84,26 +94,26 @@ def transforms(kernel: int, size: int, m: int, dtype: np.dtype) -> Transforms:
 
 
 def run_of(kernel: int, size: int) -> int:
-    """m, the outputs of a run: those with the fewest products, a R."""
+    """m, the number of outputs of a run: the one with the fewest products a R."""
     most = len(POINTS) + 2 - kernel
     return min(range(2, most + 1), key=lambda m: (m + kernel - 1) * -(-size // m))
 
 
 def _evaluate(points: int, coefficients: int) -> Array:
-    """(points, coefficients): the values of a polynomial, given by its coefficients, at so many points."""
+    """The matrix (points, coefficients) that evaluates a polynomial, given by its coefficients, at the points."""
     rows = np.vander(POINTS[: points - 1], coefficients, increasing=True)
     return np.vstack([rows, np.eye(1, coefficients, coefficients - 1)])  # infinity: the leading coefficient
 
 
 def turned(w: Array) -> Array:
-    """w (KH, KW, C, F) turned by 180 degrees, C and F exchanged: the filters of the convolution that gives dx."""
+    """w (KH, KW, C, F) turned by 180 degrees, with C and F exchanged: the filters of the convolution for dx."""
     return w[::-1, ::-1].swapaxes(2, 3)
 
 
 class WinogradConv:
-    """The convolution of a tile of images (n, H, W, C), stride 1, "same" padding, k in KERNELS; and its gradients.
+    """The convolution of a tile of images (n, H, W, C) and its gradients: stride 1, "same" padding, k in KERNELS.
 
-    Filters and dw take another form on the way: `filters`, `turned_filters`; `dw_shape`, `weight_grad`.
+    Filters and dw have another form inside: see `filters`, `turned_filters`; `dw_shape`, `weight_grad`.
     """
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
@@ -117,24 +127,24 @@ class WinogradConv:
 
     @staticmethod
     def work(kernel: int, height: int, width: int, c: int, f: int) -> int:
-        """Multiply-adds of an image's forward pass."""
+        """The multiply-adds of an image's forward pass."""
         m = run_of(kernel, height)
         products = (m + kernel - 1) * -(-height // m)  # a R
         return products * width * (kernel * c * f + height * (c + f))
 
     def filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) as `forward` takes it, (a, KW C, F)."""
+        """w (KH, KW, C, F) in the form for `forward`, (a, KW C, F)."""
         kh, kw, c, f = w.shape
         out = aligned((self.points, kw * c, f), w.dtype)
         np.matmul(self.matrices.filters, w.reshape(kh, -1), out=out.reshape(self.points, -1))  # KH -> a
         return out
 
     def turned_filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) as `backward` takes it, (a, KW F, C)."""
+        """w (KH, KW, C, F) in the form for `backward`, (a, KW F, C)."""
         return self.filters(turned(w))
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """In which shape `backward` sums dw: (a, KW, C, F)."""
+        """The shape in which `backward` sums dw: (a, KW, C, F)."""
         return self.points, *w_shape[1:]
 
     def weight_grad(self, dw: Array) -> Array:

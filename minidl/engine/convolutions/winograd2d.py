@@ -1,18 +1,21 @@
-"""Winograd's trick along columns and rows: a k x k convolution with a quarter of the products and no windows.
+"""Winograd's algorithm along columns and rows: a k x k convolution with a quarter of the products and no windows.
 
-`winograd.py` derives y = A' [(G g) * (B' d)] for one axis. Applied to the rows of what it gave for the columns, the
-filter becomes U = G w G' with a^2 values and the input a^2 numbers per run of m x m outputs: for 3 x 3 filters and
-m = 4, 36 products do the work of 144. Per product there is a sum over channels, so with T runs in the tile's images
-    q = spread_h (x spread_w')     two products over pixels, channel by channel
+`winograd.py` derives y = A.T [(G g) * (B.T d)] for one axis. Here it is applied to the columns, and then to the rows
+of the result. The filter becomes U = G w G.T with a^2 values, and the input a^2 numbers per run of m x m outputs: for
+3 x 3 filters and m = 4, 36 products do the work of 144. Each product is a sum over channels, so with T runs in the
+tile's images
+    q = spread_h (x spread_w.T)    two products over pixels, for each channel
     v = q U                        (T, C) @ (C, F) for each of the a^2 points
-    y = gather_h (v gather_w')     two products again
-The transforms cost more than those of one axis, and their price does not depend on how many channels are summed up:
-with few channels `WinogradConv` is the faster one (`convolution.py` counts).
+    y = gather_h (v gather_w.T)    two products again
+The transforms cost more than those of one axis, and their cost doesn't depend on the number of channels that are
+summed up. So with few channels `WinogradConv` is faster (`choice.py` counts).
 
-Layouts let every product read and write plain strided matrices. Rows first: an image row (W, C) becomes a Q rows, a
-points for Q runs. Then for each point and run along the width, and each image, the column (H, C) becomes (a R, C):
+The layouts let every product read and write plain strided matrices. Rows come first: an image row (W, C) becomes a Q
+rows, a points for Q runs. Then, for each image and each point and run along the width, the column (H, C) becomes (a
+R, C):
     x (n, H, W, C)  ->  (a, Q, n, H, C)  ->  (a, a, R, Q, n, C) = (a, a, T, C).
-Backward as in `winograd.py`: with the spread dz serving twice, dU = t' s for each point, t = gather' h gather.
+Backward is as in `winograd.py`: dz is spread once for dx and dw, and dU = t.T s for each point, with t = gather.T h
+gather.
 
 Rounding in float32 grows to about 1e-5 of the largest output. Source: as `winograd.py`, section 4.1.
 """
@@ -31,7 +34,7 @@ POINTS = 6  # along an axis: more would cost float32 its digits
 
 
 class Winograd2DConv:
-    """`WinogradConv` on both axes: the same methods, the same results; k 3 or 5."""
+    """`WinogradConv` on both axes, with the same methods and results; k 3 or 5."""
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
         self.images, self.height, self.width = images, height, width
@@ -41,21 +44,21 @@ class Winograd2DConv:
 
     @staticmethod
     def work(kernel: int, height: int, width: int, c: int, f: int) -> int:
-        """Multiply-adds of an image's forward pass."""
+        """The multiply-adds of an image's forward pass."""
         m = POINTS + 1 - kernel
         tall, wide = (POINTS * -(-size // m) for size in (height, width))  # a R, a Q
         return tall * wide * c * f + wide * height * (width + tall) * (c + f)
 
     def filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) as `forward` takes it, (a, a, C, F)."""
+        """w (KH, KW, C, F) in the form for `forward`, (a, a, C, F)."""
         return _on_both_axes(self.rows.filters, w)
 
     def turned_filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) as `backward` takes it, (a, a, F, C)."""
+        """w (KH, KW, C, F) in the form for `backward`, (a, a, F, C)."""
         return self.filters(turned(w))
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """In which shape `backward` sums dw: (a, a, C, F), first along the width."""
+        """The shape in which `backward` sums dw: (a, a, C, F), first along the width."""
         return POINTS, POINTS, *w_shape[2:]
 
     def weight_grad(self, dw: Array) -> Array:

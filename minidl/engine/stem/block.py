@@ -1,28 +1,29 @@
-"""A network's first layers, 3x3 convolution + BN + ReLU + 4x4 max pool at step 2, without the map between them.
+"""A network's first layers, 3x3 convolution + BN + ReLU + 4x4 max pool with stride 2, without the map between them.
 
-An image (64, 64, 3) becomes (62, 62, 128), forty times as many numbers, of which the pool keeps a quarter. Writing
-and reading that map is most of the plain layers' time. Three ideas do without it:
+An image (64, 64, 3) becomes a map (62, 62, 128), forty times as many numbers, of which the pool keeps a quarter.
+Writing and reading that map takes most of the plain layers' time. Three ideas avoid it:
 
-BN's statistics without z. z = p w for the patch p (a row of 27 numbers) of every pixel. So sums over pixels of z and
-z^2 are those of p and p'p, that is, of the 28 x 28 matrix  G = sum [p 1]' [p 1]  (Gram matrix):
-    M mean = g w,    M var = diag(w' G w) - M mean^2    with g = sum p.
-Such sums lose digits where w cancels most of p, as edge filters do with an image's brightness. So p is taken
-relative to the channels' mean c over the batch, unless that is next to zero: z's mean moves by c w, and nothing else
-does. Below, p means the centred patch. For filters that cancel still more, as second derivatives do on smooth images,
-G is made again in float64 (`LOST`).
+BN's statistics without z. Every pixel of z is z = p w, where the patch p is a row of 27 numbers. So the sums over
+pixels of z and z^2 follow from those of p and p.T p, that is, from the 28 x 28 Gram matrix  G = sum [p 1].T [p 1]:
+    M mean = g w,    M var = diag(w.T G w) - M mean^2    with g = sum p.
+Such sums lose digits if w cancels most of p, as edge filters do with an image's brightness. So the channels' mean c
+over the batch is subtracted from p first, unless it is almost zero. This moves z's mean by c w and changes nothing
+else. Below, p means the centred patch. For filters that cancel still more, as second derivatives do on smooth images,
+G is computed again in float64 (`LOST`).
 
-Pooling before BN. y = max(scale z + shift, 0) rises with z where scale > 0 and falls where scale < 0. Take s =
-sign(scale) into the filters, which is exact, and the largest s z of a window gives the largest y; where scale is 0
-all are equal, and are. So BN and ReLU run on pooled pixels only. After ReLU, windows without a positive
-value tie at 0; whichever pixel won, its gradient is 0, since ReLU's is.
+Pooling before BN. y = max(scale z + shift, 0) rises with z where scale > 0, and falls where scale < 0. Multiply the
+filters by s = sign(scale), which is exact; then the largest s z of a window gives the largest y. Where scale is 0,
+every pixel gives the same y. So BN and ReLU work on the pooled pixels only. After the ReLU, all pixels of a window
+without a positive value are 0; whichever of them wins, its gradient is 0, because the ReLU's is.
 
-Pooling by parity (`parity.py`): z is evaluated in four maps, for its even and odd rows and columns, and the pool is
-a maximum of two contiguous maps, four times over. Three maps of one image stay in the cache; z as a whole is nowhere.
+Pooling by parity (`parity.py`): z is computed in four maps, for its even and odd rows and columns. The pool is then
+four steps, each the maximum of two contiguous maps. Three maps of one image stay in the cache; z as a whole never
+exists.
 
-Backward. d = dy [y > 0] belongs to the winners. With S = sum p' d over them,
-dbeta = sum d and z's part from `batchnorm.py`,
-    dw = sum p' dz = scale (S + slope (G w - g' mean) - g' dbeta / M),    sum d (z - mean) = w . S - mean dbeta:
-the dense part comes from G again, which is also why c cancels (sum dz = 0).
+Backward. d = dy [y > 0] belongs to the winners. With S = sum p.T d over them, with dbeta = sum d, and with the terms
+in z from `batchnorm.py`,
+    dw = sum p.T dz = scale (S + slope (G w - g.T mean) - g.T dbeta / M),    sum d (z - mean) = w . S - mean dbeta.
+The dense part comes from G again. It is also the reason why c cancels (sum dz = 0).
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ class Cache(NamedTuple):
 
 
 class FusedStem(Fused):
-    """Derived from a Sequential with the leaves Conv2D, BatchNorm2D, ReLU, MaxPool2D that `matches` accepts.
+    """Made from a Sequential with the leaves Conv2D, BatchNorm2D, ReLU, MaxPool2D that `matches` accepts.
 
-    Shapes: x (N, H, W, C), y (N, h - 1, w - 1, F) for h x w blocks, h = (H - 2) / 2. Odd H or W, and dx when it is
-    asked for, go through the two composites for convolution and pool.
+    Shapes: x (N, H, W, C), y (N, h - 1, w - 1, F) for h x w blocks, h = (H - 2) / 2. If H or W is odd, or if dx is
+    asked for, two composites do the work, one for the convolution and one for the pool.
     """
 
     def __init__(self, plain: Sequential, runner: TileRunner) -> None:
@@ -74,7 +75,7 @@ class FusedStem(Fused):
 
     @staticmethod
     def matches(leaves: list[Layer]) -> bool:
-        """Whether these layers have the one form this class knows."""
+        """Whether these layers have the one form that this class handles."""
         if [type(leaf) for leaf in leaves] != [Conv2D, BatchNorm2D, ReLU, MaxPool2D]:
             return False
         conv, _, _, pool = leaves
@@ -162,7 +163,7 @@ class FusedStem(Fused):
         return tile_slices(len(x), GATHER_IMAGES)
 
     def fold(self, x: Array) -> Any:
-        """The filters with BN's scale in them, and BN's shift as the row that meets the patches' ones."""
+        """The filters multiplied by BN's scale, and BN's shift as the row that meets the ones in the patches."""
         if not is_even(x.shape):
             return self.conv.fold(x)
         scale, shift = self.bn.folded()
@@ -183,12 +184,12 @@ class FusedStem(Fused):
 
 
 def is_even(x_shape: tuple[int, ...]) -> bool:
-    """Whether the blocks of 2x2 pixels cover the convolution's output, and a window fits."""
+    """Whether blocks of 2x2 pixels cover the convolution's output, and a window fits."""
     return all(size % 2 == 0 and size >= 6 for size in x_shape[1:3])
 
 
 def _center(x: Array) -> Array:
-    """The channels' means where they exceed the standard deviation, else zeros (and patches are x's own numbers)."""
+    """The channels' means where they exceed the standard deviation, otherwise zeros."""
     sums = bn.Sums(1, x)
     sums.add_up(0, x, x)
     mean, square = (total / (x.size // x.shape[3]) for total in sums.over_batch())
@@ -196,7 +197,7 @@ def _center(x: Array) -> Array:
 
 
 def _moments(gram: Array, filters: Array, pixels: int) -> tuple[Array, Array, Array]:
-    """(mean, variance) of every filter's z, and the size of the terms that the variance is a sum of."""
+    """(mean, variance) of every filter's z, and the size of the terms whose sum is the variance."""
     g, w = gram[-1], np.abs(filters)
     mean = g @ filters / pixels
     var = np.einsum("kf,kf->f", filters, gram[:-1] @ filters) / pixels - mean**2

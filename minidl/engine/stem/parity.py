@@ -1,15 +1,16 @@
-"""The stem's convolution and 4x4 pool at step 2 on maps sorted by parity; for one image, or a few.
+"""The stem's convolution and its 4x4 pool with stride 2, on maps that are sorted by parity; for one image or a few.
 
-A window is four pixels wide and high, at a step of two: along a row it is two neighbouring pairs (even column, odd
-column), down a column likewise. So z is evaluated in four maps, for its even and odd rows and columns. Then each step
-of the pool is a maximum of two contiguous maps: odd against even columns, the next pair against this one, odd against
-even rows, the next pair against this one. Reading order is row by row, and the second must be strictly larger to win:
-so "the first maximum wins" holds in each step. The comparisons are kept, one byte each (`Maxima`); backward, the
-gradient takes the four steps in reverse (`winners_sum`).
+A window is four pixels wide and high, and the next one starts two pixels further. Along a row it consists of two
+neighbouring pairs (even column, odd column); down a column likewise. So z is computed in four maps, for its even and
+odd rows and columns. Each step of the pool is then a maximum of two contiguous maps: odd and even columns, this pair
+and the next, odd and even rows, this pair and the next. The reading order is row by row, and the second value wins
+only if it is strictly larger; so in each step the first of equal values wins, and therefore in the window. The
+comparisons are kept, one byte each (`Maxima`). Backward, the gradient takes the four steps in reverse
+(`winners_sum`).
 
-The maps have h x w pixels, h = H / 2 - 1 and w = W / 2: of a pair of rows and a pair of columns each. The last column
-has no convolution output. It stays, so that neighbours in a map are neighbours in memory at one distance (1 or w
-pixels) and every step is one call on long runs. What is computed there never meets a window; patches are 0 there.
+The maps have h x w pixels, h = H / 2 - 1 and w = W / 2: one for each pair of rows and pair of columns. The last
+column has no convolution output. It is kept, so that neighbours in a map always have the same distance in memory (1
+or w pixels), and every step is one call on long runs. The values there never reach a window; the patches are 0 there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Array = np.ndarray
 
 
 class Maxima(NamedTuple):
-    """Where the second of two is the larger: masks of all images, or of one, each (..., h w, F)."""
+    """Where the second of two values is larger: masks of all images, or of one, each (..., h w, F)."""
 
     odd: Array  # (N, 2, h w, F) the odd column, in rows of even and odd number
     right: Array  # (N, 2, h w, F) the next pair of columns
@@ -44,10 +45,11 @@ class Maxima(NamedTuple):
 
 
 def fill_patches(x: Array, center: Array, patches: Array, scratch: Scratch) -> None:
-    """patches (n, 9 C + 1, 4, h w) from x (n, H, W, C), of every image:
-    [kh kw c, a b, i j] = x[2i + a + kh, 2j + b + kw, c] - center[c].
+    """Writes patches (n, 9 C + 1, 4, h w) of x (n, H, W, C), for every image:
 
-    The last row is 1. Rows and columns of x come apart by parity first: then every patch row is one long run.
+        [kh kw c, a b, i j] = x[2i + a + kh, 2j + b + kw, c] - center[c].
+
+    The last row is 1. The rows and columns of x are first separated by parity: then every patch row is one long run.
     """
     n, height, width, c = x.shape
     h, w = height // 2 - 1, width // 2
@@ -63,8 +65,10 @@ def fill_patches(x: Array, center: Array, patches: Array, scratch: Scratch) -> N
 
 
 def add_patches(dpatches: Array, dx: Array, scratch: Scratch) -> None:
-    """dx (n, H, W, C) = the transpose of `fill_patches`: every number of dpatches (n, 9 C, 4, h w) goes back to its
-    pixel, where they add up."""
+    """dx (n, H, W, C) = the transpose of `fill_patches`.
+
+    Every number of dpatches (n, 9 C, 4, h w) is added to its pixel.
+    """
     n, height, width, c = dx.shape
     h, w = height // 2 - 1, width // 2
     planes, pixels = _planes(dx.shape, dx.dtype, scratch)
@@ -76,8 +80,10 @@ def add_patches(dpatches: Array, dx: Array, scratch: Scratch) -> None:
 
 
 def _planes(shape: tuple[int, ...], dtype: np.dtype, scratch: Scratch) -> tuple[Array, Array]:
-    """Working memory for images (n, H, W, C) sorted by the parity of rows and columns: (n, C, 2, 2, pixels + 1), and
-    its pixels as (n, C, 2, 2, H / 2, W / 2)."""
+    """Working memory for images (n, H, W, C) sorted by the parity of rows and columns: (n, C, 2, 2, pixels + 1).
+
+    Also returns a view of its pixels, (n, C, 2, 2, H / 2, W / 2).
+    """
     n, height, width, c = shape
     planes = scratch("stem planes", (n, c, 2, 2, height * width // 4 + 1), dtype)
     return planes, planes[..., :-1].reshape(n, c, 2, 2, height // 2, width // 2)
@@ -102,9 +108,9 @@ def in_parts(patches: Array, f: int) -> Array:
 def pool_blocks(
     patches: Array, filters: Array, y: Array, maxima: Maxima | None, scratch: Scratch, relu: bool = False
 ) -> None:
-    """y (h - 1, w - 2, F) = the pool of patches' filters (K, F), or of its ReLU; notes the winners in `maxima`.
+    """y (h - 1, w - 2, F) = the pool of patches' filters (K, F), or of its ReLU; writes the winners to `maxima`.
 
-    Three maps of working memory, written over and over, stay in the cache.
+    Three maps of working memory are used again and again, and stay in the cache.
     """
     pixels, w, f = patches.shape[2], y.shape[1] + 2, y.shape[2]
     maps = scratch("three maps", (3, pixels, f), y.dtype)
@@ -131,10 +137,10 @@ def _larger(first: Array, second: Array, out: Array, second_wins: Array | None) 
 
 
 def to_winners(dy: Array, maxima: Maxima, positive: Array | None, scratch: Scratch) -> Iterator[Array]:
-    """dz, where every dy [y > 0] (every dy, without `positive`) has gone to its window's winner and there added up:
-    first the two maps of even rows, then those of odd rows, each (2, h w, F). dy (h - 1, w - 2, F).
+    """Yields dz, in which every dy [y > 0] (every dy, without `positive`) is added to the winner of its window.
 
-    The gradient goes from a map to the places of its winners, in place: three maps stay in the cache.
+    First come the two maps of even rows, then those of odd rows, each (2, h w, F). dy (h - 1, w - 2, F). The gradient
+    moves from a map to the places of its winners, in place: three maps stay in the cache.
     """
     w, f = dy.shape[1] + 2, dy.shape[2]
     maps = scratch("three d maps", (3, *maxima.lower.shape), dy.dtype)
@@ -154,7 +160,7 @@ def to_winners(dy: Array, maxima: Maxima, positive: Array | None, scratch: Scrat
 
 
 def winners_sum(patches: Array, dy: Array, maxima: Maxima, out: Array, scratch: Scratch) -> None:
-    """out (K, F) = sum over windows of the winner's patch times dy [y > 0]; dy (h - 1, w - 2, F)."""
+    """out (K, F) = the sum over windows of the winner's patch times dy [y > 0]; dy (h - 1, w - 2, F)."""
     parts = in_parts(patches, dy.shape[2]).transpose(1, 2, 0, 3)  # (4, parts, K, pixels)
     sums = scratch("stem sums", (*parts.shape[:2], *out.shape), dy.dtype)
     for a, dz in enumerate(to_winners(dy, maxima, maxima.positive, scratch)):
@@ -165,7 +171,7 @@ def winners_sum(patches: Array, dy: Array, maxima: Maxima, out: Array, scratch: 
 
 
 def _move_winners(d: Array, second_wins: Array, distance: int, moved: Array) -> None:
-    """d[i] stays where the first of (i, i + distance) won, and moves to i + distance where the second did."""
+    """d[i] stays where the first of (i, i + distance) won, and moves to i + distance where the second won."""
     last = len(d) - distance
     np.multiply(d[:last], second_wins[:last], out=moved[:last])
     d[:last] -= moved[:last]

@@ -1,4 +1,4 @@
-"""Projection through a network's first layers to the pixels: `stem.py` and `parity.py` without the statistics."""
+"""Projection through a network's first layers: like `block.py` and `parity.py`, but without the statistics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 class StemStep:
-    """See `projection.Step`. Windows of the 4x4 pool that share a maximum add up there, before the ReLU's rule."""
+    """See `projection.Step`. Signals of windows that share a maximum add up before the ReLU's rule."""
 
     def __init__(self, layer: FusedStem, x: Array, rule: Rule) -> None:
         self.layer, self.x_shape, self.rule = layer, x.shape, rule

@@ -1,1 +1,1 @@
-"""Threads on tiles of a batch, their memory, and products of small matrices."""
+"""Threads that work on tiles of a batch, their memory, and products of small matrices."""

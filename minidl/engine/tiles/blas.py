@@ -1,4 +1,4 @@
-"""BLAS's number of threads while the engine works: one, for its own threads work side by side."""
+"""Keeps BLAS at one thread while the engine works, because the engine's own threads use all cores."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Result = TypeVar("Result")
 
 
 class OneBlasThread:
-    """`with ONE_BLAS_THREAD:` BLAS runs on one thread, for the whole process, until the last such block is left.
+    """`with ONE_BLAS_THREAD:` BLAS has one thread in the whole process, until the last such block ends.
 
-    Blocks may be nested and may be entered by several threads; the number of BLAS threads from before the first
-    comes back after the last, also when a block raises. The model holds it over a whole pass, not over every call:
-    a BLAS thread that has just worked spins for a while and would take a core from the tiles.
+    Blocks may be nested, and several threads may enter them. After the last block BLAS gets back the number of
+    threads from before the first, also if a block raises. The model holds it over a whole pass, not over every call:
+    a BLAS thread that has just worked waits actively for a while, and would take a core from the tiles.
 
-    Ctrl-C may come between any two steps in Python, but not within a call to C. So a block is open as long as a lock
-    of its own is held, which `with` lets go of come what may. What follows from the open blocks can be done again
-    (`_settle`): after a storm of interrupts by the next block.
+    Ctrl-C may interrupt between any two steps in Python, but not within a call to C. So each block holds a lock of
+    its own: the block is open as long as the lock is held, and `with` releases it in any case. What follows from the
+    open blocks can be done again (`_settle`): after many interrupts the next block does it.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class OneBlasThread:
         self._before: list[int] = []  # the libraries' own numbers, while they may be limited
 
     def during(self, work: Callable[[], Result]) -> Result:
-        """work() in such a block. Safer than `with`: there Ctrl-C, at the very end, may leave the block open."""
+        """Calls work() in such a block. Safer than `with`, where Ctrl-C at the very end may leave it open."""
         me = threading.get_ident()
         if me in self._inside:
             return work()
@@ -57,18 +57,18 @@ class OneBlasThread:
         self._settle()
 
     def in_forked_child(self) -> None:
-        """Of all threads only this one is here; another may have had the lock."""
+        """After a fork: only this thread exists, and another one may have held the lock."""
         self._lock = threading.RLock()
         self._blocks = [block for block in self._blocks if block[0] == threading.get_ident()]
         self._settle()
 
     @property
     def _inside(self) -> list[int]:
-        """The thread of every open block."""
+        """The threads of all open blocks."""
         return [thread for thread, here in list(self._blocks) if here.locked()]
 
     def _surely_settle(self) -> None:
-        """Again as long as Ctrl-C comes between; it goes on when that is done."""
+        """Calls `_settle` again as long as Ctrl-C interrupts it; raises the interrupt afterwards."""
         interrupts = []
         while True:
             try:
@@ -80,7 +80,7 @@ class OneBlasThread:
             raise interrupts[0]
 
     def _settle(self) -> None:
-        """BLAS has one thread if and only if a block is open."""
+        """Sets BLAS to one thread if a block is open, and otherwise restores its number of threads."""
         with self._lock:
             for block in list(self._blocks):
                 if not block[1].locked():

@@ -1,4 +1,4 @@
-"""Threads that help others, and are never waited for before they have begun."""
+"""Threads that help a calling thread. It never waits for a helper that has not begun."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from queue import SimpleQueue
 
 
 class Helpers:
-    """Their threads begin with the first work that needs them and end with this object.
+    """The helpers' threads start with the first work that needs them, and end with this object.
 
-    They are daemons, so that a thread of the user's finds them also after the main thread has ended. Where the system
-    gives no more threads, fewer help, or nobody does.
+    They are daemons, so that they still work for a thread of the user's after the main thread has ended. If the
+    system gives no more threads, there are fewer helpers, or none.
     """
 
     def __init__(self) -> None:
@@ -22,10 +22,11 @@ class Helpers:
         self._threads, self._starting = 0, threading.Lock()
 
     def share(self, work: Callable[[], None], parts: deque, helpers: int) -> None:
-        """Calls work(), which takes `parts` as long as there are any, here and on up to so many helpers at once.
+        """Calls work(), which takes `parts` as long as there are any, in this thread and in up to `helpers` others.
 
-        Returns when all who have begun have ended. Raises what one of them raised; then nobody takes another part. So
-        it is with Ctrl-C too, however often it comes. Helpers work in the caller's context (its np.errstate, say).
+        Returns when all threads that have begun have ended. If one of them raises, no thread takes another part, and
+        the error is raised here. The same holds for Ctrl-C, however often it comes. Helpers work in the caller's
+        context (its np.errstate, for example).
         """
         begun, ended, errors, wake = [], [], [], SimpleQueue()
 

@@ -1,8 +1,8 @@
-"""Matrix products in parts that are small enough for OpenBLAS to do without packing its operands first.
+"""Matrix products in parts, so small that OpenBLAS computes them without copying ("packing") its operands first.
 
-With AVX-512, OpenBLAS multiplies matrices of up to 10^6 multiply-adds by kernels that read them where they are; for
-the shapes of a small network these are a tenth to a third faster than its large kernels. On other processors the
-parts cost nothing or a few per cent.
+With AVX-512, OpenBLAS multiplies matrices of up to 10^6 multiply-adds with kernels that read the matrices where they
+are. For the shapes of a small network these are a tenth to a third faster than its kernels for large matrices. On
+other processors the parts cost nothing or a few per cent.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def product(a: Array, b: Array, out: Array) -> None:
 
 @lru_cache(1024)
 def part(rows: int, work: int) -> int:
-    """The largest number that divides `rows` and whose multiply-adds, `work` a row, are few enough.
+    """The largest divisor of `rows` with few enough multiply-adds, where a row takes `work` of them.
 
-    All rows if it would be below 64: then the parts would be too small.
+    All rows if the divisor would be below 64, because such parts would be too small.
     """
     fits = [d for d in range(64, rows) if rows % d == 0 and d * work <= SMALL]
     return max(fits, default=rows)

@@ -1,9 +1,9 @@
-"""Large arrays whose memory is used again as soon as nobody holds them.
+"""Large arrays whose memory is used again as soon as no array uses it any more.
 
-A fresh array of some megabytes comes from the system page by page, each page zeroed at the first touch: in a training
-step that makes the same hundred arrays anew every time, a tenth of the time. A `Recycler` keeps the memory of
-arrays that have died and hands it out again. Nobody has to give anything back: an array lives as long as any view
-of it does, as always.
+A new array of some megabytes comes from the system page by page, and each page is zeroed when it is first touched. A
+training step makes the same hundred arrays every time, and this takes a tenth of its time. A `Recycler` keeps the
+memory of arrays that no longer exist, and uses it for new ones. Nothing has to be given back by hand: an array lives
+as long as any view of it, as always.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
 
 
 def aligned_copy(a: Array) -> Array:
-    """The numbers of `a` in an array of its own, contiguous from a cache line on.
+    """A copy of `a`, contiguous and starting at a cache line.
 
-    Products of small matrices read their operands where they are, and are up to a fifth slower where lines are split.
+    Products of small matrices read their operands where they are, and are up to a fifth slower if vectors cross cache
+    lines.
     """
     copy = aligned(a.shape, a.dtype)
     copy[...] = a
@@ -54,10 +55,10 @@ def _aligned_bytes(size: int) -> Array:
 
 
 class Recycler:
-    """`empty` in place of `np.empty`.
+    """Its method `empty` takes the place of `np.empty`.
 
-    It has no lock: what several threads do at once are single steps on a deque, which Python makes safe. So nobody
-    waits, nor does a forked child, where the thread that held a lock would be missing.
+    It has no lock. What several threads do at once are single steps on a deque, which Python makes safe. So no thread
+    waits; nor does a forked child, in which the thread that held a lock would be missing.
     """
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ class Recycler:
         self._loans = self._turn_began = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
-        """An uninitialised array; its memory comes back when the array and all views of it are gone."""
+        """An uninitialised array. Its memory comes back when the array and all views of it are gone."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
         self._take_back()
@@ -78,7 +79,7 @@ class Recycler:
         return np.asarray(_Loan(block, self._ended)).view(dtype).reshape(shape)
 
     def turn(self) -> None:
-        """A new turn (see `scratch.py`): gives back to the system what nobody used in the last one."""
+        """Starts a new turn (see `scratch.py`): memory that wasn't used in the last one goes back to the system."""
         self._take_back()
         oldest, self._turn_began = self._turn_began, self._loans
         for size, blocks in list(self._free.items()):
@@ -96,7 +97,7 @@ class Recycler:
 
 
 class _Loan:
-    """What owns a recycled array's memory, in NumPy's eyes; it dies with the last array that uses it."""
+    """The owner of a recycled array's memory, as NumPy sees it; it is deleted with the last array that uses it."""
 
     def __init__(self, block: Array, ended: deque[_End]) -> None:
         self._block = block
@@ -109,6 +110,6 @@ class _Loan:
 
 
 class _End(ref):
-    """Lives as long as its loan, and then, with the block, in a deque. (No `__del__`: it would swallow a Ctrl-C.)"""
+    """Deleted with its loan; the block then goes into a deque. (No `__del__`: that would swallow a Ctrl-C.)"""
 
     __slots__ = ("block",)

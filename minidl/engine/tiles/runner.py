@@ -1,8 +1,8 @@
 """Threads that work on tiles of a batch: a few images each, so that all steps on a tile stay in the cache.
 
-NumPy releases the interpreter lock inside its loops and BLAS calls, so Python threads do run side by side. Two
-tiles at once, each with one BLAS thread, beat one call at a time with two BLAS threads: the element-wise work
-between the matrix products runs on all cores too.
+NumPy releases the interpreter lock inside its loops and BLAS calls, so Python threads do run side by side. Two tiles
+at once, each with one BLAS thread, are faster than one call at a time with two BLAS threads, because the element-wise
+work between the matrix products then runs on all cores too.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ LEAST_TILES = 4  # of a batch: with more the threads share evenly, with fewer th
 
 
 class TileRunner:
-    """Runs a task for every tile of a batch on `threads` threads (0: all cores), with the same bits for any number.
+    """Runs a task for every tile of a batch on `threads` threads (0: all cores), with the same bits for any number of
+    threads.
 
-    A task is called as task(tile, accumulator, scratch), accumulator = tile mod ACCUMULATORS. The tiles of one
-    accumulator run one after the other in rising order, so a task may add into `sums[accumulator]` without a lock.
-    Adding up the accumulators in order gives a result that does not depend on the number of threads.
+    A sum of floats depends on the order of its terms: (0.1 + 0.2) + 0.3 differs from 0.1 + (0.2 + 0.3) in the last
+    bit. So a sum over tiles is kept in a fixed number of accumulators. A task is called as task(tile, accumulator,
+    scratch), with accumulator = tile mod ACCUMULATORS. The tiles of one accumulator run one after the other in rising
+    order, so a task may add to `sums[accumulator]` without a lock. Adding up the accumulators in order then gives the
+    same bits on any number of threads.
 
-    Several threads may call `run` at once. Each thread that works takes scratch memory for that run alone, and puts
-    it back. The calling thread takes part in its run and could do all of it: so it waits for nobody who has not
+    Several threads may call `run` at once. Each thread that works takes scratch memory for that run, and puts it
+    back. The calling thread takes part in its run and could do all of it. So it never waits for a thread that has not
     begun, and tasks may call `run` themselves. `lock` is for passes that write to the model, one at a time.
 
-    Raises UsageError for a number of threads that is none.
+    Raises UsageError if `threads` is not a number of threads.
     """
 
     def __init__(self, threads: int = 0) -> None:
@@ -51,14 +54,16 @@ class TileRunner:
         _runners.add(self)
 
     def start_afresh(self) -> None:
-        """Without helpers, scratch memory or anybody at work; as in a forked child, which has none of the threads."""
+        """Sets up the runner without helpers, scratch memory or running tasks, as in a forked child."""
         self._helpers, self._scratch, self.lock = Helpers(), Shelf(), threading.RLock()
 
     def __reduce__(self) -> tuple:
         return TileRunner, (self.threads,)  # a copy of a model has threads and memory of its own
 
     def begin(self, shape: tuple[int, ...]) -> None:
-        """A pass over an input of this shape begins; or a layer's part in such a pass. See `scratch.py` for turns."""
+        """Called at the start of a pass, or of a layer's part in it, with the input's shape. See `scratch.py` for
+        turns.
+        """
         if self.lock._is_owned():
             return  # a layer's part
         self._passes += 1
@@ -70,12 +75,12 @@ class TileRunner:
     def run(
         self, task: Callable[[int, int, Scratch], None], tiles: int, jobs: Sequence[Callable[[], None]] = ()
     ) -> None:
-        """Runs the task for tiles 0 .. tiles - 1; a thread that has no more of them takes the next of the `jobs`.
+        """Runs the task for tiles 0 .. tiles - 1. A thread that finds no more tiles takes the next of the `jobs`.
 
-        Jobs must not depend on the tiles or on each other. Raises what a task or job raised, after all threads have
-        come to rest.
+        Jobs must not depend on the tiles or on each other. If a task or job raises, the error is raised here after
+        all threads have stopped.
         """
-        parts = deque([*range(min(ACCUMULATORS, tiles)), *jobs])  # whoever is free takes the next accumulator or job
+        parts = deque([*range(min(ACCUMULATORS, tiles)), *jobs])  # a free thread takes the next accumulator or job
 
         def work() -> None:
             scratch = self._scratch.take(self._turn)
@@ -112,15 +117,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def available_cores() -> int:
-    """The cores this process may use: those it is bound to, and as many as its container's share of time is worth."""
+    """The cores that this process may use: those it is bound to, within its container's share of time."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(bound, cpu_quota() or bound)
 
 
 def tile_slices(images: int, most: int) -> list[slice]:
-    """The batch in tiles of nearly equal size, at most `most` images each, at least LEAST_TILES where possible.
+    """The batch in tiles of nearly equal size: at most `most` images each, and at least LEAST_TILES tiles if
+    possible.
 
-    A function of the batch alone, never of the number of threads.
+    This depends on the batch alone, never on the number of threads.
     """
     tiles = max(1, min(images, LEAST_TILES), -(-images // most))
     bounds = [images * i // tiles for i in range(tiles + 1)]

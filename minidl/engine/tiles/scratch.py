@@ -1,9 +1,9 @@
-"""Working memory of tasks, and when memory that is kept for later goes back to the system.
+"""Working memory of tasks, and when unused memory goes back to the system.
 
-The engine keeps memory to use it again. So that new sizes of images or batches don't add up, time is counted in
-*turns* (`TileRunner.begin`): memory that was not used in this turn or the one before is given back. A turn ends when
-an input of another shape comes, so what is kept is what the last two shapes need: those of training and of
-evaluation, say. It ends after PASSES passes too, so that one large batch is forgotten in time.
+The engine keeps memory to use it again. So that memory for old image and batch sizes doesn't pile up, time is divided
+into *turns* (`TileRunner.begin`). Memory that was not used in this turn or the one before is given back. A turn ends
+when an input has another shape. So the memory for the last two shapes is kept: those of training and evaluation, for
+example. A turn also ends after PASSES passes, so that one large batch is forgotten in time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minidl.engine.tiles.recycler import aligned
 
 
 class Scratch:
-    """One thread's working memory: arrays by name, made once and used again. None of it may leave its task."""
+    """One thread's working memory: arrays by name, made once and used again. No array may leave its task."""
 
     def __init__(self) -> None:
         self._arrays: dict[tuple, np.ndarray] = {}  # used in this turn
@@ -25,7 +25,7 @@ class Scratch:
         self.turn = 0
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-        """The array `name` of this shape and dtype: zeros the first time, later what the last task left in it."""
+        """The array `name` of this shape and dtype: zeros at first, later with what the last task left in it."""
         key = (name, shape, dtype)
         array = self._arrays.get(key)
         if array is None:
@@ -43,7 +43,7 @@ class Scratch:
 
 
 class Shelf(deque):
-    """Scratch memory that nobody is using: a thread takes one for a run and puts it back, so no two threads share."""
+    """Unused scratch memory: a thread takes one for a run and puts it back, so no two threads share one."""
 
     def take(self, turn: int) -> Scratch:
         try:
@@ -54,7 +54,7 @@ class Shelf(deque):
         return scratch
 
     def drop_before(self, turn: int) -> None:
-        """Drops those that nobody has taken since this turn began."""
+        """Drops the scratch memory that no thread has taken since this turn began."""
         with suppress(IndexError):  # none is left
             while self[0].turn < turn:
                 self.popleft()
