@@ -36,9 +36,11 @@ class Step(NamedTuple):
 class FusedSequential(Sequential):
     """A Sequential that runs whole tiles of images through all of its layers in INFER mode, where all of them can."""
 
-    def __init__(self, layers: Mapping[str, Layer], runner: TileRunner) -> None:
+    wiring = "chain"
+
+    def __init__(self, layers: Mapping[str, Layer], runner: TileRunner, unnamed: frozenset[str] = frozenset()) -> None:
         super().__init__(layers)
-        self.runner = runner
+        self.runner, self.unnamed = runner, unnamed
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         if ctx.mode is not Mode.PROBE:
@@ -98,7 +100,7 @@ class FusedSequential(Sequential):
                     joined = part
                     break
                 if joined is None:
-                    joined = scratch(f"stage {number} of {self.path}", (len(x), *part.shape[1:]), part.dtype)
+                    joined = scratch(f"stage {number} of {id(self)}", (len(x), *part.shape[1:]), part.dtype)
                 joined[start : start + images] = part
             if joined is not None:
                 x = joined

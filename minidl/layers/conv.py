@@ -42,7 +42,6 @@ class Conv2D(Layer):
         rng: np.random.Generator | int | None = None,
         dtype: type = np.float32,
     ) -> None:
-        super().__init__()
         if min(in_channels, filters, kernel, stride) < 1 or padding < 0:
             raise ShapeError(
                 f"Conv2D: in_channels {in_channels}, filters {filters}, kernel {kernel} and stride {stride} "

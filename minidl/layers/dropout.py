@@ -17,12 +17,12 @@ class Dropout(Layer):
     Backward:  dx = dy m  (TRAIN),   dx = dy  (PROBE)
 
     The mask is drawn on the host by a generator that is a function of (seed, step, layer): both backends see
-    the same numbers and nothing needs to be saved. Raises UsageError unless 0 <= p < 1.
+    the same numbers and nothing needs to be saved. Raises UsageError unless 0 <= p < 1, and for a TRAIN pass that
+    doesn't say which step it is: `TRAIN.at_step(step)`.
     Source: Srivastava et al., Dropout, 2014; scaled in training ("inverted"), as everywhere today.
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
         if not 0 <= p < 1:
             raise UsageError(f"Dropout: p is {p}, must be at least 0 and below 1")
         self.p = p
@@ -30,7 +30,7 @@ class Dropout(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
         if not ctx.training or self.p == 0:
             return x, None
-        keep = ctx.rng(self.path).random(x.shape, dtype=np.float32) >= self.p
+        keep = ctx.rng().random(x.shape, dtype=np.float32) >= self.p
         mask = to_device(keep.astype(x.dtype) * (1 / (1 - self.p)), array_module(x))
         return x * mask, mask
 

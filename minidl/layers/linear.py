@@ -33,7 +33,6 @@ class Linear(Layer):
         rng: np.random.Generator | int | None = None,
         dtype: type = np.float32,
     ) -> None:
-        super().__init__()
         # Gain 1, not He's sqrt(2): no ReLU follows the last layer. he_normal draws with sqrt(2 / fan_in).
         w = he_normal(np.random.default_rng(rng), (in_features, out_features), fan_in=2 * in_features, dtype=dtype)
         self.params["weight"] = Parameter(w, tags=["weight"])

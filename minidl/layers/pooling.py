@@ -15,7 +15,6 @@ class _Pool2D(Layer):
     """A square window slid over every channel on its own."""
 
     def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
-        super().__init__()
         self.kernel, self.stride, self.padding = kernel, kernel if stride is None else stride, padding
         require_window(type(self).__name__, self.kernel, self.stride, self.padding)
 

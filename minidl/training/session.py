@@ -288,7 +288,7 @@ def initialise_from(model: Layer, source: Checkpoint, classes: list[str]) -> lis
 
     Raises DataError if anything else differs.
     """
-    head = list(model.leaves())[-1].path
+    head = [name for name, layer in model.named_layers().items() if not layer.children()][-1]
     own = model.named_parameters()
     same = source.about.classes == classes
     new = [] if same else [name for name in own if name.startswith(head + ".") and name in source.arrays]

@@ -45,8 +45,8 @@ class Output(NamedTuple):
 class BlockTail:
     """What follows a block's convolutions: BN's shift, ReLU and perhaps the pool."""
 
-    def __init__(self, tail: Tail, z_shape: tuple[int, ...], shift: Array, path: str, rule: Rule) -> None:
-        self.tail, self.path, self.rule, self.z_shape = tail, path, rule, z_shape
+    def __init__(self, tail: Tail, z_shape: tuple[int, ...], shift: Array, key: int, rule: Rule) -> None:
+        self.tail, self.key, self.rule, self.z_shape = tail, key, rule, z_shape
         self.shift = bn.per_row(shift, z_shape[2])
 
     def forward(self, z: Array, scratch: Scratch) -> tuple[Array, Output]:
@@ -54,8 +54,8 @@ class BlockTail:
         bn.shift_relu(z, self.shift)
         if self.tail.pool is None:
             return z, Output(z, None)
-        y = scratch(f"y of {self.path}", self.tail.pool.out_shape(z.shape), z.dtype)
-        index = scratch(f"winners of {self.path}", y.shape, np.uint8)
+        y = scratch(f"y of {self.key}", self.tail.pool.out_shape(z.shape), z.dtype)
+        index = scratch(f"winners of {self.key}", y.shape, np.uint8)
         self.tail.pairs.forward(z, y, index, scratch)
         return y, Output(y, index)
 
@@ -63,7 +63,7 @@ class BlockTail:
         rectify(s, out.y, of, self.rule)
         if out.index is None:
             return s
-        wide = scratch(f"unpooled {self.path}", (len(s), *self.z_shape[1:]), s.dtype)
+        wide = scratch(f"unpooled {self.key}", (len(s), *self.z_shape[1:]), s.dtype)
         wide[...] = 0
         self.tail.pairs.add_backward(s, out.index[of], wide, scratch)
         return wide
@@ -77,18 +77,18 @@ class ConvStep:
         scale, shift = layer.tail.bn.folded()
         if layer.bias is not None:
             shift = shift + layer.bias.value * scale
-        self.tail, w = BlockTail(layer.tail, self.z_shape, shift, layer.path, rule), layer.weight.value
+        self.tail, w = BlockTail(layer.tail, self.z_shape, shift, layer.key, rule), layer.weight.value
         conv = self._conv(x)
         self.filters, self.turned = conv.filters(w * scale), conv.turned_filters(w * way_back(scale, rule))
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Output]:
-        z = scratch(f"z of {self.layer.path}", (len(x), *self.z_shape[1:]), x.dtype)
+        z = scratch(f"z of {self.layer.key}", (len(x), *self.z_shape[1:]), x.dtype)
         self._conv(x).forward(x, self.filters, z, scratch)
         return self.tail.forward(z, scratch)
 
     def back(self, s: Array, cache: Output, of: Array, scratch: Scratch) -> Array:
         s = self.tail.back(s, cache, of, scratch)
-        out = scratch(f"signal below {self.layer.path}", (len(s), *self.x_shape[1:]), s.dtype)
+        out = scratch(f"signal below {self.layer.key}", (len(s), *self.x_shape[1:]), s.dtype)
         self._conv(out).input_grad(s, self.turned, out, scratch)
         return out
 
@@ -104,7 +104,7 @@ class InceptionStep:
         self.layer, self.x_shape, self.rule = layer, x.shape, rule
         (reduce_scale, reduce_shift), (scale, shift) = layer.reduce_bn.folded(), layer.tail.bn.folded()
         self.z_shape = (*x.shape[:3], len(scale))
-        self.tail = BlockTail(layer.tail, self.z_shape, shift, layer.path, rule)
+        self.tail = BlockTail(layer.tail, self.z_shape, shift, layer.key, rule)
         self.w1 = layer.split(layer.w1() * layer.inner(reduce_scale, scale))
         self.filters = [conv_of(b, x).filters(b.conv.value * scale[b.out]) for b in layer.convs]
         self.reduce_shift = bn.per_row(reduce_shift, x.shape[2])
@@ -113,8 +113,8 @@ class InceptionStep:
         self.turned = [conv_of(b, x).turned_filters(b.conv.value * back[b.out]) for b in layer.convs]
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, tuple[Array, Output]]:
-        hidden = scratch(f"hidden of {self.layer.path}", (*x.shape[:3], self.layer.reduce_bn.channels), x.dtype)
-        z = scratch(f"z of {self.layer.path}", (len(x), *self.z_shape[1:]), x.dtype)
+        hidden = scratch(f"hidden of {self.layer.key}", (*x.shape[:3], self.layer.reduce_bn.channels), x.dtype)
+        z = scratch(f"z of {self.layer.key}", (len(x), *self.z_shape[1:]), x.dtype)
         self.layer.points(x, self.w1, hidden, z, scratch)
         bn.shift_relu(hidden, self.reduce_shift)
         self.layer.windows(hidden, self.filters, z, scratch)
@@ -133,7 +133,7 @@ class InceptionStep:
             conv_of(b, part).input_grad(s[..., b.out], turned, part, scratch)
         rectify(dhidden, hidden, of, self.rule)
         inner[..., : hidden.shape[3]] = dhidden
-        below = scratch(f"signal below {self.layer.path}", (len(s), *self.x_shape[1:]), s.dtype)
+        below = scratch(f"signal below {self.layer.key}", (len(s), *self.x_shape[1:]), s.dtype)
         rows = inner.reshape(-1, inner.shape[3])  # (p, H, W, C1) -> (P, C1)
         product(rows, self.w1_back, below.reshape(len(rows), -1))
         return below
