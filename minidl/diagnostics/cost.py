@@ -71,7 +71,7 @@ def training_memory(model: Layer, input_shape: Shape) -> TrainingMemory:
     shadow = _stand_in(model)
     y, cache = shadow.forward(x, _STEP)
     caches = meter.live
-    shadow.backward(y, cache, need_dx=False)  # y stands for its own gradient
+    shadow.backward(y, cache)  # y stands for its own gradient
     state = 4 * sum(v.nbytes for v in values)
     return TrainingMemory(state, caches, state + meter.peak)
 

@@ -38,7 +38,9 @@ class FusedSequential(Sequential):
 
     wiring = "chain"
 
-    def __init__(self, layers: Mapping[str, Layer], runner: TileRunner, unnamed: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, layers: Mapping[str, Layer], runner: TileRunner, unnamed: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(layers)
         self.runner, self.unnamed = runner, unnamed
 

@@ -15,6 +15,7 @@ from minidl.backend.arrays import to_host
 from minidl.data.loader import Loader
 from minidl.errors import UsageError
 from minidl.layers import Flatten, Layer, Linear
+from minidl.layers.context import join
 from minidl.training.evaluation import predict
 from minidl.visual.truncate import part
 
@@ -123,10 +124,11 @@ def _checked(x: np.ndarray, dims: int, least: int, name: str) -> np.ndarray:
 
 def _without_head(model: Layer) -> Layer:
     """`model` up to what enters its last layer, over the same layers, on the same engine."""
-    keys, last = [], model
-    while children := last.children():
-        key, last = list(children.items())[-1]
-        keys.append(key)
+    keys, last, path = (), model, ""
+    while (children := last.children()) and last.wiring != "parallel":  # which ends in several layers
+        path, (key, last) = join(path, last.level(list(children)[-1])), list(children.items())[-1]
+        keys += (key,)
     if not isinstance(last, Linear) or not keys:
-        raise UsageError(f"features are what enters a Linear layer at the model's end: it ends in {last.label}")
-    return part(model, tuple(keys), Flatten())  # which leaves the (N, D) that enter a Linear as they are
+        name = f"{path} ({last.label})" if path else last.label
+        raise UsageError(f"features are what enters a Linear layer at the model's end: it ends in {name}")
+    return part(model, keys, Flatten())  # which leaves the (N, D) that enter a Linear as they are

@@ -43,7 +43,7 @@ class Fused(Layer):
     def with_children(self, children: Mapping[str, Layer]) -> Layer:
         """The plain layers around other children; fused where these are of the same kinds, and NumPy's."""
         plain = self.plain.with_children(children) if children else self.plain
-        kinds, others = ([type(leaf) for leaf in layer.leaves()] for layer in (self.plain, plain))
+        kinds, others = ([type(below) for _, below in layer.places()] for layer in (self.plain, plain))
         numpy = all(isinstance(p.value, np.ndarray) for p in plain.named_parameters().values())
         return type(self)(plain, self.runner) if kinds == others and numpy else plain
 
