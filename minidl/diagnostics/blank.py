@@ -1,4 +1,4 @@
-"""Arrays without numbers. A model's own code runs on them as on real ones, so what it would allocate can be counted."""
+"""Arrays without numbers: a model's own code runs on them as on real ones, and what it would allocate is counted."""
 
 from __future__ import annotations
 

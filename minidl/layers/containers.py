@@ -79,7 +79,8 @@ class Concat(Layer):
     """Parallel branches that read the same input, their outputs joined on the channel axis.
 
     Each branch is a dict of named layers, applied in order. Branches add no level to the names: the layer
-    "b3" of any branch of "inception2" is "inception2.b3". A branch given as a layer or a list is called by its number.
+    "b3" of any branch of "inception2" is "inception2.b3". A branch that is a layer or a list is called by its
+    number.
 
     Forward:   y = [branch_1(x), branch_2(x), ...]  along C
     Backward:  dy is cut into the branches' channels; x feeds every branch, so dx is the sum of their dx.
