@@ -23,7 +23,8 @@ def softmax(logits: Array) -> Array:
 def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
     """The mean cross-entropy between the labels and softmax(logits), and its gradient: (loss, dlogits).
 
-    logits (N, K) floating; labels (N,) integers in [0, K), on the same device. loss is a 0-d array and dlogits (N, K), both of the dtype of `logits`.
+    logits (N, K) floating; labels (N,) integers in [0, K), on the same device. loss is a 0-d array and
+    dlogits (N, K), both of the dtype of `logits`.
 
     Forward, for a row z with label y and smoothing s (Szegedy et al. 2016, section 7):
 

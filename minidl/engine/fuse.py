@@ -64,7 +64,7 @@ def _chain(chain: Sequential, runner: TileRunner, first: bool) -> FusedSequentia
             layer = layers[run[0]]
             fused[run[0]] = kind(layer, runner) if kind else _fused(layer, runner, first)
         first = False
-    new = FusedSequential(fused, runner, unnamed)
+    new = FusedSequential(fused, runner, frozenset(unnamed))
     new.params, new.buffers = chain.params, chain.buffers
     return new
 

@@ -8,7 +8,7 @@ late ones small: the images of a task go through the early layers a few at a tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ class FusedSequential(Sequential):
         self, layers: Mapping[str, Layer], runner: TileRunner, unnamed: frozenset[str] = frozenset()
     ) -> None:
         super().__init__(layers)
-        self.runner, self.unnamed = runner, frozenset(unnamed)
+        self.runner, self.unnamed = runner, unnamed
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         if ctx.mode is not Mode.PROBE:

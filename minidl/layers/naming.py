@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Named:
     """The half of a layer that knows what is in it."""
 
-    # How the children of a container are connected: "chain", one after the other; "parallel", all read the container's
-    # input; None, only its forward pass knows. Whoever needs a part of a network can do with less in the first two.
+    # How the children of a container are connected. "chain": one after the other. "parallel": all read the container's
+    # input. None: only its forward pass knows. With one of the first two, a part of a network is cut out shorter.
     wiring: str | None = None
     unnamed: frozenset[str] = frozenset()  # children that add no level to the names of what is in them
 
@@ -154,7 +154,7 @@ class Named:
 
     @property
     def label(self) -> str:
-        """What the layer calls itself in messages. Its name is added on the way to the reader, see `errors.within`."""
+        """What the layer calls itself in messages; its name is added on the way to the reader (`errors.within`)."""
         return type(self).__name__
 
     def __repr__(self) -> str:

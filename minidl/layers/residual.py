@@ -17,8 +17,8 @@ class Residual(Layer):
     Shapes: x any; y that of body(x) and of shortcut(x), which must be the same.
 
     Forward:   y = f(x) + g(x),   f the body,  g the shortcut or g(x) = x
-    Backward:  x acts on y twice, so dx = J_f' dy + J_g' dy, or J_f' dy + dy: through the shortcut the gradient reaches
-               the layers below as it is, however deep the network.
+    Backward:  x acts on y twice, so dx = J_f' dy + J_g' dy. Without a shortcut that is J_f' dy + dy: the gradient
+               reaches the layers below as it is, however deep the network.
     Projection: a sum rectifies nothing. The signal goes back both ways, by their rules, and adds up.
 
     Names: "body" and "shortcut". Raises ShapeError if their outputs differ in shape.
@@ -40,8 +40,8 @@ class Residual(Layer):
             around = self.shortcut.out_shape(in_shape) if self.shortcut else tuple(in_shape)
         if out != around:
             raise ShapeError(
-                f"{self.label}: of an input {in_shape} the body makes {out} and the shortcut {around}, which can't be "
-                "added: give a shortcut that changes the shape alike, such as a 1x1 convolution"
+                f"{self.label}: of an input {in_shape} the body makes {out} and the shortcut {around}: they can't "
+                "be added; give a shortcut that changes the shape alike, such as a 1x1 convolution"
             )
         return out
 

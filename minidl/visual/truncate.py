@@ -45,8 +45,8 @@ def truncate(model: Layer, name: str) -> Layer:
 
     Only what `name` depends on is in it, as far as the containers say so (`Layer.wiring`): of a Concat the one branch
     that leads to it. Its forward pass gives the layer's output, `project` leads from there back to the pixels, and it
-    may be fused like any model. `model` stays as it is, and the layers keep their names. "" is the whole model, itself. Raises UsageError with the nearest names
-    if there is no such layer.
+    may be fused like any model. `model` stays as it is, and the layers keep their names. "" is the whole model,
+    itself. Raises UsageError with the nearest names if there is no such layer.
     """
     if name == "":
         return model
