@@ -17,8 +17,14 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=["minidl", "minidl.*", "models", "models.*"]),
-    package_data={"minidl.kernels": ["cuda/*.cu", "cuda/*.cuh"], "models": ["weights/*"]},
+    packages=[*find_packages(include=["minidl", "minidl.*"]), "minidl.models"],
+    package_dir={"minidl.models": "models"},  # one import name: a user may have a models.py of their own
+    package_data={
+        "minidl": ["py.typed"],
+        "minidl.kernels": ["cuda/*.cu", "cuda/*.cuh"],
+        "minidl.models": ["weights/*"],
+    },
+    entry_points={"console_scripts": ["minidl = minidl.cli.programs:MINIDL.main"]},
     install_requires=[
         # The oldest that were tried, together
         "numpy>=2",

@@ -3,12 +3,12 @@
     python -m benchmarks [--quick] [--json PATH] [--network refined|vgg] [--only NAME [NAME ...]]
                          [--batch-size 64] [--threads N] [--rounds 7] [--steps 3] [--results FOLDER]
 
-Each contender runs in a process of its own, confined to as many cores as it has threads. Rounds go from one contender
-to the next while the others wait, so that whatever else the machine does meets all of them alike. Reported are
-medians over rounds, the ratio to torch's default layout, and each process's peak resident memory after training
-(before inference). A training step is the whole of it: forward with dropout and running statistics, cross-entropy,
-backward, Adam. All in float32. Contenders whose package is missing are left out.
-A full run writes its figures to benchmarks/results/, one with --quick only where --json and --results say.
+Each contender runs in a process of its own, on as many cores as it has threads. Rounds go from one contender to the
+next while the others wait, so that other work on the machine affects all of them alike. The report has medians over
+rounds, the ratio to torch's default layout, and each process's peak resident memory after training (before
+inference). A training step is complete: forward with dropout and running statistics, cross-entropy, backward, Adam;
+all in float32. Contenders whose package is not installed are left out. A full run writes its figures to
+benchmarks/results/; a --quick run writes only where --json and --results say.
 """
 
 from __future__ import annotations

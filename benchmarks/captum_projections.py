@@ -1,4 +1,4 @@
-"""Deconvnet projections in Captum, asked for as cheaply as can be; see `projections.py`."""
+"""Deconvnet projections in Captum, computed in its cheapest way; see `projections.py`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from minidl.storage.weights import to_torch_state_dict
 
 
 def map_norms(units: np.ndarray) -> Callable[[Tensor], Tensor]:
-    """A neuron selector: ||a||_2 of the map of unit units[n] on image n, whose gradient is minidl's default seed.
+    """A neuron selector: ||a||_2 of the map of unit units[n] on image n. Its gradient is minidl's default seed map.
 
-    The cheapest way to ask Captum: a batch may have another unit for every image. With a tuple as selector it has
-    one neuron for all images, and a unit has only nine.
+    This is the cheapest way to ask Captum, because each image of a batch can have another unit. With a tuple as
+    selector there is one neuron for all images, and a unit has only nine images.
     """
     rows = torch.arange(len(units))
     return lambda out: out[rows, units].reshape(len(units), -1).norm(dim=1)  # (N, H, W) or (N,) -> (N, H W)
 
 
 class Captum:
-    """A contender. Its network ends with the module that holds the layer: Captum would run the rest of it too."""
+    """A contender. Its network ends with the module that contains the layer: Captum would run the rest too."""
 
     def __init__(self, batch_size: int, threads: int, folder: str, channels_last: bool) -> None:
         warnings.simplefilter("ignore")  # Captum tells of its hooks at every call

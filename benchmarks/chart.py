@@ -1,4 +1,4 @@
-"""The speeds of whole nets as a bar chart that the colour-blind and a gray printer can read."""
+"""The speeds of whole nets as a bar chart that can be read without colours."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from benchmarks.report import NETWORKS
 from minidl.visual.canvas import Figure, save_figure
 from minidl.visual.lettering import add_title
 
-OURS, OTHERS = "#0072B2", "#D9D9D9"  # minidl dark, the others light: apart in gray too
+OURS, OTHERS = "#0072B2", "#D9D9D9"  # minidl dark, the others light, so that they differ in gray too
 PANELS = {"train_img_s": "training, images/s", "infer_img_s": "inference, images/s"}
 
 
 def save_chart(path: Path, figures: dict[str, Any]) -> None:
-    """Two panels of horizontal bars, one contender a row in both, each bar with its figure."""
+    """Two panels of horizontal bars with one contender per row, and a figure on each bar."""
     names = list(figures["infer_img_s"])
     colors = [OURS if name.startswith("minidl") else OTHERS for name in names]
     settings, machine = figures["settings"], figures["machine"]

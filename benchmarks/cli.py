@@ -1,4 +1,4 @@
-"""What the commands share: their flags, where their figures go, and how they end."""
+"""What the benchmark commands share: their flags, where their figures go, and how they end."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Who takes part in the speed comparisons.
+"""The contenders in the speed comparisons.
 
-A contender is a class made from (batch_size, threads, **options), with a method `train(step)` for one training step
-and `infer(step)` for one forward pass (or, in the comparison of single layers, an attribute with a method for each),
-and `threads`, the number its framework says it works with. In the comparison of projections its third argument is a
-folder with what to project, and its method is `project(step)`. It is named by its module, so that only its own
-process imports it.
+A contender is a class made from (batch_size, threads, **options). It has a method `train(step)` for one training step
+and `infer(step)` for one forward pass; in the comparison of single layers it has an attribute with a method for each.
+Its attribute `threads` is the number of threads that its framework reports. In the comparison of projections its
+third argument is a folder with what to project, and its method is `project(step)`. A contender is named by its
+module, so that only its own process imports it.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def make(comparison: str, name: str, batch_size: int, threads: int, *extra: str)
 
 
 def choose(comparison: str, only: list[str] | None = None, quick: bool = False) -> list[str]:
-    """The names of those who take part: `only` these, or all; says in one line each who is left out, and why.
+    """The names of the contenders: `only` these, or all. For each one that is left out, one line says why.
 
-    Raises UsageError for a name that isn't there, and if one that the comparison can't do without isn't installed.
+    Raises UsageError for a name that doesn't exist, and if a necessary contender isn't installed.
     """
     known = CONTENDERS[comparison]
     for name in only or []:

@@ -3,8 +3,8 @@
     python -m benchmarks.end_to_end [--data DATA] [--batch-size 64] [--rounds 7] [--steps 10] [--engine fused]
 
 The loop is that of `train.py --augment online --dropout 0.4` for the refined net: loader, augmentation, count of
-right answers, progress, checkpoints (five a minute here, one in three minutes there). A round is so many steps of it
-and then as many bare ones, in one process; reported are the medians of the rounds.
+right answers, progress, checkpoints (five a minute here, one in three minutes there). A round is `--steps` steps of
+the loop and then as many bare ones, in one process. The report has medians over rounds.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from statistics import median
 import numpy as np
 
 import models
+from minidl.cli.flags import count
 from minidl.errors import MinidlError
 from minidl.layers import TRAIN
 from minidl.losses import softmax_cross_entropy
 from minidl.training import session
 from minidl.training.callbacks import Checkpointer, StopRequested
-from minidl.training.config import ENGINES, Config, count
+from minidl.training.config import ENGINES, Config
 from minidl.training.reports import ProgressBar
 from minidl.training.runs import Run
 from minidl.training.trainer import Callback, Trainer
 
 
 class Alternate(Callback):
-    """Stops the trainer after every `steps` steps for as many bare ones; the first round warms up."""
+    """Stops the trainer after every `steps` steps for as many bare steps; the first round warms up."""
 
     def __init__(self, bare_step: Callable[[int], None], steps: int, rounds: int) -> None:
         self.bare_step, self.steps, self.rounds = bare_step, steps, rounds

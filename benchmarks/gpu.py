@@ -3,11 +3,10 @@
     python -m benchmarks.gpu [--quick] [--json PATH] [--batch-sizes 32 128 256] [--threads N] [--rounds 7]
                              [--steps 10] [--results FOLDER]
 
-The refined net in float32, TF32 off on both sides; a step is the whole of it, as in `python -m benchmarks`, with
-images that are on the device already. CUDA events time rounds of so many steps that go from one contender to the
-next; the first round warms up, reported are medians. Without torch, or with one that sees no GPU, minidl runs
-alone. Needs the test extra: each kernel is held against the tests' cases. No speed is measured if anything differs
-from NumPy.
+The refined net in float32, with TF32 off on both sides. A step is complete, as in `python -m benchmarks`; its images
+are on the device already. CUDA events time rounds of `--steps` steps, which go from one contender to the next; the
+first round warms up, and the report has medians. If torch is missing or sees no GPU, minidl runs alone. Each kernel
+is compared with NumPy on the tests' cases, which needs the test extra. No speed is measured if anything differs.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from benchmarks.machine import describe
 from benchmarks.minidl_step import MiniDL
 from benchmarks.settings import CLASSES, DROPOUT, LEARNING_RATE, WEIGHT_DECAY
 from minidl.backend.arrays import get_backend, to_device
+from minidl.cli.flags import count
 from minidl.errors import MinidlError, UsageError
 from minidl.layers import TRAIN
 from minidl.layers.convert import convert
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import Adam
-from minidl.training.config import count
 
 BOUNDS = {"float32": 1e-5, "float64": 1e-12}  # of a kernel, relative to the largest entry
 STEPS, LOSS_BOUND = 20, 1e-10  # of training in float64
 
 
 class DifferError(MinidlError):
-    """A GPU that does not compute what NumPy computes (exit code 4)."""
+    """The GPU does not compute what NumPy computes (exit code 4)."""
 
     exit_code = 4
 
@@ -85,7 +84,7 @@ def losses(xp: ModuleType, side: int = 32, batch_size: int = 4) -> list[float]:
 
 
 class Contender(Protocol):
-    """`train` and `infer` do one step; `seconds` is what the device takes for work that is asked of it."""
+    """`train` and `infer` do one step; `seconds` is the time that the device takes for some work."""
 
     def train(self, step: int) -> None: ...
 
@@ -123,7 +122,7 @@ def contenders(batch_size: int, threads: int, xp: ModuleType, torch: bool) -> di
 
 
 def why_no_torch() -> str | None:
-    """Why torch takes no part, in a few words, or None."""
+    """Why torch doesn't take part, in a few words, or None."""
     if find_spec("torch") is None:
         return "it is not installed"
     import torch
@@ -132,7 +131,7 @@ def why_no_torch() -> str | None:
 
 
 def alternate(made: dict[str, Contender], what: str, rounds: int, steps: int) -> dict[str, list[float]]:
-    """Seconds of each contender's rounds of so many steps; the first round warms up."""
+    """The seconds of each contender's rounds of `steps` steps; the first round warms up."""
     seen: dict[str, list[float]] = {name: [] for name in made}
     for i in range(rounds + 1):
         for name, contender in made.items():

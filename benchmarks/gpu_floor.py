@@ -74,7 +74,7 @@ def step(network: str, batch_size: int, side: int = SIDE) -> Step:
 
 
 def flops(model: Layer, images: tuple[int, ...]) -> int:
-    """Of a training step's matrix products: y, dw and dx cost the same, and nobody asks for the first layer's dx."""
+    """The operations of a training step's matrix products: y, dw and dx cost the same; the first layer has no dx."""
     rows = summary(model, images).rows
     first = next(name for name, layer in model.named_layers().items() if isinstance(layer, Conv2D))
     unneeded = next(row.multiply_adds for row in rows if row.path == first)

@@ -3,9 +3,9 @@
     python -m benchmarks.ladder [--quick] [--json PATH] [--only RUNG [RUNG ...]] [--batch-size 64] [--threads N]
                                 [--rounds 7] [--results FOLDER]
 
-A rung is one technique, measured on one BLAS thread and one thread of ours unless its name says otherwise, with the
-batch or the tiles that the engine takes. Its two sides go by turns in one process; reported are the medians of the
-rounds. `docs/fast-engine.md` says what each rung is about.
+A rung is one technique. It is measured on one BLAS thread and one Python thread unless its name says otherwise, with
+the batch or the tiles that the engine uses. Its two sides run alternately in one process; the report has medians over
+rounds. `docs/fast-engine.md` explains each rung.
 """
 
 from __future__ import annotations
@@ -360,7 +360,7 @@ def measure(step: Step, rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def _seconds(side: Side, calls: int, warm: bool = False) -> float:
-    """Of one call, the mean of so many."""
+    """The seconds of one call: the mean over `calls` calls."""
     if warm:
         side()
     start = time.perf_counter()

@@ -3,8 +3,8 @@
     python -m benchmarks.layers [--quick] [--json PATH] [--batch-size 64] [--threads N] [--rounds 7] [--steps 5]
                                 [--results FOLDER]
 
-Each contender in a process of its own, in alternating rounds; milliseconds of a forward pass in training mode, and
-of a forward and a backward pass (without dx for the stem, which nobody asks for).
+Each contender runs in a process of its own, in alternating rounds. The report has milliseconds of a forward pass in
+training mode, and of a forward and a backward pass (without dx for the stem, which training doesn't need).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.rounds import Task, alternate, working
 
 
 class Case(NamedTuple):
-    """Some layers in a row, named as in the refined net; an input's shape without the batch."""
+    """Some layers in a row, named as in the refined net, and the shape of an input without the batch."""
 
     layers: tuple[str, ...]
     in_shape: tuple[int, ...]

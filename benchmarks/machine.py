@@ -1,4 +1,4 @@
-"""The machine in a few words: a timing without them says nothing."""
+"""The machine in a few words: without them a timing means nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cores() -> int:
 
 
 def load() -> float:
-    """The load average of the last minute: well above 0 before a benchmark, others are at work on the machine."""
+    """The load average of the last minute. Well above 0 before a benchmark, it means that others use the machine."""
     return os.getloadavg()[0]
 
 

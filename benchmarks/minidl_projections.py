@@ -12,9 +12,9 @@ from minidl.visual.projection import Projector, project_units
 
 
 class MiniDL:
-    """A contender: takes many units at once, whose pairs share the way up of the images that they have in common.
+    """A contender. It takes many units at once, and pairs with the same image share its forward pass.
 
-    With `own_images` every pair has a copy of its image, and nothing is shared.
+    With `own_images` every pair has its own copy of the image, and nothing is shared.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ TOLERANCE = 1e-3  # of the largest difference from torch's logits
 
 
 class Exported:
-    """The model as bytes, the inputs (N, 3, 64, 64) to measure with, and a check of whoever runs it."""
+    """The model as bytes, the inputs (N, 3, 64, 64) to measure with, and a check of a contender's answers."""
 
     def __init__(self, batch_size: int, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -27,7 +27,7 @@ class Exported:
         self._net = refined()
         x = torch.from_numpy(self.inputs[0])
         with torch.no_grad():
-            self._net(x)  # so that the running statistics are not what they start as
+            self._net(x)  # so that the running statistics are no longer their initial values
         self._net.eval()
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         with warnings.catch_warnings():

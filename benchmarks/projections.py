@@ -4,10 +4,10 @@
                                      [--threads N] [--units 128] [--rounds 5] [--sweep-pairs 128] [--results FOLDER]
 
 A pair is a unit of one layer of the refined net, and one of the nine images of the validation split that excite it
-most; the deconvnet brings the unit's map back to the pixels, with BN as in the gradient, for Captum has no other.
-Each contender runs in a process of its own, in alternating rounds. Captum's speed depends on its batch size: a first
-comparison finds the best for either of torch's layouts, a second one sets these against minidl on all pairs. Without
---run the weights are random and the running statistics those of one batch.
+most. The deconvnet brings the unit's map back to the pixels, with BN as in the gradient, because Captum has no other
+rule. Each contender runs in a process of its own, in alternating rounds. Captum's speed depends on its batch size: a
+first comparison finds the best one for each of torch's layouts, and a second one compares these with minidl on all
+pairs. Without --run the weights are random and the running statistics are those of one batch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STATISTICS_IMAGES = 100
 
 
 class Pairs(NamedTuple):
-    """Units of one layer of a network, and their images; handed to the contenders in a folder."""
+    """Units of one layer of a network, and their images; the contenders read them from a folder."""
 
     model: Layer
     layer: str
@@ -62,7 +62,7 @@ class Pairs(NamedTuple):
 
 
 def network(checkpoint: Path | None, data: str | None) -> tuple[Layer, session.Data, str]:
-    """The network of a run, or an untrained one; its data set; and in words what they are."""
+    """The network of a run, or an untrained one; its data set; and both in words."""
     if checkpoint:
         saved = load_checkpoint(find_checkpoint(checkpoint))
         if saved.about.model != MODEL:
@@ -80,7 +80,7 @@ def network(checkpoint: Path | None, data: str | None) -> tuple[Layer, session.D
 
 
 def find_pairs(model: Layer, data: session.Data, layer: str, units: int, threads: int) -> Pairs:
-    """Some living units from all over the layer, each with the images whose maps have the largest l2 norm."""
+    """Some units that aren't dead, from all over the layer, each with the images of the largest l2 norm."""
     classes = len(data.dataset.classes)
     found = probe(model, [layer], data.loader(data.val), classes, norms=("l2",), threads=threads)[layer]
     living = np.flatnonzero(~found.dead)
@@ -107,7 +107,7 @@ def best_batches(
 
 
 def compare(batch_sizes: dict[str, int], pairs: int, threads: int, rounds: int, folder: str) -> list[dict[str, Any]]:
-    """A row of figures for every contender; `batch_sizes` are those of Captum, minidl takes all pairs there are."""
+    """A row of figures for every contender; `batch_sizes` are Captum's, minidl takes all pairs at once."""
     tasks = []
     for name in choose("projections"):
         size = batch_sizes.get(name, pairs)

@@ -1,4 +1,4 @@
-"""The figures of whole nets in words: a Markdown table, and what a reader needs to repeat the run and to judge it."""
+"""The figures of whole nets in words: a Markdown table, and what a reader needs to repeat and judge the run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The contenders' processes, and rounds that go from one to the next.
 
-Rounds alternate so that whatever else the machine does meets all contenders alike; while one works the others wait.
+Rounds alternate, so that other work on the machine affects all contenders alike. While one works, the others wait.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ PAUSE = 0.3  # seconds until idle threads of the last contender have stopped spi
 
 
 class Task(NamedTuple):
-    """What a worker is to measure."""
+    """What a worker measures."""
 
     comparison: str
     name: str
     batch_size: int
     threads: int
-    steps: int  # a measurement takes so many
+    steps: int  # how many steps a measurement takes
     label: str = ""  # if the name alone doesn't tell it from the others
     extra: tuple[str, ...] = ()  # further arguments of the contender
 
@@ -79,8 +79,8 @@ class Worker:
 def working(tasks: Iterable[Task]) -> Iterator[list[Worker]]:
     """A worker for each task, closed at the end.
 
-    One that can't start is left out with a line on standard error; if `contenders.py` doesn't call it optional, the
-    program ends.
+    A worker that can't start is left out, with a line on standard error. If `contenders.py` says that it is
+    necessary, the program ends.
     """
     workers: list[Worker] = []
     try:
@@ -100,7 +100,7 @@ def working(tasks: Iterable[Task]) -> Iterator[list[Worker]]:
 
 
 def alternate(workers: list[Worker], what: str, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """What each worker measured, by its task and round."""
+    """The measurements of each worker, by task and round."""
     seen: dict[str, list[dict[str, float]]] = {str(worker.task): [] for worker in workers}
     for i in range(rounds + 1):  # the first one warms up
         for worker in workers:

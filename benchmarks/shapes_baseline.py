@@ -1,9 +1,9 @@
-"""What a linear model makes of `shapes`: multinomial logistic regression on standardized pixels (scikit-learn).
+"""How well a linear model classifies `shapes`: multinomial logistic regression on standardized pixels (scikit-learn).
 
     python -m benchmarks.shapes_baseline [--train N] [--val N] [--seed S]
 
-A class that can be told by a linear function of the pixels needs no network. The figure printed here is the one to
-hold against a network's: most of what the network adds is learned features.
+A class that a linear function of the pixels can recognise needs no network. Compare a network with the figure printed
+here: most of what the network adds is learned features.
 """
 
 from __future__ import annotations

@@ -1,22 +1,161 @@
-"""minidl: a deep-learning framework in NumPy and CuPy whose every backward pass can be read."""
+"""minidl: a deep-learning framework in NumPy and CuPy whose every backward pass can be read.
 
+    import minidl as md
+
+    data = md.load_shapes(train=2000, val=200)
+    model = md.models.build("convnet", classes=len(data.classes))
+    print(md.summary(model, data.image_shape))
+
+Public is what stands in `__all__` here, and in minidl.layers, data, engine, models, schedules, losses, optim, errors.
+All else may change. What takes long to import is imported when it is first asked for.
+"""
+
+from importlib import import_module as _import_module
+from pathlib import Path as _Path
+from sys import modules as _modules
+from typing import TYPE_CHECKING, Any
+
+from minidl import schedules
 from minidl.diagnostics.gradcheck import gradcheck
 from minidl.diagnostics.summary import summary
 from minidl.diagnostics.trace import trace
-from minidl.layers import INFER, PROBE, TRAIN, Context, Layer, Mode, Parameter, Rule
+from minidl.errors import MinidlError
+from minidl.layers import (
+    INFER,
+    PROBE,
+    TRAIN,
+    AvgPool2D,
+    BatchNorm2D,
+    Concat,
+    Context,
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    Linear,
+    MaxPool2D,
+    Mode,
+    Parameter,
+    ReLU,
+    Rule,
+    Sequential,
+    freeze,
+)
+from minidl.layers.convert import convert
+from minidl.losses import softmax, softmax_cross_entropy, top_k_correct
+from minidl.optim import SGD, Adam, AdamW
 from minidl.version import __version__
+
+if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
+    from minidl import models
+    from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
+    from minidl.engine import fuse
+    from minidl.models import Run
+    from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict
+    from minidl.storage.weights import load_weights as load
+    from minidl.storage.weights import save_weights as save
+    from minidl.training.checkpoints import load_checkpoint
+    from minidl.training.evaluation import evaluate
+    from minidl.training.trainer import Trainer
+    from minidl.visual.looking import activations, deconv, gradient, guided
+    from minidl.visual.picture import picture
+
+_INSIDE = _Path(__file__).parent / "models" / "inception.py"
+_BESIDE = _Path(__file__).parents[1] / "models" / "inception.py"
+if not _INSIDE.is_file() and _BESIDE.is_file():  # a checkout: minidl.models is the folder models/ beside minidl/
+    __path__.append(str(_BESIDE.parents[1]))
+
+_LATER = {  # where to find what is imported when it is first asked for
+    "Loader": "minidl.data.Loader",
+    "Run": "minidl.models.Run",
+    "Trainer": "minidl.training.trainer.Trainer",
+    "activations": "minidl.visual.looking.activations",
+    "channel_statistics": "minidl.data.channel_statistics",
+    "deconv": "minidl.visual.looking.deconv",
+    "denormalise": "minidl.data.denormalise",
+    "evaluate": "minidl.training.evaluation.evaluate",
+    "fuse": "minidl.engine.fuse",
+    "gradient": "minidl.visual.looking.gradient",
+    "guided": "minidl.visual.looking.guided",
+    "load": "minidl.storage.weights.load_weights",
+    "load_checkpoint": "minidl.training.checkpoints.load_checkpoint",
+    "load_dataset": "minidl.data.load_dataset",
+    "load_shapes": "minidl.data.load_shapes",
+    "load_torch_state_dict": "minidl.storage.weights.load_torch_state_dict",
+    "models": "minidl.models",
+    "normalise": "minidl.data.normalise",
+    "picture": "minidl.visual.picture.picture",
+    "save": "minidl.storage.weights.save_weights",
+    "to_torch_state_dict": "minidl.storage.weights.to_torch_state_dict",
+}
 
 __all__ = [
     "INFER",
     "PROBE",
+    "SGD",
     "TRAIN",
+    "Adam",
+    "AdamW",
+    "AvgPool2D",
+    "BatchNorm2D",
+    "Concat",
     "Context",
+    "Conv2D",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
     "Layer",
+    "Linear",
+    "Loader",
+    "MaxPool2D",
+    "MinidlError",
     "Mode",
     "Parameter",
+    "ReLU",
     "Rule",
+    "Run",
+    "Sequential",
+    "Trainer",
     "__version__",
+    "activations",
+    "channel_statistics",
+    "convert",
+    "deconv",
+    "denormalise",
+    "evaluate",
+    "freeze",
+    "fuse",
     "gradcheck",
+    "gradient",
+    "guided",
+    "load",
+    "load_checkpoint",
+    "load_dataset",
+    "load_shapes",
+    "load_torch_state_dict",
+    "models",
+    "normalise",
+    "picture",
+    "save",
+    "schedules",
+    "softmax",
+    "softmax_cross_entropy",
     "summary",
+    "to_torch_state_dict",
+    "top_k_correct",
     "trace",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'minidl' has no attribute {name!r}", name=name, obj=_modules[__name__])
+    module, _, last = _LATER[name].rpartition(".")
+    value = _import_module(_LATER[name]) if module == "minidl" else getattr(_import_module(module), last)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,13 +1,24 @@
-"""Errors that end in one clear line, each with the exit code of its class."""
+"""Errors that end in one clear line; each class has its exit code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+__all__ = [
+    "BackendError",
+    "DataError",
+    "DivergedError",
+    "MinidlError",
+    "OutOfMemoryError",
+    "ShapeError",
+    "UsageError",
+    "printable",
+]
+
 
 class MinidlError(Exception):
-    """Base of all errors minidl raises on purpose; the scripts print it as one line and exit with `exit_code`.
+    """Base of all errors that minidl raises on purpose. The commands print one line and exit with `exit_code`.
 
     `place` is the full name of the layer that raised it. A layer knows only its class: "Conv2D: needs 3 channels";
     the containers add its name as the error passes (`within`): "stem.conv (Conv2D): needs 3 channels".
@@ -35,19 +46,19 @@ def within(name: str) -> Iterator[None]:
 
 
 class UsageError(MinidlError):
-    """A flag, an argument or a name that cannot be used (exit code 2)."""
+    """A flag, an argument or a name that can't be used (exit code 2)."""
 
 
 class ShapeError(MinidlError, ValueError):
-    """Shapes that do not fit a layer (exit code 2)."""
+    """Shapes that don't fit a layer (exit code 2)."""
 
 
 class BackendError(MinidlError, RuntimeError):
-    """An array backend that cannot be used on this machine (exit code 2)."""
+    """An array backend that can't be used on this machine (exit code 2)."""
 
 
 class DataError(MinidlError):
-    """A data set, image, checkpoint or run folder that cannot be read (exit code 3)."""
+    """A data set, image, checkpoint or run folder that can't be read (exit code 3)."""
 
     exit_code = 3
 
@@ -65,10 +76,10 @@ class OutOfMemoryError(MinidlError):
 
 
 def printable(text: str) -> str:
-    """`text` in one line, as it may leave the program: what is no letter to see is an escape.
+    """`text` in one line, with escapes for all characters that can't be seen.
 
-    That is newlines and other control characters, marks that turn the direction of writing, spaces that are no plain
-    space, and undecodable bytes of file names.
+    These are newlines and other control characters, characters that change the direction of writing, unusual spaces,
+    and undecodable bytes of file names.
     """
     if text.isprintable():
         return text

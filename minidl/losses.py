@@ -1,4 +1,4 @@
-"""Softmax cross-entropy and the count of right answers, without a single wait for the device."""
+"""Softmax cross-entropy, and the number of right answers. Nothing here waits for the device."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels import kernels_for
 
+__all__ = ["softmax", "softmax_cross_entropy", "top_k_correct"]
+
 
 def softmax(logits: Array) -> Array:
-    """p_j = exp(z_j) / sum_i exp(z_i) along the last axis, of the shape and dtype of `logits`.
+    """p_j = exp(z_j) / sum_i exp(z_i) along the last axis; same shape and dtype as `logits`.
 
-    Subtracting the row's maximum m changes nothing (exp(-m) cancels) and keeps every exponent at or below 0.
+    The row's maximum m is subtracted first. The factor exp(-m) cancels, and no exponent is above 0, so that nothing
+    overflows.
     """
     xp = array_module(logits)
     p = xp.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -21,14 +24,14 @@ def softmax(logits: Array) -> Array:
 
 
 def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
-    """The mean cross-entropy between the labels and softmax(logits), and its gradient: (loss, dlogits).
+    """Returns (loss, dlogits): the mean cross-entropy between the labels and softmax(logits), and its gradient.
 
     logits (N, K) floating; labels (N,) integers in [0, K), on the same device. loss is a 0-d array and
     dlogits (N, K), both of the dtype of `logits`.
 
-    Forward, for a row z with label y and smoothing s (Szegedy et al. 2016, section 7):
+    Forward, for a row z with label y and smoothing s (Szegedy et al. 2016, section 7); [j = y] is 1 or 0:
 
-        q_j      = (1 - s) [j = y] + s / K                    the target distribution
+        q_j      = (1 - s) [j = y] + s / K                    the target: 1 for the label if s = 0
         log p_j  = z_j - logsumexp(z) = (z_j - m) - log sum_i exp(z_i - m),    m = max_i z_i
         loss     = -(1/N) sum_rows sum_j q_j log p_j
 
@@ -36,7 +39,7 @@ def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float =
 
         dz_i     = -(1/N) sum_j q_j ([i = j] - p_i) = (p_i - q_i) / N
 
-    Raises ShapeError if the shapes do not belong together, UsageError for a smoothing outside [0, 1] and for a label
+    Raises ShapeError if the shapes don't fit together, UsageError for a smoothing outside [0, 1] and for a label
     outside [0, K). On a GPU, where looking at the labels would wait for the device, such a label makes the loss NaN.
     """
     _check(logits, labels)
@@ -48,8 +51,8 @@ def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float =
 def top_k_correct(logits: Array, labels: Array, k: int) -> Array:
     """How many labels are among the k largest logits of their row: a 0-d integer array on the device.
 
-    Of equal logits the lower class comes first: the rank of a label is the number of strictly larger logits
-    and of equal ones with a lower class. A row with a NaN in it counts as wrong.
+    Of equal logits the lower class comes first. So the rank of a label is the number of larger logits, plus the
+    number of equal ones of a lower class. A row with a NaN counts as wrong.
     """
     _check(logits, labels)
     xp = array_module(logits)

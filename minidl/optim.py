@@ -1,7 +1,7 @@
-"""Optimizers: SGD with momentum, Adam and AdamW, in place and without large temporaries.
+"""Optimizers: SGD with momentum, Adam and AdamW. They work in place, without large temporary arrays.
 
-The equations use t for the number of the step (from 1), w for a value, g for its gradient, lr for the learning
-rate of the step times the group's lr_scale, and wd for the weight decay. Nothing here waits for the device.
+In the equations t is the number of the step (from 1), w a parameter's value, g its gradient, lr the learning rate of
+the step times the lr_scale of the parameter's group, and wd the weight decay. Nothing here waits for the device.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from minidl.errors import UsageError
 from minidl.kernels import kernels_for
 from minidl.layers.base import Parameter
 
-_TAGS = {"weight", "bias", "norm"}  # those of minidl's own layers: a group may name them in a model that has none
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get_optimizer"]
+
+_TAGS = {"weight", "bias", "norm"}  # the tags of minidl's own layers: a group may name one that no parameter has
 
 
 class Optimizer:
-    """Updates named parameters from their gradients; a subclass gives one parameter's `_update`.
+    """Updates parameters from their gradients. A subclass implements `_update` for one parameter.
 
-    `params` is Layer.named_parameters(); the state is keyed by those names. `groups` overrides weight_decay and
-    lr_scale by tag: {"norm": {"weight_decay": 0.0}, "bias": {"lr_scale": 2.0}}. A parameter takes the options of
-    all groups whose tags it carries; where two differ, the later one holds.
+    `params` is Layer.named_parameters(); the optimizer's state has the same names. `groups` sets weight_decay and
+    lr_scale for all parameters with a tag: {"norm": {"weight_decay": 0.0}, "bias": {"lr_scale": 2.0}}. A parameter
+    with several tags takes the options of all their groups; if two groups set the same option, the later one counts.
     Raises UsageError for a rate or decay below zero, and for an unknown tag or option.
     """
 
@@ -37,6 +39,10 @@ class Optimizer:
         weight_decay: float = 0.0,
         groups: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
+        if not isinstance(params, Mapping):
+            raise UsageError(
+                f"{type(self).__name__}: got a {type(params).__name__} of parameters: give model.named_parameters()"
+            )
         _require("lr", lr, 0 <= lr < math.inf)
         _require("weight_decay", weight_decay, weight_decay >= 0)
         first = {id(p): name for name, p in reversed(params.items())}
@@ -65,9 +71,9 @@ class Optimizer:
         return dict(self._state)
 
     def load_state(self, arrays: Mapping[str, Array], steps: int) -> None:
-        """Takes up `state()` and `steps` of an earlier run: the next step is the one that run would have made.
+        """Continues from the `state()` and `steps` of an earlier run: the next step is the one it would have made.
 
-        Raises DataError naming all missing, unexpected and misshapen arrays, and then changes nothing.
+        If an array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them.
         """
         check_arrays({name: a.shape for name, a in self._state.items()}, arrays, "the optimizer's state")
         for name, a in self._state.items():
@@ -78,7 +84,7 @@ class Optimizer:
         raise NotImplementedError
 
     def _scratch(self, like: Array, slot: int) -> Array:
-        """Persistent memory of the shape of `like`, shared by all parameters; slots 0 and 1 do not overlap."""
+        """Working memory of the shape of `like`, which all parameters share. Slots 0 and 1 don't overlap."""
         key = (slot, like.dtype)
         if key not in self._pool:
             size = max(p.value.size for p in self.params.values() if p.value.dtype == like.dtype)
@@ -86,7 +92,7 @@ class Optimizer:
         return self._pool[key][: like.size].reshape(like.shape)  # (size,) -> shape of the parameter
 
     def _decayed(self, w: Array, g: Array, wd: float) -> Array:
-        """g + wd w, the gradient with that of the penalty wd/2 |w|^2, in slot 0; g itself without decay."""
+        """g + wd w, in slot 0: the gradient of the loss plus that of the penalty wd/2 |w|^2. Just g if wd is 0."""
         if not wd:
             return g
         xp = array_module(w)
@@ -114,14 +120,14 @@ def _options(
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum mu (Sutskever et al. 2013, section 2, in torch.optim.SGD's form).
+    """Gradient descent with momentum mu (Sutskever et al. 2013, section 2, in the form of torch.optim.SGD).
 
         g <- g + wd w
         v <- mu v + g
         w <- w - lr v                without nesterov
         w <- w - lr (g + mu v)       with nesterov
 
-    The paper keeps lr within v; with lr outside, as here, a change of lr acts at once. Without momentum, v = g and
+    In the paper v contains lr. Here lr is outside, so that a change of lr acts at once. Without momentum v = g, and
     there is no state.
     """
 
@@ -160,7 +166,7 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015, algorithm 1), the decay added to the gradient, as torch.optim.Adam.
+    """Adam (Kingma & Ba 2015, algorithm 1). The decay is added to the gradient, as in torch.optim.Adam.
 
     g <- g + wd w
     m <- b1 m + (1 - b1) g
@@ -191,9 +197,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled decay (Loshchilov & Hutter 2019, algorithm 2), as torch.optim.AdamW: lr scales it too.
+    """Adam with decoupled decay (Loshchilov & Hutter 2019, algorithm 2): the decay doesn't pass through m and v.
 
-    w <- w - lr wd w
+    w <- w - lr wd w            (as in torch.optim.AdamW, the decay is multiplied by lr)
     then Adam's step with wd = 0
     """
 

@@ -1,6 +1,7 @@
-"""Learning-rate schedules: pure functions of the step, so a resumed run sees the very rates it would have seen.
+"""Learning-rate schedules: functions of the step alone, so that a resumed run has the rates it would have had.
 
-The rate of step s (counted from 0) of T. Past the last step a schedule stays at its final value.
+Below, s is the step, counted from 0, and T the number of steps. After the last step a schedule stays at its final
+value.
 """
 
 from __future__ import annotations
@@ -10,32 +11,34 @@ from collections.abc import Callable, Sequence
 
 from minidl.errors import UsageError
 
+__all__ = ["SCHEDULES", "Schedule", "constant", "cosine", "make_schedule", "one_cycle", "step_drops", "warm_up"]
+
 Schedule = Callable[[int], float]
 
 
 def constant(lr: float) -> Schedule:
-    """lr."""
+    """Always lr."""
     return lambda step: lr
 
 
 def step_drops(lr: float, drop_steps: Sequence[int], factor: float = 0.1) -> Schedule:
-    """lr * factor^d, where d is the number of `drop_steps` at or before the step."""
+    """lr * factor^d, where d is the number of `drop_steps` at or before s."""
     return lambda step: lr * factor ** sum(step >= drop for drop in drop_steps)
 
 
 def cosine(lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
-    """Half a cosine from lr to final_lr, reached at s = T, one step after the last (Loshchilov & Hutter 2017, eq. 5).
+    """Half a cosine from lr down to final_lr (Loshchilov & Hutter 2017, eq. 5).
 
-    final_lr + (lr - final_lr) (1 + cos(pi s / T)) / 2
+    final_lr + (lr - final_lr) (1 + cos(pi s / T)) / 2,  which is final_lr at s = T, one step after the last.
     """
     return lambda step: _anneal(lr, final_lr, step / total_steps)
 
 
 def one_cycle(lr: float, total_steps: int, rise: float = 0.3, div: float = 25.0, final_div: float = 1e4) -> Schedule:
-    """Up from lr / div to lr in the first `rise` of the steps, then down to lr / final_div at the last step.
+    """From lr / div up to lr during the share `rise` of the steps, then down to lr / final_div at the last step.
 
-    Both ways along half a cosine (Smith & Topin 2018, in the form of torch.optim.lr_scheduler.OneCycleLR, whose
-    final_div_factor counts from the start: it is final_div / div here).
+    Up and down follow half a cosine (Smith & Topin 2018, in the form of torch.optim.lr_scheduler.OneCycleLR). Torch
+    divides the first rate to get the last one: its final_div_factor is final_div / div here.
     """
     peak_step = max(rise * total_steps - 1, 0)
     fall = max(total_steps - 1 - peak_step, 1)
@@ -49,7 +52,7 @@ def one_cycle(lr: float, total_steps: int, rise: float = 0.3, div: float = 25.0,
 
 
 def warm_up(schedule: Schedule, warmup_steps: int) -> Schedule:
-    """`schedule`, begun after `warmup_steps` steps that rise in a line to its first value.
+    """W = `warmup_steps` steps in which the rate rises linearly to schedule(0), then `schedule` itself.
 
     schedule(0) (s + 1) / W for s < W, then schedule(s - W) (Goyal et al. 2017, section 2.2).
     """
@@ -77,9 +80,9 @@ def make_schedule(
 ) -> Schedule:
     """The schedule called "constant", "step", "cosine" or "one-cycle" for a run of `total_steps` steps.
 
-    Warm-up steps are part of `total_steps`; `drop_steps` count from the start of the run. Each name reads its own
-    options and no others: step drop_steps and factor, cosine final_lr, one-cycle rise, div and final_div.
-    Raises UsageError naming an option of these that makes no sense.
+    Warm-up steps are part of `total_steps`, and `drop_steps` count from the start of the run. Each schedule uses its
+    own options only: "step" drop_steps and factor, "cosine" final_lr, "one-cycle" rise, div and final_div.
+    Raises UsageError naming the option if one of them makes no sense.
     """
     for option, value, fits in (
         ("lr", lr, lr >= 0 and math.isfinite(lr)),
@@ -112,5 +115,5 @@ SCHEDULES = ("constant", "step", "cosine", "one-cycle")
 
 
 def _anneal(start: float, end: float, t: float) -> float:
-    """From start (t = 0) to end (t = 1 and beyond) along half a cosine."""
+    """Half a cosine from `start` at t = 0 to `end` at t = 1; `end` after that."""
     return end + (start - end) * (1 + math.cos(math.pi * min(t, 1.0))) / 2

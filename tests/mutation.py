@@ -46,7 +46,7 @@ TARGETS = {
         *("batch_norm_moments", "move_running", "softmax_cross_entropy"),
     },
     "minidl/kernels/blocked.py": {
-        *("_pointwise", "_image_blocks", "_columns", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),
+        *("_pointwise", "_image_blocks", "_patches", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),
         *("avg_pool_dx", "_wide", "_channel_sum", "_channel_dot", "batch_statistics", "batch_norm_sums"),
         *("batch_norm_dx", "relu", "relu_dx"),
     },
@@ -75,13 +75,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("_pointwise", "return kernel == (0, 1) and stride == 1 and (padding == 0)", NEVER_POINTWISE),
         ("_pointwise", "return kernel == (1, 0) and stride == 1 and (padding == 0)", NEVER_POINTWISE),
         ("_pointwise", "return kernel == (1, 1) and stride == 0 and (padding == 0)", NEVER_POINTWISE),
-        ("_columns", "if _pointwise(stride, kernel, padding):", NEVER_POINTWISE),
+        ("_patches", "if _pointwise(stride, kernel, padding):", NEVER_POINTWISE),
         (
             "conv2d_dx",
             "if stride == 0 and kh == kw and (padding < kh):",
             "never takes the shortcut for stride 1: slower, the same numbers",
         ),
-        ("_columns", "padded = np.zeros((most, h + 2 * padding, w + 3 * padding, c), x.dtype)", WIDER_BORDER),
+        ("_patches", "padded = np.zeros((most, h + 2 * padding, w + 3 * padding, c), x.dtype)", WIDER_BORDER),
         (
             "conv2d_dx",
             "for block in _image_blocks(len(dy), oh * ow * math.prod(w.shape[:4]) * dy.itemsize):",
@@ -101,7 +101,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             WIDER_BORDER,
         ),
         (
-            "_columns",
+            "_patches",
             "buffer[:images, :, :, i] = runs[:images, i:i + stride * oh:stride, :]",
             "the strided view of the runs has exactly OW of them",
         ),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    *("errors", "version", "backend", "kernels", "layers", "losses", "schedules", "optim", "storage", "text"),
-    *("diagnostics", "engine", "data", "training", "models", "visual", "minidl", "cli"),
+    *("errors", "version", "text", "backend", "kernels", "layers", "losses", "schedules", "optim", "storage"),
+    *("diagnostics", "engine", "data", "training", "models", "visual", "minidl", "cli", "__main__"),
 )
 
 
@@ -42,11 +42,20 @@ def test_every_arrow_goes_to_a_room_before():
     assert [a for a in sorted(arrows()) if ROOMS.index(a[1]) > ROOMS.index(a[0])] == []
 
 
+def test_only_the_public_face_and_the_command_line_import_the_networks():
+    assert {importing for importing, imported, _ in arrows() if imported == "models"} <= {"minidl", "cli"}
+
+
+def test_only_the_command_line_imports_argparse():
+    importing = {path for path in (ROOT / "minidl").rglob("*.py") if "argparse" in path.read_text("utf-8")}
+    assert {path.parent.name for path in importing} == {"cli"}
+
+
 def test_there_is_no_room_without_a_place_in_the_order():
     files = {
         path.relative_to(ROOT / "minidl").parts[0].removesuffix(".py") for path in (ROOT / "minidl").rglob("*.py")
     }
-    assert files - {"__init__", "__main__"} <= set(ROOMS)
+    assert files - {"__init__"} <= set(ROOMS)
 
 
 def test_an_arrow_back_is_seen(tmp_path):

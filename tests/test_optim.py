@@ -122,7 +122,7 @@ def test_scratch_is_no_larger_than_two_of_the_largest_parameter(name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_run_resumed_from_its_state_goes_on_bit_for_bit(name):
+def test_a_run_resumed_from_its_state_continues_bit_for_bit(name):
     whole = MAKERS[name](parameters(), weight_decay=0.01)
     train(whole, 6)
 
@@ -150,7 +150,9 @@ def test_a_state_that_does_not_fit_is_one_error_and_changes_nothing():
     state = {key: a + 1 for key, a in before.items()}
     state["fc.bias/m"] = np.zeros(9)
     state["other/m"] = state.pop("fc.weight/v")
-    with pytest.raises(DataError, match=r"missing: fc.weight/v; unexpected: other/m; misshapen: fc.bias/m") as error:
+    with pytest.raises(
+        DataError, match=r"missing: fc.weight/v; unexpected: other/m; wrong shape: fc.bias/m"
+    ) as error:
         optimizer.load_state(state, 5)
     assert "\n" not in str(error.value)
     assert optimizer.steps == 1

@@ -1,1 +1,4 @@
-"""Arrays and devices: the only place that knows NumPy from CuPy."""
+"""Arrays and devices. This is the only room that tells NumPy from CuPy.
+
+Internal: its names may change.
+"""

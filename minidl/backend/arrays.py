@@ -1,8 +1,7 @@
-"""The only place that tells NumPy from CuPy: array modules, moves between host and device, the memory of either.
-(`doctor` says why CuPy can't be used.)
+"""The only module that tells NumPy from CuPy: array modules, copies between host and device, and free memory.
 
-Everything else is written against `xp = array_module(x)`, so one text serves both. CuPy is imported when a
-user asks for it (`get_backend("cupy")`) and never before.
+Everything else is written with `xp = array_module(x)`, so that the same code works on both. CuPy is imported only
+when a user asks for it (`get_backend("cupy")`). `doctor` says why CuPy can't be used.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def array_module(x: Array) -> ModuleType:
 
 
 def to_host(x: Array) -> np.ndarray:
-    """`x` as a NumPy array: a copy from the device, or `x` itself when it is on the host already."""
+    """`x` as a NumPy array: a copy if it is on the device, `x` itself if it is on the host."""
     return x if isinstance(x, np.ndarray) else x.get()
 
 
@@ -39,21 +38,20 @@ def to_device(x: np.ndarray, xp: ModuleType) -> Array:
 
 
 def on_device(batches: Iterator[Batch], xp: ModuleType) -> Iterator[tuple[Array, ...]]:
-    """The batches as arrays of module `xp`: themselves for numpy, else copied one batch ahead (`prefetch`)."""
+    """The batches as arrays of module `xp`: unchanged for numpy, else copied one batch in advance (`prefetch`)."""
     return batches if xp is np else prefetch_to_device(batches, xp)
 
 
 def get_backend(name: str, tf32: bool = False) -> ModuleType:
-    """The array module called `name`: "numpy", or "cupy" once a small GPU computation has succeeded.
+    """The array module called `name`: "numpy", or "cupy" after a small computation on the GPU has succeeded.
 
-    tf32: float32 matrix products round their factors to 10 bits after the point (tensor cores, sm_80 and later).
-    CuPy takes it from CUPY_TF32 at the first such product of a process, so later calls can't change it.
-    Raises BackendError with one line that says which piece is missing, and what helps; UsageError for a TF32 that
-    is not there.
+    tf32: float32 matrix products round their factors to 10 bits after the point (tensor cores, sm_80 and later). CuPy
+    reads this setting from CUPY_TF32 at the first such product of a process, so later calls can't change it. Raises
+    BackendError with one line that says what is missing and what to do; UsageError if the GPU has no TF32.
     """
     if name == "numpy":
         if tf32:
-            raise UsageError("--tf32 is for --backend cupy, NumPy has no such products: give --no-tf32, or none")
+            raise UsageError("--tf32 is for --backend cupy: leave it out, or give --no-tf32")
         return np
     if name != "cupy":
         raise BackendError(f"unknown backend {name!r}: choose numpy or cupy")
@@ -62,16 +60,16 @@ def get_backend(name: str, tf32: bool = False) -> ModuleType:
         raise BackendError(f"backend cupy can't be used: {reason}; --backend numpy runs on the CPU")
     cupy = sys.modules["cupy"]
     if tf32 and int(capability := cupy.cuda.Device().compute_capability) < 80:
-        raise UsageError(f"--tf32: this GPU is sm_{capability}, TF32 begins with sm_80: leave it out")
+        raise UsageError(f"--tf32: this GPU is sm_{capability}, and TF32 needs sm_80 or later: leave it out")
     os.environ["CUPY_TF32"] = str(int(tf32))
     return cupy
 
 
 def available_memory(xp: ModuleType) -> int | None:
-    """Bytes that arrays of `xp` can have in all, or None where the system does not say.
+    """The bytes that arrays of `xp` can have in all, or None if the system doesn't say.
 
-    numpy: what the host has without swapping, and the container allows. cupy: what is free on the device and what
-    CuPy's pool holds already, up to the pool's limit.
+    numpy: the memory of the host without swapping, within the limit of the container. cupy: the free memory of the
+    device plus what CuPy's pool holds already, up to the pool's limit.
     """
     if xp is not np:
         pool = xp.get_default_memory_pool()
@@ -89,7 +87,7 @@ def available_memory(xp: ModuleType) -> int | None:
 def memory_report(xp: ModuleType) -> str | None:
     """What CuPy's memory pool holds, in one line; None for numpy, which has no pool.
 
-    The pool keeps what it once had, so what it holds is the most that it has needed.
+    The pool keeps all memory that it once had, so this is the largest amount that was needed.
     """
     if xp is np:
         return None

@@ -1,7 +1,7 @@
-"""What a container leaves to its processes: Linux's control groups, version 1 or 2.
+"""The memory and cores that a container leaves to its processes: Linux's control groups, version 1 or 2.
 
-A group's limit holds for all groups inside it, so all from a process's own up to the root are asked. In a container
-the path of its group may name folders that only the host sees; such levels are left out.
+A group's limit holds for all groups inside it, so this module reads the limits of all groups from the process's own
+to the root. In a container the path of the group may contain folders that only the host sees; these are left out.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ ROOT = Path("/")
 
 
 def memory_room(root: Path = ROOT) -> int | None:
-    """Bytes that may still be allocated, or None where no group has a limit.
+    """The bytes that can still be allocated, or None if no group has a limit.
 
-    The cache of files that nobody has mapped counts as free: the kernel drops it first.
+    Cached files that aren't in use count as free, because the kernel drops them first.
     """
     rooms = []
     for level in _levels("memory", root):
@@ -31,7 +31,7 @@ def memory_room(root: Path = ROOT) -> int | None:
 
 
 def cpu_quota(root: Path = ROOT) -> int | None:
-    """The cores that the groups' shares of time come to, rounded up, or None where no group has a limit."""
+    """The cores that correspond to the groups' shares of time, rounded up; None if no group has a limit."""
     quotas = []
     for level in _levels("cpu", root):
         version2 = " ".join(_lines(level / "cpu.max")).split()
@@ -44,7 +44,7 @@ def cpu_quota(root: Path = ROOT) -> int | None:
 
 
 def _levels(controller: str, root: Path) -> Iterator[Path]:
-    """The folders of the groups that this process is in, from its own to the root, of either version."""
+    """The folders of the groups that this process is in, from its own to the root, for either version."""
     for line in _lines(root / "proc/self/cgroup"):  # such as "4:memory:/docker/3f2a" or "0::/user.slice"
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
@@ -56,7 +56,7 @@ def _levels(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; None if there is no file, or no limit ("max", or more than any machine has)."""
+    """The number in a file; None if there is no file or no limit ("max", or more than any machine has)."""
     text = next(iter(_lines(path)), "")
     return int(text) if text.isdigit() and int(text) < 2**60 else None
 

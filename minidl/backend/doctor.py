@@ -1,7 +1,7 @@
 """What this machine can run: Python, NumPy and its BLAS, minidl's engines, and every piece that CuPy needs.
 
-CuPy reports missing pieces late and in different ways, so each is looked at on its own: the package, the driver, a
-device, the run-time compiler (NVRTC) and the matrix library (cuBLAS). The first that fails is why
+CuPy reports missing pieces late and in different ways, so each is checked separately: the package, the driver, a
+device, the run-time compiler (NVRTC) and the matrix library (cuBLAS). The first missing one is the reason why
 `--backend cupy` can't be used.
 """
 
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class Missing(Exception):
-    """A piece that CuPy can't do without: why it can't be used, and what helps."""
+    """A missing piece that CuPy needs: why it can't be used, and what to do."""
 
     reason: str
     remedy: str
@@ -39,7 +39,7 @@ class Missing(Exception):
 
 
 def diagnosis() -> list[Finding]:
-    """A Finding for every piece; nothing is raised."""
+    """A Finding for every piece. Raises nothing."""
     return [
         Finding("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         Finding("NumPy", "ok", np.__version__),
@@ -50,12 +50,12 @@ def diagnosis() -> list[Finding]:
 
 
 def cupy_problem() -> str | None:
-    """Why CuPy can't compute here and what helps, in one line, or None if it can."""
+    """Why CuPy can't compute here and what to do, in one line; None if it can."""
     return next((finding.text for finding in _gpu() if finding.state == "missing"), None)
 
 
 def _gpu() -> list[Finding]:
-    """CuPy and what it stands on, each looked at as far as the pieces before it allow."""
+    """CuPy and the pieces that it needs. A piece is checked only if those before it are there."""
     try:
         cupy = _import_cupy()
     except Missing as missing:
@@ -151,7 +151,7 @@ def _cublas(cupy: ModuleType, computes: bool) -> str:
 
 
 def _seen(cupy: ModuleType, look: Callable[[], object], what: str, remedy: str):
-    """What `look` returns; raises Missing for all that CuPy raises where a piece is missing or broken."""
+    """The result of `look`. Raises Missing if CuPy raises because a piece is missing or broken."""
     try:
         return look()
     except MemoryError as error:
@@ -178,7 +178,7 @@ def _version(number: int, major: int = 1000) -> str:
 
 
 def _blas() -> str:
-    """The libraries behind NumPy's matrix products, as threadpoolctl sees them in this process."""
+    """The libraries that do NumPy's matrix products, as threadpoolctl sees them in this process."""
     np.ones((2, 2)) @ np.ones((2, 2))  # loads it
     found = {
         f"{lib['internal_api']} {lib['version'] or ''}".strip() + f", {lib['num_threads']} threads"
@@ -189,5 +189,5 @@ def _blas() -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of its message."""
+    """The first line of the error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

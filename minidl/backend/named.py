@@ -1,4 +1,4 @@
-"""Arrays by name: whether they fit, and how one is written into another."""
+"""Arrays by name: checks that they fit, and copies one into another."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LISTED, _LETTERS = 5, 100  # names written out in an error before "and N more",
 
 
 def check_arrays(expected: Mapping[str, tuple], given: Mapping[str, Array], source: str, strict: bool = True) -> None:
-    """Raises DataError unless `given` has floating arrays of just the `expected` names and shapes."""
+    """Raises DataError unless `given` has floating arrays of exactly the `expected` names and shapes."""
     problems = {
         "missing": [name for name in expected if name not in given] if strict else [],
         "unexpected": [name for name in given if name not in expected] if strict else [],
-        "misshapen": [
+        "wrong shape": [
             f"{name} {given[name].dtype}{given[name].shape} for {shape}"
             for name, shape in expected.items()
             if name in given and (given[name].shape != shape or given[name].dtype.kind != "f")
@@ -27,7 +27,7 @@ def check_arrays(expected: Mapping[str, tuple], given: Mapping[str, Array], sour
 
 
 def assign(target: Array, source: Array) -> None:
-    """target[...] = source, wherever either of them is."""
+    """target[...] = source, also between host and device."""
     xp = array_module(target)
     target[...] = source if array_module(source) is xp else to_device(to_host(source), xp)
 

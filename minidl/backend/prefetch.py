@@ -1,12 +1,12 @@
-"""Batches on their way to a GPU: each is copied while the step before it computes.
+"""Copies batches to a GPU: each is copied while the step before it computes.
 
-    host       writes k+1 into page-locked memory      once the copy before from there is done
-    copies     copy k+1, a stream of its own           once the GPU memory it goes to is free
-    computing  step k, the current stream              once copy k is done
+    host       writes batch k+1 into page-locked memory     after the last copy from this memory has ended
+    copies     copy batch k+1, on their own stream           after the GPU memory for it is free
+    computing  step k, on the current stream                 after the copy of batch k has ended
 
-Two pieces of page-locked memory take turns, so the host is never more than two batches ahead of the copies. The
-waiting between the streams is the GPU's, by events. The memory on the GPU is allocated on the computing stream:
-CuPy gives freed memory to the next array of the same stream, and there its readers come before its next writers.
+There are two pieces of page-locked memory, used alternately, so the host is never more than two batches ahead of the
+copies. The streams wait for each other on the GPU, by events. The GPU memory is allocated on the computing stream:
+CuPy gives freed memory to the next array of the same stream, where its last readers come before its next writers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Batch = tuple[np.ndarray, ...]
 
 
 def prefetch_to_device(batches: Iterable[Batch], cupy: ModuleType) -> Iterator[tuple[Any, ...]]:
-    """The arrays of each batch as device arrays, one batch ahead; raises what `batches` raises."""
+    """The batches as device arrays, copied one batch in advance. Raises what `batches` raises."""
     computing, copies = cupy.cuda.get_current_stream(), cupy.cuda.Stream(non_blocking=True)
     senders = cycle([_Sender(cupy, computing, copies), _Sender(cupy, computing, copies)])
     ahead: deque = deque()
@@ -44,7 +44,7 @@ def _arrived(computing: Any, sender: _Sender, arrays: tuple[Any, ...]) -> tuple[
 
 
 class _Sender:
-    """Page-locked memory for one batch, and the end of its last copy."""
+    """Page-locked memory for one batch, and the event that ends its last copy."""
 
     def __init__(self, cupy: ModuleType, computing: Any, copies: Any) -> None:
         self.cupy, self.computing, self.copies = cupy, computing, copies
@@ -53,7 +53,7 @@ class _Sender:
         self.sent = cupy.cuda.Event(block=True, disable_timing=True)  # the host sleeps while it waits
 
     def send(self, batch: Batch) -> tuple[Any, ...]:
-        """Begins to copy `batch`; its arrays on the GPU may be read after `sent`."""
+        """Starts to copy `batch`. Its arrays on the GPU may be read after the event `sent`."""
         self._write(batch)
         arrays = tuple(self.cupy.empty(a.shape, a.dtype) for a in batch)
         self.free.record(self.computing)

@@ -1,1 +1,4 @@
-"""The command line: every command and its flags. Nothing else in minidl imports argparse."""
+"""The command line: every command and its flags. Nothing else in minidl imports argparse.
+
+Internal: its names may change.
+"""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, ModuleType
-from typing import Any
 
 from minidl.backend.arrays import available_memory, memory_report
-from minidl.cli.parser import INTERRUPTED
+from minidl.cli.boundary import INTERRUPTED
 from minidl.data.classes import class_names
 from minidl.diagnostics.summary import Summary
 from minidl.errors import OutOfMemoryError
@@ -20,11 +18,6 @@ from minidl.training import session
 from minidl.training.config import Config, unused_settings
 
 NAMED = 10  # classes named one by one
-
-
-def given(args: Namespace) -> dict[str, Any]:
-    """The settings given on the command line."""
-    return {f: v for f, v in vars(args).items() if f in Config.__dataclass_fields__}
 
 
 def describe(config: Config, data: session.Data, summary: Summary, needed: int) -> list[str]:
@@ -47,7 +40,7 @@ def describe(config: Config, data: session.Data, summary: Summary, needed: int) 
     ]
 
 
-def how(config: Config) -> str:
+def seed_and_engine(config: Config) -> str:
     """Seed, backend and engine in words."""
     return f"seed {config.seed}, {config.backend} {session.engine_of(config)}{', TF32' if config.tf32 else ''}"
 
@@ -86,7 +79,7 @@ def _smaller(config: Config, needed: int, available: int | None) -> str:
 
 
 @contextmanager
-def guarded(stop: Callable[[], None]) -> Iterator[None]:
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a terminal that is closed call `stop`, a second Ctrl-C quits at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

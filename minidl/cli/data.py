@@ -1,15 +1,17 @@
-"""`train.py show-batch`, `check-data`, `download` and `export-shapes`: the data before the network."""
+"""The commands `show-batch`, `check-data`, `download` and `export-shapes`: the data before the network."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
 
-from minidl.cli.common import given
+from minidl.cli.flags import add_config_flags, add_preset_flag, count, given_settings, pixels, seed64, whole
+from minidl.cli.parser import Command, Parser
 from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.data.export import export_tiny_imagenet_layout
 from minidl.data.shapes import load_shapes
 from minidl.errors import DataError
+from minidl.text.calls import call
 from minidl.text.console import print_lines
 from minidl.training import session
 from minidl.training.config import make_config
@@ -22,7 +24,7 @@ def show_batch(args: Namespace) -> int:
 
     picture = Path(args.picture)
     check_picture(picture)
-    config = make_config(args.preset or "quick", given(args))
+    config = make_config(args.preset or "quick", given_settings(args))
     data = session.load_data(config)
     loader = session.train_loader(config, data)
     x, y = next(iter(loader.epoch(args.epoch)))
@@ -49,7 +51,7 @@ def download_data(args: Namespace) -> int:
         sha256=args.sha256 or (tiny_imagenet.SHA256 if official else None),
         size=tiny_imagenet.SIZE if official else None,
     )
-    print_lines(f"{path} is complete; train on it with: python train.py --data {path}")
+    print_lines(f"{path} is complete; train on it with: {call('train')} --data {path}")
     return 0
 
 
@@ -58,3 +60,35 @@ def export_shapes(args: Namespace) -> int:
     export_tiny_imagenet_layout(load_shapes(args.train, args.val, args.seed), Path(args.folder))
     print_lines(f"wrote {args.train:,} train and {args.val:,} val images to {args.folder}")
     return 0
+
+
+def _add_show_batch_flags(parser: Parser) -> None:
+    add_preset_flag(parser)
+    add_config_flags(parser)
+    parser.add_argument("--epoch", type=whole, default=0, help="which epoch's first batch (default 0)")
+    parser.add_argument("--picture", default="batch.png", metavar="FILE", help="what to write (default batch.png)")
+
+
+def _add_check_flags(parser: Parser) -> None:
+    parser.add_argument("folder", metavar="DATA", help="a Tiny ImageNet zip or folder, or a folder of images")
+    parser.add_argument("--image-size", type=pixels, default=64, help="expected size (default 64)")
+
+
+def _add_download_flags(parser: Parser) -> None:
+    parser.add_argument("folder", nargs="?", default=".", metavar="DIR", help="where to (default: here)")
+    parser.add_argument("--url", default=tiny_imagenet.URL, help="another address (default %(default)s)")
+    parser.add_argument("--md5", metavar="HEX", help="checksum of the file at another address")
+    parser.add_argument("--sha256", metavar="HEX", help="the same, by a better method")
+
+
+def _add_export_shapes_flags(parser: Parser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="a new or empty folder")
+    parser.add_argument("--train", type=count, default=4000, help="training images (default 4000)")
+    parser.add_argument("--val", type=count, default=1000, help="validation images (default 1000)")
+    parser.add_argument("--seed", type=seed64, default=0, help="which images (default 0)")
+
+
+SHOW_BATCH = Command(show_batch, _add_show_batch_flags)
+CHECK_DATA = Command(check, _add_check_flags)
+DOWNLOAD = Command(download_data, _add_download_flags)
+EXPORT_SHAPES = Command(export_shapes, _add_export_shapes_flags)

@@ -1,10 +1,11 @@
-"""`train.py doctor`: what this machine can run."""
+"""The command `doctor`: what this machine can run."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 
 from minidl.backend.doctor import cupy_problem, diagnosis
+from minidl.cli.parser import Command
 from minidl.text.columns import align
 from minidl.text.console import print_lines
 
@@ -15,3 +16,6 @@ def doctor(args: Namespace) -> int:
     problem = cupy_problem()
     print_lines(f"--backend cupy can't be used: {problem}" if problem else "--backend cupy can be used")
     return 0
+
+
+DOCTOR = Command(doctor, lambda parser: None)

@@ -1,24 +1,22 @@
-"""What the scripts share: their commands, and the flags of commands that take a trained network."""
+"""A program is a table of commands; a command is a function and its flags."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import os
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
-from typing import NoReturn
+import shutil
+import sys
+import textwrap
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, NoReturn
 
-from minidl.cli.boundary import INTERRUPTED, run_guarded
-from minidl.data.folder import EXTENSIONS
-from minidl.data.naming import resolve
+from minidl.cli.boundary import run_guarded
 from minidl.errors import UsageError
-from minidl.text.console import warn
-from minidl.training.config import ENGINE_HELP, ENGINES, TF32_HELP, THREADS_HELP, thread_count
-from minidl.training.runs import find_checkpoint
-
-__all__ = ["INTERRUPTED", "Commands", "Parser", "add_trained_flags", "add_use_flags", "is_run", "trained_file"]
+from minidl.text.calls import call, called_as
+from minidl.text.console import print_lines
+from minidl.version import __version__
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,93 +30,84 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-class Commands:
-    """The commands of a script, each with flags of its own.
+class Command(NamedTuple):
+    """`run` takes the parsed flags and returns an exit code; `add_flags` says which flags there are.
 
-    `models` is the package of that name, which commands find in their flags: minidl itself never imports it.
+    The function finds in its flags, beside them, `command` (its name) and `parser`. Its help is `about`, else its
+    docstring.
     """
 
-    def __init__(self, script: str, about: str | None, models: ModuleType) -> None:
-        self.script, self.models = script, models
-        self._parser = Parser(
-            prog=script, description=about, epilog=f"`{script} COMMAND --help` lists the flags of a command"
-        )
-        self._group = self._parser.add_subparsers(metavar="COMMAND", required=True)
-        self._commands: dict[str, Parser] = {}
+    run: Callable[[Namespace], int]
+    add_flags: Callable[[Parser], None]
+    about: str | None = None
 
-    def add(self, name: str, function: Callable[[argparse.Namespace], int], about: str | None = None) -> Parser:
-        """A command that calls `function` with the parsed flags; its help is `about`, else the docstring."""
-        about = about or function.__doc__
-        sub = self._group.add_parser(name, help=about[0].lower() + about[1:].rstrip("."), description=about)
-        sub.set_defaults(function=function, command=name)
-        self._commands[name] = sub
-        return sub
+    @property
+    def help(self) -> str:
+        return self.about or self.run.__doc__ or ""
 
-    def run(self, argv: list[str]) -> int:
+
+@dataclass(frozen=True)
+class Program:
+    """A name to call, and the commands there are."""
+
+    name: str
+    about: str
+    groups: Mapping[str, Mapping[str, Command]]  # heading -> name -> command
+    default: str | None = None  # the command that is meant where none is named; None: the help
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    typed: Mapping[str, str] = field(default_factory=dict)  # see `minidl.text.calls`
+
+    @property
+    def commands(self) -> dict[str, Command]:
+        return {name: command for group in self.groups.values() for name, command in group.items()}
+
+    def main(self, argv: list[str] | None = None) -> int:
         """Runs one command and returns its exit code; every failure is one line on stderr (see `boundary`)."""
+        with called_as(self.name, self.typed):
+            return run_guarded(self.name, lambda: self._run(sys.argv[1:] if argv is None else argv))
 
-        def command() -> int:
+    def _run(self, argv: list[str]) -> int:
+        if argv[:1] == ["help"]:  # `help`, or `help eval`
+            argv = [*argv[1:2], "--help"]
+        if argv == ["--version"]:
+            print_lines(f"minidl {__version__}")
+        elif argv[:1] in (["-h"], ["--help"]) or not (argv or self.default):
+            print_lines(*self.help().splitlines())
+        else:
             args = self.parse(argv)
-            return args.function(args)
+            return args.run(args)
+        return 0
 
-        return run_guarded(self.script, command)
-
-    def parse(self, argv: list[str]) -> argparse.Namespace:
+    def parse(self, argv: list[str]) -> Namespace:
         """The flags of one command; raises UsageError for wrong ones."""
-        if not argv or argv[0] not in self._commands:
-            self._parser.parse_args(argv)  # prints the help, or raises
-        # Flags may stand anywhere between the arguments: `predict RUN --threads 1 PHOTO`.
-        args = self._commands[argv[0]].parse_intermixed_args(argv[1:])
-        args.models = self.models
-        return args
+        if self.default and (not argv or argv[0].startswith("-")):
+            argv = [self.default, *argv]
+        typed, *flags = argv
+        name = self.aliases.get(typed, typed)
+        if name not in self.commands:
+            raise UsageError(self._unknown(typed))
+        command = self.commands[name]
+        parser = Parser(prog=f"{self.name} {typed}", description=command.help)
+        command.add_flags(parser)
+        parser.set_defaults(run=command.run, command=name, parser=parser)
+        return parser.parse_intermixed_args(flags)  # flags may stand anywhere: `predict RUN --threads 1 PHOTO`
 
+    def _unknown(self, typed: str) -> str:
+        if typed in self.typed:
+            return f"no command {typed!r} here: it is `{call(typed)}`"
+        near = difflib.get_close_matches(typed, [*self.commands, *self.aliases])
+        advice = f"did you mean {' or '.join(near)}?" if near else f"choose {', '.join(self.commands)}"
+        return f"no command {typed!r}: {advice} (see {self.name} --help)"
 
-def add_trained_flags(parser: argparse.ArgumentParser, pretrained: list[str], photos: bool = False) -> None:
-    """RUN, or one of the `pretrained` networks by name; with `photos`, those follow RUN."""
-    if photos:
-        parser.add_argument(
-            "paths", nargs="*", metavar="RUN PHOTO", help="run folder or checkpoint file, then photos"
-        )
-    else:
-        parser.add_argument(
-            "paths", nargs="*", metavar="RUN", help="run folder or checkpoint file (of several runs the newest)"
-        )
-    parser.add_argument("--pretrained", choices=pretrained, help="a network that comes with minidl, in place of RUN")
-    parser.add_argument("--checkpoint", default="best", help="which checkpoint of a run folder (default %(default)s)")
-
-
-def add_use_flags(parser: argparse.ArgumentParser) -> None:
-    """The images that the network is shown, and how it is run."""
-    parser.add_argument("--data", type=resolve, help="where the data set is (default: where it was in training)")
-    parser.add_argument(
-        "--whole", action="store_true", help="whole splits of the data set, though the run used a part (--subset ...)"
-    )
-    parser.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
-    parser.add_argument("--tf32", action="store_true", help=TF32_HELP)
-    parser.add_argument("--engine", default="fused", choices=ENGINES, help=f"{ENGINE_HELP} (default fused)")
-    parser.add_argument("--threads", default=0, type=thread_count, help=f"{THREADS_HELP} (default 0)")
-
-
-def is_run(path: Path) -> bool:
-    """Whether `path` is a run folder or a checkpoint file, as its name and content say."""
-    return path.suffix == ".safetensors" or os.path.isfile(path / "config.json")
-
-
-def trained_file(args: argparse.Namespace) -> Path:
-    """The checkpoint file of the network asked for: of --pretrained, or of the newest run of args.paths."""
-    runs = [Path(path) for path in args.paths]
-    if bool(runs) == bool(args.pretrained):
-        raise UsageError("give either RUN, a run folder or checkpoint file, or --pretrained")
-    if args.pretrained:
-        return args.models.weights_file(args.pretrained)
-    for path in runs:
-        if path.suffix.lower() in EXTENSIONS and path.is_file():
-            raise UsageError(
-                f"{path}: a photo, and RUN is missing: give a run folder or checkpoint file first (or --pretrained)"
-            )
-        if len(runs) > 1 and not os.path.isfile(path / "config.json"):
-            raise UsageError(f"{path}: not a run folder, and of several arguments each must be one; give one RUN")
-    run = max(runs, key=lambda path: (path / "config.json").stat().st_mtime) if len(runs) > 1 else runs[0]
-    if len(runs) > 1:
-        warn(f"{len(runs)} runs are given, this is the newest: {run}")
-    return find_checkpoint(run, args.checkpoint)
+    def help(self) -> str:
+        """All commands in their groups, a line each."""
+        width = min(shutil.get_terminal_size().columns - 2, 118)
+        column = max(map(len, self.commands)) + 4
+        lines = [f"usage: {self.name} COMMAND [flags]", "", *textwrap.wrap(self.about, width, break_on_hyphens=False)]
+        for heading, commands in self.groups.items():
+            lines += ["", heading]
+            for name, command in commands.items():
+                text = command.help[0].lower() + command.help[1:].rstrip(".")
+                start = f"  {name}".ljust(column)
+                lines += textwrap.wrap(text, max(width, 40), initial_indent=start, subsequent_indent=" " * column)
+        return "\n".join([*lines, "", f"`{self.name} COMMAND --help` lists the flags of a command"])

@@ -1,21 +1,23 @@
-"""`train.py search` and `train.py find-lr`: short trainings that look for settings."""
+"""The commands `search` and `find-lr`: short trainings that look for settings."""
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Callable
+from argparse import SUPPRESS, Namespace
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from minidl.cli.common import check_memory, describe, given, guarded, how, memory_guarded
-from minidl.cli.parser import INTERRUPTED
+from minidl.cli.boundary import INTERRUPTED
+from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
+from minidl.cli.flags import add_config_flags, add_preset_flag, count, folder_name, given_settings, positive
+from minidl.cli.parser import Command, Parser
 from minidl.diagnostics.summary import summary
 from minidl.errors import UsageError
-from minidl.layers import Layer
+from minidl.models import build
 from minidl.storage.validate import blamed
+from minidl.text.calls import call
 from minidl.text.columns import align
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
@@ -28,6 +30,10 @@ from minidl.training.trainer import Trainer
 if TYPE_CHECKING:
     from minidl.training.study import Study
 
+KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")
+NOT_OF_A_TRIAL = ("lr", "weight_decay", *KEPT_BY_RUNS)
+NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs", "patience", *KEPT_BY_RUNS)
+
 
 def search_settings(args: Namespace) -> int:
     """Searches for a learning rate and a weight decay as the paper did: short trainings on a part of the data."""
@@ -39,20 +45,20 @@ def search_settings(args: Namespace) -> int:
     stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
     with session.one_blas_thread(), stored:
         data = session.load_data(config)
-        trainer, lines, needed = _new_trainer(config, data, args.models.build)
+        trainer, lines, needed = _new_trainer(config, data)
         steps, xp = len(trainer.train), trainer.xp
         del trainer
         lines.append(
             f"search   {plan.trials} {plan.sampler} trials of {config.epochs} epochs of {steps} steps, "
             f"{config.optimizer}, {config.schedule} lr {plan.lr[0]:g} to {plan.lr[1]:g}, "
-            f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {how(config)}"
+            f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {seed_and_engine(config)}"
         )
         if folder is None:
             folder = create_search(Path(args.output), args.name, plan)
         with open_study(folder, plan) as study:
             for line in [*lines, f"folder   {folder}"]:
                 study.run.say(line)
-            return _run_trials(study, data, args.models.build, needed, xp)
+            return _run_trials(study, data, needed, xp)
 
 
 def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
@@ -76,11 +82,11 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
     return folder, plan
 
 
-def _run_trials(study: Study, data: session.Data, build: Callable[..., Layer], needed: int, xp: ModuleType) -> int:
+def _run_trials(study: Study, data: session.Data, needed: int, xp: ModuleType) -> int:
     plan, say = study.plan, study.run.say
     bar, interruption = ProgressBar(), Interruption()
     try:
-        with guarded(interruption.stop), memory_guarded(plan.config, needed, xp):
+        with stopped_by_signals(interruption.stop), memory_guarded(plan.config, needed, xp):
             while (draw := study.next()) is not None:
                 trainer = search.new_trainer(draw.config, data, build)
                 trainer.callbacks += [Harmless(bar, say), interruption]
@@ -91,7 +97,7 @@ def _run_trials(study: Study, data: session.Data, build: Callable[..., Layer], n
                 say(search.trial_line(row, study.write_table(), plan.trials, study.running()))
     except StopRequested:
         _show_trials(study, data)
-        say(f"stopped  go on with: python train.py search --resume {study.run.path}")
+        say(f"stopped  go on with: {call('search')} --resume {study.run.path}")
         return INTERRUPTED
     _show_trials(study, data)
     elsewhere = f"; {n} more in another process" if (n := study.running()) else ""
@@ -128,11 +134,11 @@ def find_lr(args: Namespace) -> int:
     check_picture(picture)
     if args.low >= args.high:
         raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
-    config = make_config(args.preset or "quick", given(args))
+    config = make_config(args.preset or "quick", given_settings(args))
     with session.one_blas_thread():
         data = session.load_data(config)
-        trainer, lines, needed = _new_trainer(config, data, args.models.build)
-        lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {how(config)}")
+        trainer, lines, needed = _new_trainer(config, data)
+        lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {seed_and_engine(config)}")
         print_lines(*lines)
         steps = min(args.steps, len(trainer.train))
         with memory_guarded(config, needed, trainer.xp), Progress("range test", steps, "step") as bar:
@@ -148,7 +154,7 @@ def find_lr(args: Namespace) -> int:
     return 0
 
 
-def _new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> tuple[Trainer, list[str], int]:
+def _new_trainer(config: Config, data: session.Data) -> tuple[Trainer, list[str], int]:
     """A trainer, the lines that describe it and the bytes it needs; raises OutOfMemoryError if it can't fit."""
     trainer = search.new_trainer(config, data, build)
     model = session.make_model(config, data, build)
@@ -156,3 +162,37 @@ def _new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]
     needed = session.training_bytes(config, costs.memory)
     check_memory(config, needed, trainer.xp)
     return trainer, describe(config, data, costs, needed), needed
+
+
+def _add_search_flags(parser: Parser) -> None:
+    add_config_flags(parser, NOT_OF_A_TRIAL, search.DEFAULTS)
+    for name, what in (("lr", "learning rates"), ("weight_decay", "weight decays")):
+        low, high = search.RANGES[name]
+        parser.add_argument(
+            "--" + name.replace("_", "-"), nargs=2, metavar=("LOW", "HIGH"), type=positive, default=SUPPRESS,
+            help=f"{what}, drawn log-uniformly between these (default {low:g} {high:g}, ours: the paper gives none)",
+        )  # fmt: skip
+    parser.add_argument("--trials", type=count, default=SUPPRESS, help=f"how many, in all (default {search.TRIALS})")
+    parser.add_argument(
+        "--sampler", choices=search.SAMPLERS, default=SUPPRESS,
+        help="how settings are drawn: random, tpe (Bayesian), qmc (evenly spread) (default random)",
+    )  # fmt: skip
+    parser.add_argument("--output", default="runs", metavar="DIR", help="where search folders go (default runs)")
+    parser.add_argument("--name", type=folder_name, help="name of the search folder (default: time and `search`)")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with this search, or join in while it runs")
+
+
+def _add_find_lr_flags(parser: Parser) -> None:
+    add_preset_flag(parser)
+    add_config_flags(parser, NOT_OF_A_RANGE_TEST)
+    parser.add_argument("--from", dest="low", type=positive, default=1e-6, help="first learning rate (default 1e-06)")
+    parser.add_argument("--to", dest="high", type=positive, default=10.0, help="last learning rate (default 10)")
+    parser.add_argument("--steps", type=count, default=200, help="at most, within one epoch (default 200)")
+    parser.add_argument(
+        "--picture", default="find-lr.png", metavar="FILE",
+        help="what to write, with a CSV beside it (default find-lr.png)",
+    )  # fmt: skip
+
+
+SEARCH = Command(search_settings, _add_search_flags)
+FIND_LR = Command(find_lr, _add_find_lr_flags)

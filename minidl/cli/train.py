@@ -1,4 +1,4 @@
-"""`train.py fit`: a run from its settings to its folder."""
+"""The command `train`: a run from its settings to its folder."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from minidl.backend.arrays import memory_report
-from minidl.cli.common import check_memory, describe, given, guarded, how, memory_guarded
-from minidl.cli.parser import INTERRUPTED
+from minidl.cli.boundary import INTERRUPTED
+from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
+from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name, given_settings
+from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
 from minidl.diagnostics.summary import summary
 from minidl.errors import MinidlError
+from minidl.models import build
 from minidl.storage.validate import blamed
+from minidl.text.calls import call
 from minidl.text.console import print_lines
 from minidl.training import resume, session
 from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested, attempt
@@ -26,30 +30,30 @@ from minidl.training.runs import Run, find_checkpoint
 from minidl.training.trainer import Trainer
 
 
-def fit(args: Namespace) -> int:
+def train(args: Namespace) -> int:
     """Trains a network and leaves a run folder; without flags, the refined net on `shapes`."""
     with ExitStack() as stack:
         if args.resume is None:
             check_name(Path(args.output), args.name)
-            run, checkpoint, config = None, None, make_config(args.preset or "quick", given(args))
+            run, checkpoint, config = None, None, make_config(args.preset or "quick", given_settings(args))
         else:
             run, file = resume.find_run(args.resume, Path(args.output))
             if not args.dry_run:
                 stack.enter_context(run.owned())
             checkpoint = load_checkpoint(file) if file.is_file() else None
-            config = resume.settings(run, given(args), args.preset)
-            if not given(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
+            config = resume.settings(run, given_settings(args), args.preset)
+            if not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
                 stack.enter_context(blamed(run.path / "config.json"))
         stack.enter_context(session.one_blas_thread())
         data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
-        model = session.make_model(config, data, args.models.build)
+        model = session.make_model(config, data, build)
         costs = summary(model, (config.batch_size, *data.dataset.image_shape))
         trainer = session.make_trainer(config, data, model, checkpoint)
         needed = session.training_bytes(config, costs.memory)
         lines = describe(config, data, costs, needed)
         lines.append(
             f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "
-            f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {how(config)}"
+            f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {seed_and_engine(config)}"
         )
         if config.init_from and checkpoint is None:
             source = load_checkpoint(find_checkpoint(Path(config.init_from)))
@@ -84,7 +88,7 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
     if trainer.state.history:
         records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
     try:
-        with guarded(interruption.stop), memory_guarded(config, needed, trainer.xp):
+        with stopped_by_signals(interruption.stop), memory_guarded(config, needed, trainer.xp):
             with suppress(StopRequested):
                 trainer.fit()
             checkpointer.close(trainer)
@@ -94,7 +98,7 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
     finally:
         attempt(run.say, "ProgressBar", bar.close)
     if interruption.stopped and not trainer.done:
-        run.say(f"stopped  go on with: python train.py --resume {run.path}")
+        run.say(f"stopped  go on with: {call('train')} --resume {run.path}")
         return INTERRUPTED
     if report := memory_report(trainer.xp):
         run.say(f"memory   {report}")
@@ -114,3 +118,17 @@ def _draw_history(path: Path, history: list[dict[str, Any]], title: str) -> None
     from minidl.visual.figures import save_history  # matplotlib is slow to import
 
     save_history(path, history, title)
+
+
+def add_flags(parser: Parser) -> None:
+    add_preset_flag(parser)
+    add_config_flags(parser)
+    parser.add_argument("--output", default="runs", metavar="DIR", help="where run folders go (default runs)")
+    parser.add_argument("--name", type=folder_name, help="name of the run folder (default: time and model)")
+    parser.add_argument(
+        "--resume", nargs="?", const="auto", metavar="RUN", help="go on with this run (auto: the newest in --output)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
+
+
+TRAIN = Command(train, add_flags)

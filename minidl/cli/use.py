@@ -1,4 +1,4 @@
-"""`train.py eval`, `predict` and `export`: what a trained network is good for."""
+"""The commands `eval`, `predict` and `export`: what a trained network is good for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from minidl.cli.parser import is_run, trained_file
+from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, trained_file
+from minidl.cli.parser import Command, Parser
 from minidl.data.classes import class_names
 from minidl.errors import DataError, UsageError
 from minidl.layers import Layer
+from minidl.models import build
 from minidl.storage.files import own_folder
 from minidl.storage.metadata import to_json
+from minidl.text.calls import program
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
 from minidl.training import session
@@ -37,7 +40,7 @@ from minidl.training.runs import run_folder
 def _trained(checkpoint: Checkpoint, args: Namespace) -> Iterator[tuple[Layer, ModuleType]]:
     """The checkpoint's model on the engine asked for, and its array module."""
     with session.one_blas_thread():
-        yield session.on_engine(checkpoint.build(args.models.build), args)
+        yield session.on_engine(checkpoint.build(build), execution(args))
 
 
 def evaluate_run(args: Namespace) -> int:
@@ -127,7 +130,7 @@ def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace) 
 
         def complain(problem: str) -> None:
             problems.append(problem)
-            bar.say(f"train.py: {problem}")
+            bar.say(f"{program()}: {problem}")
 
         predictions = predict_files(model, about, paths, xp, complain, bar.add)
         if args.output is not None:
@@ -170,8 +173,35 @@ def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: Ab
 def export_weights(args: Namespace) -> int:
     """Writes a checkpoint to be passed on: the weights, what they mean and how they were trained."""
     checkpoint = load_checkpoint(trained_file(args))
-    checkpoint.build(args.models.build)  # what is passed on can be used: a registered network, and its weights
+    checkpoint.build(build)  # what is passed on can be used: a registered network, and its weights
     path = Path(args.output or f"{checkpoint.about.model}.safetensors")
     export_checkpoint(path, checkpoint)
     print_lines(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def _add_eval_flags(parser: Parser) -> None:
+    add_trained_flags(parser)
+    add_use_flags(parser)
+    parser.add_argument("--split", default="val", choices=("train", "val"), help="part of the data set (default val)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_predict_flags(parser: Parser) -> None:
+    add_trained_flags(parser, photos=True)
+    add_use_flags(parser)
+    parser.add_argument("--split", choices=("train", "val", "test"), help="predict this part of the data set instead")
+    parser.add_argument(
+        "--output", metavar="DIR",
+        help="write .csv and .txt files there (default: photos to the screen, a split to predictions/ of the run)",
+    )  # fmt: skip
+
+
+def _add_export_flags(parser: Parser) -> None:
+    add_trained_flags(parser)
+    parser.add_argument("--output", metavar="FILE", help="what to write (default: MODEL.safetensors)")
+
+
+EVAL = Command(evaluate_run, _add_eval_flags)
+PREDICT = Command(predict_images, _add_predict_flags)
+EXPORT = Command(export_weights, _add_export_flags)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.data.arrays import ArraySplit
 from minidl.data.augment import OnlineAugment, PaperAugment
 from minidl.data.base import Dataset, Split
 from minidl.data.check import Report, check_data
@@ -19,6 +20,7 @@ from minidl.data.subset import Subset, only_classes, split_off, subset
 from minidl.errors import UsageError
 
 __all__ = [
+    "ArraySplit",
     "Dataset",
     "Loader",
     "OnlineAugment",
@@ -55,16 +57,17 @@ def load_dataset(
     seed: int = 0,
     progress: bool = True,
 ) -> Dataset:
-    """The embedded data set, or the one at a path: Tiny ImageNet or train/<class>/ folders, packed or not.
+    """The embedded data set, or the one at a path: Tiny ImageNet or train/<class>/ folders, as a folder or an
+    archive.
 
-    The string "shapes" is the embedded one, wherever it is asked for; a Path, "./shapes" and "shapes/" are paths.
+    The string "shapes" always means the embedded one; a Path, "./shapes" and "shapes/" are paths.
 
     gray          "convert" gray images to RGB, or "skip" those of the training set
-    image_size    height and width to which images are resized; those of Tiny ImageNet are 64, those of "shapes" stay
-    cache         folder of the packed form; None: see `default_cache`
-    seed          which images of `shapes` are drawn, and which are held out where there is no val
+    image_size    height and width to which images are resized; Tiny ImageNet and "shapes" have 64
+    cache         folder for the packed form; None: `default_cache`
+    seed          chooses the images of `shapes`, and the images that are held out if there is no val
 
-    Raises DataError for what can't be read, and UsageError for what can't be asked.
+    Raises DataError for data that can't be read, and UsageError for arguments that make no sense.
     """
     if gray not in ("convert", "skip"):
         raise UsageError(f"gray is {gray!r}: choose convert or skip")

@@ -1,7 +1,7 @@
-"""Zip and tar archives, read in place: what is in them by name, and how to read one entry.
+"""Zip and tar archives, read in place: the names in them, and how to read one entry.
 
-Archives are never extracted: an entry that would leave the folder is refused all the same, because it says that
-the archive is not what it claims to be. Nothing is read, unpacked or counted without a limit (see limits.py).
+Archives are never extracted. An entry that would leave the folder is refused all the same, because the archive is
+then not what it claims to be. Everything that is read, unpacked or counted has a limit (see limits.py).
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _HEADERS = 64  # global ones of a tar; programs write one at most
 
 
 def open_archive(path: Path) -> Archive:
-    """The zip or tar archive at `path`, the latter as it is or packed by gzip, bzip2 or xz.
+    """The archive at `path`: a zip, or a tar that may be compressed with gzip, bzip2 or xz.
 
-    Raises DataError for an entry that would leave the folder or goes beyond a limit, and whatever the standard
-    library raises for what is no archive.
+    Raises DataError for an entry that would leave the folder or exceeds a limit. If the file is not an archive, the
+    errors are those of the standard library.
     """
     return _open_zip(path) if zipfile.is_zipfile(path) else _open_tar(path)
 
 
 class _Metered:
-    """A file that hands out `left` bytes, then refuses: the standard library reads lists of any length at once."""
+    """A file that gives at most `left` bytes, then raises: the standard library reads lists of any length at once."""
 
     def __init__(self, file: Any, path: Path, left: int, what: str) -> None:
         self.file, self.path, self.left, self.what = file, path, left, what
@@ -80,13 +80,13 @@ def _open_zip(path: Path) -> Archive:
             archive.files[known] = info
             if info.compress_type not in _BOUNDED and limits is not UNLIMITED:
                 raise DataError(
-                    f"{path}: packed in an unusual way, which unpacks to any size; pack it anew (deflate)"
+                    f"{path}: compressed by an unusual method, so its size has no limit; pack it again with deflate"
                 )
     return archive
 
 
 def _decoded(name: str, info: zipfile.ZipInfo) -> str:
-    """`name`; read as UTF-8 where the archive doesn't say that it is (macOS) and zipfile took it for cp437."""
+    """`name`, decoded as UTF-8 if zipfile took it for cp437 because the archive (from macOS) doesn't say UTF-8."""
     try:
         return name if info.flag_bits & 0x800 else name.encode("cp437").decode("utf-8")
     except UnicodeError:
@@ -94,7 +94,7 @@ def _decoded(name: str, info: zipfile.ZipInfo) -> str:
 
 
 def _open_tar(path: Path) -> Archive:
-    """A packed tar is unpacked while it is looked through: what belongs to a data set, into a nameless file."""
+    """Reads all entries of a tar. While it does, it copies those that belong to a data set into a nameless file."""
     limits = limits_of(path)
     with open(path, "rb") as file:
         start = file.read(_PIECE)

@@ -1,7 +1,7 @@
-"""More images than there are: the paper's fixed extended training set, and changes drawn anew each epoch.
+"""More images than there are: the paper's fixed extended training set, and random changes drawn anew in each epoch.
 
-All draws are hashes of (seed, epoch, index, purpose), so an image's fate depends neither on its neighbours in the
-batch nor on what was drawn before it.
+All draws are hashes of (seed, epoch, index, purpose). So the change of an image doesn't depend on the other images in
+the batch, nor on what was drawn before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FLIP, _ROTATIONS = 0, (*ANGLES, *(-a for a in ANGLES))  # positive: clockwise
 
 
 def uniform(seed: int, epoch: int, indices: np.ndarray, purpose: int) -> np.ndarray:
-    """Numbers in [0, 1), float64 (n,): for each index a pure function of (seed, epoch, index, purpose).
+    """Numbers in [0, 1), float64 (n,): for each index a function of (seed, epoch, index, purpose) and nothing else.
 
     Counter-based: splitmix64's finalizer (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
     generators", section 4) after each of the four words.
@@ -32,9 +32,10 @@ def uniform(seed: int, epoch: int, indices: np.ndarray, purpose: int) -> np.ndar
 
 
 def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
-    """uint8 images (n, H, W, C) turned clockwise about their centre: bilinear, the border repeated outwards.
+    """uint8 images (n, H, W, C) turned clockwise about their centre; bilinear, with the border pixels repeated
+    outwards.
 
-    y[p] = sum_k w_k x[q_k(p)] over the four pixels q_k around the point that the rotation brings to p.
+    y[p] = sum_k w_k x[q_k(p)],  where q_k are the four pixels around the point that the rotation moves to p.
     """
     n, height, width, channels = images.shape
     places, weights = _rotation_table(height, width, degrees)
@@ -48,7 +49,7 @@ def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
 
 @cache
 def _rotation_table(height: int, width: int, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where the four pixels lie, intp (4, H*W), and their weights in 1/256, uint16 (4, H*W)."""
+    """The positions of the four pixels, intp (4, H*W), and their weights in 1/256, uint16 (4, H*W)."""
     angle = np.deg2rad(degrees)
     y, x = np.mgrid[:height, :width].reshape(2, -1)  # (2, H, W) -> (2, H*W)
     y, x = y - (height - 1) / 2, x - (width - 1) / 2
@@ -67,12 +68,12 @@ def _rotation_table(height: int, width: int, degrees: float) -> tuple[np.ndarray
 class PaperAugment:
     """The paper's training set: all n images of `split`, then one extra image for each that isn't gray.
 
-    The extra image is, with equal probability, flipped, turned clockwise, or turned counterclockwise, by an angle
-    uniform in {6, 8, 10} degrees. The set is fixed: extra image k is a function of (seed, k's original) alone.
-    Bilinear sampling and the repeated border are ours; the paper doesn't say.
+    The extra image is flipped, turned clockwise or turned counterclockwise, each with the same probability; the angle
+    is uniform in {6, 8, 10} degrees. The set is fixed: an extra image depends only on the seed and its original.
+    Bilinear sampling and the repeated border are our choice; the paper says nothing about them.
 
     split    the originals
-    gray     bool (n,), which of them are gray; by default `split.gray`, and none where there is no such thing
+    gray     bool (n,), which of them are gray; by default `split.gray`, or none if the split has no such attribute
     """
 
     def __init__(self, split: Split, seed: int, gray: np.ndarray | None = None) -> None:
@@ -100,10 +101,11 @@ class PaperAugment:
 
 
 class OnlineAugment:
-    """Random flips and crops, drawn anew in every epoch; made for the Loader's `augment`.
+    """Random flips and crops, drawn anew in every epoch; for the Loader's `augment`.
 
-    Each image is mirrored with probability 1/2, and shifted by up to `padding` pixels each way, the border being
-    reflected: the crops of He et al. (2016), "Deep Residual Learning", section 4.2, with reflection for zeros.
+    Each image is mirrored with probability 1/2, and shifted by up to `padding` pixels in each direction; the border
+    is reflected. These are the crops of He et al. (2016), "Deep Residual Learning", section 4.2, with reflection
+    instead of zeros.
     """
 
     def __init__(self, padding: int = 4) -> None:

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of minidl: two or three splits of uint8 images, class ids and words."""
+"""What the rest of minidl knows of a data set: two or three splits of uint8 images, class ids and words."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import numpy as np
 
 
 class Split(Protocol):
-    """Images of one part of a data set (train, val or test)."""
+    """The images of one part of a data set (train, val or test)."""
 
     labels: np.ndarray | None  # int64 (n,), positions in Dataset.classes; None where the labels are unknown
 
     def __len__(self) -> int: ...
 
     def images(self, indices: np.ndarray) -> np.ndarray:
-        """The images at `indices` as uint8 (len(indices), H, W, 3), a new array; thread-safe."""
+        """The images at `indices` as uint8 (len(indices), H, W, 3), a new array; thread-safe.
+
+        A user's own arrays may be floats, and have other channels.
+        """
         ...
 
 

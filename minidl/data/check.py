@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set, at once, and its counts."""
+"""Reads a whole data set and lists everything that is wrong with it, with counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMED = 20  # files that aren't read, in a report
 
 @dataclass
 class Report:
-    """What `check_data` saw: counts of the readable images, the files that aren't read, a line for each problem."""
+    """What `check_data` found: counts of the readable images, files that aren't read, and one line per problem."""
 
     path: Path
     classes: int = 0
@@ -38,7 +38,7 @@ class Report:
         return "\n".join(map(printable, self.lines()))
 
     def lines(self) -> list[str]:
-        """The report as it is printed."""
+        """The lines to print."""
         lines = [f"{n:>9,} {what}" for what, n in {"classes": self.classes, **self.counts}.items() if self.counts]
         lines += [f"{label}: not read" for label in self.unread[:NAMED]]
         if more := len(self.unread[NAMED:]):
@@ -54,7 +54,7 @@ def _some(count: int, what: str) -> str:
 
 
 def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True) -> Report:
-    """Decodes every image of the data set at `path` and reports all problems; raises nothing about the data."""
+    """Decodes every image of the data set at `path` and reports all problems. It raises no error about the data."""
     report = Report(Path(path))
     try:
         source = open_source(path)
@@ -69,7 +69,7 @@ def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True)
         return decode_sized(source.read(name), source.label(name), image_size, index.exact_size, source.limits)
 
     def look(names: list[str]) -> list[tuple[bool, tuple[int, int]] | str]:
-        """For each image whether it is gray and its size, or what is wrong with it."""
+        """Says of each image whether it is gray and how large it is, or what is wrong with it."""
         seen: list[tuple[bool, tuple[int, int]] | str] = []
         for name in names:
             try:

@@ -1,4 +1,4 @@
-"""Which classes a user means, in every command alike: by id, by position, or by name."""
+"""How a user names classes, the same in every command: by id, by position, or by name."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ _NUMBER = r"[0-9]{1,9}"
 
 
 def find_class(text: str, classes: Sequence[str], words: Sequence[str]) -> int:
-    """The position of the class that `text` means: its id, its position, or one of its names in any case.
+    """The position of the class that `text` names: by its id, its position, or one of its names (upper or lower
+    case).
 
-    Where some ids are numbers (folders such as 0, 1, 10), a number is an id and never a position.
-    Raises UsageError with the nearest names for what is none of these, or a name of several classes.
+    If some ids are numbers (folders such as 0, 1, 10), a number is always an id and never a position. Raises
+    UsageError with the nearest names if `text` names no class, or several.
     """
     return _finder(classes, words)(text)
 
 
 def _finder(classes: Sequence[str], words: Sequence[str]) -> Callable[[str], int]:
-    """`find_class` for many texts: all names are looked through once."""
+    """`find_class` for many texts: a table of all names is made once."""
     ids = {c: k for k, c in reversed(list(enumerate(classes)))}
     numbered = {int(c): k for k, c in enumerate(classes) if re.fullmatch(_NUMBER, c)}
     places = numbered or range(len(classes))
@@ -53,7 +54,7 @@ def _finder(classes: Sequence[str], words: Sequence[str]) -> Callable[[str], int
 
 
 def find_classes(text: str, classes: Sequence[str], words: Sequence[str]) -> list[int]:
-    """The positions that a list with commas means, in its order, each once; 3-5 is short for 3,4,5."""
+    """The positions in a list with commas, in its order, without repetitions; 3-5 means 3,4,5."""
     chosen: list[int] = []
     find, known = _finder(classes, words), set(classes)
     for piece in map(str.strip, text.split(",")):
@@ -69,5 +70,5 @@ def find_classes(text: str, classes: Sequence[str], words: Sequence[str]) -> lis
 
 
 def class_names(classes: Sequence[str], words: Sequence[str]) -> list[str]:
-    """Id and word of each class for the screen, or what is both once."""
+    """Id and word of each class for the screen; only one of them if they are the same."""
     return [printable(c if c == w else f"{c} {w}") for c, w in zip(classes, words, strict=True)]

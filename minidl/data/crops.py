@@ -1,6 +1,6 @@
-"""Crops of random size and place, resampled to the size that the network is trained on, which may grow.
+"""Crops of random size and place, resized to the size that the network is trained on. That size may grow.
 
-Like all changes of images these are functions of (seed, epoch, index); see minidl/data/augment.py.
+Like all changes of images they are functions of (seed, epoch, index); see minidl/data/augment.py.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ STEP = 8  # pixels by which the training images grow: three halvings leave even 
 
 
 def resample(images: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
-    """The part `boxes[i]` of each image, stretched to size x size: bilinear, smoothed where it shrinks.
+    """The part `boxes[i]` of each image, resized to size x size: bilinear, and antialiased where it shrinks.
 
     images uint8 (n, H, W, C), boxes float (n, 4): top, left, height, width in pixels; out uint8 (n, size, size, C).
 
         y[s, t] = sum_jk R[s, j] x[j, k] C[t, k],    R and C as in `_weights`
 
-    All sums are whole numbers below 255 * 256^2 < 2^24, which float32 holds exactly: the bits do not depend on the
-    order in which a BLAS adds. (Pillow's Image.resize with Resampling.BILINEAR and box= differs by rounding only.)
+    All sums are whole numbers below 255 * 256^2 < 2^24, which float32 holds exactly. So the bits don't depend on the
+    order in which BLAS adds. (Pillow's Image.resize with Resampling.BILINEAR and box= differs by rounding only.)
     """
     n, height, width, channels = images.shape
     rows = _weights(boxes[:, 0], boxes[:, 2], size, height)  # (n, size, H)
@@ -38,13 +38,15 @@ def resample(images: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
 
 
 def _weights(start: np.ndarray, length: np.ndarray, size: int, pixels: int) -> np.ndarray:
-    """What each of the `pixels` counts in each of `size` samples of [start, start + length), (n, size, pixels).
+    """The weight of each of the `pixels` in each of `size` samples of [start, start + length): float32 (n, size,
+    pixels).
 
-    float32. Sample s lies at c = start + (s + 1/2) length / size. Pixel j, whose middle is j + 1/2, counts
+    Sample s is at c = start + (s + 1/2) length / size. The middle of pixel j is at j + 1/2, and its weight is
 
         max(0, 1 - |j + 1/2 - c| / r),    r = max(1, length / size),
 
-    over the sum of all; in 1/256, rounded so that a sample's weights add up to exactly 256.
+    divided by the sum of all weights; in units of 1/256, rounded so that the weights of a sample add up to exactly
+    256.
     """
     scale = (length / size)[:, None]
     centre = start[:, None] + (np.arange(size) + 0.5) * scale  # (n, size)
@@ -56,11 +58,11 @@ def _weights(start: np.ndarray, length: np.ndarray, size: int, pixels: int) -> n
 
 
 def growing(start: int, final: int, epochs: int) -> SizeAt:
-    """Sizes that grow from `start` to `final` pixels in equally long steps of 8, `final` after `epochs` epochs.
+    """Sizes that grow from `start` to `final` pixels in steps of 8, all equally long; `final` from epoch `epochs` on.
 
-    size(e) = start + 8 floor(e / epochs (final - start) / 8)    for e < epochs, then final
+        size(e) = start + 8 floor(e / epochs (final - start) / 8)    for e < epochs, then final
 
-    Small images cost less (40 pixels: two fifths of 64) and do for most of what a young network has to learn (Howard
+    Small images cost less (40 pixels: two fifths of 64), and a young network can learn most things from them (Howard
     2018, fast.ai's DAWNBench entry; Tan & Le 2021, "EfficientNetV2", section 4).
     """
 
@@ -71,18 +73,18 @@ def growing(start: int, final: int, epochs: int) -> SizeAt:
 
 
 def followed(first: Augment, then: Augment, epoch: int) -> Augment:
-    """`first` until `epoch`, from there on `then`."""
+    """`first` before `epoch`, `then` from that epoch on."""
     return lambda images, indices, seed, e: (first if e < epoch else then)(images, indices, seed, e)
 
 
 class ResizedCrops:
-    """A random part of the image, stretched to the size of the epoch and mirrored in every other epoch.
+    """A random part of the image, resized to the size of the epoch, and mirrored in every second epoch.
 
-    The part has `area` to 1 of the image's area (uniform) and sides of a ratio between 3:4 and 4:3 (uniform in its
-    logarithm), cut to the image where it is longer; its place is uniform (Szegedy et al. 2015, "Going deeper with
-    convolutions", section 6, who go down to 8 %).
+    The part covers `area` to 1 of the image's area (uniform), and its sides have a ratio between 3:4 and 4:3 (uniform
+    in its logarithm). It is cut where it is larger than the image, and its place is uniform (Szegedy et al. 2015,
+    "Going deeper with convolutions", section 6, where the area may be as small as 8 %).
 
-    size    epoch -> size of the training images; None: that of the images
+    size    epoch -> size of the training images; None: the size of the images
     """
 
     def __init__(self, area: float, size: SizeAt | None = None) -> None:
@@ -101,9 +103,9 @@ class ResizedCrops:
 
 
 def alternating(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
-    """Which images to mirror, bool (n,): a random half in even epochs, the other half in odd ones.
+    """Which images to mirror, bool (n,): a random half of them in even epochs, the other half in odd epochs.
 
-    Two epochs in a row show both sides of every image, where independent draws show one side twice to half of them
-    (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", section 3.6, arXiv:2404.00498).
+    So two epochs in a row show both sides of every image. Independent draws would show the same side twice for half
+    of them (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", section 3.6, arXiv:2404.00498).
     """
     return (uniform(seed, 0, indices, 3) < 0.5) ^ bool(epoch % 2)

@@ -1,4 +1,4 @@
-"""Downloads that survive cut connections: resumed where they stopped, verified, and only then given their name."""
+"""Downloads that survive broken connections: they resume where they stopped, and are verified at the end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from minidl.text.progress import Progress
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP answers worth another try
 _WATCH = 1 << 24  # bytes after which the disk is looked at again
-_RESERVE = 1 << 28  # bytes that stay free on it if nobody knows how much is to come
+_RESERVE = 1 << 28  # bytes of it that stay free if the size isn't known
 _DIGITS = {"md5": 32, "sha256": 64}
 
 
 class _Unreachable(DataError):
-    """A server that can't be reached or doesn't have the file: another one may."""
+    """The server can't be reached or doesn't have the file; another server may."""
 
 
 def download(
@@ -43,18 +43,19 @@ def download(
     timeout: float = 60.0,
     progress: bool = True,
 ) -> Path:
-    """The file at `url`, fetched into `folder` under its own name; returns its path.
+    """The file at `url`, saved in `folder` under its own name; returns its path.
 
-    A file that is there already is verified and kept. Bytes gather in `<name>.part`, from which the next attempt or
-    the next start goes on; the file gets its name when its size (bytes) and checksums are right.
+    If the file is there already, it is verified and kept. Until it is complete, the bytes are in `<name>.part`, from
+    which the next attempt or the next call continues. The file gets its name when its size (bytes) and checksums are
+    right.
 
-    url        or several of the same file, tried in turn
-    retries    attempts after the first one that follow without any progress
-    pause      seconds before the first of them; doubled each time
+    url        one address, or several of the same file, tried one after the other
+    retries    how many attempts may follow each other without any progress, after the first one
+    pause      seconds before the first retry; doubled each time
 
-    Raises UsageError for a URL that isn't http(s), and DataError when the server refuses, sends us on to where
-    nothing is encrypted, or sends more than it should, the connection stays broken, the disk is full, or the content
-    is wrong (which removes it).
+    Raises UsageError for a URL that isn't http(s). Raises DataError if the server refuses, redirects to an
+    unencrypted address or sends more than it should, if the connection stays broken, if the disk is full, or if the
+    content is wrong (it is then removed).
     """
     urls = [url] if isinstance(url, str) else list(url)
     sums = {kind: _checksum(kind, text) for kind, text in (("md5", md5), ("sha256", sha256)) if text is not None}
@@ -94,7 +95,7 @@ def _checksum(kind: str, text: str) -> str:
 
 
 def _fetch(url: str, part: Path, size: int | None, retries: int, pause: float, timeout: float, show: bool) -> None:
-    """Adds to `part` until it is complete, as far as the server or `size` can tell."""
+    """Adds to `part` until it is complete, as far as the server or `size` says."""
     failures = 0
     while True:
         before = _have(part)
@@ -122,13 +123,13 @@ def _fetch(url: str, part: Path, size: int | None, retries: int, pause: float, t
             raise _Unreachable(f"{shown(url)}: {reason}")
         failures = 0 if _have(part) > before else failures + 1
         if failures > retries:
-            kept = f"; what has come is kept in {part}, start again to go on" if _have(part) else ""
+            kept = f"; what has come is kept in {part}: start again to continue" if _have(part) else ""
             raise _Unreachable(f"{shown(url)}: {reason}{kept}")
         time.sleep(pause * 2 ** max(failures - 1, 0))
 
 
 def _attempt(url: str, part: Path, size: int | None, timeout: float, show: bool) -> bool:
-    """One request; returns whether everything it promised has come."""
+    """One request; returns whether all bytes that it promised have come."""
     have = _have(part)
     if size is not None and have > size:
         have = 0
@@ -161,18 +162,18 @@ def _attempt(url: str, part: Path, size: int | None, timeout: float, show: bool)
 def _check_room(folder: Path, most: int | None, have: int) -> None:
     free = shutil.disk_usage(folder).free
     if most is None and free < _RESERVE:
-        raise DataError(f"{folder}: {free / 1e6:.0f} MB are free, and nobody knows how much is to come; make room")
+        raise DataError(f"{folder}: {free / 1e6:.0f} MB are free, and the size of the file isn't known; make room")
     if most is not None and free < most - have:
-        raise DataError(f"{folder}: {(most - have) / 1e6:.0f} MB to come, the disk has not enough room")
+        raise DataError(f"{folder}: {(most - have) / 1e6:.0f} MB are left to download, more than the disk holds")
 
 
 def _have(part: Path) -> int:
-    """How many bytes of the file are there."""
+    """How many bytes of the file are on the disk already."""
     return os.lstat(part).st_size if os.path.lexists(part) else 0
 
 
 def _open_part(part: Path) -> BinaryIO:
-    """The file `part`, made if it is not there; DataError if somebody put a link or a pipe in its place."""
+    """Opens the file `part`, making it if necessary; DataError if a link or a pipe is in its place."""
     if os.path.lexists(part):
         status = os.lstat(part)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:

@@ -1,4 +1,4 @@
-"""The entries of an archive: what they may be called, how many there may be, and which are worth remembering."""
+"""The entries of an archive: which names and numbers of them are allowed, and which are kept."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from minidl.data.layout import SPLITS, TEXTS, is_junk, meant
 from minidl.data.limits import Limits, at_most
 from minidl.errors import DataError
 
-_DEEPEST = 4  # pets/train/cat/images: folders further down are nobody's
+_DEEPEST = 4  # pets/train/cat/images: deeper folders belong to no data set
 
 
 @dataclass
 class Archive:
     """The files and folders of an archive by name ("pets/train/cat/1.jpg"), and how to read a file.
 
-    Only what can belong to a data set is kept: what lies in train, val or test, and texts beside these.
+    Only entries that can belong to a data set are kept: what is in train, val or test, and the texts beside these.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class Archive:
 
     @cached_property
     def _most_bytes(self) -> int:
-        """That all files may have, which are more than `free`."""
+        """The most bytes that all files together may have."""
         return max(self.limits.free, min(self.limits.total, self.limits.ratio * self.path.stat().st_size))
 
     def checked(self, name: str, link: bool) -> str:
@@ -57,9 +57,9 @@ class Archive:
         return name
 
     def add(self, name: str, folder: bool, size: int) -> str | None:
-        """Counts an entry of `size` bytes, and adds the folders that it lies in.
+        """Counts an entry of `size` bytes, and adds the folders that contain it.
 
-        Returns the name under which a file belongs into `files`; None for a folder, junk, and what nobody reads.
+        Returns the name for `files` if the entry is a file that can belong to a data set, else None.
         """
         self._bytes += size
         if self._bytes > self.limits.free:
@@ -76,7 +76,7 @@ class Archive:
 
 
 def _wanted(parts: list[str]) -> bool:
-    """Whether an entry can belong to a data set that lies in the archive, or in a folder of it."""
+    """Whether an entry can belong to a data set at the root of the archive or in a folder of it."""
     return not {*parts[:2]}.isdisjoint(SPLITS) or (
         len(parts) < 3 and (parts[-1] in TEXTS or meant(parts[-1]) is not None)
     )

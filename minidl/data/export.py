@@ -25,11 +25,11 @@ def export_tiny_imagenet_layout(dataset: Dataset, folder: str | Path, progress: 
         wnids.txt, words.txt
         train/<id>/images/<id>_<k>.JPEG, train/<id>/<id>_boxes.txt     k counts within the class
         val/images/val_<k>.JPEG, val/val_annotations.txt
-        test/images/test_<k>.JPEG                                      no file where there is no test split
+        test/images/test_<k>.JPEG                                      only if there is a test split
 
-    Every box is the whole image. The folder appears once it is complete.
+    Every box is the whole image. The folder appears only when it is complete.
 
-    Raises DataError if `folder` has something in it or can't be written.
+    Raises DataError if `folder` is not empty or can't be written.
     """
     folder = Path(folder).absolute()
     splits = [split for split in (dataset.train, dataset.val, dataset.test) if split is not None]

@@ -1,10 +1,11 @@
-"""What is worth saying about the images of a data set, as counts with words."""
+"""Facts about the images of a data set that are worth printing: counts, each with its words."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from minidl.errors import printable
+from minidl.text.calls import call
 
 
 def facts(
@@ -15,12 +16,12 @@ def facts(
     image_size: int,
     unread: int,
 ) -> dict[str, int]:
-    """The counts worth printing; all but the first seven only where they aren't 0.
+    """The counts worth printing. The first seven are always there, the others only if they aren't 0.
 
     gray, sizes    of each split: bool (n,), and heights and widths (n, 2) of the images in their files
     val_labels     int (n,); None if there is no val
-    image_size     height and width that they are resized to
-    unread         number of files that nobody reads
+    image_size     height and width to which they are resized
+    unread         number of files that aren't read
     """
     empty = np.zeros(0, bool)
     train, val, test = (gray.get(split, empty) for split in ("train", "val", "test"))
@@ -35,7 +36,7 @@ def facts(
         "train images with --augment paper": len(train) + rgb,
     }
     more = {
-        f"{'file that is' if unread == 1 else 'files that are'} not read (train.py check-data names them)": unread,
+        f"{'file that is' if unread == 1 else 'files that are'} not read ({call('check-data')} names them)": unread,
         **_enlarged(sizes, image_size),
         **_without_val(classes, val_labels),
     }
@@ -43,7 +44,7 @@ def facts(
 
 
 def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
-    """How many images are made larger, and what to do about it."""
+    """How many images are enlarged, and what to do about it."""
     pixels = np.concatenate([np.zeros((0, 2), np.int32), *sizes.values()])
     small = pixels[pixels.min(axis=1) < image_size]
     if len(small) == 0:

@@ -1,4 +1,4 @@
-"""What a run remembers of its data set, to see on resume whether it is still the same."""
+"""What a run stores about its data set, so that `--resume` can see whether it is still the same."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from minidl.data.base import Dataset, Split
 
 
 def fingerprint(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """For train and val: the number of images, a digest of their order, and one of their pixels.
+    """For train and val: the number of images, a digest of their order, and a digest of their pixels.
 
     images    how many there are
-    order     of the label and, where there is one, the name of each image in turn
-    pixels    of the sums of each image's pixels and their squares; None where they aren't known beforehand
+    order     digest of the label and, if there is one, the name of each image, in order
+    pixels    digest of the sums of each image's pixels and of their squares; None if the sums aren't stored
     """
     return {"train": _fingerprint(dataset.train), "val": _fingerprint(dataset.val)}
 

@@ -1,18 +1,19 @@
-"""Any set of images in the layout `train/<class>/*.jpg`, with `val/<class>/` and `test/` if there are any.
+"""Your own images in the layout `train/<class>/*.jpg`, optionally with `val/<class>/` and `test/`.
 
-Classes are the folders' names in sorted order, and are their own words. Images of any size become squares: the
-central square, resized with the antialiased bilinear filter, which is torchvision's Resize + CenterCrop. Images of
-`test` may lie in class folders too; they have labels if all of them do.
+The classes are the folders' names in sorted order; the names are also their words. Images of any size become squares:
+the central square, resized with the antialiased bilinear filter, like torchvision's Resize + CenterCrop. The images
+of `test` may be in class folders too; they have labels if all of them are.
 """
 
 from __future__ import annotations
 
 from minidl.data.layout import EXTENSIONS, SPLITS
 from minidl.data.source import Index, Source, outside
+from minidl.text.calls import call
 
 
 def scan_folder(source: Source) -> Index:
-    """Classes, files and labels of `source`, and a line for each problem; opens no image."""
+    """The classes, files and labels of `source`, and a line for each problem. It opens no image."""
     problems, unread = outside(source)
     classes = source.folders_in("train")
     labels = {name: label for label, name in enumerate(classes)}
@@ -38,7 +39,7 @@ def scan_folder(source: Source) -> Index:
     deeper = {name.split("/")[1] for name in unread if name.startswith("train/")}
     for name in classes:
         if labels[name] not in filled and not source.is_closed(f"train/{name}"):
-            others = ", only what isn't read: see train.py check-data" if name in deeper else ""
+            others = f", only what isn't read: see {call('check-data')}" if name in deeper else ""
             problems.append(
                 f"{source.label(f'train/{name}')}: the class is empty, no {' '.join(EXTENSIONS)} file{others}"
             )

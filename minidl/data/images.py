@@ -1,4 +1,4 @@
-"""From the bytes of an image file to uint8 pixels: the one place that knows Pillow."""
+"""From the bytes of an image file to uint8 pixels. This is the only module that uses Pillow."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from minidl.errors import DataError
 # filters belong to all threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# What is read, whatever a file is called. Pillow knows forty more; for one of them, EPS, it starts another program.
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # JPEG: also with another one behind it (MPO)
+# The formats that are read; a file's name doesn't matter. Pillow knows forty more, and for EPS it starts a program.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # JPEG: also MPO, a JPEG followed by another
 _NAMES = "JPEG, PNG, BMP, WebP, GIF, TIFF or PPM"
 
-_LARGE = 8_000_000  # pixels; of larger images one is decoded at a time, whatever the number of threads
+_LARGE = 8_000_000  # pixels; larger images are decoded one at a time, on any number of threads
 _ONE_AT_A_TIME = Lock()
 _STRIP = 1 << 20  # pixels of more than 8 bits that are converted at a time
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])(..)?", re.DOTALL)  # of a JPEG, and the length of what follows
@@ -60,13 +60,13 @@ def decode(
 ) -> tuple[np.ndarray, bool]:
     """The image in `data` as uint8 (size, size, 3), and whether its file is gray.
 
-    label    names the file in errors
+    label    name of the file in error messages
     exact    the file must be a JPEG of `exact` x `exact` pixels; None: any format and size will do
 
-    The first frame is turned as its EXIF tag says, an alpha channel is dropped, more than 8 bits a channel become 8
-    (`_eight_bits`), and the central square is resized with Pillow's bilinear filter (antialiased). A file is gray if
-    its format says so, or if its palette has only grays. Raises DataError for what is no image of FORMATS, goes
-    beyond `limits`, is cut short, or isn't `exact`.
+    The first frame is turned as its EXIF tag says, an alpha channel is dropped, channels of more than 8 bits are
+    reduced to 8 (`_eight_bits`), and the central square is resized with Pillow's bilinear filter (antialiased). A
+    file is gray if its format says so, or if its palette has only grays. Raises DataError if `data` is not an image
+    of FORMATS, exceeds `limits`, is cut short, or isn't `exact`.
     """
     return decode_sized(data, label, size, exact, limits)[:2]
 
@@ -74,7 +74,7 @@ def decode(
 def decode_sized(
     data: bytes, label: str, size: int, exact: int | None = None, limits: Limits = LIMITS
 ) -> tuple[np.ndarray, bool, tuple[int, int]]:
-    """`decode`, and the height and width of the image in its file."""
+    """Like `decode`, and also returns the height and width of the image in its file."""
     try:
         if (slow := _too_slow(data, limits)) is not None:
             raise DataError(f"{label}: {slow}")
@@ -107,21 +107,21 @@ def _decode(image: Image.Image, data: bytes, size: int) -> tuple[np.ndarray, boo
 
 
 def _too_slow(data: bytes, limits: Limits) -> str | None:
-    """What Pillow would take minutes to open or decode, in Python: numbers in letters, EXIF headers without end."""
+    """Why Pillow would take minutes to open or decode the data: numbers as text, EXIF headers without end."""
     if data[:2] in (b"P1", b"P2", b"P3") and len(data) > limits.text:
         return too_much(len(data), limits.text, "bytes of text")
     if data.startswith(b"\xff\xd8") and (headers := data.count(b"\xff\xe1")) > limits.headers:
-        headers = data.count(b"Exif\0\0")  # FF E1 may also stand in what lies behind a photo, such as a film
+        headers = data.count(b"Exif\0\0")  # FF E1 may also occur in data after a photo, such as a film
         return too_much(headers, limits.headers, "EXIF headers") if headers > limits.headers else None
     return None
 
 
 def _too_large(image: Image.Image, data: bytes, limits: Limits) -> str | None:
-    """What would take too much memory or time to decode; seen from the file's header and markers alone."""
-    most = limits.pixels // 2 if image.format == "WEBP" else limits.pixels  # its decoder holds the image twice more
+    """Why the image would take too much memory or time to decode, judged by the file's header and markers alone."""
+    most = limits.pixels // 2 if image.format == "WEBP" else limits.pixels  # its decoder needs two more copies
     if (pixels := image.width * image.height) > most:
         return f"{image.width}x{image.height}, {too_much(pixels, most, 'pixels')}"
-    # FF DA is quickly counted, but may also stand in what lies behind a photo, such as a film.
+    # FF DA is quickly counted, but may also occur in data after a photo, such as a film.
     many = image.format in ("JPEG", "MPO") and data.count(b"\xff" + _SCAN) > limits.scans
     if many and (scans := _scans(data)) > limits.scans:
         return too_much(scans, limits.scans, "scans")
@@ -129,7 +129,7 @@ def _too_large(image: Image.Image, data: bytes, limits: Limits) -> str | None:
 
 
 def _scans(data: bytes) -> int:
-    """How many times the first image of a JPEG goes over its pixels."""
+    """The number of scans of the first image in a JPEG: how often its pixels are refined."""
     at, scans = 2, 0
     while (marker := _MARKER.search(data, at)) and marker[1] != _END:
         scans += marker[1] == _SCAN
@@ -138,7 +138,7 @@ def _scans(data: bytes) -> int:
 
 
 def _inexact(image: Image.Image, size: int) -> str | None:
-    if image.format not in ("JPEG", "MPO"):  # MPO: a JPEG with another one, such as a depth map, behind it
+    if image.format not in ("JPEG", "MPO"):  # MPO: a JPEG followed by another, such as a depth map
         return f"a {image.format} file, JPEG expected"
     if image.size != (size, size):
         return f"{image.width}x{image.height} pixels, {size}x{size} expected"
@@ -159,7 +159,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _is_gray(image: Image.Image, rgb: Image.Image, data: bytes) -> bool:
-    """Whether the format says so, or every pixel of an image with a palette is a gray."""
+    """Whether the format says that the image is gray, or its palette has only grays."""
     if image.mode in ("P", "PA"):
         red, green, blue = (channel.tobytes() for channel in rgb.split())
         return red == green == blue
@@ -167,7 +167,7 @@ def _is_gray(image: Image.Image, rgb: Image.Image, data: bytes) -> bool:
 
 
 def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
-    """`rgb` turned as the EXIF tag of `image` says; as it is where there is no tag that can be read."""
+    """`rgb` turned as the EXIF tag of `image` says; unchanged if there is no readable tag."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # a damaged tag says nothing about the pixels
@@ -176,7 +176,7 @@ def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
 
 
 def _samples(image: Image.Image) -> tuple[np.ndarray, int | None]:
-    """The values of an image of more than 8 bits, and that of white where the file says it."""
+    """The values of an image of more than 8 bits, and the value of white if the file gives it."""
     pixels, tags = np.asarray(image), image.tag_v2 if image.format == "TIFF" else {}
     if image.mode.startswith("I;16"):
         return pixels, 2 ** tags.get(_BITS, (16,))[0] - 1  # 12 bits are kept in 16
@@ -188,9 +188,9 @@ def _samples(image: Image.Image) -> tuple[np.ndarray, int | None]:
 def _eight_bits(pixels: np.ndarray, white: int | None) -> np.ndarray:
     """Gray values of more than 8 bits as uint8, same shape: y = 255 x / white, rounded.
 
-    white = 65535 gives the upper byte instead, which is Pillow's own reading of 16-bit colours. None: the smallest of
-    1 (floats only), 255 and 65535 that no pixel exceeds, else the brightest pixel; where there are values below 0,
-    black is the darkest pixel and white the brightest. What is not a number is black.
+    white = 65535 means the upper byte instead, which is how Pillow itself reads 16-bit colours. If white is None, it
+    is the smallest of 1 (floats only), 255 and 65535 that no pixel exceeds, or else the brightest pixel. If there are
+    values below 0, black is the darkest pixel and white the brightest. NaN becomes black.
     """
     out = np.empty(pixels.shape, np.uint8)
     flat, done = pixels.reshape(-1), out.reshape(-1)

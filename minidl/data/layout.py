@@ -1,4 +1,4 @@
-"""The names in a data set: its splits, its texts, what other programs leave there, and where its root is."""
+"""The names in a data set: its splits, its texts, junk of other programs, and how to find its root."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def is_junk(part: str) -> bool:
 
 
 def meant(name: str) -> str | None:
-    """The split that a folder of another spelling is meant for ("Train", "valid"); None for any other name."""
+    """The split that a folder with a similar name probably means ("Train", "valid"); None for any other name."""
     if name in SPLITS:
         return None
     name = name.lower()
@@ -52,14 +52,14 @@ def belongs(name: str) -> bool:
 
 
 def find_root(path: str, names: Iterable[str], inner: Callable[[], Iterable[tuple[str, str]]]) -> str:
-    """The folder in which the data set lies: "" for `path` itself, or one of the folders in it.
+    """The folder that contains the data set: "" for `path` itself, or one of the folders in it.
 
-    names    of what lies in `path`
-    inner    gives (folder, name) of what lies in its folders; not asked if `path` is one
+    names    the names of the files and folders in `path`
+    inner    returns (folder, name) for the content of its folders; not called if `path` itself is the data set
 
     Raises DataError if there is no data set, or more than one.
     """
-    for is_mark in (_MARKS.__contains__, meant):  # a misspelt one, if there is none that is right
+    for is_mark in (_MARKS.__contains__, meant):  # a misspelt one only if there is no right one
         if any(map(is_mark, names)):
             return ""
         roots = sorted({folder for folder, name in inner() if not is_junk(folder) and is_mark(name)})

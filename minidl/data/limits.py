@@ -1,7 +1,7 @@
-"""How much of a stranger's data set is read, in one place, and which data are the user's own and have no limits.
+"""How much of another person's data set is read, and which data are the user's own and have no limits.
 
-A small file can ask for any amount of memory, disk and time: a zip of half a megabyte unpacks to gigabytes, a PNG of
-22 kB to a picture of 180 million pixels. What is larger than a limit is refused in one line that has the number.
+A small file can ask for any amount of memory, disk and time: a zip of half a megabyte can unpack to gigabytes, and a
+PNG of 22 kB to an image of 180 million pixels. What exceeds a limit is refused, in one line with the number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TRUST = "MINIDL_TRUST"
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that is read; docs/data.md has them as a table."""
+    """The most that is read; docs/data.md has a table of them."""
 
     entries: int = 1_000_000  # files and folders in an archive, or in a folder by way of links
     depth: int = 32  # folders in one another
@@ -42,12 +42,12 @@ UNLIMITED = Limits(*[sys.maxsize] * len(fields(Limits)))
 
 
 def limits_of(path: str | Path) -> Limits:
-    """The limits of the data at `path`: none if the user trusts them."""
+    """The limits for the data at `path`; none if the user trusts its folder."""
     return UNLIMITED if trusted(path) else LIMITS
 
 
 def trusted(path: str | Path) -> bool:
-    """Whether `path`, links followed, is in one of the folders that the environment variable MINIDL_TRUST names."""
+    """Whether `path`, with links followed, is in a folder that the environment variable MINIDL_TRUST names."""
     named = [folder for folder in os.environ.get(TRUST, "").split(os.pathsep) if folder]
     if not named:
         return False
@@ -56,7 +56,7 @@ def trusted(path: str | Path) -> bool:
 
 
 def too_much(number: int, most: int, what: str) -> str:
-    """What is said where `number` is more than `most`."""
+    """The message if `number` is more than `most`."""
     return f"{number:,} {what}, at most {most:,} are read; if the data are your own, see {TRUST} in docs/data.md"
 
 

@@ -1,8 +1,8 @@
-"""Batches for the network: order, augmentation, normalisation, and threads that prepare them ahead.
+"""Batches for the network: order, augmentation, normalization, and threads that prepare batches in advance.
 
-Nothing here has a state to save. The order of images is a pure function of (seed, epoch), an image's
-augmentation one of (seed, epoch, index); so epoch e can be taken up again at any batch, with the same bits,
-whatever the number of workers.
+There is no state to save here. The order of the images depends on (seed, epoch) only, and the augmentation of an
+image on (seed, epoch, index) only. So an epoch can be resumed at any batch with the same bits, with any number of
+workers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minidl.data.arrays import as_split
 from minidl.data.base import Split
-from minidl.errors import UsageError
+from minidl.errors import ShapeError, UsageError
 
 Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]  # (uint8 images, indices, seed, epoch) -> images
 
@@ -25,11 +26,15 @@ Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]  # (uint8 ima
 def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
     """y = (x / 255 - mean) / std per channel: uint8 (..., H, W, C) to float32, as one product and one sum.
 
-    mean and std (C,) are in units of the range [0, 1].
+    mean and std (C,), or one number for all channels, are in units of the range [0, 1].
+    Of images that are floats already, y = (x - mean) / std.
     """
-    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-    scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
     width, channels = images.shape[-2:]
+    mean, std = (_each_channel(name, v, channels) for name, v in (("mean", mean), ("std", std)))
+    if not (std > 0).all():
+        raise UsageError(f"std is {std.tolist()}: each must be above 0")
+    unit = 255 if images.dtype == np.uint8 else 1
+    scale, shift = (1 / (unit * std)).astype(np.float32), (-mean / std).astype(np.float32)
     # Whole image rows make the inner loops long: (..., H, W, C) -> (rows, W*C).
     x = images.reshape(-1, width * channels).astype(np.float32)
     x *= np.tile(scale, width)
@@ -37,8 +42,17 @@ def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray
     return x.reshape(images.shape)
 
 
+def _each_channel(name: str, values: ArrayLike, channels: int) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.shape not in ((), (1,), (channels,)):
+        raise ShapeError(
+            f"{name} has the shape {values.shape}, and the images have {channels} channels, the last axis"
+        )
+    return np.broadcast_to(values, channels)
+
+
 def denormalise(x: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
-    """The uint8 images behind `x`: the inverse of `normalise`, rounded and cut to 0..255."""
+    """The uint8 images that `normalise` turned into `x`, rounded and clipped to 0..255."""
     pixels = (x * np.asarray(std, np.float32) + np.asarray(mean, np.float32)) * np.float32(255)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
@@ -53,22 +67,31 @@ def image_sums(images: np.ndarray) -> np.ndarray:
 
 
 def channel_statistics(
-    split: Split, indices: np.ndarray | None = None, batch: int = 1000
+    split: Split | tuple[ArrayLike, ArrayLike | None], indices: np.ndarray | None = None, batch: int = 1000
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation per channel of the images at `indices` (default: all), float32 (C,), in [0, 1].
 
-    The sums are integers, so neither the order nor `batch` changes a bit. A packed split stores the sums of each
-    image (`sums`), which makes this instant. A constant channel is given the deviation of one gray level, 1/255.
+    split   one of a data set, or your own arrays (images, labels) as `Loader` takes them; floats are measured as they
+            are
+
+    The sums are integers, so the order and `batch` don't change a bit. A packed split stores the sums of each image
+    (`sums`), so that nothing has to be read. A constant channel gets the deviation of one gray level, 1/255.
     """
+    split = as_split(split)
     indices = np.arange(len(split)) if indices is None else np.asarray(indices)
     if len(indices) == 0:
         raise UsageError("channel statistics of no images: choose at least one")
+    if (images := split.images(indices[:1])).dtype != np.uint8:
+        x = split.images(indices).astype(np.float64)
+        return x.mean(axis=(0, 1, 2)).astype(np.float32), np.maximum(x.std(axis=(0, 1, 2)), 1 / 255).astype(
+            np.float32
+        )
     if (sums := getattr(split, "sums", None)) is not None:
         total = sums[indices].sum(axis=0)
     else:
         parts = (split.images(indices[i : i + batch]) for i in range(0, len(indices), batch))
         total = sum(image_sums(part).sum(axis=0) for part in parts)
-    height, width = split.images(indices[:1]).shape[1:3]
+    height, width = images.shape[1:3]
     n = len(indices) * height * width
     first, second = ([int(v) for v in row] for row in total)  # Python integers: n * second needs more than 64 bits
     mean = [s / (255 * n) for s in first]
@@ -77,9 +100,10 @@ def channel_statistics(
 
 
 def prefetch(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
-    """`map(function, items)`, computed two items a worker ahead by `workers` threads (0: when asked for), in order.
+    """Like `map(function, items)`, but `workers` threads compute up to two items each in advance. The order is kept.
 
-    What `function` raises is raised here, at its item. Closing the generator early ends the threads.
+    With workers = 0 an item is computed when it is asked for. An exception of `function` is raised here, at its item.
+    The threads end when the generator is closed.
     """
     if workers == 0:
         for item in items:
@@ -99,22 +123,25 @@ def prefetch(function: Callable[[Any], Any], items: Iterable[Any], workers: int)
 
 
 class Loader:
-    """Batches (x, y) of a split: x float32 (n, H, W, C) normalised, y int64 (n,), -1 where labels are unknown.
+    """Batches (x, y) of a split: x float32 (n, H, W, C) normalized, y int64 (n,); y is -1 if labels are unknown.
 
+    split       one of a data set, or your own arrays (images, labels): images (N, H, W, C), uint8 pixels or floats;
+                labels N whole numbers from 0, or None
+    mean, std   a number for each channel, or one for all, in units of pixels / 255; of floats in their own units
     augment     a function (uint8 images, indices, seed, epoch) -> uint8 images, or None
-    shuffle     a new order for every epoch, else the order of the split
+    shuffle     a new order for every epoch, or else the order of the split
     drop_last   leave out the last batch if it is not full
-    workers     threads that prepare batches ahead, two each; 0 prepares a batch when it is asked for
-    limit       at most so many batches an epoch
+    workers     threads that prepare batches in advance, two each; 0 prepares a batch when it is asked for
+    limit       the most batches in an epoch
     """
 
     def __init__(
         self,
-        split: Split,
+        split: Split | tuple[ArrayLike, ArrayLike | None],
         batch_size: int,
         *,
-        mean: ArrayLike,
-        std: ArrayLike,
+        mean: ArrayLike = 0.0,
+        std: ArrayLike = 1.0,
         seed: int = 0,
         augment: Augment | None = None,
         shuffle: bool = True,
@@ -122,19 +149,26 @@ class Loader:
         workers: int = 1,
         limit: int | None = None,
     ) -> None:
+        split = as_split(split)
         for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("limit", limit, 1)):
             if value is not None and value < least:
                 raise UsageError(f"{name} is {value}: it must be at least {least}")
         if len(split) < (batch_size if drop_last else 1):
             raise UsageError(f"a batch of {batch_size} needs more than the {len(split)} images there are")
+        if augment is not None and split.images(np.arange(1)).dtype != np.uint8:
+            raise UsageError("augmentation turns and moves uint8 pixels, and these images are floats")
         self.split, self.batch_size, self.seed, self.augment = split, batch_size, seed, augment
         self.mean, self.std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+        normalise(split.images(np.arange(1)), self.mean, self.std)  # fails here, not in the middle of a training
         self.shuffle, self.drop_last, self.workers, self.limit = shuffle, drop_last, workers, limit
 
     def __len__(self) -> int:
         """Batches per epoch."""
         batches = len(self.split) // self.batch_size if self.drop_last else -(-len(self.split) // self.batch_size)
         return batches if self.limit is None else min(batches, self.limit)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        raise UsageError("the order of images differs from epoch to epoch: for x, y in loader.epoch(epoch)")
 
     def order(self, epoch: int) -> np.ndarray:
         """The positions of the split in the order of `epoch`, int64 (n,)."""
@@ -143,7 +177,7 @@ class Loader:
         return np.random.default_rng([self.seed, epoch, zlib.crc32(b"order")]).permutation(len(self.split))
 
     def batch(self, indices: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The batch (x, y) of the images at `indices` as `epoch` sees them."""
+        """The batch (x, y) of the images at `indices`, augmented as in `epoch`."""
         images = self.split.images(indices)
         if self.augment is not None:
             images = self.augment(images, indices, self.seed, epoch)
@@ -152,7 +186,7 @@ class Loader:
         return normalise(images, self.mean, self.std), y
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of `epoch`, from batch `start` on."""
+        """The batches of `epoch`, beginning with number `start`."""
         order = self.order(epoch)
         parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self)))
         return prefetch(lambda part: self.batch(part, epoch), parts, self.workers)

@@ -1,7 +1,7 @@
-"""What a data set is called: what a user types, what a run stores, and what a network that is passed on says.
+"""The names of data sets: what a user types, what a run stores, and what an exported network says.
 
-Only the bare word "shapes" is the embedded data set. Whatever a user types becomes that word or an absolute path
-(`resolve`), so a run means the same data wherever it is taken up.
+Only the bare word "shapes" means the embedded data set. Anything else becomes an absolute path (`resolve`), so a run
+means the same data in whichever folder it is resumed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ENDINGS = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".ta
 def resolve(text: str) -> str:
     """The data set that a user means by `text`: "shapes" for the embedded one, or an absolute path.
 
-    "./shapes" and "shapes/" are paths. Raises UsageError for "shapes" where there is a folder or file of that name.
+    "./shapes" and "shapes/" are paths. Raises UsageError for "shapes" if there is a folder or file of that name.
     """
     if not text:
         raise UsageError("the data set's path is empty")
@@ -33,12 +33,12 @@ def resolve(text: str) -> str:
 
 
 def portable(data: str) -> str:
-    """The stored name `data` without the folders of this machine: "shapes", or "./<name>" for what lies on a disk."""
+    """The stored name `data` without the folders of this machine: "shapes", or "./<name>" for a path."""
     return data if data == SHAPES else f"./{stem(data)}"
 
 
 def stem(path: str | Path) -> str:
-    """The name of a data set's folder or archive, without what an archive's name ends in."""
+    """The name of a data set's folder or archive, without an archive's suffix."""
     name = Path(path).name
     for ending in sorted(_ENDINGS, key=len, reverse=True):
         if name.lower().endswith(ending):

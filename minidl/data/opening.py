@@ -1,4 +1,4 @@
-"""Opening a data set: a folder, a zip archive or a tar archive, all read by relative name and with one result."""
+"""Opens a data set. A folder, a zip and a tar give the same result: files that are read by relative name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from minidl.data.reading import read_regular
 from minidl.data.source import BROKEN, Source, reason
 from minidl.data.walk import Walk, leaves, walk
 from minidl.errors import DataError
+from minidl.text.calls import call
 
 
 def open_source(path: str | Path) -> Source:
-    """The data set at `path`: a folder, a .zip, or a .tar packed in any usual way; it may lie one folder deeper.
+    """The data set at `path`: a folder, a .zip, or a .tar (also compressed). It may be in a folder inside.
 
-    Raises DataError if there is nothing, no data set or several, a broken archive or an entry that would leave the
-    folder.
+    Raises DataError if there is nothing, no data set, or more than one; for a broken archive; and for an entry that
+    would leave the folder.
     """
     path = existing(path)
     if path.is_dir():
@@ -39,7 +40,7 @@ def open_source(path: str | Path) -> Source:
     start = f"{root}/" if root else ""
 
     def inside(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Names, and what they are from the root on."""
+        """Yields (name, name relative to the root) for every name that belongs to the data set."""
         for name in names:
             if name.startswith(start) and belongs(rest := name[len(start) :]):
                 yield name, rest
@@ -50,7 +51,7 @@ def open_source(path: str | Path) -> Source:
 
 
 def stamp(path: str | Path) -> str:
-    """A text that changes when the data set at `path` does: see `walk`; of an archive, its size and times."""
+    """A text that changes when the data set at `path` changes: see `walk`; of an archive, its size and times."""
     path = existing(path)
     if path.is_dir():
         root = _root(path)
@@ -60,12 +61,12 @@ def stamp(path: str | Path) -> str:
 
 
 def existing(path: str | Path) -> Path:
-    """`path` as an absolute one, links followed; DataError if nothing is there, or nothing that can be looked at."""
+    """`path` as an absolute path with links followed; DataError if nothing readable is there."""
     path = Path(os.path.realpath(os.path.expanduser(path)))
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise DataError(f"{path}: no such data set; `train.py download` fetches Tiny ImageNet") from None
+        raise DataError(f"{path}: no such data set; `{call('download')}` fetches Tiny ImageNet") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read ({reason(error)})") from error
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
@@ -74,7 +75,7 @@ def existing(path: str | Path) -> Path:
 
 
 def _root(path: Path) -> Path:
-    """The folder `path`, or the one in it that holds the data set."""
+    """The folder `path`, or the folder in it that contains the data set."""
     refused: list[DataError] = []
 
     def inner() -> Iterator[tuple[str, str]]:

@@ -1,10 +1,11 @@
-"""The packed cache: a data set decoded once into uint8 arrays on disk, and mapped into memory ever after.
+"""The packed cache: a data set decoded once into uint8 arrays on disk, which later runs map into memory.
 
     <cache>/<name>-<hash of path and size>/meta.json
         {train,val,test}_{images,labels,gray,sums,sizes}.npy and _names.json
 
-A folder gets its name by one rename when everything in it is on the disk, so what has the name is whole. It holds the
-source's stamp (see `walk`: names, sizes and times of all files), and is packed anew when that differs.
+The folder is renamed to its name when everything in it is on the disk, so a folder with this name is complete. It
+contains the source's stamp (see `walk`: names, sizes and times of all files). If the stamp differs, the data set is
+packed again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from minidl.data.source import Index, Source
 from minidl.data.tiny_imagenet import is_tiny_imagenet, scan_tiny_imagenet
 from minidl.errors import DataError
 from minidl.storage.files import open_regular
+from minidl.text.calls import call
 
 FORMAT = 2  # of the cache folder; raise it when anything in it changes its meaning
 _REMEDY = "name a folder that can be written in the environment variable MINIDL_CACHE"
@@ -66,7 +68,7 @@ class PackedSplit:
 
 
 def default_cache() -> Path:
-    """$MINIDL_CACHE, else $XDG_CACHE_HOME/minidl, else ~/.cache/minidl; DataError if there is no home folder."""
+    """$MINIDL_CACHE, or $XDG_CACHE_HOME/minidl, or ~/.cache/minidl; DataError if there is no home folder."""
     if own := os.environ.get("MINIDL_CACHE"):
         return Path(os.path.expanduser(own))
     try:
@@ -76,7 +78,7 @@ def default_cache() -> Path:
 
 
 def scan(source: Source) -> Index:
-    """What `source` holds, in the official Tiny ImageNet layout or as train/<class>/ folders."""
+    """The content of `source`, which has the official layout of Tiny ImageNet or train/<class>/ folders."""
     return scan_tiny_imagenet(source) if is_tiny_imagenet(source) else scan_folder(source)
 
 
@@ -85,8 +87,8 @@ def open_packed(
 ) -> Dataset:
     """The data set at `path` (see `open_source`) from its packed cache, which is made first if there is none.
 
-    `val` and `test` are None where the source has none. Safe when several processes start at once: one packs, the
-    others wait. Raises DataError naming the first bad file, or the cache if it can't be written (disk full).
+    `val` and `test` are None if the source has none. Several processes may start at once: one packs, the others wait.
+    Raises DataError naming the first bad file, or the cache if it can't be written (disk full).
     """
     path = existing(path)
     cache = Path(os.path.expanduser(cache)) if cache else default_cache()
@@ -101,7 +103,7 @@ def open_packed(
     source = open_source(path)
     index = scan(source)
     if index.problems:
-        more = f" (and {len(index.problems) - 1} more: see train.py check-data)" if len(index.problems) > 1 else ""
+        more = f" (and {len(index.problems) - 1} more: see {call('check-data')})" if len(index.problems) > 1 else ""
         raise DataError(index.problems[0] + more)
     rest = {"classes": index.classes, "words": index.words, "unread": len(index.unread), "splits": list(index.splits)}
     try:
@@ -119,11 +121,12 @@ def open_packed(
 
 
 def _open(folder: Path, expected: dict[str, Any]) -> Dataset | None:
-    """What is packed in `folder`, or None if that is nothing, of another source state or format, or damaged.
+    """The data set packed in `folder`; None if there is none, or if it is damaged or of another source state or
+    format.
 
-    expected    of its meta.json: format, stamp, name, image_size
+    expected    format, stamp, name and image_size, as meta.json must have them
 
-    Raises DataError if somebody else put the folder there.
+    Raises DataError if somebody else made the folder.
     """
     try:
         if not _is_own(folder):
@@ -141,14 +144,14 @@ def _open(folder: Path, expected: dict[str, Any]) -> Dataset | None:
         notes = facts(classes, gray, sizes, labels, size, unread)
     except (DataError, MemoryError):
         raise
-    except Exception:  # whatever reading damaged files raises
+    except Exception:  # damaged files may raise anything
         return None
     train, val, test = (splits.get(name) for name in ("train", "val", "test"))
     return Dataset(expected["name"], classes, words, (size, size, 3), train, val, test, notes)
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether nobody else can have written into `folder`; DataError if it is a link or somebody else's."""
+    """Whether only this user can have written into `folder`; DataError if it is a link or another user's."""
     status = os.lstat(folder)
     remedy = f"remove it, name a folder of your own in MINIDL_CACHE, or see {TRUST} in docs/data.md"
     if not stat.S_ISDIR(status.st_mode):
@@ -177,7 +180,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of just this type and shape in a .npy file, mapped into memory. Raises ValueError for any other."""
+    """The array in a .npy file, mapped into memory. Raises ValueError if its type or shape is another."""
     with open_regular(path) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("another version")

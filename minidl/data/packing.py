@@ -1,4 +1,4 @@
-"""Writing a packed cache folder (see packed.py): decoded by all cores, one packer at a time, whole or not there."""
+"""Writes a packed cache folder (see packed.py): all cores decode, one process packs at a time, all or nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEMPORARY = ".minidl-packing-"  # a folder of this name is removed
 
 @contextmanager
 def only_packer(cache: Path) -> Iterator[None]:
-    """Holds the lock of the folder `cache`, and removes what dead packers left there; it dies with its process."""
+    """Locks the folder `cache` while it is open, and removes what dead processes left there."""
     with open(open_own(cache / "packing.lock", os.O_RDWR), "r+") as file:
         if not lock(file.fileno()):
             warn(f"another process is packing into {cache}: waiting for it")
@@ -40,7 +40,7 @@ def only_packer(cache: Path) -> Iterator[None]:
 
 
 def pack(source: Source, index: Index, folder: Path, meta: dict[str, Any], progress: bool) -> None:
-    """Writes the packed form of `source`, described by `meta`, into `folder`, in place of an older one."""
+    """Writes the packed form of `source`, described by `meta`, into `folder`, replacing an older one."""
     size = meta["image_size"]
     total = sum(map(len, index.splits.values()))
     needed, free = total * (size * size * 3 + 200), shutil.disk_usage(folder.parent).free
@@ -49,7 +49,7 @@ def pack(source: Source, index: Index, folder: Path, meta: dict[str, Any], progr
             f"{folder.parent}: the packed cache needs {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free; "
             "make room, or name another folder in MINIDL_CACHE"
         )
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))  # for nobody else to read or write
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))  # only this user can read and write it
     try:
         with Progress("packing images", total, "image", show=progress) as bar:
             for split in index.splits:
@@ -102,7 +102,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _commit(temporary: Path, folder: Path) -> None:
-    """Makes `temporary`, once it is on the disk, the folder `folder`."""
+    """Flushes `temporary` to the disk and renames it to `folder`."""
     for path in temporary.iterdir():
         with open(path, "r+b") as file:
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Reading a file that somebody else may have put there, of bounded size."""
+"""Reads a file that another person may have put there, up to a size."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The embedded data set `shapes`: 20 classes of coloured forms and textures, drawn when they are first asked for.
 
-It needs no download, trains to over 90 % in minutes on a CPU, and has the features that the paper looks for in its
-network: colour blobs, oriented edges, poles, stripes, flags. Image i of a split is a pure function of
-(seed, split, i), so it does not matter which images were drawn before, by which thread, or how many there are.
+It needs no download and trains to over 90 % in minutes on a CPU. It has the features that the paper looks for in its
+network: colour blobs, oriented edges, poles, stripes, flags. Image i of a split depends on (seed, split, i) only: not
+on the images drawn before it, nor on the thread, nor on the number of images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def draw(seed: int, split: str, index: int) -> np.ndarray:
 
 
 class ShapesSplit:
-    """`count` images, each drawn at first use and then kept (12 KiB an image)."""
+    """`count` images, each drawn when it is first used, and then kept (12 KiB each)."""
 
     def __init__(self, seed: int, split: str, count: int) -> None:
         self.seed, self.split = seed, split
@@ -48,7 +48,7 @@ class ShapesSplit:
 
 
 def load_shapes(train: int = TRAIN_IMAGES, val: int = VAL_IMAGES, seed: int = 0) -> Dataset:
-    """The data set with `train` and `val` images, the classes taking turns.
+    """The data set with `train` and `val` images. Image i has class i mod 20.
 
     Raises UsageError for a split without images or a negative seed.
     """

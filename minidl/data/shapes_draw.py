@@ -1,4 +1,4 @@
-"""How an image of `shapes` is drawn: colours, ground, distractors, the figure, occluders, light and noise."""
+"""Draws one image of `shapes`: colours, background, distractors, the figure, occluders, light and noise."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def hsv(hue, saturation, value) -> np.ndarray:
 
 
 def palette(rng: np.random.Generator, hue: float | None) -> np.ndarray:
-    """Four colours (4, 3) far from one another: the background's, then tones 0, 1 and 2.
+    """Four colours (4, 3) that are far apart: the background's, then tones 0, 1 and 2.
 
-    Each is the one of twelve random candidates whose nearest colour so far is farthest.
+    Each colour is chosen from twelve random candidates: the one whose nearest colour so far is the farthest away.
     """
     hues, saturations, values = rng.random((4, 12)), rng.uniform(0.2, 1, (4, 12)), rng.uniform(0.15, 1, (4, 12))
     if hue is not None:
@@ -47,7 +47,7 @@ SMOOTHING = {cells: _smoothing(cells) for cells in (3, 5, 9, 17)}
 
 
 def smooth_noise(rng: np.random.Generator, cells: int, channels: int) -> np.ndarray:
-    """Random hills and valleys (channels, 64, 64) of standard deviation 0.5 to 1, 64 / cells pixels wide."""
+    """Random hills and valleys (channels, 64, 64), 64 / cells pixels wide, of standard deviation 0.5 to 1."""
     hills = rng.standard_normal((channels, cells, cells), dtype=np.float32)
     # Not `@`: BLAS kernels round differently from one processor to the next, and so would a few pixels.
     rows = np.einsum("yi,cij->cyj", SMOOTHING[cells], hills)
@@ -55,7 +55,7 @@ def smooth_noise(rng: np.random.Generator, cells: int, channels: int) -> np.ndar
 
 
 def cover(image: np.ndarray, d: np.ndarray, colour: np.ndarray, softness: float = 1.0) -> None:
-    """Paints `colour` (3, 1, 1) in place over `image` (3, 64, 64) where `d` < 0, with a border `softness` wide."""
+    """Paints `colour` (3, 1, 1) in place on `image` (3, 64, 64) where `d` < 0; the border is `softness` wide."""
     image += np.clip(0.5 - d / softness, 0, 1) * (colour - image)
 
 
@@ -67,7 +67,7 @@ def turned(x: float, y: float, degrees: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_kind(kind: Kind, rng: np.random.Generator) -> np.ndarray:
-    """One image of `kind` as uint8 (64, 64, 3): ground, distractors, figure, occluders, light and noise."""
+    """One image of `kind` as uint8 (64, 64, 3): background, distractors, figure, occluders, light and noise."""
     ground, *tones = palette(rng, kind.hue)[..., None, None]
     ripple = np.sin(turned(0, 0, rng.uniform(0, 360))[0] * rng.uniform(0.3, 1.2))
     image = ground + 0.08 * smooth_noise(rng, int(rng.choice([3, 5, 9, 17])), 3)

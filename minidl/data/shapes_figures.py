@@ -1,7 +1,7 @@
 """The 20 classes of `shapes`: outlines as signed distances, figures made of outlines, and a table of figures.
 
-A figure is a list of `(d, tone)`: `d` (64, 64) is the signed distance in pixels to an outline (negative inside)
-and `tone` the position of its colour in the image's palette; later ones lie over earlier ones. Distances combine like
+A figure is a list of `(d, tone)`. `d` (64, 64) is the signed distance in pixels to an outline (negative inside), and
+`tone` the position of its colour in the image's palette. Later elements cover earlier ones. Distances combine like
 sets: `minimum` is the union, `maximum` the intersection, `-d` the complement.
 (Signed distance functions: I. Quilez, "2D distance functions", iquilezles.org/articles/distfunctions2d.)
 """
@@ -124,7 +124,7 @@ def paint_car(u, v, r, rng) -> Figure:
 
 
 def paint_texture(inside: Callable) -> Callable:
-    """The figure that fills a window of random outline with tone 0 where `inside(u, v, period, rng)` < 0."""
+    """A figure that fills a window of random outline with tone 0 where `inside(u, v, period, rng)` < 0."""
 
     def paint(u, v, r, rng) -> Figure:
         window = disc(u, v, 1.1 * r) if rng.random() < 0.5 else box(u, v, 1.1 * r, 1.1 * r)
@@ -150,7 +150,7 @@ def paint_waves(u, v, period, rng):
 
 @dataclass(frozen=True)
 class Kind:
-    """One class: its words, its figure, the range of the radius in pixels, and how far it may be turned."""
+    """One class: its words, its figure, the range of its radius in pixels, and how far it may be turned."""
 
     words: str
     paint: Callable[..., Figure]

@@ -1,4 +1,4 @@
-"""What a data set is read from (Source), and what is in it (Index)."""
+"""Where a data set is read from (Source), and its content (Index)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Source:
             raise DataError(f"{self.label(name)}: can't be read ({reason(error)})") from error
 
     def label(self, name: str) -> str:
-        """How messages name file `name`."""
+        """The name of file `name` in messages."""
         return printable(self.prefix + name)
 
     def is_closed(self, folder: str) -> bool:
@@ -61,17 +61,17 @@ class Source:
         return {"/".join(path[:depth]) for path in paths for depth in range(1, len(path) + 1)}
 
     def folders_in(self, split: str) -> list[str]:
-        """The names of the folders in that of a split, sorted."""
+        """The names of the folders inside the folder of a split, sorted."""
         parts = (name.split("/") for name in self.folders)
         return sorted(inner[0] for top, *inner in parts if top == split and len(inner) == 1)
 
 
 @dataclass
 class Index:
-    """What a source holds: classes in label order, their words, and per split the (file, label) pairs.
+    """The content of a source: classes in label order, their words, and per split the (file, label) pairs.
 
-    `problems` has one line for everything wrong that can be seen without opening an image, `unread` what lies in
-    the splits' folders and is neither an image nor a known text.
+    `problems` has a line for each problem that can be seen without opening an image. `unread` lists files in the
+    splits' folders that are neither images nor known texts.
     """
 
     classes: list[str]
@@ -83,9 +83,9 @@ class Index:
 
 
 def outside(source: Source) -> tuple[list[str], list[str]]:
-    """(problems, unread): folders that can't be listed, and those that stand for a split under another name.
+    """(problems, unread): folders that can't be listed, and folders with a name like that of a split.
 
-    The latter are a problem where train or val is missing, else they are not read.
+    The latter are problems if train or val is missing; otherwise they just aren't read.
     """
     problems = [f"{source.label(name)}: can't be listed ({printable(why)})" for name, why in sorted(source.refused)]
     unread = []
@@ -98,6 +98,6 @@ def outside(source: Source) -> tuple[list[str], list[str]]:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """The error in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return printable(text.splitlines()[0])

@@ -14,7 +14,7 @@ from minidl.errors import UsageError
 
 
 class Subset:
-    """The images of `split` at `indices`, in that order, as a Split; `gray` and `sums` follow where there are any."""
+    """The images of `split` at `indices`, in that order, as a Split; with `gray` and `sums` if the split has them."""
 
     def __init__(self, split: Split, indices: np.ndarray) -> None:
         self.split, self.indices = split, indices
@@ -35,9 +35,9 @@ class Subset:
 
 
 def subset(split: Split, fraction: float, seed: int) -> Subset:
-    """`fraction` (0, 1] of every class of `split`, at least one image each: a function of `seed` alone.
+    """`fraction` (0, 1] of every class of `split`, at least one image each; depends on `seed` only.
 
-    A smaller fraction's images are among a larger one's.
+    The images of a smaller fraction are among those of a larger one.
     """
     if not 0 < fraction <= 1:
         raise UsageError(f"a subset of {fraction}: choose a fraction above 0, up to 1")
@@ -47,9 +47,9 @@ def subset(split: Split, fraction: float, seed: int) -> Subset:
 def split_off(
     split: Split, fraction: float, seed: int, classes: Sequence[str] | None = None
 ) -> tuple[Subset, Subset]:
-    """(rest, held out): `fraction` (0, 1) of every class of `split` held out, at least one image each.
+    """(rest, held out): `fraction` (0, 1) of every class of `split` is held out, at least one image each.
 
-    Raises UsageError naming a class (by its number, or as `classes` has it) that would be left without an image.
+    Raises UsageError naming a class (by its number, or by its id in `classes`) that would have no image left.
     """
     if not 0 < fraction < 1:
         raise UsageError(f"{fraction} held out: choose a fraction between 0 and 1")
@@ -66,16 +66,16 @@ def split_off(
 
 
 def only_classes(dataset: Dataset, text: str) -> Dataset:
-    """The classes of `dataset` that `text` lists (see `find_classes`), numbered anew in that order.
+    """`dataset` with only the classes in the list `text` (see `find_classes`), numbered anew in that order.
 
-    Raises UsageError for a class that isn't there, or fewer than two.
+    Raises UsageError for a class that isn't there, or if there are fewer than two.
     """
     chosen = find_classes(text, dataset.classes, dataset.words)
     return choose_classes(dataset, chosen, text)
 
 
 def choose_classes(dataset: Dataset, chosen: list[int], said: str) -> Dataset:
-    """The classes of `dataset` at the positions `chosen`, numbered anew in that order; `said`: what was asked for."""
+    """`dataset` with only the classes at the positions `chosen`, numbered anew; `said` is what the user typed."""
     if len(chosen) < 2:
         raise UsageError(f"classes {said!r}: a classifier needs at least 2")
     number = np.full(len(dataset.classes), -1)
@@ -98,7 +98,7 @@ def choose_classes(dataset: Dataset, chosen: list[int], said: str) -> Dataset:
 
 
 def _share(split: Split, fraction: float, seed: int, purpose: str) -> np.ndarray:
-    """Positions, sorted: the first part of each class in one random order of all images."""
+    """Positions, sorted: all images are put into one random order, and the first part of each class is taken."""
     order = np.random.default_rng([seed, zlib.crc32(purpose.encode())]).permutation(len(split))
     by_class = order[np.argsort(split.labels[order], kind="stable")]
     bounds = np.flatnonzero(np.diff(split.labels[by_class])) + 1

@@ -1,14 +1,14 @@
-"""Tiny ImageNet in its official layout: what is where, and everything that can be wrong with it.
+"""Tiny ImageNet in its official layout: where everything is, and everything that can be wrong with it.
 
-    wnids.txt                                one class id a line; their order is the order of the labels
+    wnids.txt                                one class id per line; their order is the order of the labels
     words.txt                                <wnid> TAB <synonyms>; the first one is the class's word
     train/<wnid>/images/*.JPEG
     val/images/*.JPEG, val/val_annotations.txt   <file> TAB <wnid> TAB <box>
-    test/images/*.JPEG                       without labels; may be left out
+    test/images/*.JPEG                       without labels; optional
 
-Many programs read class folders only, so validation images are often found sorted into val/<wnid>/,
-val/<wnid>/images/ or val/images/<wnid>/, with val_annotations.txt or without it; and folders called images are left
-out. That is read too: an image's class is the folder that it lies in, or else its annotation.
+Many programs read class folders only. So validation images are often sorted into val/<wnid>/, val/<wnid>/images/ or
+val/images/<wnid>/, with or without val_annotations.txt, and the folders called images are often missing. All of that
+can be read: the class of an image is its folder, or else its annotation.
 
 Source: http://cs231n.stanford.edu (Stanford's course CS231n).
 """
@@ -39,7 +39,7 @@ def is_tiny_imagenet(source: Source) -> bool:
 
 
 def scan_tiny_imagenet(source: Source) -> Index:
-    """Classes, files and labels of `source`, and a line for each problem; opens no image."""
+    """The classes, files and labels of `source`, and a line for each problem. It opens no image."""
     problems, unread = outside(source)
     classes = _read_wnids(source, problems)
     if not classes:  # nothing else would make sense
@@ -55,7 +55,7 @@ def scan_tiny_imagenet(source: Source) -> Index:
 
 
 def _images(source: Source, problems: list[str], unread: list[str]) -> dict[str, list[Placed]]:
-    """The .JPEG files of each split, val_2 before val_10."""
+    """The .JPEG files of each split, in natural order: val_2 before val_10."""
     images: dict[str, list[Placed]] = {split: [] for split in SPLITS}
     for name in sorted(source.files, key=_by_number):
         split, *folders = name.split("/")
@@ -90,7 +90,7 @@ def _scan_train(
     for name, wnid in images:
         by_class[wnid].append(name)
     for name in by_class[""]:
-        problems.append(f"{source.label(name)}: in the folder of no class")
+        problems.append(f"{source.label(name)}: in no class's folder")
     for wnid in classes:
         folder = f"train/{wnid}/images" if f"train/{wnid}/images" in source.folders else f"train/{wnid}"
         if wnid not in found:
@@ -101,7 +101,7 @@ def _scan_train(
 
 
 def _scan_val(source: Source, classes: list[str], images: list[Placed], problems: list[str]) -> list[tuple[str, int]]:
-    """Annotated images in the order of the annotations, then the others."""
+    """The annotated images in the order of the annotations, then the others."""
     for folder in ("val", "val/images"):
         if folder not in source.folders and not images:
             problems.append(f"{source.label(folder)}: the folder is missing")
@@ -128,7 +128,7 @@ def _scan_val(source: Source, classes: list[str], images: list[Placed], problems
         elif not named:
             problems.append(f"{where}: {source.label(f'val/images/{file}')} is missing")
         elif fit is None:
-            problems.append(f"{where}: {ascii(wnid)}, but {source.label(named)} lies in another class's folder")
+            problems.append(f"{where}: {ascii(wnid)}, but {source.label(named)} is in another class's folder")
         elif fit in done:
             problems.append(f"{where}: {source.label(fit)} has an annotation already")
         else:
@@ -169,7 +169,7 @@ def _read_wnids(source: Source, problems: list[str]) -> list[str]:
 
 
 def _read_words(source: Source, classes: list[str]) -> list[str]:
-    """The first synonym of each class; its id where words.txt has none."""
+    """The first synonym of each class; its id if words.txt has none."""
     words = {}
     if "words.txt" in source.files:
         words = dict(line.split("\t", 1) for line in _lines(source, "words.txt") if "\t" in line)
@@ -179,7 +179,7 @@ def _read_words(source: Source, classes: list[str]) -> list[str]:
 
 
 def _lines(source: Source, name: str) -> list[str]:
-    """The lines of a text in UTF-8 that aren't empty, with or without a BOM, ended in the way of any system."""
+    """The lines of a text in UTF-8 that aren't empty; with or without a BOM, with any line ends."""
     text = source.read(name, source.limits.text)
     try:
         if b"\0" in text:  # UTF-16, most likely

@@ -1,7 +1,8 @@
-"""Everything that lies in a data set's folder, and a stamp of it that changes when anything does.
+"""Lists everything in a data set's folder, and computes a stamp of it that changes when anything changes.
 
 A link is followed if it stays in the data set, or leads into a folder that the user trusts (MINIDL_TRUST). Any other
-could make a private file a class's words, or a device an image: whoever packed the folder chose where it leads.
+link could turn a private file into the words of a class, or read a device as an image: the person who packed the
+folder chose where it leads.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ _BY_HANDLE = os.scandir in os.supports_fd  # a file's status by its name alone i
 
 @dataclass
 class Walk:
-    """What lies below a folder, by name relative to it ("train/cat/1.jpg"); junk and what can't belong is left out.
+    """The content of a folder, by name relative to it ("train/cat/1.jpg"), without junk and what can't belong to a
+    data set.
 
-    files      names; also of links that lead nowhere or back, and of what is no regular file
-    special    of these, for a link where it leads, and for what is not to be opened why
+    files      names; also of links that lead nowhere or to a folder above, and of files that aren't regular
+    special    for those of them that are links, the target; for those that must not be opened, the reason
     folders    names
-    refused    names of folders that can't be listed, and why
+    refused    names of folders that can't be listed, and the reason
     stamp      a hash of all names and of each file's size, time of modification and time of change
     """
 
@@ -47,10 +49,11 @@ class _Folder:
 
 
 def walk(root: Path) -> Walk:
-    """What lies below `root`; raises OSError if `root` itself can't be listed.
+    """The content of the folder `root`; raises OSError if `root` itself can't be listed.
 
-    The time of change (ctime) belongs to the stamp because programs that copy often restore the time of modification;
-    nobody can set it back. A `chmod` changes it too: packing once too often is better than old pixels.
+    The time of change (ctime) is part of the stamp because copying programs often restore the time of modification,
+    and nobody can set back the time of change. A `chmod` changes it too: to pack once too often is better than old
+    pixels.
     """
     found, digests, limits = Walk(), [], limits_of(root)
     waiting, by_links = [_Folder("")], 0
@@ -129,7 +132,7 @@ def _list(
 
 
 def leaves(root: Path, link: str) -> OSError | None:
-    """Why `link` isn't followed: it leads out of `root`, to where the user trusts nobody."""
+    """Why `link` isn't followed: it leads out of `root`, to a folder that the user doesn't trust."""
     target = Path(os.path.realpath(link))
     if target.is_relative_to(os.path.realpath(root)) or trusted(target):
         return None

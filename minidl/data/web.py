@@ -1,4 +1,4 @@
-"""Asking a web server that may be anybody's: what it is asked, where it may send us, and what it may answer."""
+"""Requests to a web server that may not be honest: what is asked, which redirects and answers are accepted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBER = "[0-9]{1,15}"
 
 
 def file_name(url: str) -> str:
-    """The name of the file at `url`. Raises UsageError if that isn't http(s), or the name can't be one."""
+    """The name of the file at `url`. Raises UsageError if that isn't http(s), or isn't a valid name."""
     try:
         parts = urllib.parse.urlsplit(url)
         name = urllib.parse.unquote(parts.path).replace("\\", "/").rpartition("/")[2]
@@ -31,7 +31,7 @@ def file_name(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """`url` in one printable line, without user, password and what follows a question mark: they may be secrets."""
+    """`url` in one printable line, without user, password and query, which may be secrets."""
     text, mark, _ = url.partition("?")
     try:
         urllib.parse.urlsplit(text).port  # noqa: B018 (raises where a password has a slash in it)
@@ -48,15 +48,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme not in SCHEMES or (req.type == "https" and scheme != "https"):
             raise DataError(
-                f"{shown(req.full_url)}: sends us on to {shown(newurl)}, which isn't encrypted; try another --url"
+                f"{shown(req.full_url)}: redirects to {shown(newurl)}, which isn't encrypted; try another --url"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def ask(url: str, start: int, timeout: float) -> http.client.HTTPResponse:
-    """The server's answer to a request for `url` from byte `start` on. Raises what urllib does.
+    """The server's answer to a request for `url` from byte `start` on. Raises the exceptions of urllib.
 
-    http and https are all it speaks; a user and password in `url` go to that server and to no other.
+    Only http and https are used. A user and password in `url` are sent to that server and to no other.
     """
     parts = urllib.parse.urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
@@ -81,27 +81,27 @@ def ask(url: str, start: int, timeout: float) -> http.client.HTTPResponse:
 
 
 def announced(answer: http.client.HTTPResponse, url: str, start: int) -> tuple[int, int | None]:
-    """(first, total): the byte that `answer` to a request from `start` begins with, and the size of the whole file.
+    """(first, total): the first byte of the answer to a request from `start`, and the size of the whole file.
 
-    The size is None where it isn't said. Raises DataError for a part that wasn't asked for.
+    The size is None if the server doesn't give it. Raises DataError for a part that wasn't asked for.
     """
     said = answer.headers.get("Content-Length")
     if said is not None and not re.fullmatch(_NUMBER, said.strip()):
         raise DataError(f"{shown(url)}: the server announces {printable(said[:40])!r} bytes; try another --url")
     length = None if said is None else int(said)
     if answer.status != 206:
-        return 0, length  # the whole file, whatever was asked for
+        return 0, length  # the whole file, though only a part was asked for
     text = answer.headers.get("Content-Range", "").strip()
     span = re.fullmatch(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER}|\*)", text)
     first, last = (int(span[1]), int(span[2])) if span else (-1, -1)
     total = int(span[3]) if span and span[3] != "*" else None
     if first != start or last < first or (total is not None and last >= total):
-        raise DataError(f"{shown(url)}: the server sends another part than was asked for; try another --url")
+        raise DataError(f"{shown(url)}: the server sends a different part than was asked for; try another --url")
     return first, total if total is not None or length is None else first + length
 
 
 def blocks(answer: http.client.HTTPResponse) -> Iterator[memoryview]:
-    """What `answer` brings, piece by piece; each is overwritten by the next."""
+    """The content of `answer`, piece by piece. Each piece is overwritten by the next."""
     block = memoryview(bytearray(BLOCK))
     try:
         while count := answer.readinto(block):  # read() takes all that comes if a chunk's length is negative

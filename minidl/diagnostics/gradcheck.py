@@ -27,6 +27,7 @@ import numpy as np
 from minidl.backend.arrays import Array, array_module, to_device
 from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer, Mode
+from minidl.text.html import html_table
 
 EVERYTHING = "everything"  # the name of the random direction over input and parameters
 ATTEMPTS = 4  # a direction with a kink in its way is replaced by another, up to this many times each
@@ -82,6 +83,22 @@ class Report:
             raise AssertionError(f"a relative error above {tol:.0e}\n{self}")
 
     def __str__(self) -> str:
+        rows = self._table()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        return "\n".join([self._head, *table])
+
+    __repr__ = __str__  # at a prompt, the table is what is meant
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), left=7, caption=self._head)
+
+    @property
+    def _head(self) -> str:
+        skipped = f", {self.skipped_share:.1%} skipped at kinks" if self.skipped_share else ""
+        return f"{self.title}: worst relative error {self.error:.1e} of {self.checked} derivatives{skipped}"
+
+    def _table(self) -> list[tuple[str, ...]]:
         rows = [("array", "shape", "error", "worst entry", "analytic", "numeric", "checked")]
         for a in self.lines:
             seen = f"{a.checked}, {a.skipped} skipped" if a.skipped else str(a.checked)
@@ -89,18 +106,14 @@ class Report:
             rows.append(
                 (a.name, str(a.shape), f"{a.error:.1e}", entry, f"{a.analytic:+.10e}", f"{a.numeric:+.10e}", seen)
             )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        skipped = f", {self.skipped_share:.1%} skipped at kinks" if self.skipped_share else ""
-        head = f"{self.title}: worst relative error {self.error:.1e} of {self.checked} derivatives{skipped}"
-        return "\n".join([head, *table])
+        return rows
 
 
 def gradcheck(
     layer: Layer,
     x: Array,
     *,
-    mode: Mode = Mode.TRAIN,
+    mode: Mode | Context = Mode.TRAIN,
     seed: int = 0,
     coordinates: int = 6,
     step: float = 1e-5,
@@ -119,6 +132,7 @@ def gradcheck(
     `x` and the parameters are moved in place and put back, bit for bit, as are gradients and buffers.
     Raises UsageError for arrays that are not float64, and for INFER mode, which has no backward pass.
     """
+    mode = mode.mode if isinstance(mode, Context) else mode
     arrays = {"input": x} | {name: p.value for name, p in layer.named_parameters().items()}
     for name, a in arrays.items():
         if a.dtype != np.float64:

@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from minidl.backend.arrays import Array
 from minidl.diagnostics.cost import TrainingMemory, input_shapes, training_memory
 from minidl.layers.base import Layer, Shape
 from minidl.layers.context import join
 from minidl.layers.conv import Conv2D
 from minidl.layers.linear import Linear
 from minidl.text.columns import align
+from minidl.text.html import html_table
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,18 @@ class Summary:
         return self.rows[0].multiply_adds
 
     def __str__(self) -> str:
+        return f"{align(self._table(), left=2)}\n{self._memory}"
+
+    __repr__ = __str__  # at a prompt, the table is what is meant
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), left=2, caption=self._memory)
+
+    @property
+    def _memory(self) -> str:
+        return f"training memory at batch {self.batch_size}: {self.memory}"
+
+    def _table(self) -> list[tuple[str, ...]]:
         depth = math.inf if self.depth is None else self.depth
         table = [("path", "layer", "output", "parameters", "multiply-adds")]
         for r in self.rows:
@@ -52,17 +66,17 @@ class Summary:
                 size = "x".join(map(str, r.out_shape))
                 table.append((r.path, r.layer, size, f"{r.parameters:,}", f"{r.multiply_adds:,}"))
         table.append(("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
-        return f"{align(table, left=2)}\ntraining memory at batch {self.batch_size}: {self.memory}"
+        return table
 
 
-def summary(model: Layer, input_shape: Shape, depth: int | None = None) -> Summary:
+def summary(model: Layer, input_shape: Shape | Array, depth: int | None = None) -> Summary:
     """The layers of `model`, their output sizes, parameters and multiply-adds, and the memory of a training step.
 
-    input_shape: (N, H, W, C), or (H, W, C) for a batch of one. depth=1 shows the model's blocks, 2 the blocks in
-    them, None the leaf layers. Multiply-adds are those of the convolutions and linear layers, of one image forward.
-    `memory` says what it counts. Raises ShapeError if the input does not fit.
+    input_shape: (N, H, W, C), or (H, W, C) for a batch of one; or an array of that shape. depth=1 shows the model's
+    blocks, 2 the blocks in them, None the leaf layers. Multiply-adds are those of the convolutions and linear layers,
+    of one image forward. `memory` says what it counts. Raises ShapeError if the input does not fit.
     """
-    shape = tuple(input_shape)
+    shape = tuple(getattr(input_shape, "shape", input_shape))
     if len(shape) == 3:
         shape = (1, *shape)
     return Summary(tuple(_rows(model, "", "", shape, 0)), depth, shape[0], training_memory(model, shape))

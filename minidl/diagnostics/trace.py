@@ -12,6 +12,7 @@ from minidl.layers.context import join
 from minidl.layers.tree import rebuilt
 from minidl.losses import softmax_cross_entropy
 from minidl.text.columns import align
+from minidl.text.html import html_table
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ class Trace(tuple[TraceRow, ...]):
     """The rows of the leaf layers in forward order; `str()` is their table."""
 
     def __str__(self) -> str:
+        return align(self._table(), left=2)
+
+    __repr__ = __str__  # at a prompt, the table is what is meant
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table(), left=2)
+
+    def _table(self) -> list[tuple[str, ...]]:
         table = [("path", "layer", "shape", *("mean y", "std y", "zeros y"), *("mean dy", "std dy", "zeros dy"))]
         for row in self:
             numbers = [
@@ -46,7 +55,7 @@ class Trace(tuple[TraceRow, ...]):
                 for text in ((f"{s.mean:.2e}", f"{s.std:.2e}", f"{100 * s.zeros:.1f}%") if s else "---")
             ]
             table.append((row.path, row.layer, "x".join(map(str, row.shape)), *numbers))
-        return align(table, left=2)
+        return table
 
 
 class _Recorder(Layer):

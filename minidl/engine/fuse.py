@@ -33,6 +33,21 @@ def fuse(model: Layer, threads: int = 0) -> Layer:
     return _fused(model, TileRunner(threads), first=True)
 
 
+def unfuse(model: Layer) -> Layer:
+    """The plain layers that `model` was fused from, with all maps and names; a plain model itself."""
+    if isinstance(model, Fused):
+        return model.plain
+    plain: dict[str, Layer] = {}
+    for name, child in model.children().items():
+        run = isinstance(child, Fused) and name in model.unnamed  # it stands for several layers of the chain
+        plain |= child.plain.children() if run else {name: unfuse(child)}
+    if isinstance(model, FusedSequential):
+        chain = Sequential(plain)
+        chain.unnamed, chain.params, chain.buffers = model.unnamed & plain.keys(), model.params, model.buffers
+        return chain
+    return model if list(plain.values()) == list(model) else rebuilt(model, plain)
+
+
 def _fused(layer: Layer, runner: TileRunner, first: bool) -> Layer:
     if isinstance(layer, Fused | FusedSequential):
         return layer

@@ -26,7 +26,7 @@ from minidl.engine.prepare import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.stem.projection import StemStep
 from minidl.engine.tiles.runner import Scratch, tile_slices
-from minidl.layers.base import PROBE, Layer, Rule
+from minidl.layers.base import PROBE, Layer, Rule, as_rule
 
 Array = np.ndarray
 
@@ -60,7 +60,7 @@ class PlainStep:
 
 
 def project_pairs(
-    model: FusedSequential, x: Array, image: Array, seed: Callable[[Array, slice], Array], rule: Rule
+    model: FusedSequential, x: Array, image: Array, seed: Callable[[Array, slice], Array], rule: Rule | str
 ) -> Array:
     """The signals of some (image, unit) pairs at the pixels, (P, H, W, C): `forward` in PROBE mode, then `project`.
 
@@ -71,10 +71,10 @@ def project_pairs(
     """
     model.runner.begin(x.shape)
     with model.runner.lock:
-        steps = list(_steps(model, x, rule))
+        steps = list(_steps(model, x, as_rule(rule)))
     out, tiles = np.empty((len(image), *x.shape[1:]), x.dtype), tile_slices(len(image), TASK_PAIRS)
 
-    def task(i: int, lane: int, scratch: Scratch) -> None:
+    def task(i: int, accumulator: int, scratch: Scratch) -> None:
         images, of = np.unique(image[tiles[i]], return_inverse=True)
         a, caches = x[images], []
         for step in steps:

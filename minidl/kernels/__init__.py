@@ -1,7 +1,10 @@
-"""The array work behind the layers: several sets of kernels with the same names, signatures and results.
+"""The kernels: the functions in which layers do their work on arrays.
 
-`reference` is the oracle and the textbook; `blocked` is its fast form for NumPy arrays with bounded memory;
-`cuda` is its form for CuPy arrays. The set follows from the type of the array, not from a switch.
+There are three sets with the same names, signatures and results. `reference` is the clearest, and the one that the
+others are tested against. `blocked` is faster and needs less memory; it serves NumPy arrays. `cuda` serves CuPy
+arrays. The type of the array decides which set is used.
+
+Internal: its names may change.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from minidl.kernels import blocked, cuda, reference
 
 
 def kernels_for(x: Array) -> ModuleType:
-    """The kernel set that serves `x`."""
+    """The kernel set for arrays of the type of `x`."""
     if isinstance(x, np.ndarray):
         return blocked
     return cuda if type(x).__module__.partition(".")[0] == "cupy" else reference

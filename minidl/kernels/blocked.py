@@ -1,9 +1,10 @@
-"""The plain CPU kernels: the reference's mathematics, done in blocks that fit the processor's cache.
+"""The kernels of plain layers on a CPU: the reference's mathematics, in blocks that fit the processor's cache.
 
-A 62 x 62 x 128 map of 64 images is 126 MB. Every NumPy call over all of it streams it through memory, and its
-im2col matrix would be nine times as large. So each kernel here cuts its work into blocks (some images, or some
-rows) and does all its steps on one block before it takes the next: the column buffer stays within
-COLUMN_BYTES, element-wise steps work on ELEMENT_BYTES in cache. Signatures and results are the reference's.
+A 62 x 62 x 128 map of 64 images takes 126 MB. A NumPy call over all of it reads it from memory and writes it back,
+and its patches for a 3x3 convolution would be nine times as large. So each kernel here divides its work into blocks
+(some images, or some rows) and does all its steps on one block before it starts the next. The patches of a block
+take at most PATCH_BYTES, and each operand of an element-wise step ELEMENT_BYTES. Signatures and results are those
+of the reference.
 """
 
 from __future__ import annotations
@@ -20,33 +21,33 @@ from minidl.kernels.shapes import window_positions
 Array = np.ndarray
 Shape = tuple[int, ...]
 
-COLUMN_BYTES = 8 << 20  # the largest im2col block (one image at least)
+PATCH_BYTES = 8 << 20  # the largest im2col block (one image at least)
 ELEMENT_BYTES = 128 << 10  # of one operand of an element-wise block
-INNER_LENGTH = 512  # numbers in the innermost loop of an element-wise block
+INNER_LENGTH = 512  # numbers in a row of an element-wise block: the length of NumPy's innermost loop
 
 
 # -------------------------------------------------------------- convolution
 
 
 def _pointwise(kernel: tuple[int, int], stride: int, padding: int) -> bool:
-    """A 1x1 convolution needs no im2col: its columns are the pixels themselves."""
+    """Whether this is a 1x1 convolution. Its patches are the pixels themselves, so it needs no im2col."""
     return kernel == (1, 1) and stride == 1 and padding == 0
 
 
 def _image_blocks(images: int, bytes_each: int) -> Iterator[slice]:
-    """Slices of as many images as stay within COLUMN_BYTES, of nearly equal size."""
-    most = max(1, COLUMN_BYTES // bytes_each)
+    """Slices of nearly equal size, each of at most PATCH_BYTES (but at least one image)."""
+    most = max(1, PATCH_BYTES // bytes_each)
     blocks = -(-images // most)
     bounds = [images * i // blocks for i in range(blocks + 1)]
     return (slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
 
 
-def _columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Iterator[tuple[slice, Array]]:
-    """The im2col matrix, block by block: (slice of images, cols (block OH OW, KH KW C)).
+def _patches(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Iterator[tuple[slice, Array]]:
+    """The patches, block by block: yields (slice of images, patches (block OH OW, KH KW C)).
 
-    In memory one row of a patch, KW pixels of C channels, is a run of KW C numbers that starts s C numbers
-    after the run of its left neighbour. So a sliding window over the axis W C shows all patches without a
-    copy, and KH copies of long runs fill the columns. The buffer is reused: a block ends with the next one.
+    In memory one row of a patch, KW pixels of C channels, is a run of KW C numbers. It starts s C numbers after the
+    run of the patch to its left. So a sliding window over the axis W C is a view of all runs, and KH calls copy them
+    into the patches. The buffer is used again for the next block, so a block is valid only until then.
     """
     n, h, w, c = x.shape
     kh, kw = kernel
@@ -69,31 +70,33 @@ def _columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> It
 
 
 def conv2d(x: Array, w: Array, stride: int, padding: int) -> Array:
-    """See reference.conv2d: y = cols @ w, a block of images at a time."""
+    """See reference.conv2d: y = patches @ w, for one block of images at a time."""
     kh, kw, _, f = w.shape
     oh, ow = (window_positions(size, k, stride, padding) for size, k in zip(x.shape[1:3], (kh, kw), strict=True))
     y = np.empty((len(x), oh, ow, f), x.dtype)
-    for block, cols in _columns(x, (kh, kw), stride, padding):
-        np.matmul(cols, w.reshape(-1, f), out=y[block].reshape(-1, f))  # (P, K) @ (K, F)
+    for block, patches in _patches(x, (kh, kw), stride, padding):
+        np.matmul(patches, w.reshape(-1, f), out=y[block].reshape(-1, f))  # (P, K) @ (K, F)
     return y
 
 
 def conv2d_dw(x: Array, dy: Array, w_shape: Shape, stride: int, padding: int) -> Array:
-    """See reference.conv2d_dw: dw = sum over blocks of cols.T @ dy."""
+    """See reference.conv2d_dw: dw = sum over blocks of patches.T @ dy."""
     kh, kw, _, f = w_shape
     dw = np.zeros((math.prod(w_shape[:3]), f), x.dtype)
-    for block, cols in _columns(x, (kh, kw), stride, padding):
-        dw += cols.T @ dy[block].reshape(-1, f)  # (K, P) @ (P, F)
+    for block, patches in _patches(x, (kh, kw), stride, padding):
+        dw += patches.T @ dy[block].reshape(-1, f)  # (K, P) @ (P, F)
     return dw.reshape(w_shape)  # (K, F) -> (KH, KW, C, F)
 
 
 def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) -> Array:
-    """See reference.conv2d_dx. With stride 1 it is itself a convolution, of dy with the turned filters.
+    """See reference.conv2d_dx. With stride 1 this is itself a convolution: of dy, with the filters turned round.
 
-    With s = 1 the pixel h lies at offset kh of window oh = h + p - kh. Put kh' = KH - 1 - kh:
-        dx[h,w,c] = sum over kh',kw',f of  dy[h + kh' - p', w + kw' - p', f]  w[KH-1-kh', KW-1-kw', c, f]
-    the formula of `conv2d` with padding p' = KH - 1 - p and filters turned by 180 degrees, C and F exchanged.
-    It copies patches of dy where col2im adds patches of dcols: cheaper. Other strides take col2im, in blocks.
+    If s = 1, the pixel (h, w) has offset (kh, kw) in the window oh = h + p - kh, ow = w + p - kw. With the new
+    indices i = KH - 1 - kh and j = KW - 1 - kw, and the padding q = K - 1 - p of a square filter,
+        dx[h,w,c] = sum over i,j,f of  dy[h + i - q, w + j - q, f]  w[KH - 1 - i, KW - 1 - j, c, f]
+    This is the formula of `conv2d` with padding q and filters that are turned by 180 degrees, C and F exchanged.
+    It copies patches of dy, where col2im would add patches of dpatches, which is slower. For other strides col2im
+    is used, in blocks.
     """
     kh, kw, _, f = w.shape
     if stride == 1 and kh == kw and padding < kh:
@@ -111,11 +114,11 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
 
 
 def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, Array]:
-    """See reference.max_pool; image by image, with the index kept in uint8 arithmetic.
+    """See reference.max_pool: one image at a time, with all index arithmetic in uint8.
 
-    k rises and a later pixel wins only when strictly larger, so the last winner, max over k of k [wins], is
-    the first maximum. NaNs, which no comparison sees, are noticed in y (a maximum passes them on) and such an
-    image is done again by the reference.
+    The offset k rises, and a pixel replaces the maximum so far only if it is strictly larger. So the index is the
+    largest k that did so: max over k of k [wins]. It is the first of equal maxima. A comparison with NaN is always
+    false, but np.maximum passes NaNs on to y; an image with a NaN in y is done again by the reference.
     """
     n, h, w, c = x.shape
     oh, ow = (window_positions(size, kernel, stride, padding) for size in (h, w))
@@ -146,7 +149,7 @@ def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, A
 def max_pool_dx(
     dy: Array, index: Array, x_shape: Shape, kernel: int, stride: int, padding: int, overlap: str = "sum"
 ) -> Array:
-    """See reference.max_pool_dx; the sum image by image, the deconvnet's other rules by the reference."""
+    """See reference.max_pool_dx: the sum is done one image at a time, the other two rules by the reference."""
     if overlap != "sum":
         return reference.max_pool_dx(dy, index, x_shape, kernel, stride, padding, overlap)
     n, h, w, c = x_shape
@@ -166,7 +169,7 @@ def max_pool_dx(
 
 
 def avg_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
-    """See reference.avg_pool. The sum over a square is a sum over columns of sums over rows: 2 K terms, not K^2."""
+    """See reference.avg_pool. First sums along W, then sums of these along H: 2 K terms instead of K^2."""
     n, h, w, c = x.shape
     oh, ow = (window_positions(size, kernel, stride, padding) for size in (h, w))
     y = np.empty((n, oh, ow, c), x.dtype)
@@ -180,7 +183,7 @@ def avg_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
 
 
 def avg_pool_dx(dy: Array, x_shape: Shape, kernel: int, stride: int, padding: int) -> Array:
-    """See reference.avg_pool_dx; the transpose of avg_pool's two sums, in reverse order."""
+    """See reference.avg_pool_dx: the transposes of avg_pool's two sums, in reverse order."""
     n, h, w, c = x_shape
     _, oh, ow, _ = dy.shape
     dx = np.empty(x_shape, dy.dtype)
@@ -202,10 +205,10 @@ def avg_pool_dx(dy: Array, x_shape: Shape, kernel: int, stride: int, padding: in
 
 
 def _wide(arrays: list[Array], vectors: tuple[Array, ...] = ()) -> Iterator[list[Array]]:
-    """Cache-sized blocks of all `arrays` (..., C), as views with long rows, then the `vectors` (C,) to match.
+    """Yields blocks that fit the cache: views of all `arrays` (..., C) with long rows, then the `vectors` (C,).
 
-    NumPy's innermost loop runs along the last axis, and C may be as small as 8. So k pixels form one row of
-    k C numbers, and a vector over channels is tiled k times. The rows left over make a last block with k = 1.
+    NumPy's innermost loop runs along the last axis, and C may be as small as 8. So k pixels form one row of k C
+    numbers, and each vector over channels is repeated k times. The pixels left over form a last block with k = 1.
     """
     c = arrays[0].shape[-1]
     flat = [a.reshape(-1, c) for a in arrays]  # (..., C) -> (rows, C)
@@ -222,22 +225,23 @@ def _wide(arrays: list[Array], vectors: tuple[Array, ...] = ()) -> Iterator[list
 
 
 def _channel_sum(block: Array, channels: int) -> Array:
-    """The sum of a wide block over all its pixels, (C,) float64; ones @ block is BLAS's fast column sum."""
+    """The sum of a block of `_wide` over its pixels, (C,) float64. `ones @ block` sums up columns by BLAS."""
     row = np.ones(len(block), block.dtype) @ block
     return row.reshape(-1, channels).sum(axis=0, dtype=np.float64)  # (k C,) -> (k, C) -> (C,)
 
 
 def _channel_dot(a: Array, b: Array, channels: int) -> Array:
-    """The sum of a * b over all pixels of two wide blocks, (C,) float64, without storing the product."""
+    """The sum of a * b over the pixels of two blocks of `_wide`, (C,) float64, without storing the product."""
     row = np.einsum("rc,rc->c", a, b)
     return row.reshape(-1, channels).sum(axis=0, dtype=np.float64)  # (k C,) -> (k, C) -> (C,)
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """See reference.batch_statistics; one pass over memory, block statistics merged by Chan's formula.
+    """See reference.batch_statistics: one pass over memory; Chan's formula merges the statistics of the blocks.
 
-    A block of n_b pixels has mean m_b and squared deviations S_b = sum (x - m_b)^2, all of full precision
-    since the mean is taken off first. Two sets merge, with D = m_b - m, into
+    A block of n_b pixels has mean m_b and sum of squared deviations S_b = sum (x - m_b)^2. No digits are lost,
+    because the mean is subtracted before squaring. The block joins n earlier pixels with mean m and deviations S;
+    with D = m_b - m,
         m <- m + D n_b / (n + n_b),    S <- S + S_b + D^2 n n_b / (n + n_b).
     Source: Chan, Golub & LeVeque, Algorithms for computing the sample variance, 1983, section 2.
     """
@@ -245,7 +249,7 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     n, mean, squares = 0, np.zeros(c), np.zeros(c)
     for (block,) in _wide([x]):
         n_b = block.size // c
-        rough = (_channel_sum(block, c) / n_b).astype(x.dtype)  # rounded to x's digits; mended below
+        rough = (_channel_sum(block, c) / n_b).astype(x.dtype)  # rounded to x's dtype; `rest` corrects it
         deviation = block - np.tile(rough, block.shape[1] // c)
         rest = _channel_sum(deviation, c) / n_b
         squares_b = _channel_dot(deviation, deviation, c) - n_b * rest**2
@@ -259,7 +263,7 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
 def batch_norm_moments(
     mean: Array, var: Array, running_mean: Array, running_var: Array, momentum: float, unbias: float, eps: float
 ) -> tuple[Array, Array]:
-    """See reference.batch_norm_moments: a few numbers, no blocks."""
+    """See reference.batch_norm_moments: so few numbers need no blocks."""
     return reference.batch_norm_moments(mean, var, running_mean, running_var, momentum, unbias, eps)
 
 
@@ -286,8 +290,11 @@ def batch_norm_sums(dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[A
 def batch_norm_dx(
     dy: Array, x: Array, mean: Array, inv_std: Array, gamma: Array, dgamma: Array, dbeta: Array
 ) -> Array:
-    """See reference.batch_norm_dx, its terms in the order dx = ((x - mean) slope - dbeta/M + dy) gamma inv_std,
-    where slope = -inv_std dgamma / M is constant per channel."""
+    """See reference.batch_norm_dx.
+
+    The order of the operations is dx = ((x - mean) slope - dbeta/M + dy) gamma inv_std, where slope is one number
+    per channel: -inv_std dgamma / M.
+    """
     per_pixel = x.shape[-1] / x.size  # 1/M
     dx = np.empty(x.shape, x.dtype)
     vectors = (mean, -inv_std * dgamma * per_pixel, dbeta * per_pixel, gamma * inv_std)
@@ -301,7 +308,7 @@ def batch_norm_dx(
 
 
 def relu(x: Array) -> tuple[Array, Array]:
-    """See reference.relu. The zeros are a vector: with a scalar, NumPy's maximum is up to three times slower."""
+    """See reference.relu. The zeros are a vector, because NumPy's maximum with a scalar is up to 3 times slower."""
     y, mask = np.empty(x.shape, x.dtype), np.empty(x.shape, bool)
     for xb, yb, mb, zero in _wide([x, y, mask], (np.zeros(x.shape[-1], x.dtype),)):
         np.greater(xb, zero, out=mb)
@@ -310,7 +317,7 @@ def relu(x: Array) -> tuple[Array, Array]:
 
 
 def relu_dx(dy: Array, mask: Array) -> Array:
-    """See reference.relu_dx; a product is several times faster than a choice (np.where)."""
+    """See reference.relu_dx. Multiplying by the bool mask is several times faster than np.where."""
     dx = np.empty(dy.shape, dy.dtype)
     return np.multiply(dy, mask, out=dx)
 
@@ -319,7 +326,7 @@ def relu_dx(dy: Array, mask: Array) -> Array:
 
 
 def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
-    """See reference.softmax_cross_entropy: (N, K) is one cache-sized block already."""
+    """See reference.softmax_cross_entropy: (N, K) is so small that it needs no blocks."""
     return reference.softmax_cross_entropy(logits, labels, smoothing)
 
 
@@ -337,7 +344,7 @@ def adam(
     eps: float,
     decay: float,
 ) -> None:
-    """See reference.adam; all its steps on one block, so that their intermediate values stay in cache."""
+    """See reference.adam. All its steps are done on one block at a time, so intermediate values stay in the cache."""
     b1, b2 = betas
     for wb, gb, mb, vb in _flat_blocks(w, g, m, v):
         move = np.empty_like(wb)
@@ -358,7 +365,7 @@ def adam(
 
 
 def _flat_blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """Cache-sized blocks of arrays of one shape, as views; what only a copy could flatten stays whole."""
+    """Yields views of at most ELEMENT_BYTES of each array; arrays that aren't contiguous come whole."""
     size, length = arrays[0].size, max(1, ELEMENT_BYTES // arrays[0].itemsize)
     if size <= length or not all(a.flags.c_contiguous for a in arrays):
         yield arrays

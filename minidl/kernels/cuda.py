@@ -1,8 +1,9 @@
-"""The GPU kernels: CUDA C for CuPy arrays (the sources lie in the folder cuda/) and cuBLAS for matrix products.
+"""The GPU kernels for CuPy arrays: CUDA C (the sources are in the folder cuda/), and cuBLAS for matrix products.
 
-One launch an array operation, one thread an element, no atomics: every sum has one order, so the same input gives
-the same bits. Signatures and results are the reference's. A convolution is im2col and one 2-D matrix product, in
-blocks of images if the columns would exceed COLUMN_BYTES; transposes are flags of the product, not copies.
+Signatures and results are those of the reference. Most operations are one launch with one thread per element. No
+kernel uses atomics, so every sum has a fixed order and the same input gives the same bits. A convolution is im2col
+and one matrix product; if the patches would take more than PATCH_BYTES, it works on a few images at a time.
+Transposes are flags of the product, not copies.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from minidl.kernels.shapes import window_positions
 
 Shape = tuple[int, ...]
 
-COLUMN_BYTES = 256 << 20  # the largest im2col block (one image at least)
-SUM_ROWS, SUM_BLOCKS = 256, 1024  # a sum over rows: rows a block, until there would be more blocks than this
-JOIN_CHANNELS = 32  # a block that joins partial sums: few channels, so many lanes share the work
+PATCH_BYTES = 256 << 20  # the largest im2col block (one image at least)
+SUM_ROWS, SUM_BLOCKS = 256, 1024  # sums over rows: rows per block, unless that makes more blocks than SUM_BLOCKS
+JOIN_CHANNELS = 32  # channels of a block that joins partial sums: few, so that many lanes share the work
 
 
 # -------------------------------------------------------------- convolution
@@ -30,23 +31,23 @@ def im2col(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Arra
     (x,) = contiguous(x, x)
     n, h, w, c = x.shape
     (kh, kw), (oh, ow) = kernel, _positions(x.shape, kernel, stride, padding)
-    cols = array_module(x).empty((n * oh * ow, kh * kw * c), x.dtype)
-    launch_each("im2col", n * oh * ow * kw * c, x, x, cols, h, w, c, oh, ow, kh, kw, stride, padding)
-    return cols
+    patches = array_module(x).empty((n * oh * ow, kh * kw * c), x.dtype)
+    launch_each("im2col", n * oh * ow * kw * c, x, x, patches, h, w, c, oh, ow, kh, kw, stride, padding)
+    return patches
 
 
-def col2im(dcols: Array, x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> Array:
-    """See reference.col2im; a gather: every pixel reads its copies."""
-    (dcols,) = contiguous(dcols, dcols)
-    dx = array_module(dcols).empty(x_shape, dcols.dtype)
-    _col2im(dcols, dx, kernel, stride, padding)
+def col2im(dpatches: Array, x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> Array:
+    """See reference.col2im. Every thread serves one pixel and reads all its copies."""
+    (dpatches,) = contiguous(dpatches, dpatches)
+    dx = array_module(dpatches).empty(x_shape, dpatches.dtype)
+    _col2im(dpatches, dx, kernel, stride, padding)
     return dx
 
 
-def _col2im(dcols: Array, dx: Array, kernel: tuple[int, int], stride: int, padding: int) -> None:
+def _col2im(dpatches: Array, dx: Array, kernel: tuple[int, int], stride: int, padding: int) -> None:
     """Writes to all of dx (N, H, W, C)."""
     out = _positions(dx.shape, kernel, stride, padding)
-    launch_each("col2im", dx.size, dcols, dcols, dx, *dx.shape[1:], *out, *kernel, stride, padding)
+    launch_each("col2im", dx.size, dpatches, dpatches, dx, *dx.shape[1:], *out, *kernel, stride, padding)
 
 
 def _positions(x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
@@ -55,38 +56,38 @@ def _positions(x_shape: Shape, kernel: tuple[int, int], stride: int, padding: in
 
 
 def _image_blocks(images: int, bytes_each: int) -> Iterator[slice]:
-    """Slices of as many images as stay within COLUMN_BYTES."""
-    most = max(1, COLUMN_BYTES // bytes_each)
+    """Slices of at most PATCH_BYTES worth of images, at least one image each."""
+    most = max(1, PATCH_BYTES // bytes_each)
     return (slice(start, start + most) for start in range(0, images, most))
 
 
-def _columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Iterator[tuple[slice, Array]]:
-    """im2col by blocks: (slice of images, cols (P, K)). A 1x1 convolution's columns are the pixels themselves."""
+def _patches(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Iterator[tuple[slice, Array]]:
+    """Yields (slice of images, patches (P, K)). The patches of a 1x1 convolution are the pixels themselves."""
     if (kernel, stride, padding) == ((1, 1), 1, 0):
         yield slice(0, len(x)), x.reshape(-1, x.shape[-1])  # (N, H, W, C) -> (N H W, C)
         return
-    patches = math.prod(_positions(x.shape, kernel, stride, padding))
-    for block in _image_blocks(len(x), patches * math.prod(kernel) * x.shape[-1] * x.itemsize):
+    count = math.prod(_positions(x.shape, kernel, stride, padding))  # patches of an image
+    for block in _image_blocks(len(x), count * math.prod(kernel) * x.shape[-1] * x.itemsize):
         yield block, im2col(x[block], kernel, stride, padding)
 
 
 def conv2d(x: Array, w: Array, stride: int, padding: int) -> Array:
-    """See reference.conv2d: y = cols @ w."""
+    """See reference.conv2d: y = patches @ w."""
     x, w = contiguous(x, x, w)
     xp = array_module(x)
     kh, kw, _, f = w.shape
     y = xp.empty((len(x), *_positions(x.shape, (kh, kw), stride, padding), f), x.dtype)
-    for block, cols in _columns(x, (kh, kw), stride, padding):
-        xp.matmul(cols, w.reshape(-1, f), out=y[block].reshape(-1, f))  # (P, K) @ (K, F)
+    for block, patches in _patches(x, (kh, kw), stride, padding):
+        xp.matmul(patches, w.reshape(-1, f), out=y[block].reshape(-1, f))  # (P, K) @ (K, F)
     return y
 
 
 def conv2d_dw(x: Array, dy: Array, w_shape: Shape, stride: int, padding: int) -> Array:
-    """See reference.conv2d_dw: dw = sum over blocks of cols.T @ dy."""
+    """See reference.conv2d_dw: dw = sum over blocks of patches.T @ dy."""
     x, dy = contiguous(x, x, dy)
     kh, kw, _, f = w_shape
-    blocks = _columns(x, (kh, kw), stride, padding)
-    products = (cols.T @ dy[block].reshape(-1, f) for block, cols in blocks)  # (K, P) @ (P, F)
+    blocks = _patches(x, (kh, kw), stride, padding)
+    products = (patches.T @ dy[block].reshape(-1, f) for block, patches in blocks)  # (K, P) @ (P, F)
     dw = next(products)
     for product in products:
         dw += product
@@ -103,8 +104,8 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
         return (dy.reshape(-1, f) @ wt).reshape(x_shape)  # (P, F) @ (F, C) -> (N, H, W, C)
     dx = xp.empty(x_shape, dy.dtype)
     for block in _image_blocks(len(dy), math.prod(dy.shape[1:3]) * math.prod(w.shape[:3]) * dy.itemsize):
-        dcols = dy[block].reshape(-1, f) @ wt  # (P, F) @ (F, K)
-        _col2im(dcols, dx[block], (kh, kw), stride, padding)
+        dpatches = dy[block].reshape(-1, f) @ wt  # (P, F) @ (F, K)
+        _col2im(dpatches, dx[block], (kh, kw), stride, padding)
     return dx
 
 
@@ -126,7 +127,7 @@ def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, A
 def max_pool_dx(
     dy: Array, index: Array, x_shape: Shape, kernel: int, stride: int, padding: int, overlap: str = "sum"
 ) -> Array:
-    """See reference.max_pool_dx; a gather: every pixel looks for itself in the index of its windows."""
+    """See reference.max_pool_dx. Every thread serves one pixel and looks for it in the index of its windows."""
     (dy,) = contiguous(dy, dy)
     xp = array_module(dy)
     _, h, w, c = x_shape
@@ -162,7 +163,7 @@ def avg_pool_dx(dy: Array, x_shape: Shape, kernel: int, stride: int, padding: in
 
 
 def _by_rows(x: Array) -> tuple[int, int, int, int, int]:
-    """How a sum over the rows of (M, C) is shared out: M, C, rows a block, blocks, channels a block."""
+    """How a sum over the rows of (M, C) is divided: M, C, rows per block, number of blocks, channels per block."""
     c = x.shape[-1]
     m = x.size // c
     rows = max(SUM_ROWS, -(-m // SUM_BLOCKS))
@@ -170,7 +171,7 @@ def _by_rows(x: Array) -> tuple[int, int, int, int, int]:
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """See reference.batch_statistics; one pass over x, two launches."""
+    """See reference.batch_statistics: one pass over x, two launches."""
     (x,) = contiguous(x, x)
     xp = array_module(x)
     m, c, rows, blocks, width = _by_rows(x)
@@ -205,7 +206,7 @@ def batch_norm(x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array)
 
 
 def batch_norm_sums(dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
-    """See reference.batch_norm_sums; one pass over dy and x, two launches."""
+    """See reference.batch_norm_sums: one pass over dy and x, two launches."""
     dy, x, mean, inv_std = contiguous(x, dy, x, mean, inv_std)
     xp = array_module(x)
     m, c, rows, blocks, width = _by_rows(x)
@@ -251,7 +252,7 @@ def relu_dx(dy: Array, mask: Array) -> Array:
 
 
 def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
-    """See reference.softmax_cross_entropy; a block of threads a row, then a sum over the rows."""
+    """See reference.softmax_cross_entropy: one block of threads per row, then a sum over the rows."""
     (logits,) = contiguous(logits, logits)
     xp = array_module(logits)
     labels = xp.ascontiguousarray(labels, dtype=xp.int64)
@@ -275,7 +276,7 @@ def adam(
     eps: float,
     decay: float,
 ) -> None:
-    """See reference.adam; one pass over memory."""
+    """See reference.adam: one pass over memory."""
     if not all(a.flags.c_contiguous for a in (w, m, v)):  # the kernel would write to a copy
         return reference.adam(w, g, m, v, step, betas, root, eps, decay)
     b1, b2 = betas

@@ -1,6 +1,6 @@
-"""Building the CUDA sources and starting their kernels: each is compiled once, when it is first needed.
+"""Compiles the CUDA sources and starts their kernels. A kernel is compiled once, when it is first needed.
 
-Arrays hold at most MOST_NUMBERS, so that a kernel can index with an int.
+An array may hold at most MOST_NUMBERS numbers, so that a kernel can use an int as index.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ SOURCES = Path(__file__).with_name("cuda")
 REALS = {"float32": "float", "float64": "double"}
 OPTIONS = ("--std=c++17",)
 BLOCK = 256  # threads a block, as in common.cuh
-MOST_NUMBERS = 2**31 - BLOCK  # the index of the last block's last thread still is an int
+MOST_NUMBERS = 2**31 - BLOCK  # the index of the last thread of the last block must still be an int
 
 
 def source(real: str) -> str:
-    """All CUDA C for numbers of type `real`, "float" or "double"; compiler messages name the file they mean."""
+    """All CUDA C for numbers of type `real`: "float" or "double". The compiler's messages name the right file."""
     names = ["common.cuh", *sorted(path.name for path in SOURCES.glob("*.cu"))]
     texts = [f'#line 1 "{name}"\n{(SOURCES / name).read_text("utf-8")}' for name in names]
     return f"typedef {real} real;\n" + "".join(texts)
@@ -41,10 +41,10 @@ def kernel(name: str, real: str) -> Any:
 
 
 def launch(name: str, grid: tuple[int, ...], like: Array, *arguments: Array | int | float) -> None:
-    """Starts `name` in its form for the dtype of `like`.
+    """Starts the kernel `name`, compiled for the dtype of `like`.
 
-    CuPy hands a Python int on as 64 bits and a float as a double, so both get the width of the kernel's int
-    and real. Raises ShapeError for an array with more than MOST_NUMBERS.
+    CuPy passes a Python int as 64 bits and a float as a double. The kernels take `int` and `real`, so both are
+    converted first. Raises ShapeError for an array of more than MOST_NUMBERS numbers.
     """
     fixed = []
     for a in arguments:
@@ -62,7 +62,7 @@ def launch(name: str, grid: tuple[int, ...], like: Array, *arguments: Array | in
 
 
 def launch_each(name: str, threads: int, like: Array, *arguments: Array | int | float) -> None:
-    """`launch` with `threads` threads. The kernel's first number is `threads`, the others follow it."""
+    """`launch` with one thread for each element. The kernel gets the arrays, then `threads`, then the numbers."""
     arrays = [a for a in arguments if not isinstance(a, int | float)]
     numbers = [a for a in arguments if isinstance(a, int | float)]
     if threads:
@@ -70,7 +70,7 @@ def launch_each(name: str, threads: int, like: Array, *arguments: Array | int | 
 
 
 def contiguous(like: Array, *arrays: Array) -> list[Array]:
-    """The arrays in C order and the dtype of `like`: themselves if they are so already."""
+    """The arrays in C order and in the dtype of `like`; copied only if they aren't so already."""
     if like.dtype.name not in REALS:
         raise UsageError(f"no GPU kernel computes with {like.dtype}: choose {' or '.join(REALS)}")
     xp = array_module(like)

@@ -1,20 +1,23 @@
-"""The reference kernels: the shortest correct form of every array operation behind a layer.
+"""The reference kernels: the shortest correct form of every array operation that a layer needs.
 
-This file is the oracle (every faster kernel is held against it) and the textbook. It is written against
-`xp`, so NumPy and CuPy arrays are both welcome.
+This file is the oracle: every faster kernel is tested against it. It is also the textbook. The code takes its
+functions from `xp`, so it works on NumPy and on CuPy arrays.
 
-Convolution as a matrix product. Every output pixel looks at one KH x KW x C patch of the input. `im2col`
-copies each patch into a row of a matrix `cols`; then, with P = N OH OW patches and K = KH KW C numbers each,
+Convolution as a matrix product. Every output pixel looks at one KH x KW x C patch of the input. `im2col` copies
+each patch into a row of a matrix `patches`: P = N OH OW rows of K = KH KW C numbers. With w as a K x F matrix,
 
-    y = cols @ w            (P, F) = (P, K) @ (K, F)
+    y[p,f] = sum over k of  patches[p,k] w[k,f]              y = patches @ w            (P, K) @ (K, F)
 
-Matrix calculus gives the two products of the backward pass at once:
+The chain rule gives the backward pass. w[k,f] stands in y[p,f] for every p, with the factor patches[p,k];
+patches[p,k] stands in y[p,f] for every f, with the factor w[k,f]:
 
-    dw    = cols.T @ dy     (K, F) = (K, P) @ (P, F)
-    dcols = dy @ w.T        (P, K) = (P, F) @ (F, K)
+    dw[k,f]       = sum over p of  patches[p,k] dy[p,f]      dw       = patches.T @ dy  (K, P) @ (P, F)
+    dpatches[p,k] = sum over f of  dy[p,f] w[k,f]            dpatches = dy @ w.T        (P, F) @ (F, K)
 
-and `col2im`, the transpose of `im2col`, carries dcols to dx: a pixel that was copied into several patches
-receives the sum of their gradients, since dL/dx = sum over copies of dL/dcopy.
+`col2im` carries dpatches back to dx. A pixel was copied into every patch that contains it, so it receives the sum
+of the gradients of its copies. In matrix terms, im2col multiplies x by a matrix of zeros and ones, and col2im
+multiplies by its transpose. An example: a 3x3 window with stride 1 and no padding has nine positions on a 5x5
+image. The centre pixel lies in all nine patches and receives a sum of nine numbers; a corner lies in one.
 """
 
 from __future__ import annotations
@@ -38,15 +41,15 @@ def pad2d(x: Array, padding: int, value: float = 0.0) -> Array:
 
 
 def unpad2d(padded: Array, padding: int) -> Array:
-    """`padded` without its border (the transpose of zero padding)."""
+    """`padded` without its border: the transpose of zero padding."""
     _, h, w, _ = padded.shape
     return padded[:, padding : h - padding, padding : w - padding]
 
 
 def offsets(kernel: tuple[int, int], stride: int, out: tuple[int, int]):
-    """For every pixel (kh, kw) of the window, in order: (k, rows, columns), k = kh KW + kw.
+    """Yields (k, rows, columns) for every pixel (kh, kw) of the window, in reading order; k = kh KW + kw.
 
-    `rows` and `columns` are the slices of the padded input that hold this pixel of all OH x OW windows.
+    `rows` and `columns` are slices of the padded input: they select this one pixel in all OH x OW windows.
     """
     (kh_, kw_), (oh, ow) = kernel, out
     for kh in range(kh_):
@@ -67,21 +70,21 @@ def im2col(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Arra
     n, _, _, c = x.shape
     oh, ow = _out_size(x.shape, kernel, stride, padding)
     padded = pad2d(x, padding)
-    cols = xp.empty((n, oh, ow, kernel[0] * kernel[1], c), dtype=x.dtype)
+    patches = xp.empty((n, oh, ow, kernel[0] * kernel[1], c), dtype=x.dtype)
     for k, rows, columns in offsets(kernel, stride, (oh, ow)):
-        cols[:, :, :, k] = padded[:, rows, columns]
-    return cols.reshape(n * oh * ow, -1)  # (N, OH, OW, KH KW, C) -> (P, K)
+        patches[:, :, :, k] = padded[:, rows, columns]
+    return patches.reshape(n * oh * ow, -1)  # (N, OH, OW, KH KW, C) -> (P, K)
 
 
-def col2im(dcols: Array, x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> Array:
-    """The transpose of im2col: every pixel receives the sum over the patches it was copied into."""
-    xp = array_module(dcols)
+def col2im(dpatches: Array, x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> Array:
+    """dx (N, H, W, C) from dpatches (N OH OW, KH KW C): every pixel receives the sum over its copies."""
+    xp = array_module(dpatches)
     n, h, w, c = x_shape
     oh, ow = _out_size(x_shape, kernel, stride, padding)
-    dcols = dcols.reshape(n, oh, ow, kernel[0] * kernel[1], c)  # (P, K) -> (N, OH, OW, KH KW, C)
-    dpadded = xp.zeros((n, h + 2 * padding, w + 2 * padding, c), dtype=dcols.dtype)
+    dpatches = dpatches.reshape(n, oh, ow, kernel[0] * kernel[1], c)  # (P, K) -> (N, OH, OW, KH KW, C)
+    dpadded = xp.zeros((n, h + 2 * padding, w + 2 * padding, c), dtype=dpatches.dtype)
     for k, rows, columns in offsets(kernel, stride, (oh, ow)):
-        dpadded[:, rows, columns] += dcols[:, :, :, k]
+        dpadded[:, rows, columns] += dpatches[:, :, :, k]
     return unpad2d(dpadded, padding)
 
 
@@ -95,33 +98,34 @@ def conv2d(x: Array, w: Array, stride: int, padding: int) -> Array:
     """
     kh, kw, _, f = w.shape
     oh, ow = _out_size(x.shape, (kh, kw), stride, padding)
-    cols = im2col(x, (kh, kw), stride, padding)
-    y = cols @ w.reshape(-1, f)  # (P, K) @ (K, F)
+    patches = im2col(x, (kh, kw), stride, padding)
+    y = patches @ w.reshape(-1, f)  # (P, K) @ (K, F)
     return y.reshape(-1, oh, ow, f)  # (P, F) -> (N, OH, OW, F)
 
 
 def conv2d_dw(x: Array, dy: Array, w_shape: Shape, stride: int, padding: int) -> Array:
-    """dw = cols.T @ dy. x (N, H, W, C), dy (N, OH, OW, F) -> dw (KH, KW, C, F)."""
+    """dw = patches.T @ dy. x (N, H, W, C), dy (N, OH, OW, F) -> dw (KH, KW, C, F)."""
     kh, kw, _, f = w_shape
-    cols = im2col(x, (kh, kw), stride, padding)
-    dw = cols.T @ dy.reshape(-1, f)  # (K, P) @ (P, F)
+    patches = im2col(x, (kh, kw), stride, padding)
+    dw = patches.T @ dy.reshape(-1, f)  # (K, P) @ (P, F)
     return dw.reshape(w_shape)  # (K, F) -> (KH, KW, C, F)
 
 
 def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) -> Array:
     """dx = col2im(dy @ w.T). dy (N, OH, OW, F), w (KH, KW, C, F) -> dx (N, H, W, C)."""
     kh, kw, _, f = w.shape
-    dcols = dy.reshape(-1, f) @ w.reshape(-1, f).T  # (P, F) @ (F, K)
-    return col2im(dcols, x_shape, (kh, kw), stride, padding)
+    dpatches = dy.reshape(-1, f) @ w.reshape(-1, f).T  # (P, F) @ (F, K)
+    return col2im(dpatches, x_shape, (kh, kw), stride, padding)
 
 
 # ------------------------------------------------------------------ pooling
 
 
 def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, Array]:
-    """y[n,oh,ow,c] = max over the window; also the winner's offset kh KW + kw within its window, as uint8.
+    """y[n,oh,ow,c] = max over the window, and where in its window the maximum lies: kh KW + kw, as uint8.
 
-    The first maximum wins, the first NaN wins over all, and padding is -inf, so it never wins.
+    Of equal values the first in reading order counts as the maximum. A NaN counts as larger than every number.
+    Padding is -inf, so it is never the maximum.
     """
     xp = array_module(x)
     window = (kernel, kernel)
@@ -140,17 +144,18 @@ def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, A
 def max_pool_dx(
     dy: Array, index: Array, x_shape: Shape, kernel: int, stride: int, padding: int, overlap: str = "sum"
 ) -> Array:
-    """dx[h,w] = sum of dy over the windows whose maximum stood at (h, w).
+    """dx[h,w] = sum of dy over the windows whose maximum lies at (h, w).
 
-    `overlap` says how windows that share their maximum join. The gradient is their "sum". For the deconvnet's
-    unpooling there are also "last" (the window with the highest (oh, ow)) and "max" (the largest signed value).
+    Overlapping windows may share their maximum. `overlap` says what that pixel receives: the "sum" of their dy,
+    which is the gradient, or, for the deconvnet's unpooling, the dy of the "last" window (the one with the highest
+    (oh, ow)), or the "max" (the largest signed value).
     """
     xp = array_module(dy)
     n, h, w, c = x_shape
     dpadded = xp.zeros((n, h + 2 * padding, w + 2 * padding, c), dtype=dy.dtype)
     touched = xp.zeros(dpadded.shape, dtype=bool)
-    # Seen from one pixel, a smaller offset within the window means a window further down and to the right:
-    # offsets in falling order visit the windows in rising order of (oh, ow).
+    # For one pixel, a smaller offset within the window means a window further down and to the right. So offsets in
+    # falling order visit the pixel's windows in rising order of (oh, ow).
     for k, rows, columns in reversed(list(offsets((kernel, kernel), stride, dy.shape[1:3]))):
         hit = index == k
         old = dpadded[:, rows, columns]
@@ -166,7 +171,7 @@ def max_pool_dx(
 
 
 def avg_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
-    """y[n,oh,ow,c] = (1 / kernel^2) sum over the window; zero padding counts as pixels."""
+    """y[n,oh,ow,c] = (1 / kernel^2) sum over the window; padding counts as pixels with value 0."""
     oh, ow = _out_size(x.shape, (kernel, kernel), stride, padding)
     padded = pad2d(x, padding)
     total = 0
@@ -189,10 +194,11 @@ def avg_pool_dx(dy: Array, x_shape: Shape, kernel: int, stride: int, padding: in
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and biased variance of every channel over all other axes, in two passes and summed in float64.
+    """Mean and biased variance of every channel over all other axes. x (..., C) -> two (C,) float64.
 
-    mean = (1/M) sum x,  var = (1/M) sum (x - mean)^2.  The one-pass form E[x^2] - mean^2 would lose its digits
-    where |mean| is much larger than the standard deviation. x (..., C) -> two (C,) float64.
+    mean = (1/M) sum x,  var = (1/M) sum (x - mean)^2:  two passes over x, and sums in float64. The one-pass form
+    E[x^2] - mean^2 subtracts two large numbers, and loses its digits if |mean| is much larger than the standard
+    deviation.
     """
     xp = array_module(x)
     axes = tuple(range(x.ndim - 1))
@@ -204,9 +210,10 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
 def batch_norm_moments(
     mean: Array, var: Array, running_mean: Array, running_var: Array, momentum: float, unbias: float, eps: float
 ) -> tuple[Array, Array]:
-    """Moves the running statistics (`move_running`); the batch's (mean, inv_std) in their dtype.
+    """Updates the running statistics in place (`move_running`) and returns the batch's (mean, inv_std), both (C,).
 
-    inv_std = 1 / sqrt(var + eps).  mean and var (C,) float64, as from batch_statistics.
+    inv_std = 1 / sqrt(var + eps).  mean and var are (C,) float64, as `batch_statistics` returns them; the result has
+    the dtype of the running statistics.
     """
     dtype = running_mean.dtype
     move_running(mean, var, running_mean, running_var, momentum, unbias)
@@ -216,8 +223,10 @@ def batch_norm_moments(
 def move_running(
     mean: Array, var: Array, running_mean: Array, running_var: Array, momentum: float, unbias: float
 ) -> None:
-    """running <- running + momentum (batch - running), in place; for the variance with unbias = M/(M-1) times the
-    batch's. All (C,)."""
+    """running <- running + momentum (batch - running), in place; all arrays (C,).
+
+    The batch's variance is multiplied by unbias = M/(M-1) first.
+    """
     running_mean += (momentum * (mean - running_mean)).astype(running_mean.dtype)
     running_var += (momentum * (var * unbias - running_var)).astype(running_var.dtype)
 
@@ -236,7 +245,10 @@ def batch_norm_sums(dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[A
 def batch_norm_dx(
     dy: Array, x: Array, mean: Array, inv_std: Array, gamma: Array, dgamma: Array, dbeta: Array
 ) -> Array:
-    """dx = gamma inv_std (dy - dbeta/M - xhat dgamma/M): the gradient through the batch's own mean and variance."""
+    """dx = gamma inv_std (dy - dbeta/M - xhat dgamma/M), where mean and var are those of the batch.
+
+    `minidl/layers/norm.py` derives it.
+    """
     m = x.size // x.shape[-1]
     xhat = (x - mean) * inv_std
     return (dy - dbeta * (1 / m) - xhat * (dgamma * (1 / m))) * (gamma * inv_std)
@@ -260,9 +272,10 @@ def relu_dx(dy: Array, mask: Array) -> Array:
 
 
 def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
-    """The loss (0-d) and dlogits (N, K) of logits (N, K) and labels (N,), as minidl.losses derives them.
+    """The loss (0-d) and dlogits (N, K) of logits (N, K) and labels (N,); `minidl/losses.py` derives them.
 
     log p = z - logsumexp(z),  q = (1 - s) [j = y] + s / K,  loss = -(1/N) sum q log p,  dz = (p - q) / N.
+    Without smoothing (s = 0) that is loss = -(1/N) sum over rows of log p[y].
     """
     xp = array_module(logits)
     n, k = logits.shape
@@ -272,15 +285,16 @@ def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tup
     log_p -= xp.log(total)
     p /= total
 
-    # The label's own log p is picked, not multiplied by a one-hot row: 0 * log 0 would be NaN for a logit of -inf.
-    loss = xp.take_along_axis(log_p, labels[:, None], axis=1).sum() * ((smoothing - 1) / n)
+    # The label's log p is picked out of its row. A product with a one-hot row would give 0 * -inf = NaN where a
+    # logit is -inf.
+    loss = -xp.take_along_axis(log_p, labels[:, None], axis=1).sum() * ((1 - smoothing) / n)
     one_hot = labels[:, None] == xp.arange(k)  # (N, K) bool
-    p -= one_hot.astype(p.dtype) * (1 - smoothing)
+    dz = p - one_hot.astype(p.dtype) * (1 - smoothing)
     if smoothing:
         loss -= log_p.sum() * (smoothing / (n * k))
-        p -= smoothing / k
-    p /= n
-    return xp.asarray(loss), p  # NumPy's sums are scalars, CuPy's 0-d arrays; asarray makes both the latter
+        dz -= smoothing / k
+    dz /= n
+    return xp.asarray(loss), dz  # a sum is a scalar in NumPy and a 0-d array in CuPy: asarray gives the latter
 
 
 # ---------------------------------------------------------------- optimizer
@@ -297,7 +311,7 @@ def adam(
     eps: float,
     decay: float,
 ) -> None:
-    """One step of Adam, which writes to w and to its moments m and v.
+    """One step of Adam, in place: changes w and its moments m and v.
 
     g <- g + decay w
     m <- b1 m + (1 - b1) g

@@ -1,4 +1,4 @@
-"""Every output-size formula, and the text of every ShapeError that follows from one."""
+"""The formulas for output sizes, and the errors for shapes that don't fit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ MAX_POOL_WINDOW = 256  # the position of the maximum is stored in one uint8
 
 
 def window_positions(size: int, kernel: int, stride: int, padding: int) -> int:
-    """How often a window fits: floor((size + 2 padding - kernel) / stride) + 1; below 1 it does not fit."""
+    """The number of places for a window along one axis: floor((size + 2 padding - kernel) / stride) + 1.
+
+    Below 1 the window does not fit.
+    """
     return (size + 2 * padding - kernel) // stride + 1
 
 
 def window_out_shape(
     label: str, in_shape: tuple[int, ...], kernel: tuple[int, int], stride: int, padding: int
 ) -> tuple[int, int, int, int]:
-    """(N, OH, OW, C) of a KH x KW window slid over (N, H, W, C)."""
+    """The shape (N, OH, OW, C) that a KH x KW window makes of (N, H, W, C)."""
     require_rank(label, in_shape, 4, "(N, H, W, C)")
     n, h, w, c = in_shape
     if n < 1:
@@ -38,21 +41,26 @@ def window_out_shape(
 def require_rank(label: str, in_shape: tuple[int, ...], rank: int, names: str) -> None:
     """The input must have `rank` axes."""
     if len(in_shape) != rank:
-        raise ShapeError(f"{label}: needs an input {names}, got shape {in_shape}")
+        hint = ": for a batch of one, x[None]" if len(in_shape) == rank - 1 else ""
+        raise ShapeError(f"{label}: needs an input {names}, got shape {in_shape}{hint}")
 
 
 def require_channels(label: str, in_shape: tuple[int, ...], channels: int) -> None:
     """The last axis of the input must have `channels` entries."""
     if in_shape[-1] != channels:
-        raise ShapeError(f"{label}: needs {channels} channels on the last axis, got an input of shape {in_shape}")
+        first = len(in_shape) == 4 and in_shape[1] == channels
+        hint = ", channels first: give x.transpose(0, 2, 3, 1)" if first else ""
+        raise ShapeError(
+            f"{label}: needs {channels} channels on the last axis, got an input of shape {in_shape}{hint}"
+        )
 
 
 def require_float(label: str, x: Any) -> None:
-    """Layers compute with float32 or float64: bytes and whole numbers would be images that nobody has normalized."""
+    """Layers compute with float32 or float64. An array of integers is most likely an image before normalization."""
     if x.dtype not in (np.float32, np.float64):
         raise UsageError(
-            f"{label}: the input is {x.dtype}, and must be float32 or float64: normalize images as for training, "
-            "or convert with x.astype(np.float32)"
+            f"{label}: the input is {x.dtype}, and must be float32 or float64: normalize images as for training "
+            "(minidl.normalise or a Loader does), or convert with x.astype(np.float32)"
         )
 
 
@@ -66,7 +74,7 @@ def one_number(label: str, name: str, value: Any) -> int:
 
 
 def require_window(label: str, kernel: int, stride: int, padding: int) -> None:
-    """A pooling window must be positive and must hold at least one real pixel wherever it stands."""
+    """A pooling window must have at least one pixel, and contain a pixel of the input in every position."""
     if kernel < 1 or stride < 1 or padding < 0 or 2 * padding > kernel:
         raise ShapeError(
             f"{label}: kernel {kernel}, stride {stride}, padding {padding}: "

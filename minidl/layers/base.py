@@ -14,11 +14,11 @@ from typing import Any
 
 from minidl.backend.arrays import Array
 from minidl.errors import UsageError
-from minidl.layers.context import INFER, PROBE, TRAIN, Context, Mode, Rule
+from minidl.layers.context import INFER, PROBE, TRAIN, Context, Mode, Rule, as_rule
 from minidl.layers.naming import Named
 from minidl.layers.parameter import Parameter
 
-__all__ = ["INFER", "PROBE", "TRAIN", "Context", "Layer", "Mode", "Parameter", "Rule", "Shape"]
+__all__ = ["INFER", "PROBE", "TRAIN", "Context", "Layer", "Mode", "Parameter", "Rule", "Shape", "as_rule"]
 
 Shape = tuple[int, ...]
 
@@ -56,12 +56,13 @@ class Layer(Named):
             raise UsageError(f"{self.label}: needs a backward of its own, which adds to its parameters' gradients")
         return self.input_grad(dy, cache) if need_dx else None
 
-    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+    def project(self, s: Array, cache: Any, rule: Rule | str) -> Array:
         """The signal `s` one layer back towards the pixels; PROBE caches only, which it never changes.
 
         The default is the input gradient. ReLU, BatchNorm2D and MaxPool2D differ, as `rule` says; a container asks
         its children, each of which may.
         """
+        rule = as_rule(rule)
         if rule.name != "gradient" and self.children():
             raise UsageError(
                 f"{self.label}: a container needs a project of its own for {rule.name}: input_grad, with the "

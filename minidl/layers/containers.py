@@ -8,7 +8,7 @@ from typing import Any
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError, within
-from minidl.layers.base import Context, Layer, Rule, Shape
+from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 
 
 class Sequential(Layer):
@@ -64,7 +64,8 @@ class Sequential(Layer):
     def input_grad(self, dy: Array, cache: list) -> Array:
         return self._back(dy, cache, lambda layer, d, c: layer.input_grad(d, c))
 
-    def project(self, s: Array, cache: list, rule: Rule) -> Array:
+    def project(self, s: Array, cache: list, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         return self._back(s, cache, lambda layer, d, c: layer.project(d, c, rule))
 
     def _back(self, dy: Array, cache: list, back: Callable[[Layer, Array, Any], Array]) -> Array:
@@ -142,7 +143,8 @@ class Concat(Layer):
     def input_grad(self, dy: Array, cache: Any) -> Array:
         return self._join(dy, cache, lambda branch, d, c: branch.input_grad(d, c))
 
-    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+    def project(self, s: Array, cache: Any, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         return self._join(s, cache, lambda branch, d, c: branch.project(d, c, rule))
 
     def _join(self, dy: Array, cache: Any, back: Callable[[Layer, Array, Any], Array | None]) -> Array | None:

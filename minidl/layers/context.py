@@ -100,6 +100,11 @@ class Rule:
                 raise UsageError(f"Rule.{field} is {getattr(self, field)!r}: choose {', '.join(choices)}")
 
 
+def as_rule(rule: Rule | str) -> Rule:
+    """`rule` itself, or the Rule of that name with its defaults. Raises UsageError for an unknown name."""
+    return Rule(rule) if isinstance(rule, str) else rule
+
+
 def join(path: str, name: str) -> str:
     """The full name of `name` at `path`; either may be empty."""
     return f"{path}.{name}" if path and name else path or name

@@ -1,4 +1,4 @@
-"""Convolution."""
+"""The convolution layer."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from minidl.layers.init import he_normal
 
 
 class Conv2D(Layer):
-    """Slides `filters` square filters over an image; strictly a cross-correlation, as everywhere in the field.
+    """Slides `filters` square filters over an image (a cross-correlation in mathematics, called convolution here).
 
     Shapes: x (N, H, W, C), weight w (KH, KW, C, F), bias b (F,), y (N, OH, OW, F) with
     OH = floor((H + 2 p - KH) / s) + 1, and OW alike, for stride s and zero padding p.
 
     Forward:   y[n,oh,ow,f] = b[f] + sum over kh,kw,c of  x[n, s oh + kh - p, s ow + kw - p, c]  w[kh,kw,c,f]
 
-    Backward: y is linear in x, in w and in b, so each gradient is the same sum, read for another factor.
+    Backward: each y is a sum of products x w. So dL/dw collects dy times the x beside that w, dL/dx collects dy times
+    the w beside that x, and dL/db collects dy alone:
         db[f]          = sum over n,oh,ow of  dy[n,oh,ow,f]
         dw[kh,kw,c,f]  = sum over n,oh,ow of  x[n, s oh + kh - p, s ow + kw - p, c]  dy[n,oh,ow,f]
         dx[n,h,w,c]    = sum over kh,kw,f of  w[kh,kw,c,f]  dy[n,oh,ow,f],  over the windows (oh, ow) that
                          contain the pixel: s oh + kh - p = h  and  s ow + kw - p = w
-    `kernels/reference.py` does these three sums as matrix products: y = cols w, dw = cols' dy, dcols = dy w'.
+    `minidl/kernels/reference.py` does these sums as matrix products: y = patches @ w, dw = patches.T @ dy, and
+    dpatches = dy @ w.T. For NumPy arrays `minidl/kernels/blocked.py` does the same in blocks of images, and with
+    stride 1 it computes dx as one more convolution.
 
     Raises ShapeError if the channels differ or the window does not fit, UsageError for windows that are not square.
-    Weights: He normal (He et al. 2015).
+    Weights start as He normal (He et al. 2015).
     Source: LeCun et al., Gradient-based learning applied to document recognition, 1998, section II.
     """
 

@@ -10,16 +10,16 @@ from minidl.layers.base import Context, Layer
 
 
 class Dropout(Layer):
-    """Sets a random share p of its input to zero in training and scales the rest by 1 / (1 - p); any shape.
+    """In training, sets each number to zero with probability p and multiplies the others by 1 / (1 - p); any shape.
 
-    Forward, TRAIN:  y = x m,   m = 0 with probability p, else 1 / (1 - p), so that E[y] = x
+    Forward, TRAIN:  y = x m,   with a mask m of 0 (probability p) or 1 / (1 - p), so that the mean of y is x
     Forward, PROBE and INFER:  y = x
     Backward:  dx = dy m  (TRAIN),   dx = dy  (PROBE)
 
-    The mask is drawn on the host by a generator that is a function of (seed, step, layer): both backends see
-    the same numbers and nothing needs to be saved. Raises UsageError unless 0 <= p < 1, and for a TRAIN pass that
-    doesn't say which step it is: `TRAIN.at_step(step)`.
-    Source: Srivastava et al., Dropout, 2014; scaled in training ("inverted"), as everywhere today.
+    The mask depends on (seed, step) of the Context and on the layer's name, and on nothing else. So a resumed run
+    draws the masks that it would have drawn, and NumPy and CuPy draw the same ones. A new mask for each step needs a
+    new step: TRAIN.at_step(step). Raises UsageError unless 0 <= p < 1, and in TRAIN mode without a step.
+    Source: Srivastava et al., Dropout, 2014, in the form used today, which scales in training ("inverted dropout").
     """
 
     def __init__(self, p: float = 0.5) -> None:

@@ -1,4 +1,4 @@
-"""Linear (affine, fully connected) layer, and the flattening before it."""
+"""The linear (fully connected) layer, and the flattening before it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from minidl.layers.init import he_normal
 
 
 class Linear(Layer):
-    """y = x w + b.
+    """y = x @ w + b.
 
     Shapes: x (N, D), weight w (D, K), bias b (K,), y (N, K).
 
     Backward, from y[n,k] = b[k] + sum over d of x[n,d] w[d,k]:
-        dw[d,k] = sum over n of x[n,d] dy[n,k]     dw = x' dy
-        db[k]   = sum over n of dy[n,k]
-        dx[n,d] = sum over k of dy[n,k] w[d,k]     dx = dy w'
+        dw[d,k] = sum over n of x[n,d] dy[n,k]     dw = x.T @ dy
+        db[k]   = sum over n of dy[n,k]            db = dy.sum(axis=0)
+        dx[n,d] = sum over k of dy[n,k] w[d,k]     dx = dy @ w.T
 
-    Raises ShapeError if x is not (N, D). Weights: He normal with gain 1, standard deviation 1 / sqrt(D).
+    Raises ShapeError if x is not (N, D). Weights start as normal numbers with standard deviation 1 / sqrt(D).
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Linear(Layer):
         rng: np.random.Generator | int | None = None,
         dtype: type = np.float32,
     ) -> None:
-        # Gain 1, not He's sqrt(2): no ReLU follows the last layer. he_normal draws with sqrt(2 / fan_in).
+        # No ReLU follows the last layer, so the variance is 1 / D. He's is 2 / fan_in, hence fan_in = 2 D.
         w = he_normal(np.random.default_rng(rng), (in_features, out_features), fan_in=2 * in_features, dtype=dtype)
         self.params["weight"] = Parameter(w, tags=["weight"])
         if bias:
@@ -67,7 +67,7 @@ class Linear(Layer):
 
 
 class Flatten(Layer):
-    """(N, ...) -> (N, D): all axes but the first as one, in memory order (H, then W, then C)."""
+    """(N, ...) -> (N, D): joins all axes but the first into one, in memory order (H, then W, then C)."""
 
     def out_shape(self, in_shape: Shape) -> Shape:
         return in_shape[0], math.prod(in_shape[1:])

@@ -11,6 +11,7 @@ from minidl.backend.arrays import Array
 from minidl.errors import UsageError
 from minidl.layers.context import join
 from minidl.layers.parameter import Parameter
+from minidl.text.html import html_table
 
 if TYPE_CHECKING:
     from minidl.layers.base import Layer, Shape
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Named:
     """The half of a layer that knows what is in it."""
 
-    # How the children of a container are connected. "chain": one after the other. "parallel": all read the container's
-    # input. None: only its forward pass knows. With one of the first two, a part of a network is cut out shorter.
+    # How the children of a container are connected. "chain": one after the other. "parallel": all read its input.
+    # None: only its forward pass knows. With one of the first two, a part of a network is cut out shorter.
     wiring: str | None = None
     unnamed: frozenset[str] = frozenset()  # children that add no level to the names of what is in them
 
@@ -161,9 +162,12 @@ class Named:
         return f"{type(self).__name__}({', '.join(self.children())})"
 
     def __str__(self) -> str:
-        from minidl.layers.tree import tree  # it walks layers
+        from minidl.layers.tree import tree  # which stands on this file
 
         return tree(self)
+
+    def _repr_html_(self) -> str:
+        return html_table([(line,) for line in str(self).splitlines()], left=1)
 
     def _refuse_hidden(self, name: str, value: Any) -> None:
         first = next(iter(value.values() if isinstance(value, dict) else value), None)

@@ -10,38 +10,42 @@ from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
 from minidl.kernels.shapes import require_channels, require_float
-from minidl.layers.base import Context, Layer, Parameter, Rule, Shape
+from minidl.layers.base import Context, Layer, Parameter, Rule, Shape, as_rule
 
 
 class BatchNormCache(NamedTuple):
     x: Array  # the input
-    mean: Array  # (C,), of the batch in TRAIN mode, running in PROBE mode
+    mean: Array  # (C,): the batch's in TRAIN mode, the running mean in PROBE mode
     inv_std: Array  # (C,)
     training: bool
 
 
 class BatchNorm2D(Layer):
-    """Brings every channel to zero mean and unit variance, then gives it a learned scale and shift.
+    """Brings every channel to mean 0 and variance 1, then multiplies by gamma and adds beta, which are learned.
 
-    Shapes: x (..., C), gamma and beta (C,). All sums run over the M = N H W entries of a channel.
+    Shapes: x (..., C), gamma and beta (C,). All sums run over the M = N H W numbers of a channel.
 
     Forward, TRAIN:   mean = (1/M) sum x,   var = (1/M) sum (x - mean)^2,
                       xhat = (x - mean) / sqrt(var + eps),   y = gamma xhat + beta,
                       running_mean += momentum (mean - running_mean),
-                      running_var  += momentum (M/(M-1) var - running_var)      (unbiased, as torch)
-    Forward, PROBE and INFER: the same with the running mean and variance as constants.
+                      running_var  += momentum (M/(M-1) var - running_var)      (unbiased, as in torch)
+    Forward, PROBE and INFER: the running mean and variance take the place of the batch's.
 
-    Backward.  Let d = dy gamma = dL/dxhat and i = 1 / sqrt(var + eps).
-        dbeta = sum dy,    dgamma = sum dy xhat.
-        PROBE: mean and var are constants, so  dx = gamma i dy.
-        TRAIN: x acts on y three times, directly, through mean and through var:
-            dL/dvar  = sum d (x - mean) (-1/2) i^3 = -1/2 i^2 gamma dgamma
-            dL/dmean = -i sum d = -i gamma dbeta            (dvar/dmean = -2/M sum (x - mean) = 0)
-            dx = d i + dL/dvar 2 (x - mean)/M + dL/dmean /M
-               = gamma i (dy - dbeta/M - xhat dgamma/M)
+    Backward, with inv_std = 1 / sqrt(var + eps) and dxhat = dL/dxhat = gamma dy:
+        dbeta = sum dy,    dgamma = sum dy xhat
+        PROBE: mean and var are constants, so  dx = dxhat inv_std.
+        TRAIN: x reaches y in three ways, and dx is the sum of three gradients:
+            1. directly              dxhat inv_std
+            2. through the variance  dvar  = sum dxhat (x - mean) (-1/2) inv_std^3,   and each x receives
+                                     dvar 2 (x - mean) / M  =  -gamma inv_std xhat dgamma / M
+            3. through the mean      dmean = -inv_std sum dxhat,                      and each x receives
+                                     dmean / M              =  -gamma inv_std dbeta / M
+               (the variance depends on the mean too, but dvar/dmean = -2/M sum (x - mean) = 0)
+            together:  dx = gamma inv_std (dy - dbeta/M - xhat dgamma/M)
+        Example: x = [1, 2, 3], gamma = 1, eps = 0, dy = [1, 0, 0] gives dx = [0.204, -0.408, 0.204].
 
-    Raises ShapeError if the channels differ, or in TRAIN mode with a single value per channel (its variance
-    is not defined). Source: Ioffe & Szegedy, Batch Normalization, 2015, Algorithm 1 and section 3.
+    Raises ShapeError if the channels differ, or in TRAIN mode for a single number per channel, which has no
+    variance. Source: Ioffe & Szegedy, Batch Normalization, 2015, Algorithm 1 and section 3.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, dtype: type = np.float32) -> None:
@@ -95,7 +99,8 @@ class BatchNorm2D(Layer):
         dgamma, dbeta = kernels.batch_norm_sums(dy, cache.x, cache.mean, cache.inv_std)
         return kernels.batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma, dgamma, dbeta)
 
-    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+    def project(self, s: Array, cache: Any, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         if rule.name == "deconv" and rule.bn == "skip":
             return s
         return self.input_grad(s, cache)

@@ -1,4 +1,4 @@
-"""Pooling: maximum, average, and the average of a whole map."""
+"""Pooling layers: the maximum or the mean of every window, and the mean of a whole map."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
 from minidl.kernels.shapes import MAX_POOL_WINDOW, one_number, require_rank, require_window, window_out_shape
-from minidl.layers.base import Context, Layer, Rule, Shape
+from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 
 
 class _Pool2D(Layer):
-    """A square window slid over every channel on its own."""
+    """Slides a square window over every channel separately."""
 
     def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
         geometry = {"kernel": kernel, "stride": kernel if stride is None else stride, "padding": padding}
@@ -31,19 +31,21 @@ class _Pool2D(Layer):
 
 
 class MaxPoolCache(NamedTuple):
-    index: Array  # uint8 (N, OH, OW, C): the maximum's offset kh KW + kw within its window
+    index: Array  # uint8 (N, OH, OW, C): where in its window the maximum lies, kh K + kw
     x_shape: Shape
 
 
 class MaxPool2D(_Pool2D):
-    """The largest value of every window; padding is -inf, so it never wins.
+    """The largest value of every window. Padding is -inf, so it is never the largest.
 
     Shapes: x (N, H, W, C), y (N, OH, OW, C), OH = floor((H + 2 p - K) / s) + 1.
 
-    Forward:   y[n,oh,ow,c] = x at the window's first maximum in reading order (a NaN counts as larger than all)
-    Backward:  dx[n,h,w,c]  = sum of dy[n,oh,ow,c] over the windows whose maximum stood at (h, w):
-               y depends on no other pixel of the window. Overlapping windows may share one, hence the sum.
-    Projection: the deconvnet's unpooling; `rule.unpool` says how windows that share a maximum join.
+    Forward:   y[n,oh,ow,c] = the maximum of the window; of equal ones the first in reading order counts (as argmax),
+               and a NaN counts as larger than every number
+    Backward:  dx[n,h,w,c]  = sum of dy[n,oh,ow,c] over the windows whose maximum lies at (h, w)
+               A y depends on the maximum alone, so no other pixel of the window receives anything. Windows that
+               overlap may share their maximum, hence the sum: the pixel receives dy from each of them.
+    Projection: the deconvnet's unpooling. `rule.unpool` says what a shared maximum receives.
 
     Raises ShapeError if the window does not fit or has more than 256 pixels.
     Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 2.1.
@@ -64,15 +66,16 @@ class MaxPool2D(_Pool2D):
     def input_grad(self, dy: Array, cache: MaxPoolCache) -> Array:
         return kernels_for(dy).max_pool_dx(dy, cache.index, cache.x_shape, *self._geometry)
 
-    def project(self, s: Array, cache: MaxPoolCache, rule: Rule) -> Array:
+    def project(self, s: Array, cache: MaxPoolCache, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         overlap = rule.unpool if rule.name == "deconv" else "sum"
         return kernels_for(s).max_pool_dx(s, cache.index, cache.x_shape, *self._geometry, overlap)
 
 
 class AvgPool2D(_Pool2D):
-    """The mean of every window, always divided by the window's K^2 pixels, padding (zeros) included.
+    """The mean of every window. Padding counts as pixels with value 0: the sum is always divided by K^2.
 
-    Shapes as MaxPool2D.
+    Shapes as in MaxPool2D.
 
     Forward:   y[n,oh,ow,c] = (1 / K^2) sum over kh,kw of x[n, s oh + kh - p, s ow + kw - p, c]
     Backward:  dx[n,h,w,c]  = (1 / K^2) sum of dy[n,oh,ow,c] over the windows that contain (h, w)
@@ -89,7 +92,7 @@ class AvgPool2D(_Pool2D):
 
 
 class GlobalAvgPool(Layer):
-    """The mean of every channel's whole map: (N, H, W, C) -> (N, C).
+    """The mean of every channel over the whole map: (N, H, W, C) -> (N, C).
 
     Forward:   y[n,c] = (1 / HW) sum over h,w of x[n,h,w,c]
     Backward:  dx[n,h,w,c] = dy[n,c] / HW

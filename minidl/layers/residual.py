@@ -7,7 +7,7 @@ from typing import Any
 
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError, within
-from minidl.layers.base import Context, Layer, Rule, Shape
+from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 from minidl.layers.containers import require_cache, require_layer
 
 
@@ -64,7 +64,8 @@ class Residual(Layer):
     def input_grad(self, dy: Array, cache: list) -> Array:
         return self._both_ways(dy, cache, lambda layer, c: layer.input_grad(dy, c))
 
-    def project(self, s: Array, cache: list, rule: Rule) -> Array:
+    def project(self, s: Array, cache: list, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
         return self._both_ways(s, cache, lambda layer, c: layer.project(s, c, rule))
 
     def _both_ways(self, s: Array, cache: list, back: Callable[[Layer, Any], Array]) -> Array:

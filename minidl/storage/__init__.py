@@ -1,1 +1,4 @@
-"""Files: weights, locks, and checks of all that is read back."""
+"""Files: weights, locks, and checks of everything that is read back.
+
+Internal: its names may change. What is public of it is in `minidl` itself.
+"""

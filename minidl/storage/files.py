@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside the target, flushed to the disk, then renamed."""
+"""Files that are complete or not there: written beside the target, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -18,44 +18,45 @@ from minidl.storage.locks import lock
 
 TEMPORARY = ".tmp-"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# Without following a link, and without waiting for the other end of a pipe
+# Follow no link, and don't wait for the other end of a pipe
 _OWN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path to write to, which becomes `path` when the block ends well and is removed when it doesn't.
+    """Gives a temporary path to write to. It becomes `path` when the block ends, and is removed if the block raises.
 
         with atomic("metrics.csv") as temporary:
             temporary.write_text(table)
 
-    Whoever reads `path` sees the old file or the new one, never a part; after a power cut too, for the bytes
-    reach the disk (fsync) before the name does. The temporary file has the name of `path` in a folder of its
-    own beside it: writers that go by the suffix work, and a glob over the folder never meets a half-written file.
+    A reader of `path` sees the old file or the new one, never a part. This holds after a power cut too, because the
+    content reaches the disk (fsync) before the name does. The temporary file has the name of `path`, in a folder of
+    its own beside it. So writers that look at the suffix work, and a glob over the folder never finds a half-written
+    file.
 
-    Raises DataError naming `path` when it can't be written (disk full, no permission, no such folder).
+    Raises DataError naming `path` if it can't be written (disk full, no permission, no such folder).
     """
     path = Path(path)
     try:
         with workshop(path.parent) as folder:
             temporary = folder / path.name
             yield temporary
-            _sync(temporary, os.O_RDWR)  # Windows flushes writable descriptors only
+            _sync(temporary, os.O_RDWR)  # Windows flushes only descriptors that are open for writing
             os.replace(temporary, path)
     except OSError as error:
         raise cant_write(path, error) from error
     if os.name == "posix":
-        with suppress(OSError):  # the file is whole already; some file systems can't sync a folder
+        with suppress(OSError):  # the file is complete already; some file systems can't sync a folder
             _sync(path.parent, os.O_RDONLY)
 
 
 @contextmanager
 def workshop(folder: Path) -> Iterator[Path]:
-    """A new folder in `folder` to build something in, removed at the end. It is locked while its process lives."""
+    """A new folder in `folder` for temporary files, removed at the end. It is locked while its process lives."""
     path = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
     descriptor = None
     try:
-        with suppress(OSError):  # where a folder can't be locked, it is never taken for a leftover either
+        with suppress(OSError):  # a folder that can't be locked is never removed as a leftover
             descriptor = os.open(path, os.O_RDONLY)
             lock(descriptor)
         yield path
@@ -66,7 +67,7 @@ def workshop(folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the workshops in `folder` whose processes have died; those of the living are locked."""
+    """Removes the workshops in `folder` of dead processes; those of living processes are locked."""
     for leftover in folder.glob(TEMPORARY + "*"):
         with suppress(OSError):
             descriptor = os.open(leftover, os.O_RDONLY | _OWN | getattr(os, "O_DIRECTORY", 0))
@@ -78,9 +79,9 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def own_folder(root: Path, name: str) -> Path:
-    """The folder root/name, which is made if it is not there. `root` itself may be a link, or lie below one.
+    """The folder root/name, which is made if it doesn't exist. `root` itself may be a link, or lie below one.
 
-    Raises DataError if it is a link or no folder: what is written to a run must not end up in another place.
+    Raises DataError if it is a link or not a folder: what is written to a run must not end up in another place.
     """
     path = root / name
     try:
@@ -93,14 +94,16 @@ def own_folder(root: Path, name: str) -> Path:
 
 
 def check_own(path: Path) -> None:
-    """Raises DataError if `path` is there and anything but a regular file in its very folder."""
+    """Raises DataError if `path` exists and is not a regular file in its own folder."""
     with suppress(FileNotFoundError):
         _refuse(path, os.lstat(path), stat.S_ISREG)
 
 
 def open_own(path: Path, flags: int) -> int:
-    """A descriptor of the regular file `path`, made if it is not there. Raises OSError, and DataError for a link,
-    a pipe, a device and a file that has another name elsewhere."""
+    """A descriptor of the regular file `path`, which is made if it doesn't exist.
+
+    Raises OSError, and DataError for a link, a pipe, a device and a file that has another name elsewhere.
+    """
     check_own(path)
     descriptor = os.open(path, flags | os.O_CREAT | _OWN, 0o666)
     try:
@@ -114,7 +117,7 @@ def open_own(path: Path, flags: int) -> int:
 def _refuse(path: Path, found: os.stat_result, wanted: Callable[[int], bool]) -> None:
     what = "folder" if wanted is stat.S_ISDIR else "file"
     if stat.S_ISLNK(found.st_mode):
-        raise DataError(f"{path}: a link; what minidl writes must be a {what} in this very place, so remove the link")
+        raise DataError(f"{path}: a link; minidl writes only into a real {what} here, so remove the link")
     if not wanted(found.st_mode):
         raise DataError(f"{path}: not a {'' if what == 'folder' else 'regular '}{what}, so nothing is written to it")
     if what == "file" and found.st_nlink > 1:
@@ -122,9 +125,9 @@ def _refuse(path: Path, found: os.stat_result, wanted: Callable[[int], bool]) ->
 
 
 def open_regular(path: str | Path, follow: bool = False) -> BinaryIO:
-    """The regular file `path`, opened for reading. Raises OSError, also for a link unless `follow`.
+    """The regular file `path`, opened for reading. Raises OSError for anything else, also for a link unless `follow`.
 
-    A pipe without a writer would be waited for, and some devices do something when they are opened.
+    To open a pipe without a writer would wait forever, and some devices do something when they are opened.
     """
     file = open(path, "rb", opener=partial(_opener, follow=follow))  # noqa: SIM115 (the caller's)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -143,13 +146,13 @@ def _opener(path: str, flags: int, follow: bool) -> int:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to the text file `path`, without control characters. Raises as `open_own`."""
+    """Appends a line to the text file `path`, without control characters. Raises as `open_own`."""
     with open(open_own(path, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(printable(line) + "\n")
 
 
 def cant_write(path: Path, error: OSError) -> DataError:
-    """`error` in one line that names `path`."""
+    """The DataError for `error`: one line that names `path`."""
     if error.errno in _DISK_FULL:
         return DataError(f"can't write {path}: the disk is full, free some space")
     return DataError(f"can't write {path}: {error.strerror or error}")

@@ -1,21 +1,22 @@
-"""Locks that die with their process, however it dies: `flock` on an open file or folder."""
+"""Locks that end with their process, however it ends: `flock` on an open file or folder."""
 
 from __future__ import annotations
 
 try:
     import fcntl
-except ImportError:  # Windows has none: everything counts as free there
+except ImportError:  # Windows has no flock: everything counts as unlocked
     fcntl = None
 
 LOCKS = fcntl is not None  # whether this system has any
 
 
 def lock(descriptor: int, wait: bool = False) -> bool:
-    """Locks what is open as `descriptor` until that is closed; False if another process has it locked.
+    """Locks the file or folder that is open as `descriptor` until it is closed; False if another process has locked
+    it.
 
-    wait    until the other lets go of it
+    wait    wait until the other process unlocks it
 
-    Raises OSError where the file system knows no locks.
+    Raises OSError if the file system has no locks.
     """
     if fcntl is None:
         return True

@@ -1,4 +1,4 @@
-"""JSON that minidl writes and reads back: valid whatever the numbers, and read with limits."""
+"""JSON that minidl writes and reads back: always valid, even with NaN, and read with limits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from minidl.errors import DataError
 from minidl.storage.files import open_regular
 
-MOST_BYTES = 16 << 20  # of one text: the metadata of 70,000 epochs
+MOST_BYTES = 16 << 20  # of one text; enough for 70,000 epochs
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
-    """`content` as JSON, which has no NaN and no infinity: null stands in their place."""
+    """`content` as JSON. JSON has no NaN and no infinity, so they become null."""
     try:
         return json.dumps(content, indent=indent, allow_nan=False)
     except ValueError:
@@ -22,7 +22,7 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def from_json(text: str, source: str | Path) -> Any:
-    """The content of a JSON text; raises DataError naming `source` if it is none, or too long or deep."""
+    """The content of a JSON text. Raises DataError naming `source` if it isn't JSON, or is too long or too deep."""
     if len(text) > MOST_BYTES:
         raise DataError(f"{source}: {len(text):,} letters of JSON, more than {MOST_BYTES:,}")
     try:

@@ -1,11 +1,11 @@
-"""Checks of what is read back. Checkpoints, run folders and studies may be a stranger's: nothing in them is believed.
+"""Checks of values that are read back. Checkpoints, run folders and studies may be another person's, so nothing in
+them is used unchecked.
 
-A check is a function (value, where) -> the value as it is to be used. It raises DataError with the place, the value
-and what should be there: "net.safetensors: about.std[0] is 0, not a number from 0.001 to 1". Checks are put together
-as the content is:
+A check is a function (value, where) -> the value to use. It raises DataError with the place, the value and what it
+should be: "net.safetensors: about.std[0] is 0, not a number from 0.001 to 1". Checks are combined like the content:
 
     check = table({"mean": array(real(0, 1), 3, 3), "classes": array(text(100), 2)})
-    about = check(json, "net.safetensors:")          # a place that ends in a colon is that of the whole content
+    about = check(json, "net.safetensors:")          # a place that ends in a colon stands for the whole content
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Check = Callable[[Any, str], Any]
 
 SHOWN = 40  # letters of a wrong value
 LONGEST = 500  # letters of an error that may quote one
-LARGEST = 2**53  # of counts: every whole number up to here is a float too
+LARGEST = 2**53  # of counts: a float holds every whole number up to here
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
 
 def fits(good: Callable[[Any], bool], what: str) -> Check:
-    """A value that is `good`."""
+    """A value for which `good` is true."""
 
     def check(value: Any, where: str) -> Any:
         if not good(value):
@@ -38,12 +38,12 @@ def fits(good: Callable[[Any], bool], what: str) -> Check:
 
 
 def whole(low: int = 0, high: int = LARGEST) -> Check:
-    """A whole number from `low` to `high`; true and false are none."""
+    """A whole number from `low` to `high`; not true or false."""
     return fits(lambda v: type(v) is int and low <= v <= high, f"a whole number from {low} to {high}")
 
 
 def real(low: float, high: float) -> Check:
-    """A number from `low` to `high`, as a float; NaN is none."""
+    """A number from `low` to `high`, as a float; not NaN."""
     check = fits(lambda v: type(v) in (int, float) and low <= v <= high, f"a number from {low:g} to {high:g}")
     return lambda value, where: float(check(value, where))
 
@@ -88,7 +88,10 @@ def array(check: Check, least: int = 0, most: int = LARGEST) -> Check:
 
 
 def table(required: Mapping[str, Check], more: Mapping[str, Check] | None = None, others: bool = False) -> Check:
-    """A table with the `required` values and those of `more` that are there. `others` are left out, or refused."""
+    """A table with the `required` values, and perhaps with those of `more`.
+
+    Other values are dropped if `others` is true; otherwise they are an error.
+    """
     known = {**required, **(more or {})}
 
     def check(value: Any, where: str) -> dict[str, Any]:
@@ -105,13 +108,13 @@ def table(required: Mapping[str, Check], more: Mapping[str, Check] | None = None
 
 
 def wrong(where: str, value: Any, what: str) -> DataError:
-    """`value` at the place `where` is not what it should be."""
+    """The error that `value` at the place `where` is not `what`."""
     return DataError(f"{where.rstrip(':')} is {_shown(value)}, not {what}")
 
 
 @contextmanager
 def blamed(source: str | Path) -> Iterator[None]:
-    """What can't be used inside was read from `source`, not asked for: DataError in place of UsageError."""
+    """Inside, a UsageError becomes a DataError: the bad value was read from `source`, not asked for."""
     try:
         yield
     except (UsageError, ShapeError) as error:

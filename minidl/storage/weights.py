@@ -1,7 +1,7 @@
 """Weight files (safetensors) and PyTorch state dicts.
 
-A safetensors file is a JSON header and raw little-endian arrays: unlike a pickle it can't run code when it is read.
-The layouts of minidl and torch meet here and nowhere else.
+A safetensors file is a JSON header and raw little-endian arrays. Unlike a pickle it can't run code when it is read.
+This is the only module that converts between the layouts of minidl and torch.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _TORCH_NAMES = {"gamma": "weight", "beta": "bias"}  # of a batch normalization
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes named arrays, and strings as metadata, to one safetensors file, atomically.
+    """Writes named arrays to one safetensors file, atomically, with strings as metadata.
 
     Raises DataError if the file can't be written.
     """
-    # order="C": safetensors takes the memory as it lies, whatever the strides say
+    # order="C": safetensors writes the memory as it is and ignores strides
     host = {name: np.asarray(to_host(a), order="C") for name, a in arrays.items()}
     with atomic(path) as temporary:
         temporary.write_bytes(save(host, dict(metadata) if metadata else None))
@@ -38,8 +38,9 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping
 def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata of a safetensors file.
 
-    Raises DataError if there is no such file, or it isn't a whole safetensors file of types that NumPy has, and
-    OutOfMemoryError if there isn't the memory for all of it: a sparse file is larger than what was downloaded.
+    Raises DataError if the file doesn't exist, isn't a complete safetensors file, or has types that NumPy lacks.
+    Raises OutOfMemoryError if the arrays need more than the free memory: a sparse file can be larger than what was
+    downloaded.
     """
     path = Path(path)
     if not path.is_file():
@@ -50,25 +51,27 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the latter two: bfloat16 and the like
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: types such as bfloat16
         raise DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})") from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+        if type(error).__name__ != "PanicException":  # an error of Rust, which is not an Exception
             raise
         raise DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})") from error
 
 
 def save_weights(path: str | Path, model: Layer, metadata: Mapping[str, str] | None = None) -> None:
     """Writes all parameters and buffers of `model` under their full names (see `save_arrays`)."""
+    _check_order(path, model)
     save_arrays(path, model_arrays(model), metadata)
 
 
 def load_weights(path: str | Path, model: Layer, strict: bool = True) -> dict[str, str]:
     """Reads parameters and buffers into `model`, in place, cast to its dtype; returns the file's metadata.
 
-    Raises DataError naming all missing, unexpected and misshapen arrays, and then changes nothing.
-    Not strict, it takes what it finds: only a wrong shape is an error.
+    If an array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them. With
+    strict=False, missing and unexpected arrays are ignored.
     """
+    _check_order(path, model)
     given, metadata = load_arrays(path)
     own = model_arrays(model)
     check_arrays({name: a.shape for name, a in own.items()}, given, str(path), strict)
@@ -77,28 +80,44 @@ def load_weights(path: str | Path, model: Layer, strict: bool = True) -> dict[st
     return metadata
 
 
+def _check_order(path: Any, model: Any) -> None:
+    if isinstance(model, Layer) and isinstance(path, str | Path):
+        return
+    swapped = isinstance(path, Layer)
+    raise UsageError(
+        f"got ({type(path).__name__}, {type(model).__name__}){', the other way round' if swapped else ''}: the file "
+        'comes first, then the model, as in ("net.safetensors", model)'
+    )
+
+
 def to_torch_state_dict(model: Layer) -> dict[str, np.ndarray]:
-    """The weights of `model` as NumPy arrays under torch's names and in torch's layout.
+    """The weights of `model` as NumPy arrays with torch's names and layout.
 
         weight (KH, KW, C, F)  -> weight (F, C, KH, KW)      convolution
         weight (in, out)       -> weight (out, in)           linear
-        gamma, beta (C,)       -> weight, bias (C,)          batch normalization (running_mean, running_var stay)
+        gamma, beta (C,)       -> weight, bias (C,)          batch normalization (running_mean, running_var unchanged)
 
-    A torch module of the same structure takes {name: torch.from_numpy(a)} with strict=True; the counter
-    num_batches_tracked, which minidl has not, starts at 0 then.
+    A torch module of the same structure accepts {name: torch.from_numpy(a)} with strict=True. The counter
+    num_batches_tracked doesn't exist in minidl and starts at 0.
 
-    A linear layer on a flattened map is not exchangeable: minidl flattens (H, W, C) and torch (C, H, W), so its rows
-    come in another order, which is not corrected here. Nets that pool globally before the linear layer are.
+    The linear layer after a Flatten can't be exchanged: minidl flattens (H, W, C) and torch (C, H, W), so the rows of
+    its weight have another order, which is not corrected here. After a global average pool there is no such problem.
     """
     return {_torch_name(name): _to_torch(to_host(a)).copy() for name, a in model_arrays(model).items()}
 
 
 def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
-    """The reverse of `to_torch_state_dict`; `state` holds torch tensors or NumPy arrays.
+    """The reverse of `to_torch_state_dict`; `state` contains torch tensors or NumPy arrays.
 
-    num_batches_tracked, which minidl has not, is skipped, and every array cast to the model's dtype.
-    Raises DataError naming (as torch does) all missing, unexpected and misshapen arrays, and then changes nothing.
+    num_batches_tracked, which minidl doesn't have, is ignored, and every array is cast to the model's dtype. If an
+    array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them, with
+    torch's names.
     """
+    if not isinstance(model, Layer) or not isinstance(state, Mapping):
+        raise UsageError(
+            f"got ({type(model).__name__}, {type(state).__name__}): the model comes first, then the state dict, "
+            "as in (model, network.state_dict())"
+        )
     given = {name: _from_tensor(a) for name, a in state.items() if not name.endswith("num_batches_tracked")}
     own = model_arrays(model)
     check_arrays({_torch_name(name): _to_torch(a).shape for name, a in own.items()}, given, "the torch state dict")

@@ -1,4 +1,4 @@
-"""Rows of texts as lines of aligned columns."""
+"""Turns rows of texts into lines of aligned columns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ WIDEST = 80  # letters of a column
 
 
 def align(table: Sequence[Sequence[str]], left: int) -> str:
-    """Rows of texts as lines of aligned columns, the first `left` columns to the left and the others to the right.
+    """Rows of texts as lines of columns: the first `left` columns are aligned to the left, the others to the right.
 
-    A cell wider than 80 letters makes its own line longer, not all of them.
+    A cell of more than 80 letters makes only its own line longer.
     """
     table = [[printable(text) for text in row] for row in table]
     widths = [min(max(map(len, column)), WIDEST) for column in zip(*table, strict=True)]

@@ -1,8 +1,8 @@
-"""The one door to the screen: whatever is printed goes through here, a line at a time, without control characters.
+"""The only module that prints: every line passes through here, and control characters become escapes.
 
-Names of classes, files and data sets, and the messages of libraries, are what a stranger chose. On a terminal an
-escape sequence acts, a line break makes a line that minidl seems to have said, and a mark of direction turns letters
-around. So every line is made `printable`, and `print` is called nowhere else (ruff's rule T20).
+Names of classes, files and data sets, and the messages of libraries, may come from other people. On a terminal an
+escape sequence is a command, a line break can forge a line of minidl, and some characters reverse the direction of
+writing. So every line is made `printable`, and `print` is called nowhere else (ruff's rule T20).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def print_lines(*lines: str) -> None:
 
 
 def show(line: str) -> bool:
-    """Prints a line of a job that must go on when nobody reads it any more.
+    """Prints a line of a job that must continue even if its output can't be written.
 
-    False if it can't be printed (a closed pipe, a full disk, a dead terminal). Later lines then go nowhere, so that
-    the end of the process doesn't fail on them either.
+    Returns False in that case (a closed pipe, a full disk, a dead terminal). All later lines are then dropped, so
+    that the end of the process doesn't fail on them either.
     """
     return _printed(line, sys.stdout)
 
 
 def warn(line: str) -> bool:
-    """The same on stderr."""
+    """Like `show`, on stderr."""
     return _printed(line, sys.stderr)
 
 
@@ -48,7 +48,7 @@ def _printed(line: str, stream: TextIO | None) -> bool:
 
 
 def give_up(stream: TextIO | None) -> None:
-    """What `stream` still holds, and all that comes, goes nowhere."""
+    """Drops what `stream` still holds, and everything written to it later."""
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

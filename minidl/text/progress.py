@@ -1,10 +1,9 @@
-"""How far a long job is: a bar on a terminal, a plain line every ten seconds in a log."""
+"""The progress of a long job: a bar on a terminal, a plain line every ten seconds in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
-from functools import partial
 from types import TracebackType
 
 from tqdm import tqdm
@@ -13,25 +12,27 @@ from minidl.errors import printable
 from minidl.text.console import warn
 
 LINE_EVERY = 10.0  # seconds
-SHORT = 2.0  # seconds; of a shorter job nothing is said in a log
+SHORT = 2.0  # seconds; a shorter job leaves no line in a log
 
 
 class Progress:
-    """Counts to `total` on stderr, with the time left; use it as a context manager and call `add`.
+    """Counts to `total` on stderr, with the time left. Use it as a context manager and call `add`.
 
-    unit    "image", of which there may be 1,000 images, or "B", printed as kB, MB, GB
+    unit    "image", printed as in "1,000 images"; or "B", printed as kB, MB, GB
+    leave   whether the bar, or a last line in a log, stays when the job is done
     """
 
-    def __init__(self, title: str, total: int | None, unit: str, done: int = 0, show: bool = True) -> None:
+    def __init__(
+        self, title: str, total: int | None, unit: str, done: int = 0, show: bool = True, leave: bool = True
+    ) -> None:
         self.title, self.total, self.unit, self.done = printable(title), total, unit, done
         terminal = show and sys.stderr.isatty()
         self._bytes = unit == "B"
         self._plural = "" if self._bytes else f" {unit}" if total == 1 else f" {unit}s"
-        bar = partial(
-            tqdm, desc=self.title, total=total, initial=done, unit=self._plural or "B", unit_scale=self._bytes
-        )
-        self._bar = bar() if terminal else None
-        self._lines = show and not terminal
+        unit = self._plural or "B"
+        options = {"total": total, "initial": done, "unit": unit, "unit_scale": self._bytes, "leave": leave}
+        self._bar = tqdm(desc=self.title, **options) if terminal else None
+        self._lines, self._leave = show and not terminal, leave
         self._first = self._start = time.monotonic()
         self._before = done
 
@@ -44,11 +45,26 @@ class Progress:
             self._print()
 
     def say(self, line: str) -> None:
-        """A line on stderr, above the bar if there is one."""
+        """Prints a line on stderr, above the bar if there is one."""
         if self._bar is None:
             warn(line)
         else:
             tqdm.write(printable(line), file=sys.stderr)
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a bar that a `note` can stand beside."""
+        return self._bar is not None
+
+    def note(self, text: str) -> None:
+        """A few words beside the bar."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(printable(text))
+
+    def close(self) -> None:
+        """Ends the bar of a job that is not a `with` block."""
+        if self._bar is not None:
+            self._bar.close()
 
     def _print(self) -> None:
         seconds = time.monotonic() - self._first
@@ -70,7 +86,6 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        elif self._lines and kind is None and time.monotonic() - self._first >= SHORT:
+        self.close()
+        if self._lines and self._leave and kind is None and time.monotonic() - self._first >= SHORT:
             self._print()

@@ -1,4 +1,4 @@
-"""What happens around the training loop and must not fail: checkpoints, and stopping when asked to."""
+"""Checkpoints, stopping on request, and other things around the training loop that must not make it fail."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SNAPSHOT = re.compile(r"epoch-(\d+)\.safetensors")
 
 
 class StopRequested(Exception):
-    """Training was interrupted by the user."""
+    """The user interrupted the training."""
 
 
 class Interruption(Callback):
-    """Raises StopRequested after the step that runs when `stop` is called. It comes last of the callbacks."""
+    """Raises StopRequested after the current step once `stop` was called. It must be the last callback."""
 
     stopped = False
 
@@ -40,7 +40,7 @@ class Interruption(Callback):
 
 
 class Harmless(Callback):
-    """Another callback that training can do without: once it fails, a line says so and it is left out."""
+    """A callback that is not essential: if it fails once, a line says so and it is not called again."""
 
     def __init__(self, callback: Callback, say: Callable[[str], None]) -> None:
         self.callback, self.say, self.works = callback, say, True
@@ -61,24 +61,28 @@ class Harmless(Callback):
 
 
 def attempt(say: Callable[[str], None], what: str, action: Callable[[], object]) -> bool:
-    """Does what training can do without: whatever fails in it costs a line. A loss that is not a number goes on."""
+    """Does something that is not essential. If it fails, a line says why and training continues.
+
+    A DivergedError is passed on.
+    """
     try:
         action()
     except DivergedError:
         raise
-    except Exception as error:  # of any kind: drawing alone can fail in dozens of ways
+    except Exception as error:  # any kind: drawing alone can fail in dozens of ways
         text = (str(error).splitlines() or [""])[0]
         cause = text if isinstance(error, MinidlError) else f"{what}: {type(error).__name__} {text}".rstrip()
-        say(f"warning  {cause}; training goes on")
+        say(f"warning  {cause}; training continues")
         return False
     return True
 
 
 class Checkpointer(Callback):
-    """Saves `last` every few minutes and after every epoch, `best` when val top-1 rises, snapshots on request.
+    """Saves `last` every few minutes and after every epoch, `best` when val top-1 rises, and snapshots on request.
 
-    It comes first of the callbacks: what an epoch gave is on the disk before anything else is tried. A checkpoint
-    that can't be written costs a line, and the next one tries again. `close` it when training ends or is stopped.
+    It must be the first callback, so that the result of an epoch is on the disk before anything else is tried. If a
+    checkpoint can't be written, a line says so and the next one tries again. Call `close` when training ends or
+    stops.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class Checkpointer(Callback):
 
     def on_epoch(self, trainer: Trainer) -> None:
         state, say = trainer.state, self.run.say
-        if state.best_epoch == state.epoch:  # before `last`: if a kill comes between, the epoch's end is done again
+        if state.best_epoch == state.epoch:  # before `last`: a kill in between repeats both
             attempt(say, "checkpoint", lambda: self._save(trainer, "best", with_optimizer=False))
         self._save_last(trainer)
         if self.snapshot_epochs and state.epoch % self.snapshot_epochs == 0:
@@ -108,7 +112,7 @@ class Checkpointer(Callback):
             attempt(say, "old snapshots", self._forget_old_snapshots)
 
     def close(self, trainer: Trainer) -> None:
-        """Saves `last` if it is behind, in the folder of temporary files if it must be: DataError says where."""
+        """Saves `last` if it is out of date, in the folder for temporary files if necessary: DataError says where."""
         if self._behind:
             self._save_last(trainer)
         if not self._behind:
@@ -126,7 +130,7 @@ class Checkpointer(Callback):
         self._tried = time.monotonic()
 
     def _save(self, trainer: Trainer, name: str, with_optimizer: bool = True) -> None:
-        with suppress(DataError):  # somebody may have removed folders; what is still in the way, saving says
+        with suppress(DataError):  # folders may have been removed; saving reports what is still wrong
             self.run.mend(Config(**self.about.config))
         self.run.folder("checkpoints")
         save_checkpoint(self.run.checkpoint(name), trainer, self.about, with_optimizer)

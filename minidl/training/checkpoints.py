@@ -1,4 +1,4 @@
-"""Checkpoints: weights, optimizer and state of a run in one safetensors file."""
+"""Checkpoints: the weights, the optimizer and the state of a run in one safetensors file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from minidl.storage.validate import array, blamed, fits, plain_name, real, table
 from minidl.storage.weights import load_arrays, model_arrays, save_arrays
 from minidl.training.averaging import WeightAverage
 from minidl.training.config import SETTINGS
+from minidl.training.runs import find_checkpoint
 from minidl.training.trainer import Trainer, TrainState
 
 FORMAT = 1
 _KEY = "minidl"  # in the file's metadata: the JSON below
 _OPTIMIZER = "optimizer/"  # prefix of the optimizer's arrays
-_TRAINED = "trained/"  # prefix of the weights that training goes on with, where those without it are an average
+_TRAINED = "trained/"  # prefix of the weights that training continues with, if the others are an average
 _PREFIXES = (_OPTIMIZER, _TRAINED)
 
-# What is read back. Earlier versions had fewer settings, later ones may have more: those are left out.
+# The checks of what is read. Earlier versions had fewer settings; later ones may have more, which are ignored.
 _SETTINGS = table({key: SETTINGS[key] for key in ("data", "dropout")}, SETTINGS, others=True)
 _ABOUT = table(
     {
@@ -45,7 +46,7 @@ _SHARE, _SECONDS = real(0, 1), real(0, 1e10)
 
 
 def _measured(value: Any, where: str) -> float:
-    """A loss, which may have grown out of all numbers: JSON has null for it."""
+    """A loss. It may have become infinite, which JSON stores as null."""
     return float("nan") if value is None or value != value else real(0, 1e300)(value, where)
 
 
@@ -78,7 +79,7 @@ _HEADER = table({"format": _FORMAT, "about": _ABOUT, "state": _STATE}, others=Tr
 
 @dataclass
 class About:
-    """What a checkpoint says of its model, besides the weights."""
+    """What a checkpoint says about its model, besides the weights."""
 
     model: str  # registered name
     classes: list[str]  # ids in the order of the outputs
@@ -91,7 +92,7 @@ class About:
 
 @dataclass
 class Checkpoint:
-    """A checkpoint as read from a file."""
+    """A checkpoint that was read from a file."""
 
     path: Path
     about: About
@@ -124,7 +125,7 @@ class Checkpoint:
             raise DataError(f"{self.path}: no run goes on from it, as `last` and snapshots allow: {error}") from error
 
     def restore_average(self, average: WeightAverage) -> None:
-        """Gives the model of `average` the weights that training goes on with, and `average` the others."""
+        """Gives the model of `average` the weights that training continues with, and `average` the averaged ones."""
         average.restore(self._weights(), self._under(_TRAINED), str(self.path))
 
     def _weights(self) -> dict[str, np.ndarray]:
@@ -137,7 +138,8 @@ class Checkpoint:
 def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: bool = True) -> None:
     """Writes the trainer's model, optimizer and state, atomically.
 
-    Raises DivergedError instead when the loss or a weight is not a number: the file before stays the last good one.
+    If the loss or a weight is NaN, raises DivergedError instead, so that the file from before remains the last good
+    one.
     """
     trainer.read_sums()
     trainer.elapsed()
@@ -153,7 +155,7 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
 
 
 def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint to be passed on: no optimizer arrays, and names in the place of paths."""
+    """Writes a checkpoint for other people: without the optimizer's arrays, and with names instead of paths."""
     config = dict(checkpoint.about.config)
     config["data"] = portable(_of_here(config["data"]))
     if config.get("init_from"):
@@ -164,7 +166,7 @@ def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def _of_here(path: str) -> str:
-    """A path of any system as one of this system; of Windows' the name is kept."""
+    """A path of any operating system as one of this system; of a Windows path only the name is kept."""
     windows = PureWindowsPath(path)
     return f"./{windows.name}" if windows.drive else path
 
@@ -174,8 +176,12 @@ def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -
     save_arrays(path, arrays, {_KEY: to_json(header)})
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint; raises DataError naming the file if it is not one of this version."""
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a checkpoint, or the best one of a run's folder.
+
+    Raises DataError naming the file if it is not a checkpoint of this version.
+    """
+    path = find_checkpoint(path) if Path(path).is_dir() else Path(path)
     arrays, metadata = load_arrays(path)
     if _KEY not in metadata:
         raise DataError(f"{path}: a weight file without minidl's metadata, not a checkpoint")
@@ -185,11 +191,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for key, a in arrays.items():
         if a.dtype.kind == "f" and not key.startswith(_OPTIMIZER) and not np.isfinite(a).all():
             raise DataError(f"{path}: {key} holds a weight that is not a number")
-    return Checkpoint(Path(path), about, state, arrays)
+    return Checkpoint(path, about, state, arrays)
 
 
 def _fit_together(about: About, state: TrainState, path: Path) -> None:
-    """Raises DataError for values that can't be beside the others."""
+    """Raises DataError for values that contradict each other."""
     height, width, channels = about.image_shape
     classes, words = len(about.classes), len(about.words)
     for good, problem in (

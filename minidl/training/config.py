@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, BooleanOptionalAction
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from minidl.data.naming import resolve
 from minidl.errors import DataError, UsageError
 from minidl.storage.validate import Check, boolean, choice, file_path, optional, plain_name, table, text, wrong
+from minidl.text.numbers import count, not_negative, part, pixels, positive, seed64, share, thread_count, whole
 
 
 def _setting(default: Any, help: str, **options: Any) -> Any:
@@ -23,49 +22,6 @@ def run_path(text: str) -> str:
     """The absolute path of a run folder or checkpoint."""
     return str(Path(os.path.expanduser(text)).absolute())
 
-
-def folder_name(text: str) -> str:
-    """A name for a new folder: one part of a path, printable, and short enough for every file system."""
-    if text in ("", ".", "..") or Path(text).name != text or not text.isprintable() or len(text.encode()) > 200:
-        raise ArgumentTypeError(f"{text[:40]!r}: give a plain folder name of at most 200 bytes")
-    return text
-
-
-def _number(kind: type, fits: Callable[[Any], bool], what: str) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text)
-            good = (kind is int or math.isfinite(value)) and fits(value)
-        except ValueError:
-            good = False
-        if not good:
-            raise ArgumentTypeError(f"{text[:40]!r} is not {what}")
-        return value
-
-    return parse
-
-
-def _integer(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
-    parse = _number(int, lambda v: v >= least, f"a whole number of at least {least}")
-
-    def parse_bounded(text: str) -> int:
-        if (value := parse(text)) > most:
-            raise ArgumentTypeError(f"{text[:40]} is too large: give at most {most}")
-        return value
-
-    return parse_bounded
-
-
-count = _integer(1)
-whole = _integer(0)
-pixels = _integer(1, 4096)
-thread_count = _integer(0, 1024)
-seed64 = _integer(0, 2**64 - 1)
-seed32 = _integer(0, 2**32 - 1)
-positive = _number(float, lambda v: v > 0, "a number above 0")
-not_negative = _number(float, lambda v: v >= 0, "a number of at least 0")
-share = _number(float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
-part = _number(float, lambda v: 0 < v <= 1, "a number above 0, up to 1")
 
 ENGINES = ("fused", "plain")
 ENGINE_HELP = "fused: layers joined into fast blocks; plain: one layer after another (cupy: always plain)"
@@ -111,7 +67,7 @@ class Config:
     head_lr: float = _setting(1.0, "the last layer learns at so many times the learning rate", type=positive)
     engine: str = _setting("fused", ENGINE_HELP, choices=ENGINES)
     backend: str = _setting("numpy", "numpy (CPU) or cupy (GPU)", choices=("numpy", "cupy"))
-    tf32: bool = _setting(False, TF32_HELP, action=BooleanOptionalAction)
+    tf32: bool = _setting(False, TF32_HELP)
     batch_size: int = _setting(32, "images a step", type=count)
     epochs: int = _setting(2, "passes over the training set", type=count)
     optimizer: str = _setting("adam", "update rule", choices=("adam", "adamw", "sgd"))
@@ -119,9 +75,7 @@ class Config:
     weight_decay: float = _setting(
         3.16e-5, "weight decay: an L2 term for adam and sgd, decoupled for adamw", type=not_negative
     )
-    decay_all: bool = _setting(
-        True, "weight decay for biases and batch normalization, too", action=BooleanOptionalAction
-    )
+    decay_all: bool = _setting(True, "weight decay for biases and batch normalization, too")
     momentum: float = _setting(0.9, "momentum of sgd (Nesterov's)", type=share)
     schedule: str = _setting(
         "one-cycle", "learning rate over time", choices=("constant", "step", "cosine", "one-cycle")
@@ -273,7 +227,7 @@ def _numeric(kind: type, parse: Callable[[str], Any]) -> Check:
             raise wrong(where, value, "a whole number" if kind is int else "a number")
         try:
             return parse(repr(value))
-        except ArgumentTypeError as error:
+        except UsageError as error:
             raise DataError(f"{where}: {error}") from error
 
     return check
@@ -286,28 +240,3 @@ _SAVED = table({}, SETTINGS)
 def config_from_dict(settings: Any, source: str) -> Config:
     """A saved configuration; raises DataError naming `source` and the setting that can't be."""
     return Config(**_SAVED(settings, f"{source}:"))
-
-
-def add_flags(
-    parser: ArgumentParser,
-    models: list[str],
-    left_out: Collection[str] = (),
-    defaults: Mapping[str, Any] | None = None,
-) -> None:
-    """A flag for every field of Config but those `left_out`; one that is not given leaves no trace in the parsed
-    namespace. `defaults` are what the help says where a command's own differ from Config's."""
-    for f in fields(Config):
-        if f.name not in left_out:
-            _add_flag(parser, f, models, (defaults or {}).get(f.name, f.default))
-
-
-def _add_flag(parser: ArgumentParser, f: Field, models: list[str], default: Any) -> None:
-    options = dict(f.metadata)
-    if f.name == "model":
-        options["choices"] = models
-    text = options.pop("help").format(models=", ".join(models))
-    if default is not None and default is not MISSING:
-        text += f" (default {default})"
-    parser.add_argument(
-        "--" + f.name.replace("_", "-"), help=text.replace("%", "%%"), default=SUPPRESS, dest=f.name, **options
-    )

@@ -1,4 +1,4 @@
-"""How good a model is on a split: loss, top-1, top-5, and which classes it takes for which."""
+"""How good a model is on a split: loss, top-1, top-5, and which classes it confuses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from minidl.backend.arrays import Array, on_device, to_host
 from minidl.data.loader import Loader
+from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax_cross_entropy, top_k_correct
 
 
 @dataclass
 class Evaluation:
-    """Figures of one pass over a split; accuracies are fractions of its images."""
+    """The figures of one pass over a split; accuracies are fractions of its images."""
 
     images: int
     loss: float  # mean cross-entropy without label smoothing
@@ -26,7 +27,7 @@ class Evaluation:
 
     @property
     def class_accuracy(self) -> np.ndarray:
-        """top-1 per class, (K,); NaN for a class without images."""
+        """Top-1 per class, (K,); NaN for a class without images."""
         with np.errstate(invalid="ignore"):
             return self.confusion.diagonal() / self.confusion.sum(axis=1)
 
@@ -41,6 +42,8 @@ class Evaluation:
 
 def predict(model: Layer, loader: Loader, xp: ModuleType = np) -> Iterator[tuple[Array, Array]]:
     """(logits, labels) of every batch, on the device."""
+    if not hasattr(loader, "epoch"):
+        raise UsageError(f"got a {type(loader).__name__}: give a Loader, of arrays Loader((images, labels), 32, ...)")
     for x, y in on_device(loader.epoch(0), xp):
         logits, _ = model.forward(x, INFER)
         yield logits, y
@@ -49,7 +52,10 @@ def predict(model: Layer, loader: Loader, xp: ModuleType = np) -> Iterator[tuple
 def evaluate(
     model: Layer, loader: Loader, xp: ModuleType = np, on_batch: Callable[[int], None] = lambda images: None
 ) -> Evaluation:
-    """Runs `model` over `loader` with running statistics; `on_batch` hears the size of each batch."""
+    """Runs `model` on the images of `loader`, with running statistics.
+
+    `on_batch` is called with the number of images after each batch.
+    """
     loss = top1 = top5 = 0
     true, predicted = [], []
     for logits, y in predict(model, loader, xp):

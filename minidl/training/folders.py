@@ -1,4 +1,4 @@
-"""New folders with names of their own: complete or not there at all, however many are begun at once."""
+"""New folders with unique names: complete or not there, even if several processes make some at the same time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from minidl.errors import DataError, UsageError
 from minidl.storage.files import cant_write, workshop
 
-LONGEST_NAME = 200  # bytes; file systems allow 255, and names of pictures and temporary files are made of it
+LONGEST_NAME = 200  # bytes; file systems allow 255, and names of pictures and temporary files contain it
 MOST_AT_ONCE = 1000  # folders of one second
 
 
 def create_folder(output: Path, name: str | None, what: str, furnish: Callable[[Path], None]) -> Path:
-    """A new folder output/name (default: time and `what`) with what `furnish` puts in it.
+    """A new folder output/name (default: time and `what`) whose content `furnish` makes.
 
-    Raises UsageError if the name is taken or none, DataError if the folder can't be written.
+    Raises UsageError if the name is taken or not allowed, DataError if the folder can't be written.
     """
     check_name(output, name)
     wanted = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
@@ -37,7 +37,7 @@ def create_folder(output: Path, name: str | None, what: str, furnish: Callable[[
 
 
 def _moved(new: Path, path: Path) -> bool:
-    """Renames the folder `new` to `path`, unless there is something of that name."""
+    """Renames the folder `new` to `path`, unless that name exists."""
     try:
         new.rename(path)
     except OSError as error:
@@ -48,7 +48,7 @@ def _moved(new: Path, path: Path) -> bool:
 
 
 def check_name(output: Path, name: str | None) -> None:
-    """Raises UsageError if `name` is no name for a new folder in `output`, or is taken."""
+    """Raises UsageError if `name` is not allowed for a new folder in `output`, or is taken."""
     if name is None:
         return
     if name in ("", ".", "..") or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:

@@ -1,4 +1,4 @@
-"""What a trained network says about images: the five likeliest classes, on the screen or in files."""
+"""Predictions for images: the five likeliest classes, on the screen or in files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minidl.errors import DataError, printable
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
 from minidl.storage.files import atomic
-from minidl.text.tables import csv_file
+from minidl.storage.tables import csv_file
 from minidl.training.checkpoints import About
 from minidl.training.evaluation import predict
 
@@ -38,7 +38,7 @@ class Prediction:
 
 
 def find_photos(paths: Iterable[str]) -> list[str]:
-    """The paths, with the photos in it and its subfolders, sorted, in the place of each folder.
+    """The paths, where each folder is replaced by the photos in it and in its subfolders, sorted.
 
     Raises DataError naming a folder without photos.
     """
@@ -62,9 +62,10 @@ def predict_files(
     on_error: Callable[[str], None],
     on_batch: Callable[[int], None] = lambda photos: None,
 ) -> Iterator[Prediction]:
-    """Predictions for photos of any size: their middle square, resized to what the network was trained on.
+    """Predictions for photos of any size: the central square, resized to the size that the network was trained on.
 
-    They are read a batch at a time, on all cores. `on_error` hears of each photo that can't be read, in one line.
+    The photos are read one batch at a time, on all cores. `on_error` is called with one line for each photo that
+    can't be read.
     """
     size = about.image_shape[0]
 
@@ -103,10 +104,10 @@ def predict_split(
 
 
 def names_in_split(names: Sequence[str]) -> list[str]:
-    """Names of files in a data set as paths in their split: "val/cat/1.png" is "cat/1.png".
+    """Names of files in a data set as paths in their split: "val/cat/1.png" becomes "cat/1.png".
 
-    Where all images of a split are in its folder images/, as in Tiny ImageNet's val and test, that is left out too:
-    its evaluation server knows "test_0.JPEG".
+    If all images of a split are in its folder images/, as in val and test of Tiny ImageNet, that part is removed too:
+    its evaluation server expects "test_0.JPEG".
     """
     inside = [name.partition("/")[2] or name for name in names]
     flat = all(name.startswith("images/") for name in inside)
@@ -114,7 +115,7 @@ def names_in_split(names: Sequence[str]) -> list[str]:
 
 
 def write_predictions(folder: Path, name: str, predictions: Iterable[Prediction], about: About) -> list[Path]:
-    """folder/<name>.txt with `<file> <class id>` lines, and folder/<name>.csv with the five likeliest classes.
+    """Writes folder/<name>.txt with `<file> <class id>` lines, and folder/<name>.csv with the five likeliest classes.
 
     Raises DataError if the folder can't be made or a file can't be written.
     """

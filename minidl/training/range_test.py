@@ -1,4 +1,4 @@
-"""The learning-rate range test: which rates a network learns at, found in a part of one epoch."""
+"""The learning-rate range test: finds the rates at which a network learns, in a part of one epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from minidl.backend.arrays import on_device
 from minidl.errors import DivergedError, UsageError
 from minidl.schedules import Schedule
-from minidl.text.tables import csv_file
+from minidl.storage.tables import csv_file
 from minidl.training.trainer import Trainer
 
 STOP_AT = 4.0  # times the lowest smoothed loss
@@ -25,7 +25,7 @@ COLUMNS = ("step", "lr", "loss", "smoothed_loss")
 
 @dataclass
 class RangeTest:
-    """The loss of step i, before its update at rate i; arrays of equal length, without a loss that is no number."""
+    """The loss of each step before its update, and the rate of that update, in arrays of equal length without NaN."""
 
     rates: np.ndarray
     losses: np.ndarray
@@ -33,12 +33,14 @@ class RangeTest:
 
     @property
     def lowest(self) -> int:
-        """The step of the lowest smoothed loss."""
+        """The step with the lowest smoothed loss."""
         return int(self.smoothed.argmin())
 
     @property
     def steepest(self) -> float | None:
-        """The rate where the smoothed loss falls fastest over log(rate), up to its minimum; None if it never does."""
+        """The rate at which the smoothed loss falls fastest over log(rate), up to its minimum; None if it never
+        falls.
+        """
         if self.lowest < 2:
             return None
         slope = np.gradient(self.smoothed, np.log(self.rates))[: self.lowest]
@@ -46,7 +48,7 @@ class RangeTest:
 
     @property
     def tenth(self) -> float | None:
-        """A tenth of the rate of the lowest smoothed loss; None if the loss never falls."""
+        """A tenth of the rate with the lowest smoothed loss; None if the loss never falls."""
         return None if self.steepest is None else float(self.rates[self.lowest] / 10)
 
     def write(self, path: Path) -> None:
@@ -61,13 +63,13 @@ class RangeTest:
 def range_test(
     trainer: Trainer, low: float, high: float, steps: int, on_step: Callable[[int], None] = lambda steps: None
 ) -> RangeTest:
-    """Trains for at most `steps` steps of the first epoch at rates that rise from `low` to `high`.
+    """Trains for at most `steps` steps of the first epoch, with rates that rise from `low` to `high`.
 
         rate of step i = low (high / low)^(i / (steps - 1))
 
-    Smith 2017, section 3.3 (arXiv:1506.01186), with rates that rise geometrically, not in a line. It ends early
-    when the smoothed loss exceeds 4 times its lowest or a loss is not a number. The trainer is spoilt by it.
-    Raises UsageError if there are too few steps, DivergedError if it ends after a few of them.
+    Smith 2017, section 3.3 (arXiv:1506.01186), but with rates that rise geometrically, not linearly. It ends early if
+    the smoothed loss exceeds 4 times its minimum or a loss is NaN. The trainer's weights are useless afterwards.
+    Raises UsageError if there are too few steps, DivergedError if it ends after only a few.
     """
     steps = min(steps, len(trainer.train))
     if steps < LEAST_STEPS:
@@ -76,7 +78,7 @@ def range_test(
     losses: list[float] = []
     smoothed = np.empty(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of numbers that grow too large, in all threads
+        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's warnings of overflow, in all threads
         for x, y in on_device(trainer.train.epoch(0), trainer.xp):
             loss = float(trainer.train_step(x, y)[0])
             if not math.isfinite(loss):
@@ -94,5 +96,5 @@ def range_test(
 
 
 def geometric(low: float, high: float, steps: int) -> Schedule:
-    """From `low` at the first of the steps to `high` at the last, each the same factor above the one before."""
+    """From `low` at the first step to `high` at the last, each rate the same factor above the one before."""
     return lambda step: low * (high / low) ** (step / (steps - 1))

@@ -1,4 +1,4 @@
-"""Going on with a run: from which checkpoint, with which settings, and whether its data are still the same."""
+"""Continuing a run: from which checkpoint, with which settings, and whether its data are still the same."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from minidl.training.runs import Run, newest_run
 
 
 def find_run(text: str, output: Path) -> tuple[Run, Path]:
-    """The run that `text` means, and the checkpoint to go on from: the one it names, else the last.
+    """The run that `text` names, and the checkpoint to continue from: the one that `text` names, or else the last.
 
-    "auto" is the newest run in `output`. Raises UsageError if there is none, DataError if `text` is no run.
+    "auto" means the newest run in `output`. Raises UsageError if there is none, DataError if `text` is not a run.
     """
     path = newest_run(output) if text == "auto" else Path(text)
     if path is None:
@@ -31,7 +31,10 @@ def find_run(text: str, output: Path) -> tuple[Run, Path]:
 
 
 def settings(run: Run, given: dict[str, Any], preset: str | None) -> Config:
-    """The settings of `run`, with those `given` that may change. Raises UsageError naming the others."""
+    """The settings of `run`, changed by those `given` that may change.
+
+    Raises UsageError naming the ones that may not.
+    """
     saved = run.config().as_dict()
     if "data" in given:
         given = {**given, "data": resolve(given["data"])}
@@ -43,7 +46,7 @@ def settings(run: Run, given: dict[str, Any], preset: str | None) -> Config:
 
 
 def load_data(config: Config, run: Run, checkpoint: Checkpoint | None) -> session.Data:
-    """The data of the run, normalised as they were when it began."""
+    """The data of the run, normalized as at its beginning."""
     try:
         data = session.load_data(config)
     except DataError as error:
@@ -56,9 +59,9 @@ def load_data(config: Config, run: Run, checkpoint: Checkpoint | None) -> sessio
 
 
 def changes(run: Run, dataset: Dataset) -> list[str]:
-    """A line for each split that is not as it was when the run began.
+    """A line for each split that has changed since the run began.
 
-    Raises DataError if the training images are others, as the run would see them in another order.
+    Raises DataError if the training images are different ones, because the run would see them in another order.
     """
     before, now = run.data(), fingerprint(dataset)
     if before is None:

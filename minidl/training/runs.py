@@ -26,9 +26,9 @@ from minidl.storage.files import (
 )
 from minidl.storage.locks import lock
 from minidl.storage.metadata import read_json, write_json
+from minidl.storage.tables import csv_file
 from minidl.storage.validate import optional, table, text, whole
 from minidl.text.console import show, warn
-from minidl.text.tables import csv_file
 from minidl.training.config import Config, config_from_dict
 from minidl.training.folders import create_folder
 from minidl.version import __version__
@@ -52,7 +52,7 @@ _FINGERPRINT = table({"train": _SPLIT, "val": _SPLIT})
 
 
 class Run:
-    """A run's folder. Who trains in it owns it (`owned`); everyone else only looks."""
+    """The folder of a run. The process that trains in it owns it (`owned`); all others only read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,7 +60,7 @@ class Run:
 
     @classmethod
     def create(cls, output: Path, name: str | None, config: Config, data: dict[str, Any] | None = None) -> Run:
-        """A new folder output/name (default: time and model), complete with config.json or not there at all.
+        """A new folder output/name (default: time and model). It appears only once its config.json is written.
 
         data    the fingerprint of its data set
 
@@ -70,17 +70,17 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """An existing run, as it is; raises DataError if `path` is not a run folder."""
+        """An existing run; raises DataError if `path` is not a run folder."""
         if not (path / "config.json").is_file():
             raise DataError(f"{path}: not a run folder (no config.json in it)")
         return cls(path)
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Keeps others from training in this run, and removes what killed writers left in it.
+        """Keeps other processes from training in this run, and removes the temporary files of killed ones.
 
-        Raises UsageError naming the process that trains in it, DataError if the folder can't be written, or holds a
-        link where something would be written.
+        Raises UsageError naming the process that trains in it. Raises DataError if the folder can't be written, or if
+        a file to be written is a link.
         """
         folders = [self.path, *(self.folder(name) for name in FOLDERS)]
         for name in FILES:
@@ -95,13 +95,13 @@ class Run:
                 free = lock(descriptor)
             except OSError as error:
                 free = warn(
-                    f"{path}: can't be locked ({error.strerror}): see to it that nobody else resumes this run"
+                    f"{path}: can't be locked ({error.strerror}): make sure that no other process resumes this run"
                 )
             if not free:
                 raise UsageError(
                     f"{self.path}: {file.read(100).strip() or 'another process'} trains it: wait or stop it"
                 )
-            with suppress(OSError):  # it only helps whoever is refused
+            with suppress(OSError):  # only for the message to a process that is refused
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {platform.node()}")
                 file.flush()
@@ -110,7 +110,7 @@ class Run:
             yield
 
     def folder(self, name: str) -> Path:
-        """A folder of the run to write to, in the run itself (see `own_folder`)."""
+        """A folder in the run to write to (see `own_folder`)."""
         return own_folder(self.path, name)
 
     @property
@@ -125,36 +125,36 @@ class Run:
         return config_from_dict(read_json(path), str(path))
 
     def write_config(self, config: Config) -> None:
-        """Puts `config` in the place of the settings that the run began with. Raises DataError."""
+        """Replaces the settings in config.json. Raises DataError."""
         with atomic(self.path / "config.json") as temporary:
             write_json(temporary, config.as_dict())
 
     def mend(self, config: Config) -> None:
-        """Makes anew what a resumed run needs and somebody removed. Raises DataError."""
+        """Restores the files and folders that a resumed run needs, if somebody removed them. Raises DataError."""
         for name in FOLDERS:
             self.folder(name)
         if not (self.path / "config.json").exists():
             self.write_config(config)
 
     def data(self) -> dict[str, Any] | None:
-        """The fingerprint of the data set that the run began with; None in a run of an older version."""
+        """The fingerprint of the data set from the beginning of the run; None in a run of an older version."""
         path = self.path / "data.json"
         return _FINGERPRINT(read_json(path), f"{path}:") if os.path.lexists(path) else None
 
     def say(self, line: str) -> None:
-        """Prints a line and adds it to log.txt. Neither is worth a training: what fails is said once, and left."""
+        """Prints a line and adds it to log.txt. Neither is essential: a failure is reported once, then ignored."""
         if not show(line):
-            warn(f"warning  the output can't be written any more; the run goes on, see {self.path / 'log.txt'}")
+            warn(f"warning  the output can't be written any more; the run continues, see {self.path / 'log.txt'}")
         try:
             append_line(self.path / "log.txt", line)
         except (OSError, DataError) as error:
             if not self._log_fails:
                 problem = cant_write(self.path / "log.txt", error) if isinstance(error, OSError) else error
-                warn(f"warning  {problem}; the run goes on")
+                warn(f"warning  {problem}; the run continues")
             self._log_fails = True
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
-        """metrics.csv with a row per epoch; accuracies are fractions."""
+        """Writes metrics.csv with a row per epoch; accuracies are fractions."""
         with csv_file(self.path / "metrics.csv") as write:
             write(COLUMNS)
             for row in history:
@@ -170,8 +170,9 @@ def _furnish(folder: Path, config: Config, data: dict[str, Any] | None) -> None:
         write_json(folder / "data.json", data)
 
 
-def find_checkpoint(path: Path, name: str = "best") -> Path:
+def find_checkpoint(path: str | Path, name: str = "best") -> Path:
     """The checkpoint file that RUN means: the file itself, or the checkpoint `name` of a run folder."""
+    path = Path(path)
     if path.is_file():
         return path
     if not path.exists():
@@ -186,19 +187,19 @@ def find_checkpoint(path: Path, name: str = "best") -> Path:
 
 
 def run_folder(checkpoint: Path) -> Path | None:
-    """The folder of the run that a checkpoint file lies in, or None."""
+    """The folder of the run to which a checkpoint file belongs, or None."""
     folder = checkpoint.absolute().parent
     return folder.parent if folder.name == "checkpoints" and (folder.parent / "config.json").is_file() else None
 
 
 def newest_run(output: Path) -> Path | None:
-    """The run folder in `output` that was begun last."""
+    """The run folder in `output` that was started last."""
     configs = [path for path in output.glob("*/config.json") if not path.parent.name.startswith(TEMPORARY)]
     return max(configs, key=lambda path: path.stat().st_mtime).parent if configs else None
 
 
 def environment() -> dict[str, Any]:
-    """The software and machine a run was made with."""
+    """The software and the machine of a run."""
     return {
         "minidl": __version__,
         "python": platform.python_version(),

@@ -1,8 +1,8 @@
 """The search for a learning rate and a weight decay: its plan, its folder and its trials.
 
-The paper trained its baseline net with 53 random settings for eight epochs on a tenth of the data (section 2.3.1).
-The trials of a search differ in these two settings only: all begin with the same weights and see the same images
-in the same order.
+The paper trained its baseline net with 53 random settings, each for eight epochs on a tenth of the data (section
+2.3.1). The trials of a search differ only in these two settings: all begin with the same weights and see the same
+images in the same order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PLAN = table(_OWN, {key: check for key, check in SETTINGS.items() if key not in
 
 @dataclass(frozen=True)
 class Plan:
-    """What is searched, and how each trial trains."""
+    """What a search looks for, and how each trial trains."""
 
     config: Config  # a trial puts its own lr and weight_decay in the place of these
     trials: int = TRIALS
@@ -51,7 +51,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Plan:
-        """The plan that `as_dict` gave; raises UsageError for a range that is none."""
+        """The plan that `as_dict` gave; raises UsageError if a range is empty."""
         own = {"trials": settings["trials"], "sampler": settings["sampler"]}
         for name in RANGES:
             low, high = own[name] = tuple(settings[name])
@@ -60,7 +60,7 @@ class Plan:
         return cls(Config(**{k: v for k, v in settings.items() if k not in own}), **own)
 
     def as_dict(self) -> dict[str, Any]:
-        """One flat table: the settings of the trials, with the ranges in place of their lr and weight decay."""
+        """One flat table: the settings of the trials, with the ranges in place of lr and weight decay."""
         ranges = {name: list(getattr(self, name)) for name in RANGES}
         return {**self.config.as_dict(), **ranges, "trials": self.trials, "sampler": self.sampler}
 
@@ -89,7 +89,7 @@ def new_search_folder(output: Path, name: str | None) -> Path:
 
 
 def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> Trainer:
-    """A trainer of new weights, or of those of config.init_from."""
+    """A trainer with new weights, or with those of config.init_from."""
     trainer = session.make_trainer(config, data, session.make_model(config, data, build))
     if config.init_from:
         source = load_checkpoint(find_checkpoint(Path(config.init_from)))
@@ -98,9 +98,9 @@ def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer])
 
 
 def train_trial(trainer: Trainer) -> tuple[list[dict[str, Any]], bool]:
-    """Trains to the end; returns the rows of the epochs with a finite loss, and whether the trial diverged."""
+    """Trains to the end; returns the rows of all epochs with a finite loss, and whether the trial diverged."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of numbers that grow too large, in all threads
+        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's warnings of overflow, in all threads
         try:
             trainer.fit()
             diverged = not math.isfinite(trainer.state.history[-1]["val_loss"])
@@ -110,13 +110,13 @@ def train_trial(trainer: Trainer) -> tuple[list[dict[str, Any]], bool]:
 
 
 def best_trials(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """The best of the trials that did not diverge, from their rows in trials.csv."""
+    """The best trials that did not diverge, from their rows in trials.csv."""
     sound = [row for row in rows if row["state"] == "complete"]
     return sorted(sound, key=lambda row: -row["val_top1"])[:most]
 
 
 def trial_line(row: dict[str, Any], rows: list[dict[str, Any]], trials: int, running: int) -> str:
-    """A finished trial in one line; the time left assumes that `running` other processes go on with it."""
+    """A finished trial in one line; the time left assumes that `running` other processes keep working."""
     left = sum(r["seconds"] for r in rows) / len(rows) * max(trials - len(rows), 0) / (1 + running)
     best = best_trials(rows, 1)
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
 from minidl.diagnostics.cost import TrainingMemory
 from minidl.engine import fuse
-from minidl.engine.tiles.runner import LANES, available_cores
+from minidl.engine.tiles.runner import ACCUMULATORS, available_cores
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
@@ -40,6 +39,7 @@ from minidl.layers.frozen import FROZEN
 from minidl.optim import Optimizer, get_optimizer
 from minidl.schedules import Schedule, make_schedule
 from minidl.storage.validate import blamed
+from minidl.text.calls import call
 from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config
@@ -49,7 +49,7 @@ STATISTICS_IMAGES = 1000  # enough for mean and deviation where an image has to 
 EVAL_BATCH = 100
 # Stretching blurs: a network that saw stretched images to the end is worse on the whole ones it is asked about.
 STRETCHED = 0.85  # of the epochs
-TINY_IMAGENET = "tiny-imagenet-200"  # what `train.py download` fetches
+TINY_IMAGENET = "tiny-imagenet-200"  # what the command `download` fetches
 
 BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
 
@@ -134,13 +134,23 @@ def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
     return model
 
 
-def engine_of(settings: Config | Namespace) -> str:
+@dataclass(frozen=True)
+class Execution:
+    """How a network is run, where no training says it (a Config has the same fields)."""
+
+    engine: str = "fused"  # or "plain"
+    backend: str = "numpy"  # or "cupy"
+    tf32: bool = False
+    threads: int = 0  # of the fused engine; 0: all cores
+
+
+def engine_of(settings: Config | Execution) -> str:
     """The engine that the settings come to: there are no fused layers for the GPU."""
     return settings.engine if settings.backend == "numpy" else "plain"
 
 
-def on_engine(model: Layer, settings: Config | Namespace) -> tuple[Layer, ModuleType]:
-    """The plain `model` on the engine and backend asked for, its first layers frozen if a run says so, and the array
+def on_engine(model: Layer, settings: Config | Execution, frozen: str | None = None) -> tuple[Layer, ModuleType]:
+    """The plain `model` on the engine and backend of `settings`, its layers up to `frozen` as they are, and the array
     module of the backend.
 
     Raises BackendError if the backend can't be used, UsageError if it has no TF32 and that was asked for.
@@ -148,7 +158,7 @@ def on_engine(model: Layer, settings: Config | Namespace) -> tuple[Layer, Module
     xp = get_backend(settings.backend, settings.tf32)
     if xp is not np:
         model = convert(model, xp=xp)
-    if frozen := getattr(settings, "freeze", None):
+    if frozen:
         model = freeze(model, frozen)
     return (fuse(model, settings.threads) if engine_of(settings) == "fused" else model), xp
 
@@ -172,7 +182,7 @@ def training_bytes(config: Config, memory: TrainingMemory) -> int:
         return memory.arrays
     if engine_of(config) == "plain":
         return memory.resident
-    return memory.fused(min(config.threads or available_cores(), LANES))  # no more threads than lanes work
+    return memory.fused(min(config.threads or available_cores(), ACCUMULATORS))  # more threads find no work
 
 
 def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | None = None) -> Trainer:
@@ -180,7 +190,7 @@ def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | 
 
     It stands at the state of the checkpoint `resume` if given. Raises BackendError if the backend can't be used.
     """
-    model, xp = on_engine(model, config)
+    model, xp = on_engine(model, config, config.freeze)
     optimizer = make_optimizer(config, model)
     train = train_loader(config, data)
     average = WeightAverage(model, config.ema) if config.ema else None
@@ -329,7 +339,7 @@ def _place(checkpoint: Checkpoint) -> str:
     for folder in (Path.cwd(), Path.cwd() / "data"):
         if found := [path for path in sorted(folder.glob("*")) if stem(path) == Path(data).name]:
             return str(found[0])
-    fetch = ", or fetch it with `train.py download data`" if Path(data).name == TINY_IMAGENET else ""
+    fetch = f", or fetch it with `{call('download')} data`" if Path(data).name == TINY_IMAGENET else ""
     raise DataError(f"{data}: the data set of {checkpoint.path} is neither here nor in data/: give --data{fetch}")
 
 

@@ -1,7 +1,7 @@
-"""The Optuna study of a search: who runs which trial, and what came of it.
+"""The Optuna study of a search: which process runs which trial, and the results.
 
-Any number of processes on one machine work on it. What trial i of the random sampler draws follows from the seed
-and i alone, whoever runs it.
+Several processes on one machine may work on it. The settings that the random sampler draws for trial i depend on the
+seed and on i only, not on the process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from minidl.errors import DataError, UsageError
 from minidl.storage.files import check_own, own_folder
-from minidl.text.tables import csv_file
+from minidl.storage.tables import csv_file
 from minidl.training.config import Config
 from minidl.training.runs import Run
 from minidl.training.search import PLAN, RANGES, Plan, new_search_folder
@@ -47,18 +47,18 @@ def import_optuna() -> ModuleType:
 
 @dataclass(frozen=True)
 class Draw:
-    """A trial to be run."""
+    """A trial to run."""
 
     trial: optuna.Trial
     config: Config
 
 
 class Study:
-    """One process's part in the search of `folder`: `next` gives a trial to run, `finish` takes its result.
+    """One process's part in the search of `folder`: `next` gives a trial to run, `finish` records its result.
 
-    A process that runs a trial holds the lock of this trial for as long as it lives. Whoever asks for the next
-    trial first puts back those that are marked as running but held by nobody: same number, same settings. So a
-    search ends with exactly plan.trials finished trials, whatever was killed on the way.
+    A process locks the trial that it runs, as long as it lives. Before a process takes the next trial, it puts back
+    all trials that are marked as running but locked by no process, with the same number and settings. So a search
+    ends with exactly plan.trials finished trials, even if processes were killed.
     """
 
     def __init__(self, folder: Path, plan: Plan, storage: optuna.storages.RDBStorage, study: optuna.Study) -> None:
@@ -68,7 +68,7 @@ class Study:
         self._held: sqlite3.Connection | None = None
 
     def next(self) -> Draw | None:
-        """The next trial, or None if as many as planned are finished or running."""
+        """The next trial; None if as many as planned are finished or running."""
         with self._alone():
             self._put_back_orphans()
             if len(self.rows()) + self.running() >= self.plan.trials:
@@ -82,7 +82,7 @@ class Study:
     def finish(self, draw: Draw, history: list[dict[str, Any]], diverged: bool) -> dict[str, Any]:
         """Records the epochs of a trial and returns its row of trials.csv.
 
-        To Optuna a diverged trial is a pruned one, with the accuracy of its last sound epoch or none.
+        Optuna stores a diverged trial as a pruned one, with the accuracy of its last good epoch or none.
         """
         trial = draw.trial
         with self._alone():
@@ -111,11 +111,11 @@ class Study:
         return _rows(self._study)
 
     def running(self) -> int:
-        """How many trials are being run, here and elsewhere."""
+        """How many trials are running, in this process and in others."""
         return len(self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)))
 
     def close(self) -> None:
-        """Lets go of the trial that is run here: unless it is finished, it will be put back."""
+        """Unlocks the trial that this process runs. If it isn't finished, it will be put back."""
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -133,7 +133,7 @@ class Study:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other process looks at the study and changes it meanwhile; SQLite alone guards single writes only."""
+        """Inside the block no other process reads or changes the study; SQLite alone protects only single writes."""
         path = self.run.path / "study.lock"
         lock = _lock(path, WAIT)
         if lock is None:
@@ -153,16 +153,18 @@ def create_search(output: Path, name: str | None, plan: Plan) -> Path:
 
 @contextmanager
 def open_study(folder: Path, plan: Plan) -> Iterator[Study]:
-    """The study of a search folder, to work on. Raises UsageError without Optuna, DataError if it is damaged, or a
-    link lies where something would be written."""
+    """The study of a search folder, to work on.
+
+    Raises UsageError without Optuna. Raises DataError if the study is damaged, or if a file to be written is a link.
+    """
     optuna, path = import_optuna(), folder / STUDY
     own_folder(folder, "figures")
     for name in FILES:
         check_own(folder / name)
     if not path.is_file():
         raise DataError(f"{path}: no such study")
-    connect(path).close()  # finishes what a killed process has begun
-    read_rows(path)  # so that Optuna meets nothing that is not in order
+    connect(path).close()  # completes what a killed process began
+    read_rows(path)  # so that Optuna reads only checked values
     with _storage(path) as storage:
         study = optuna.load_study(study_name=NAME, storage=storage)
         with closing(Study(folder, plan, storage, study)) as own:
@@ -170,8 +172,10 @@ def open_study(folder: Path, plan: Plan) -> Iterator[Study]:
 
 
 def read_trials(path: Path) -> list[dict[str, Any]]:
-    """The finished trials of a search folder or a study file as rows of trials.csv; changes nothing, and needs no
-    Optuna. Raises DataError."""
+    """The finished trials of a search folder or a study file, as rows of trials.csv.
+
+    Changes nothing and doesn't need Optuna. Raises DataError.
+    """
     return read_rows(path / STUDY if path.is_dir() else path)
 
 
@@ -182,7 +186,7 @@ def _storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
 
     storage = None
     try:
-        try:  # the path is not part of the URL, where some characters would mean something
+        try:  # not in the URL, where some characters of a path have a meaning
             storage = optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": partial(connect, path)})
         except RuntimeError as error:  # of its version
             raise DataError(f"{path}: can't be read by Optuna {optuna.__version__} ({error})") from error
@@ -224,7 +228,7 @@ def _rows(study: optuna.Study) -> list[dict[str, Any]]:
 
 
 def _lock(path: Path, wait: float = 0.0) -> sqlite3.Connection | None:
-    """Holds `path` until it is closed or the process dies; None if another process does, after `wait` seconds.
+    """Locks `path` until it is closed or the process ends; None if another process still has it after `wait` seconds.
 
     It is SQLite's own lock, so it works wherever the study does.
     """

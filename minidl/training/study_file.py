@@ -1,7 +1,7 @@
-"""The SQLite file of a study, which may be a stranger's: opened so that it runs nothing, and read with limits.
+"""The SQLite file of a study, which may be another person's: opened so that it runs no code, and read with limits.
 
-A database can hold views, triggers and expressions that SQLite works out when somebody reads or writes a table, and
-its journal can name a file to delete. A study has none of them, so a file that has one is refused.
+A database can contain views, triggers and expressions that SQLite computes when a table is read or written, and its
+journal can name a file to delete. A study has none of them, so a file that has one is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from minidl.errors import DataError
 from minidl.storage.files import check_own
+from minidl.text.calls import call
 
 WAIT = 60.0  # seconds for other processes to let go of the file
 SECONDS = 20.0  # for reading all of it
@@ -27,7 +28,7 @@ _SUPER = bytes.fromhex("d9d505f920a163d7")  # at the end of a journal that belon
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that writes to the study `path`, made if it is not there. Raises DataError for another file."""
+    """A connection that writes to the study `path`, made if it doesn't exist. Raises DataError for another file."""
     check_database(path)
     try:
         return _checked(path, "rwc", timeout=WAIT, check_same_thread=False)
@@ -36,18 +37,21 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def check_database(path: Path) -> None:
-    """Raises DataError if SQLite would follow a link from `path` or from what it makes beside it, or delete a file
-    that a journal names when it finishes what a killed process has begun."""
+    """Raises DataError for a file with which SQLite could do damage.
+
+    That is a link in place of `path` or of a file that SQLite makes beside it, and a journal that names a file to
+    delete when SQLite completes what a killed process began.
+    """
     for file in _files(path):
         check_own(file)
     with suppress(OSError), open(_files(path)[1], "rb") as file:
         file.seek(-len(_SUPER), os.SEEK_END)
         if file.read() == _SUPER:
-            raise DataError(f"{file.name}: belongs to several files, which a study's journal does not")
+            raise DataError(f"{file.name}: belongs to several files, unlike the journal of a study")
 
 
 def check_lock(path: Path) -> None:
-    """Raises DataError if `path` is there and no lock of a search, which is an empty file."""
+    """Raises DataError if `path` exists and is not the lock of a search, which is an empty file."""
     check_database(path)
     if path.exists() and path.stat().st_size:
         raise DataError(f"{path}: not the lock of a search, which is an empty file; remove it")
@@ -55,14 +59,14 @@ def check_lock(path: Path) -> None:
 
 @contextmanager
 def looked_at(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that reads the study `path` and changes nothing, for `SECONDS`. Raises DataError."""
+    """A connection that reads the study `path` without changing it, for `SECONDS`. Raises DataError."""
     try:
         for file in _files(path):
             if os.path.lexists(file) and not stat.S_ISREG(os.lstat(file).st_mode):
                 raise DataError(f"{file}: {'a link' if file.is_symlink() else 'no regular file'}, not a study's file")
         with open(path, "rb") as file:
             if file.read(20)[18:] == b"\2\2":  # to read it, SQLite would make files beside it
-                raise DataError(f"{path}: has a write-ahead log, which a study has not")
+                raise DataError(f"{path}: has a write-ahead log, and a study has none")
         with closing(_checked(path, "ro", timeout=SECONDS)) as connection:
             end = time.monotonic() + SECONDS
             connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
@@ -74,7 +78,7 @@ def looked_at(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _checked(path: Path, mode: str, **options: Any) -> sqlite3.Connection:
-    """A connection to a file whose tables hold values and nothing else."""
+    """A connection to a file whose tables contain only values."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, **options)
     try:
         if hasattr(connection, "setlimit"):  # Python 3.11
@@ -83,15 +87,15 @@ def _checked(path: Path, mode: str, **options: Any) -> sqlite3.Connection:
         schema = connection.execute("SELECT type, name, rootpage, sql FROM sqlite_master").fetchmany(101)
         for kind, name, page, sql in schema:
             if kind not in ("table", "index") or not page:
-                raise DataError(f"{path}: holds a {kind} {str(name)[:40]!r}, which a study has not")
+                raise DataError(f"{path}: contains the {kind} {str(name)[:40]!r}, and a study has none")
             what = "table_xinfo" if kind == "table" else "index_xinfo"
             columns = connection.execute(f"SELECT * FROM pragma_{what}(?)", (name,)).fetchall()
             worked_out = any(c[6] for c in columns) if kind == "table" else any(c[1] == -2 for c in columns)
             check = re.search(r"\b(check|where)\b", sql or "", re.IGNORECASE) and name != "version_info"
             if worked_out or check:
-                raise DataError(f"{path}: {kind} {str(name)[:40]!r} is worked out by SQL, which a study's are not")
+                raise DataError(f"{path}: {kind} {str(name)[:40]!r} is computed by SQL, unlike those of a study")
         if len(schema) > 100:
-            raise DataError(f"{path}: holds more than 100 tables, which a study has not")
+            raise DataError(f"{path}: contains more than 100 tables, more than a study has")
     except BaseException:
         connection.close()
         raise
@@ -99,11 +103,11 @@ def _checked(path: Path, mode: str, **options: Any) -> sqlite3.Connection:
 
 
 def _files(path: Path) -> list[Path]:
-    """`path`, its journal, and what else SQLite makes beside it."""
+    """`path`, its journal, and the other files that SQLite makes beside it."""
     return [path.with_name(path.name + end) for end in ("", "-journal", "-wal", "-shm")]
 
 
 def _remedy(path: Path, error: Exception) -> str:
     if _files(path)[1].exists() and "readonly" in str(error):
-        return f"; the search was killed while it wrote: train.py search --resume {path.parent} mends the file"
+        return f"; the search was killed while it wrote: {call('search')} --resume {path.parent} mends the file"
     return ""

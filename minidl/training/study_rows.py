@@ -1,4 +1,4 @@
-"""What is in a study: its tables, checked column by column, and the finished trials as rows of trials.csv."""
+"""The content of a study: its tables, checked column by column, and the finished trials as rows of trials.csv."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FINISHED = ("COMPLETE", "PRUNED")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The finished trials of the study `path` as rows of trials.csv. Raises DataError naming what is not in order."""
+    """The finished trials of the study `path`, as rows of trials.csv. Raises DataError naming what is wrong."""
     with looked_at(path) as connection:
         trials = _trials(connection, path)
     return [
@@ -44,7 +44,7 @@ _FINITE = choice("FINITE")
 
 
 def _parsed(check: Check) -> Check:
-    """A JSON text whose content `check` accepts."""
+    """A JSON text whose content passes `check`."""
     is_text = text(MOST_LETTERS)
     return lambda value, where: check(from_json(is_text(value, where), where), where)
 

@@ -1,4 +1,4 @@
-"""The training loop. All it knows of files, screens and signals are its callbacks."""
+"""The training loop. It knows nothing of files, screens and signals; callbacks do that."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from minidl.schedules import Schedule
 from minidl.training.averaging import WeightAverage
 from minidl.training.evaluation import evaluate
 
-READ_EVERY = 20  # steps between two looks at the loss: on a GPU each look waits for the device
+READ_EVERY = 20  # how many steps pass before the loss is read: on a GPU each reading waits for the device
 
 
 @dataclass
 class TrainState:
-    """Where a run stands. With the weights and the optimizer's arrays it is all that a resumed run needs."""
+    """Where a run is. With the weights and the optimizer's arrays, this is all that a resumed run needs."""
 
     epoch: int = 0  # whole epochs done
-    batch: int = 0  # batches done of the epoch that runs
+    batch: int = 0  # batches done in this epoch
     step: int = 0  # batches done in all
-    loss_sum: float = 0.0  # sum of the batch losses of the epoch that runs
-    correct: int = 0  # its images whose label came first
+    loss_sum: float = 0.0  # sum of the batch losses of this epoch
+    correct: int = 0  # images of this epoch whose label came first
     best_epoch: int = 0
     best_top1: float = -1.0
     seconds: float = 0.0
@@ -41,7 +41,7 @@ class TrainState:
 
 
 class Callback:
-    """Is told of every step and every epoch; any of the methods may be left out."""
+    """Is called after every step and every epoch; each method is optional."""
 
     def on_step(self, trainer: Trainer) -> None: ...
 
@@ -58,10 +58,10 @@ class Trainer:
         logits, cache = model.forward(x)          loss, dlogits = softmax_cross_entropy(logits, y)
         model.backward(dlogits, cache)            optimizer.step(rate)
 
-    With an `average` the weights that are evaluated (and saved for use) are the averaged ones.
+    With an `average`, the averaged weights are the ones that are evaluated, and saved for use.
 
-    Everything random follows from (seed, epoch, step), so that a run continued from a saved `state` ends in the
-    same bits. Raises DivergedError when the loss is not a number.
+    Everything random depends on (seed, epoch, step) only, so a run that continues from a saved `state` ends in the
+    same bits. Raises DivergedError if the loss is NaN.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Trainer:
         return bool(self.patience) and self.state.epoch - self.state.best_epoch >= self.patience
 
     def run_epoch(self) -> None:
-        """The rest of one epoch, and its evaluation."""
+        """The rest of the current epoch, and its evaluation."""
         state, first, begun = self.state, self.state.batch, time.monotonic()
         for x, y in on_device(self.train.epoch(state.epoch, start=first), self.xp):
             loss, correct = self.train_step(x, y)
@@ -123,7 +123,7 @@ class Trainer:
         self._finish_epoch(speed)
 
     def train_step(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """One update of the weights; returns the batch's loss and number of right answers, on the device."""
+        """One update of the weights; returns the batch's loss and its number of right answers, on the device."""
         context = Context(Mode.TRAIN, self.seed, self.state.step)
         logits, cache = self.model.forward(x, context)
         loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing)
@@ -159,12 +159,12 @@ class Trainer:
         self._tell("on_epoch")
 
     def elapsed(self) -> float:
-        """Seconds this run has taken, earlier sessions included."""
+        """Seconds that this run has taken, before interruptions too."""
         self.state.seconds = time.monotonic() - self._started
         return self.state.seconds
 
     def read_sums(self) -> None:
-        """Brings the running sums from the device into `state`; raises DivergedError if the loss is not a number."""
+        """Copies the running sums from the device into `state`; raises DivergedError if the loss is NaN."""
         self.state.loss_sum, self.state.correct = float(self._loss_sum), int(self._correct)
         if not math.isfinite(self.state.loss_sum):
             raise DivergedError(

@@ -1,1 +1,4 @@
-"""Pictures of networks and their training."""
+"""Pictures of networks and their training.
+
+Internal: its names may change. What is public of it is in `minidl` itself.
+"""

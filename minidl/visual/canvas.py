@@ -1,7 +1,7 @@
-"""The one place that makes figures: without a screen, from matplotlib's own defaults and the style below.
+"""The only module that makes figures: without a screen, with matplotlib's own defaults and the style below.
 
-Nothing else in minidl imports matplotlib, pyplot is never used, and a user's matplotlibrc, backend or style sheet
-changes no picture.
+No other module imports matplotlib, and pyplot is never used. A user's matplotlibrc, backend or style sheet changes no
+picture.
 """
 
 from __future__ import annotations
@@ -78,15 +78,17 @@ STYLE = {
 
 
 def picture_format(path: Path) -> str:
-    """The format that the suffix of `path` asks for, "png" or "svg"; UsageError if it is another."""
+    """The format that the suffix of `path` names, "png" or "svg"; UsageError for another suffix."""
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"can't draw {path.name!r}: its name must end in {' or '.join(FORMATS)}")
     return path.suffix.lower()[1:]
 
 
 def check_place(folder: Path) -> None:
-    """Before a long computation: raises DataError, naming the folder or file to blame, if no picture can be written
-    into `folder`, which need not be there yet. Leaves nothing behind."""
+    """Checks before a long computation that pictures can be written into `folder`, which doesn't have to exist yet.
+
+    Raises DataError naming the folder or file that is the reason. Leaves no file or folder.
+    """
     there = folder
     try:
         while not _is_there(there) and there != there.parent:
@@ -99,7 +101,7 @@ def check_place(folder: Path) -> None:
 
 
 def _is_there(path: Path) -> bool:
-    """As `path.exists()`, but a path that can't be, such as one with a name of 300 letters, is an OSError."""
+    """Like `path.exists()`, but raises OSError for an impossible path, such as a name of 300 letters."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +110,7 @@ def _is_there(path: Path) -> bool:
 
 
 def check_picture(path: Path) -> None:
-    """Before a long computation: raises UsageError or DataError if no picture can be written to `path`."""
+    """Checks before a long computation that `path` can be written. Raises UsageError or DataError."""
     picture_format(path)
     if not path.parent.is_dir():
         raise DataError(f"{path.parent}: no such folder")
@@ -118,10 +120,11 @@ def check_picture(path: Path) -> None:
 
 
 def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> None:
-    """Lets `draw` fill a figure of `size` (width, height) in inches and writes it: same drawing, same bytes.
+    """Lets `draw` fill a figure of `size` (width, height) in inches and writes it. The same drawing gives the same
+    bytes.
 
-    Raises UsageError if `path` ends neither in .png nor in .svg, and DataError for all that goes wrong in drawing and
-    writing; its `__cause__` is what did.
+    Raises UsageError if `path` ends neither in .png nor in .svg, and DataError for everything that goes wrong in
+    drawing and writing; its `__cause__` is the error.
     """
     # A figure is full of reference cycles: megabytes each until Python looks for them. As it doesn't meanwhile, they
     # all are of the youngest generation, and that alone is soon looked through once no frame holds the figure.
@@ -155,7 +158,7 @@ def _write(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]
 
 
 def text_width(text: str, size: float) -> float:
-    """Of one line of `text` at the font size `size`, in points."""
+    """The width of one line of `text` at the font size `size`, in points."""
     plain = {"style": "normal", "variant": "normal", "weight": "normal", "stretch": "normal"}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", MISSING)

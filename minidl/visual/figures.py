@@ -1,4 +1,4 @@
-"""Figures of a training run: its epochs, and a batch of its images."""
+"""Figures of a training run: the history of its epochs, and a batch of its images."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from minidl.visual.limits import limits
 TRAIN = {"color": COLOURS[1], "linestyle": "--", "marker": "o", "label": "training"}
 VAL = {"color": COLOURS[0], "linestyle": "-", "marker": "s", "label": "validation"}
 BEST = {"ms": 11, "mfc": "none", "mec": "black", "mew": 1.4, "zorder": 3}
-CROWD = 200  # epochs whose marks would hide the line
+CROWD = 200  # with more epochs than this, their marks would hide the line
 TILE = 1.5  # inches
 
 
 def save_history(path: Path, history: list[dict[str, Any]], title: str) -> None:
-    """Accuracy and loss over the epochs (the paper's Figure 4), the best validation accuracy marked.
+    """Accuracy and loss over the epochs (the paper's Figure 4), with the best validation accuracy marked.
 
-    history   a row per epoch with epoch, train_top1, val_top1 (fractions), train_loss and val_loss; where one of them
-              is no finite number, the line has a gap
+    history   a row per epoch with epoch, train_top1, val_top1 (fractions), train_loss and val_loss; where a value is
+              not a finite number, the line has a gap
 
-    Raises UsageError if there is no epoch, else as `save_figure`.
+    Raises UsageError if there is no epoch, otherwise as `save_figure`.
     """
     if not history:
         raise UsageError("no epoch is finished yet: there is nothing to draw")

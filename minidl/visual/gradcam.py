@@ -36,11 +36,11 @@ def grad_cam(model: Layer, x: Array, layer: str, classes: ArrayLike) -> np.ndarr
 
 
 def enlarge(maps: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Maps (n, h, w) stretched over images of `height` x `width`, bilinearly: float32 (n, height, width).
+    """Maps (n, h, w) resized to images of `height` x `width`, bilinearly: float32 (n, height, width).
 
-    Pixels are squares: the corners of map and image coincide, and pixel i of a map lies over the middle of its share
-    of the image. That is the centre of what it sees for the paper's 16x16 and 8x8 maps; for the larger ones, after
-    an unpadded stem, it is up to two pixels off at the border.
+    Pixels are squares. The corners of map and image coincide, and pixel i of a map lies over the middle of its share
+    of the image. For the paper's 16x16 and 8x8 maps that is the centre of what the pixel sees. For the larger maps,
+    after an unpadded stem, it is off by up to two pixels at the border.
     """
     stretched = [Image.fromarray(m.astype(np.float32)).resize((width, height), Image.BILINEAR) for m in maps]
     return np.stack([np.asarray(image) for image in stretched])

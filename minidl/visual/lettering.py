@@ -1,4 +1,4 @@
-"""Words on pictures: in one line, as long as there is room for, whatever letters they are of."""
+"""Texts on pictures: in one line, cut where there is no room, in any script."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NARROWEST = 0.25  # width of a letter as a share of its size; those that take ro
 
 
 def one_line(text: str) -> str:
-    """`text` with single spaces for its line breaks, and escapes for what no font has, some of it barred from SVG.
+    """`text` with spaces in place of line breaks, and escapes for characters that fonts lack or SVG forbids.
 
-    At most `LETTERS` of it, with … after them.
+    It is cut after `LETTERS` letters, with … at the end.
     """
     line = printable(" ".join(text[:LETTERS].split()))
     return line if len(text) <= LETTERS and len(line) <= LETTERS else line[:LETTERS] + "…"
@@ -25,10 +25,11 @@ def one_line(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def fit(text: str, width: float, size: float) -> str:
-    """`text` in one line, or the start of it that stands in `width` points at the font size `size`, with … after it.
+    """`text` in one line; if it is wider than `width` points at the font size `size`, its beginning with … at the
+    end.
 
-    Of synonyms (words parted by commas) only whole ones are kept, if there is room for one. No more letters are
-    measured than could stand there.
+    Of synonyms (words separated by commas) only whole ones are kept, if there is room for one. Only as many letters
+    are measured as may fit.
     """
     text = one_line(text)
     most = int(width / (NARROWEST * size)) + 1
@@ -45,7 +46,7 @@ def fit(text: str, width: float, size: float) -> str:
 
 
 def wrap(text: str, width: float, size: float) -> list[str]:
-    """Lines of `text` at most `width` points wide, broken after "·"; what is too long between two of them is cut."""
+    """Lines of `text` at most `width` points wide, broken after "·"; a part that is too long is cut."""
     lines = [""]
     for part in one_line(text).split(" · "):
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
@@ -67,7 +68,7 @@ def add_title(figure: Figure, text: str, size: float = 11, **look: Any) -> None:
 
 
 def add_legend(owner: Figure | Axes, handles: list[Artist], names: list[str], **look: Any) -> None:
-    """A legend without a frame that has every name; matplotlib's own leaves out those that begin with "_"."""
+    """A legend without a frame, with every name. matplotlib's own legend omits names that begin with "_"."""
     legend = owner.legend(handles, [str(i) for i in range(len(names))], frameon=False, fontsize=8, **look)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(one_line(name))

@@ -1,17 +1,17 @@
-"""The ends of an axis, from the values that must lie on it."""
+"""The ends of an axis, computed from the values on it."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-LARGEST = 1e300  # as good as infinite: matplotlib multiplies what is on its axes
+LARGEST = 1e300  # treated as infinite, because matplotlib multiplies the values on its axes
 
 
 def limits(values: ArrayLike, room: float = 0.05) -> tuple[float, float]:
-    """(low, high) with all finite `values` between them, and `room` of their span beyond the outermost.
+    """(low, high) that contain all finite `values`, with `room` of their range free on both sides.
 
-    Around equal values there is some room as well; without any finite value the axis goes from 0 to 1.
+    If all values are equal, there is some room too. Without any finite value the axis goes from 0 to 1.
     """
     values = np.asarray(values, np.float64)
     values = values[np.abs(values) < LARGEST]

@@ -1,4 +1,4 @@
-"""Loads matplotlib whatever the user's settings of it are."""
+"""Loads matplotlib so that no setting of the user can make it fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOG = logging.getLogger("matplotlib")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without matplotlib's remarks on settings, caches and fonts."""
+    """Silences matplotlib's remarks on settings, caches and fonts."""
     level = _LOG.level
     _LOG.setLevel(logging.ERROR)
     try:
@@ -26,19 +26,19 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """matplotlib is to be imported inside, for the first time.
+    """Inside this block, matplotlib is imported for the first time.
 
-    It reads the user's settings then and fails on some, such as a notebook's MPLBACKEND outside the notebook or a
-    matplotlibrc that is no text. So they are hidden from it, and handed over afterwards as far as they are valid:
-    the user's own figures in the same process follow them, ours never do (`canvas.save_figure`).
-    Raises DataError if it can't be loaded.
+    While it is imported it reads the user's settings, and some make it fail: a notebook's MPLBACKEND outside the
+    notebook, or a matplotlibrc that is not a text. So they are hidden from it, and given to it afterwards if they are
+    valid. The user's own figures in the same process follow them; ours never do (`canvas.save_figure`). Raises
+    DataError if matplotlib can't be loaded.
     """
     if "matplotlib" in sys.modules:
         yield
         return
     hidden = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
     os.environ["MATPLOTLIBRC"] = os.devnull
-    here = os.getcwd() if os.path.exists("matplotlibrc") else None  # it looks there first of all
+    here = os.getcwd() if os.path.exists("matplotlibrc") else None  # it looks there first
     try:
         if here is not None:
             os.chdir(os.sep)
@@ -57,7 +57,7 @@ def loading() -> Iterator[None]:
 def _hand_over_settings() -> None:
     import matplotlib
 
-    with quiet(), suppress(Exception):  # whatever is wrong with them is for the user's own figures to say
+    with quiet(), suppress(Exception):  # if they are wrong, the user's own figures will say so
         matplotlib.rcParams.update(matplotlib.rc_params())
     with suppress(ValueError):
         if backend := os.environ.get("MPLBACKEND"):

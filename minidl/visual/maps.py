@@ -1,4 +1,4 @@
-"""Maps over an image: what happens where it is hidden (occlusion), and where the evidence is (Grad-CAM)."""
+"""Maps over an image: what changes if a part is hidden (occlusion), and where the evidence is (Grad-CAM)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minidl.visual.canvas import COLOURS, Axes, Figure, Outline, PathPatch, colo
 from minidl.visual.lettering import add_legend, add_title, fit, wrap
 from minidl.visual.sheets import save_sheet
 
-SHADES = colormaps["viridis"]  # perceptually uniform: its lightness alone, as in gray print, says the same
+SHADES = colormaps["viridis"]  # perceptually uniform: in gray print its lightness shows the same
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oo")  # of the labels on a map, the most frequent first
 OTHER = {"facecolor": "#DDDDDD", "hatch": "--"}
 IMAGE_SHARE = 0.5  # of the gray image in an overlay
@@ -26,10 +26,10 @@ def save_occlusion(
     title: str,
     footer: str,
 ) -> None:
-    """Beside an image, uint8 (H, W, 3), what the network says while a part of it is hidden.
+    """An image, uint8 (H, W, 3), and beside it what the network predicts while a part of it is hidden.
 
-    probability  of the true class, by the place that is hidden, (h, w); `baseline` is that of the whole image
-    predicted    labels by place, int (oh, ow); names[label] in the legend for the six most frequent
+    probability  of the true class, for each place of the square, (h, w); `baseline` is that of the whole image
+    predicted    labels for each place, int (oh, ow); names[label] is in the legend for the six most frequent
 
     Raises as `save_figure`.
     """
@@ -82,7 +82,7 @@ def _regions(axes: Axes, predicted: np.ndarray, names: list[str], extent: tuple[
 
 
 def _squares(where: np.ndarray, extent: tuple[float, ...]) -> Outline:
-    """The cells of a map (oh, ow) that are true, as one outline over `extent`."""
+    """The outline over `extent` around the cells of a map (oh, ow) that are true."""
     _, width, height, _ = extent
     corner = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
     cells = np.argwhere(where)[:, None, ::-1] + corner  # (k, 5, 2) as x, y
@@ -100,9 +100,9 @@ def save_gradcam(
     title: str,
     footer: str,
 ) -> None:
-    """A sheet of images, uint8 (n, H, W, 3), and their maps (n, H, W), never negative, laid over them.
+    """A sheet of images, uint8 (n, H, W, 3), with their maps (n, H, W), never negative, laid over them.
 
-    Each map is divided by its largest value; a line surrounds what is over half of it. Raises as `save_sheet`.
+    Each map is divided by its largest value; a line surrounds the part above half of it. Raises as `save_sheet`.
     """
     peaks = maps.max(axis=(1, 2))
     overlays = np.stack([overlay(image, m / (peak or 1)) for image, m, peak in zip(images, maps, peaks, strict=True)])
@@ -111,7 +111,7 @@ def save_gradcam(
 
 
 def overlay(image: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """A map (H, W) in [0, 1] as colours over the gray `image`, uint8 (H, W, 3), with a white line where it is 1/2."""
+    """A map (H, W) in [0, 1] as colours over the gray `image`, uint8 (H, W, 3), with a white line at 1/2."""
     gray = image @ np.array([0.299, 0.587, 0.114])
     mixed = IMAGE_SHARE * gray[..., None] + (1 - IMAGE_SHARE) * 255 * SHADES(shares)[..., :3]
     inside = np.pad(shares >= 0.5, 1, mode="edge")

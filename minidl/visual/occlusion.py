@@ -1,4 +1,4 @@
-"""What the network looks at: the class's probability while a gray patch hides one part of the image after another."""
+"""Occlusion: the probability of a class while a gray patch hides one part of the image after another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATCH_SHARE, STRIDE_SHARE = 1 / 4, 1 / 16  # of the image's shorter side: 16 and
 
 @dataclass
 class Occlusion:
-    """One image under a patch at OH x OW places; `rows` (OH,) and `columns` (OW,) are its first pixels there."""
+    """One image with the patch at OH x OW places; `rows` (OH,) and `columns` (OW,) are its first pixels there."""
 
     probability: np.ndarray  # (OH, OW) of the class asked for
     predicted: np.ndarray  # int64 (OH, OW), the likeliest class
@@ -30,7 +30,7 @@ class Occlusion:
     patch: int
 
     def at_pixels(self) -> np.ndarray:
-        """The probability at every pixel, the mean over the patches that hide it: float64 (H, W)."""
+        """The probability at every pixel: the mean over all patches that hide it, float64 (H, W)."""
         down, across = _hides(self.rows, self.patch), _hides(self.columns, self.patch)
         return down.T @ self.probability @ across / np.outer(down.sum(axis=0), across.sum(axis=0))
 
@@ -47,16 +47,16 @@ def occlusion(
     batch_size: int = 64,
     on_batch: Callable[[int], None] = lambda images: None,
 ) -> Occlusion:
-    """Slides a patch of `fill` (C,), such as gray, over the normalised image x (H, W, C).
+    """Moves a patch of `fill` (C,), such as gray, over the normalized image x (H, W, C).
 
     At place (i, j), with P the patch's pixels there:
 
         probability[i,j] = softmax(model(x with fill on P))[label],    predicted[i,j] = its argmax
 
-    Places are `stride` pixels apart, see `sizes`. The last patch touches the border: where the stride does not divide
-    H - patch, the last step is shorter. `on_batch` hears the number of places of each batch.
+    The places are `stride` pixels apart, see `sizes`. The last patch touches the border, so if the stride doesn't
+    divide H - patch, the last step is shorter. `on_batch` is called with the number of places after each batch.
 
-    Raises UsageError as `sizes`, and for a label without output.
+    Raises UsageError as `sizes`, and for a label that the model doesn't have.
     Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 4.2.
     """
     h, w, channels = x.shape
@@ -96,7 +96,7 @@ def occlusion(
 def sizes(h: int, w: int, patch: int | None = None, stride: int | None = None) -> tuple[int, int]:
     """(patch, stride) in pixels for an image of h x w; by default a quarter and a sixteenth of its shorter side.
 
-    Raises UsageError if the patch does not fit or if pixels would lie between patches.
+    Raises UsageError if the patch doesn't fit or if the stride would leave pixels between patches.
     """
     side = min(h, w)
     if patch is None:
@@ -122,6 +122,6 @@ def _places(size: int, patch: int, stride: int) -> np.ndarray:
 
 
 def _hides(first: np.ndarray, patch: int) -> np.ndarray:
-    """[place, pixel] along an axis: 1 where the patch at the place hides the pixel, else 0."""
+    """[place, pixel] along an axis: 1 if the patch at the place hides the pixel, otherwise 0."""
     pixels = np.arange(first[-1] + patch)
     return ((first[:, None] <= pixels) & (pixels < first[:, None] + patch)).astype(np.float64)

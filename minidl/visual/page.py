@@ -1,4 +1,4 @@
-"""A page of images, pixel by pixel, in grids with words around them."""
+"""A page of images in grids, placed pixel by pixel, with text around them."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ WRONG = "✗ "  # before a wrong prediction, which is in italics too
 GRAY = "#444444"
 
 
-def line(size: int) -> int:
-    """The height of a line of letters of `size`."""
+def line_height(size: int) -> int:
+    """The height of a line of text of `size`."""
     return round(1.5 * size * POINT)
 
 
 class Page:
-    """A white page on which images lie pixel by pixel, with words around them.
+    """A white page with images and text. Each pixel of an image is one pixel of the page.
 
-    Its body is `width` x `height`, with the `title` over it and the `footer` under it; places are given from the
-    body's top left. All pixels are in one array: as artists of matplotlib, images cost more than all the rest.
+    The body of the page is `width` x `height`, with the `title` above it and the `footer` below; places are measured
+    from the body's top left corner. All pixels are in one array, because as artists of matplotlib images would take
+    most of the time.
     """
 
     def __init__(self, width: int, height: int, title: str, footer: str) -> None:
         page_width = max(width, 3 * TILE)
         lines = wrap(footer, page_width / POINT, SMALL)
-        self.left, self.top = MARGIN + (page_width - width) // 2, MARGIN // 2 + line(TITLE) + GUTTER
-        bottom = self.top + height + line(SMALL) * len(lines) + MARGIN
+        self.left, self.top = MARGIN + (page_width - width) // 2, MARGIN // 2 + line_height(TITLE) + GUTTER
+        bottom = self.top + height + line_height(SMALL) * len(lines) + MARGIN
         self.pixels = np.full((bottom, page_width + 2 * MARGIN, 3), 255, np.uint8)
         self._words: list[tuple[str, float, float, dict]] = []
-        self.write(fit(title, page_width / POINT, TITLE), width / 2, -line(TITLE) / 2 - GUTTER, TITLE)
+        self.write(fit(title, page_width / POINT, TITLE), width / 2, -line_height(TITLE) / 2 - GUTTER, TITLE)
         for i, text in enumerate(lines):
-            self.write(text, width / 2, height + line(SMALL) * (i + 1), SMALL, color=GRAY)
+            self.write(text, width / 2, height + line_height(SMALL) * (i + 1), SMALL, color=GRAY)
 
     def place(self, image: np.ndarray, x: int, y: int) -> None:
         """Puts the top left corner of `image`, uint8 (H, W, 3), at (x, y)."""
@@ -70,7 +71,7 @@ class Page:
 
 
 class _Pixels(Artist):
-    """An image, uint8 (H, W, 3), that fills the figure; matplotlib's own is resampled even where nothing changes."""
+    """An image, uint8 (H, W, 3), that fills the figure. matplotlib's own image is resampled even at its own size."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         super().__init__()
@@ -84,9 +85,9 @@ class _Pixels(Artist):
 
 @dataclass
 class Grid:
-    """`images`, uint8 (n, H, W, 3), in `columns`; a line of words `above` each of them, and lines `below` it.
+    """`images`, uint8 (n, H, W, 3), in `columns`; with a line of text `above` each of them, and lines `below` it.
 
-    Those that are `blank`, bool (n,), are mid-gray and say `nothing` instead.
+    The images that are `blank`, bool (n,), are mid-gray with the text `nothing`.
     """
 
     images: np.ndarray
@@ -102,17 +103,17 @@ class Grid:
             raise UsageError("there are no images for the picture")
         height, width = self.images.shape[1:3]
         lines = len(self.below) + (self.above is not None)
-        self.step = width + GUTTER, height + lines * line(self.size) + ROW_GAP
+        self.step = width + GUTTER, height + lines * line_height(self.size) + ROW_GAP
         self.width = min(self.columns, len(self.images)) * self.step[0] - GUTTER
         self.height = math.ceil(len(self.images) / self.columns) * self.step[1] - ROW_GAP
 
     def put(self, page: Page, x: int, y: int) -> None:
-        """Lays the grid on `page`, its top left corner at (x, y)."""
+        """Puts the grid on `page`, with its top left corner at (x, y)."""
         height, width = self.images.shape[1:3]
-        labels = {height + line(self.size) * (k + 0.5): texts for k, texts in enumerate(self.below)}
+        labels = {height + line_height(self.size) * (k + 0.5): texts for k, texts in enumerate(self.below)}
         if self.above is not None:
-            labels[-line(self.size) / 2] = self.above
-            y += line(self.size)
+            labels[-line_height(self.size) / 2] = self.above
+            y += line_height(self.size)
         for i, image in enumerate(self.images):
             left, top = x + i % self.columns * self.step[0], y + i // self.columns * self.step[1]
             blank = self.blank is not None and self.blank[i]
@@ -126,8 +127,8 @@ class Grid:
 
 
 def save_grids(path: Path, grids: list[tuple[str, Grid]], title: str, footer: str) -> None:
-    """A page with grids side by side, a heading over each."""
-    head = line(SMALL) if any(heading for heading, _ in grids) else 0
+    """Saves a page with grids side by side, and a heading over each."""
+    head = line_height(SMALL) if any(heading for heading, _ in grids) else 0
     width = sum(grid.width + BLOCK_GAP for _, grid in grids) - BLOCK_GAP
     page = Page(width, head + max(grid.height for _, grid in grids), title, footer)
     x = 0

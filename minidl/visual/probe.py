@@ -1,4 +1,4 @@
-"""One scan of a data set: for every unit the images that excite it most, and how it tells classes apart."""
+"""One pass over a data set: finds the images that excite every unit most, and how well it separates classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAPS = 32  # images whose maps are in memory at a time
 
 @dataclass
 class LayerProbe:
-    """What a scan found at one layer."""
+    """The results for one layer."""
 
     layer: str
     shape: Shape  # of one image's output: (H, W, C) or (K,)
@@ -47,11 +47,11 @@ class LayerProbe:
 
     @property
     def selectivity(self) -> np.ndarray:
-        """How far the best class stands out, float64 (units,) in [0, 1].
+        """How much the best class stands out, float64 (units,) in [0, 1].
 
             (mu_max - mu_rest) / (mu_max + mu_rest),    mu_rest = mean over the other classes
 
-        Classes without images don't count; 0 for a dead unit, and where fewer than two classes have images.
+        Classes without images don't count. It is 0 for a dead unit, and if fewer than two classes have images.
         Source: Morcos et al., On the importance of single directions for generalization, 2018, section 2.3.
         """
         known = ~np.isnan(self.class_mean)
@@ -74,14 +74,15 @@ def probe(
     threads: int = 0,
     on_batch: Callable[[int], None] = lambda images: None,
 ) -> dict[str, LayerProbe]:
-    """The TOP images of every unit of the `layers` by the `norms` of its map, and its mean activation per class.
+    """For every unit of the `layers`: the TOP images by each of the `norms` of its map, and its mean activation per
+    class.
 
-        inf: max |a|,    l2: sqrt(sum a^2),    over the unit's map a: one value per image and unit
+        inf: max |a|,    l2: sqrt(sum a^2),    over the unit's map a: one number per image and unit
 
-    Images of equal value stand in the order of the split, which the loader must keep. `model` is a plain one, with
-    arrays of module `xp`; on NumPy it may run on the "fused" `engine`, on so many `threads` (0: all cores).
-    `on_batch` hears the size of each batch. Memory: TOP numbers per unit and norm and one per class, and the maps of
-    a few images.
+    Equal images keep the order of the split, so the loader must not shuffle. `model` is a plain model with arrays of
+    module `xp`; on NumPy it may run on the "fused" `engine`, with `threads` threads (0: all cores). `on_batch` is
+    called with the number of images after each batch. Memory: TOP numbers per unit and norm, one number per unit and
+    class, and the maps of a few images.
 
     Raises UsageError for an unknown layer or norm, DivergedError for an activation that is not a finite number.
     """
@@ -108,7 +109,7 @@ def probe(
 
 
 class _Scan:
-    """What is kept of one layer while the images pass."""
+    """The results of one layer so far."""
 
     def __init__(self, units: int, classes: int, norms: Sequence[str]) -> None:
         self.images = {norm: np.full((units, TOP), -1) for norm in norms}
@@ -116,12 +117,12 @@ class _Scan:
         self.sums, self.counts = np.zeros((units, classes)), np.zeros(classes)
 
     def add(self, sizes: np.ndarray, labels: np.ndarray, first: int) -> None:
-        """Takes in MapNorms (n, 3, units) of the images from position `first` on."""
+        """Adds the MapNorms (n, 3, units) of the images from position `first` on."""
         for norm in self.images:
             new = sizes[:, NORMS.index(norm)].T  # (n, units) -> (units, n)
             values = np.hstack([self.values[norm], new])
             positions = np.broadcast_to(np.arange(first, first + len(sizes)), new.shape)
-            # Stable, and what is kept came earlier: equal values stay in the order of the split.
+            # The sort is stable and earlier images come first, so equal values keep the order of the split.
             order = np.argsort(-values, axis=1, kind="stable")[:, :TOP]
             self.images[norm] = np.take_along_axis(np.hstack([self.images[norm], positions]), order, axis=1)
             self.values[norm] = np.take_along_axis(values, order, axis=1)

@@ -1,8 +1,9 @@
-"""From a neuron back to the pixels: gradient, guided backpropagation and deconvnet of many (unit, image) pairs.
+"""From a unit back to the pixels: gradient, guided backpropagation and deconvnet for many (unit, image) pairs.
 
-A unit is a channel of a layer's output. Its activation on an image is a map a (H, W), or a single number. The way
-back begins with a signal s of the shape of a at that channel, zero at all others (`seed`), and goes down through the
-layers' `project` under a `Rule`; only the part of the network between the pixels and the layer is ever run.
+A unit is a channel of a layer's output. On an image its activation is a map a (H, W), or a single number. The way
+back begins at that channel with a signal s of the shape of a, and with zero at all other channels (`seed`). It goes
+down through the layers' `project` with a `Rule`. Only the part of the network between the pixels and the layer is
+run.
 
 Sources: Simonyan et al. 2014, section 3 (gradient); Springenberg et al. 2015, section 3.4 (guided); Zeiler & Fergus
 2013, section 2.1 (deconvnet); Boigné & Heyse 2017, section 3.2 (which images, which norm).
@@ -20,27 +21,27 @@ from minidl.engine import fuse
 from minidl.engine.prepare import FusedSequential
 from minidl.engine.projection import project_pairs
 from minidl.errors import UsageError
-from minidl.layers.base import INFER, PROBE, Layer, Rule
+from minidl.layers.base import INFER, PROBE, Layer, Rule, as_rule
 from minidl.layers.convert import convert
 from minidl.layers.norm import BatchNorm2D
 from minidl.visual.taps import NORMS, MapNorms
 from minidl.visual.truncate import truncate
 
 SEEDS = ("norm", "map", "max", "ones")
-# What visualize.py starts from: the paper's gradients are those "of the activation map". From the derivative of the
+# The defaults of the commands. The paper's gradients are those "of the activation map". From the derivative of the
 # norm, a gradient by `inf` is what one place of the map sees, and shows no object.
 RULE_SEEDS = {"gradient": "map", "guided": "map", "deconv": "norm"}
-PLAIN_PAIRS = 8  # taken at once by plain layers, which keep all maps of the way up
+PLAIN_PAIRS = 8  # pairs at once in plain layers, which keep all maps of the forward pass
 UNITS_AT_ONCE = 128  # of `project_units`
 
 
 def seed(a: Array, units: Array, norm: str, kind: str) -> Array:
-    """The signal at a layer's output, for unit units[n] of image n; of the shape of a, (N, H, W, C) or (N, C).
+    """The signal at a layer's output for unit units[n] of image n; same shape as a, (N, H, W, C) or (N, C).
 
-    With m the map of the unit, k = the first argmax of |m|:
-        norm   d ||m|| / dm:   inf: sign(m[k]) at k, else 0;   l2: m / ||m||_2;   zero where m is zero
+    With m the map of the unit and k the first argmax of |m|:
+        norm   d ||m|| / dm:   inf: sign(m[k]) at k, otherwise 0;   l2: m / ||m||_2;   zero if m is zero
         map    m itself
-        max    m[k] at k, else 0
+        max    m[k] at k, otherwise 0
         ones   1 everywhere
     """
     xp, n = array_module(a), len(a)
@@ -58,7 +59,7 @@ def seed(a: Array, units: Array, norm: str, kind: str) -> Array:
         s = xp.zeros_like(m)
         s[rows, k] = m[rows, k] if kind == "max" else xp.sign(m[rows, k])
     signal = xp.zeros_like(a)
-    # Advanced indices first and last put the axes between them behind: (N, H, W).
+    # Advanced indices come first in the result, and the axes between them after them: (N, H, W).
     signal[rows, ..., units] = s.reshape(n, *a.shape[1:-1])  # (N, P) -> (N, H, W)
     return signal
 
@@ -66,9 +67,9 @@ def seed(a: Array, units: Array, norm: str, kind: str) -> Array:
 class Projector:
     """Projections from the units of one layer of `model` (plain layers) to the pixels.
 
-    rule    see `layers.Rule`; norm and seed_map: see `seed`
-    engine  "fused" takes pairs through the network tile by tile (`fused/projection.py`), "plain" a batch layer by
-            layer; a deconvnet's unpool "last" or "max" has the stem on plain layers either way
+    rule    see `layers.Rule`, or its name; for norm and seed_map see `seed`
+    engine  "fused" takes pairs through the network tile by tile (`engine/projection.py`), "plain" takes a batch
+            through one layer after the other; with unpool "last" or "max" the stem is plain in either case
 
     Raises UsageError for an unknown layer, norm or seed map.
     """
@@ -77,7 +78,7 @@ class Projector:
         self,
         model: Layer,
         layer: str,
-        rule: Rule,
+        rule: Rule | str,
         *,
         norm: str = "l2",
         seed_map: str = "norm",
@@ -88,7 +89,7 @@ class Projector:
         for name, value, choices in (("norm", norm, NORMS), ("seed map", seed_map, SEEDS)):
             if value not in choices:
                 raise UsageError(f"{name} {value!r}: choose {', '.join(choices)}")
-        self.rule, self.norm, self.seed_map, self.xp = rule, norm, seed_map, xp
+        self.rule, self.norm, self.seed_map, self.xp = as_rule(rule), norm, seed_map, xp
         part = truncate(model, layer)
         self.plain = part if xp is np else convert(part, xp=xp)
         self.fused = fuse(self.plain, threads) if engine == "fused" and xp is np else None
@@ -137,12 +138,13 @@ class Projector:
 def project_units(
     projector: Projector, images: Callable[[np.ndarray], np.ndarray], tops: np.ndarray, units: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(unit, its projections (n, H, W, C) on its images in their order) for every unit of `units`.
+    """Yields (unit, its projections (n, H, W, C) on its images in their order) for every unit of `units`.
 
-    images   gives the normalised images (n, H, W, C) at some positions of the data set
-    tops     int (units, n): each unit's images; -1 where there is none
+    images   gives the normalized images (n, H, W, C) at some positions of the data set
+    tops     int (units, n): each unit's images; -1 if there is none
 
-    Many units at once share the way up of the images they have in common; memory doesn't grow with their number.
+    Many units share the forward pass of the images that they have in common. The memory doesn't grow with their
+    number.
     """
     for start in range(0, len(units), UNITS_AT_ONCE):
         part = slice(start, start + UNITS_AT_ONCE)
@@ -154,7 +156,9 @@ def project_units(
 
 
 def negative_gammas(model: Layer, layer: str) -> tuple[int, int]:
-    """(how many, of how many) channels of the BNs on the way to `layer` have gamma < 0: where the deconvnet skips BN,
-    their signal comes back with the other sign."""
+    """(how many, of how many) channels of the batch normalizations up to `layer` have gamma < 0.
+
+    A deconvnet that skips BN brings their signal back with the wrong sign.
+    """
     gammas = [n.params["gamma"].value for n in truncate(model, layer).leaves() if isinstance(n, BatchNorm2D)]
     return sum(int((g < 0).sum()) for g in gammas), sum(g.size for g in gammas)

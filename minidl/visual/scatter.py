@@ -1,4 +1,4 @@
-"""Images as points: PCA or t-SNE of their features, in three dimensions or in two with thumbnails."""
+"""Images as points: PCA or t-SNE of their features, in three dimensions, or in two with thumbnails."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from minidl.visual.lettering import add_legend, add_title, fit
 from minidl.visual.limits import limits
 
 VIEWS = ((20, -60), (20, -15), (20, 30), (45, -60))  # elevation and azimuth in degrees
-ZOOM = 0.92  # of a box; more would cut it off
+ZOOM = 0.92  # of a box; a larger zoom would cut it off
 THUMBNAIL = 0.42  # inches
 BORDER = 8  # pixels between a thumbnail and the axes, for its frame and mark
-SPACING = 1.15  # of thumbnails, at least, in their sides
-HIDDEN = 4  # dots behind a thumbnail on its dot, at most; none behind one beside it
-DISTANCES = (0.7, 1.0, 1.3)  # of a thumbnail from the dot it is beside, in its sides: as near as there is room
-TRIED = 2000  # points that may get a thumbnail: more than there is room for, and trying takes time
+SPACING = 1.15  # the least distance of thumbnails, in units of their side
+HIDDEN = 4  # the most dots that a thumbnail on its dot may hide; one beside its dot hides none
+DISTANCES = (0.7, 1.0, 1.3)  # from a dot to the thumbnail beside it, in units of its side; the nearest with room
+TRIED = 2000  # the most points for which a place is sought: more than there is room for, and each takes time
 LEGEND_COLUMNS, LEGEND_ROW, LEGEND_MARK = 5, 0.19, 40  # inches from row to row; points beside a name
-TOP, EDGE = 0.4, 0.15  # inches: the title, and what stays free at the foot
+TOP, EDGE = 0.4, 0.15  # inches: the title, and the free space at the bottom
 
 
 def save_scatter_3d(
@@ -39,7 +39,7 @@ def save_scatter_3d(
 ) -> None:
     """Points (n, 3) from four sides; point i has the colour and the mark of its class, names[labels[i]].
 
-    `axis` is what the axes are called before their number, such as "PC" or "t-SNE". Raises as `save_figure`.
+    `axis` is the name of the axes, such as "PC" or "t-SNE"; a number follows it. Raises as `save_figure`.
     """
     looks = _looks(labels)
 
@@ -70,9 +70,9 @@ def save_scatter_2d(
     title: str,
     axis: str = "PC",
 ) -> None:
-    """Points (n, 2) as in `save_scatter_3d`, and on them, or near them, as many `images` as there is room for.
+    """Points (n, 2) as in `save_scatter_3d`, with as many of the `images` on or near them as there is room for.
 
-    An image, uint8 (n, H, W, 3), has a frame in the colour of its class, its mark in a corner and a line to its
+    An image, uint8 (n, H, W, 3), has a frame in the colour of its class, its mark in a corner, and a line to its
     point. Raises as `save_figure`.
     """
     looks = _looks(labels)
@@ -99,10 +99,11 @@ def save_scatter_2d(
 
 
 def find_room(places: np.ndarray, side: float, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the `places` (n, 2) get a square of `side` on or near them, and the middles of these, (m,) and (m, 2).
+    """Which of the `places` (n, 2) get a square of `side` on or near them, and the centres of these: (m,) and (m, 2).
 
-    The squares lie within `box`, its (lower, upper) corners, don't overlap and hide few of the places. Each place in
-    turn takes the nearest that is free, in an order drawn by lot: in theirs the first class would take all the room.
+    The squares lie within `box` (its lower and upper corner), don't overlap, and hide few of the places. The places
+    take turns in random order, each taking the nearest free square. In their own order the first class would take all
+    the room.
     """
     angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -122,12 +123,12 @@ def find_room(places: np.ndarray, side: float, box: np.ndarray) -> tuple[np.ndar
 
 
 def _gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How far apart a (m, 2) and b (n, 2) are along the axis on which they are farther, (m, n)."""
+    """The distance of a (m, 2) and b (n, 2) along the axis on which they are farther apart, (m, n)."""
     return np.abs(a[:, None] - b).max(axis=2)
 
 
 def _looks(labels: np.ndarray) -> dict[int, dict[str, Any]]:
-    """Colour and mark of each class that occurs; as there are 8 colours and 10 marks, 80 classes differ."""
+    """The colour and mark of each class that occurs; with 8 colours and 10 marks, 80 classes differ."""
     pairs = math.lcm(len(COLOURS), len(MARKERS))  # until both begin again; from there on the marks are shifted
     return {
         label: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[(k + k // pairs) % len(MARKERS)]}
@@ -145,9 +146,9 @@ def _dots(axes: Axes, points: np.ndarray, labels: np.ndarray, looks: dict[int, d
 
 
 def _measure(every: list[Any], points: np.ndarray, axis: str) -> None:
-    """Names the axes and gives each the limits of its column of the points.
+    """Names the axes and sets the limits of each to those of its column of the points.
 
-    Limits of matplotlib's own are found as late as the drawing, and not at all if anything fixes them before.
+    matplotlib would compute its own limits only when it draws, and not at all if anything sets them before.
     """
     for number, (one, values) in enumerate(zip(every, points.T, strict=True), 1):
         getattr(one.axes, f"set_{one.axis_name}lim")(limits(values))
@@ -157,8 +158,10 @@ def _measure(every: list[Any], points: np.ndarray, axis: str) -> None:
 
 
 def _frame(figure: Figure, looks: dict[int, dict[str, Any]], names: list[str], title: str) -> tuple[float, float]:
-    """Draws the title and, at the foot, the legend; returns where the room between them begins and ends, as shares of
-    the figure's height."""
+    """Draws the title and, at the bottom, the legend.
+
+    Returns where the space between them begins and ends, as fractions of the figure's height.
+    """
     handles = [Line2D([], [], linestyle="", markeredgecolor="black", markersize=7, **look) for look in looks.values()]
     columns, height = min(len(looks), LEGEND_COLUMNS), figure.get_figheight()
     width = 72 * figure.get_figwidth() / columns - LEGEND_MARK
@@ -169,5 +172,5 @@ def _frame(figure: Figure, looks: dict[int, dict[str, Any]], names: list[str], t
 
 
 def _legend_height(looks: dict[int, dict[str, Any]]) -> float:
-    """In inches."""
+    """The height of the legend in inches."""
     return EDGE + LEGEND_ROW * math.ceil(len(looks) / LEGEND_COLUMNS)

@@ -1,4 +1,4 @@
-"""From the pixels' signed values that a projection gives to shades on the screen."""
+"""Turns the signed values of a projection into shades of gray for the screen."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from minidl.errors import DataError, UsageError
 
 SCALES = ("image", "grid")
-PERCENTILE = 99.5  # what is larger, one value in 200, is cut off: a few extreme pixels would leave all others gray
+PERCENTILE = 99.5  # larger values, one in 200, are clipped: a few extreme pixels would leave all others gray
 MID_GRAY = 128
 
 
 def to_screen(projections: np.ndarray, scale: str = "image") -> tuple[np.ndarray, np.ndarray]:
-    """Shades of signed projections (n, H, W, 3), uint8, and which of the n are zero everywhere, bool (n,).
+    """Shades of signed projections (n, H, W, 3) as uint8, and which of the n are zero everywhere, bool (n,).
 
         shade = floor(128 + 127.5 clip(g / q, -1, 1))
 
-    which is 255 (0.5 + 0.5 clip(g / q, -1, 1)) rounded half up: zero is mid-gray, 128, and -q and q are 0 and 255.
-    q is the 99.5th percentile of |g| over one image (`scale` "image") or over all n ("grid"); the maximum where
-    that percentile is zero, as with the projection of a unit that sees few pixels. A projection of zeros is
-    mid-gray everywhere. Raises UsageError for another scale, and DataError for NaN or infinity.
+    This is 255 (0.5 + 0.5 clip(g / q, -1, 1)), rounded half up: zero becomes mid-gray, 128, and -q and q become 0 and
+    255. q is the 99.5th percentile of |g| over one image (`scale` "image") or over all n ("grid"). If that percentile
+    is zero, as for a unit that sees few pixels, q is the maximum. A projection of zeros is mid-gray everywhere.
+    Raises UsageError for another scale, and DataError for NaN or infinity.
     """
     if scale not in SCALES:
         raise UsageError(f"scale {scale!r}: choose {' or '.join(SCALES)}")

@@ -1,4 +1,4 @@
-"""Figures of the search for a learning rate: the trials of a search, and a range test."""
+"""Figures of searches for a learning rate: the trials of a search, and a range test."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from minidl.visual.canvas import COLOURS, Axes, Figure, LogLocator, NullFormatte
 from minidl.visual.lettering import add_title
 
 SMALLEST, LARGEST = 25, 150  # areas of the dots, square points
-ROOM = 0.15  # decades around the values
+ROOM = 0.15  # decades of free space around the values
 
 
 def save_search(path: Path, trials: list[dict[str, Any]], title: str) -> None:
-    """Trials (rows of trials.csv) over learning rate and weight decay (the paper's Figure 3), the best one ringed.
+    """Trials (rows of trials.csv) over learning rate and weight decay (the paper's Figure 3), with a ring around the
+    best.
 
-    Colour and size of a dot tell the validation accuracy; a cross is a trial that diverged.
-    Raises UsageError if there is no trial, else as `save_figure`.
+    The colour and size of a dot show the validation accuracy; a cross is a trial that diverged.
+    Raises UsageError if there is no trial, otherwise as `save_figure`.
     """
     if not trials:
         raise UsageError("no trial is finished yet: there is nothing to draw")
@@ -56,10 +57,10 @@ def save_search(path: Path, trials: list[dict[str, Any]], title: str) -> None:
 
 
 def save_range_test(path: Path, test: RangeTest, title: str) -> None:
-    """The loss over the learning rate, the two suggested rates marked. Raises as `save_figure`."""
+    """The loss over the learning rate, with the two suggested rates marked. Raises as `save_figure`."""
     lowest, before = test.losses.min(), test.losses[: test.lowest + 1].max()
     after = test.losses[: test.lowest + 10].max()
-    # The fall takes up at least a quarter of the picture, whatever the loss explodes to behind it.
+    # The falling part takes at least a quarter of the picture, however large the loss grows after it.
     highest = min(after, before + (before - lowest or abs(before))) + 1e-3
     bottom, top = (end + share * (highest - lowest) for end, share in ((lowest, -0.1), (highest, 0.6)))
     off = test.losses > top

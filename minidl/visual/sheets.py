@@ -1,4 +1,4 @@
-"""Sheets of images: what excites a unit and what it sees there, a photo and its units, all units of a layer."""
+"""Sheets of images: a unit's images and projections, a photo and its units, all units of a layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from minidl.visual.page import TILE, TINY, WRONG, Grid, line, save_grids
+from minidl.visual.page import TILE, TINY, WRONG, Grid, line_height, save_grids
 
 PHOTO_TILE = 256
 POSTER_TILES = 192, 128, 64  # the widest that a poster has room for
@@ -26,14 +26,14 @@ def save_sheet(
     blank: np.ndarray | None = None,
     captions: list[str] | None = None,
 ) -> None:
-    """A unit by its images and, beside them in the same order, what it projects there (the paper's Figures 7-24).
+    """The images of a unit and, beside them in the same order, its projections (the paper's Figures 7-24).
 
-    originals    uint8 (n, H, W, 3), in rows of three, the `true` class under each
-    projections  the same for the screen, the `predicted` class over each, marked if it is wrong; without them that
-                 stands over the originals. Those that are `blank`, bool (n,), say "no signal"
-    captions     a line under each projection, or under the true class
+    originals    uint8 (n, H, W, 3), in rows of three, with the `true` class below each
+    projections  the same for the screen, with the `predicted` class above each, marked if it is wrong; without
+                 projections it is above the originals. Those that are `blank`, bool (n,), say "no signal"
+    captions     a line below each projection, or below the true class
 
-    Raises UsageError without images, and as `save_figure`.
+    Raises UsageError without images, otherwise as `save_figure`.
     """
     said = [p if p == t else WRONG + p for p, t in zip(predicted, true, strict=True)]
     if projections is None:
@@ -58,9 +58,9 @@ def save_photo_sheet(
     footer: str,
     blank: np.ndarray | None = None,
 ) -> None:
-    """A photo, uint8 (H, W, 3), and what several units project there, uint8 (n, H, W, 3), a caption above each.
+    """A photo, uint8 (H, W, 3), and the projections of several units, uint8 (n, H, W, 3), with a caption above each.
 
-    Raises UsageError without projections, and as `save_figure`.
+    Raises UsageError without projections, otherwise as `save_figure`.
     """
     columns = math.ceil(math.sqrt(len(projections)))
     grid = Grid(enlarge(projections, PHOTO_TILE), columns, captions, blank=blank)
@@ -76,9 +76,9 @@ def save_poster(
     footer: str,
     blank: np.ndarray | None = None,
 ) -> None:
-    """All units of a layer by a tile each, uint8 (u, H, W, 3), with their `captions`, or else numbers, below.
+    """All units of a layer, one small projection each, uint8 (u, H, W, 3), with their `captions` or numbers below.
 
-    Dead units are those that are `blank`, bool (u,): gray with a dash. Raises UsageError without tiles, and as
+    Dead units, those that are `blank`, bool (u,), are gray with a dash. Raises UsageError without units, otherwise as
     `save_figure`.
     """
     captions = [str(i) for i in range(len(tiles))] if captions is None else captions
@@ -91,20 +91,20 @@ def save_poster(
 
 
 def _columns(images: np.ndarray) -> int:
-    """In how many columns a poster of `images` is about as wide as it should be, with the fewest gaps at its end."""
-    ideal = max(1, math.sqrt(POSTER_RATIO * len(images) * (images.shape[1] + line(TINY)) / images.shape[2]))
+    """The number of columns for a poster of `images`: about the right width, with the fewest gaps at the end."""
+    ideal = max(1, math.sqrt(POSTER_RATIO * len(images) * (images.shape[1] + line_height(TINY)) / images.shape[2]))
     near = range(math.ceil(0.8 * ideal), math.ceil(1.25 * ideal) + 1)
     return min(near, key=lambda columns: (-len(images) % columns, abs(columns - ideal)))
 
 
 def enlarge(images: np.ndarray, width: int) -> np.ndarray:
-    """Images (n, H, W, 3) with each pixel repeated so that they are about `width` wide, never smaller."""
+    """Images (n, H, W, 3), with each pixel repeated so that they are about `width` wide, never smaller."""
     factor = max(1, round(width / images.shape[2]))
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def _sized(photo: np.ndarray, side: int) -> np.ndarray:
-    """A photo (H, W, 3) at most `side` high and wide: reduced smoothly, or enlarged by repeating pixels."""
+    """A photo (H, W, 3), at most `side` high and wide: reduced smoothly, or enlarged by repeating pixels."""
     factor = side // max(photo.shape[:2])
     if factor == 0:
         reduced = Image.fromarray(photo)

@@ -1,13 +1,11 @@
-"""What every command of visualize.py starts from: a trained network, and the images it is shown."""
+"""What every look into a network starts from: a trained network, and the images it is shown."""
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -16,13 +14,11 @@ from minidl.data.base import Split
 from minidl.data.classes import find_class
 from minidl.data.images import read_image
 from minidl.data.loader import normalise
-from minidl.errors import DataError, UsageError
+from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
-from minidl.storage.files import own_folder
 from minidl.training import session
 from minidl.training.checkpoints import load_checkpoint
-from minidl.visual.file_names import file_name, with_digest
 from minidl.visual.truncate import LayerInfo, layer_table, truncate
 
 BATCH = 100
@@ -35,13 +31,25 @@ class Subject:
     running   the same on the engine and backend asked for, whose array module is xp
     plain     of plain layers, on that backend
 
-    `args` has output, format and pretrained, and the `parser` that they come from; if images are looked at, data,
-    whole, split, backend, engine and threads too. `build` makes registered networks. The data set is opened when an
-    image of it is asked for, the engine when the network is run.
+    build       makes registered networks
+    data        where the data set is, if not where it was in training
+    whole       whole splits of it, though the network was trained and measured on a part
+
+    The data set is opened when an image of it is asked for, the engine when the network is run.
     """
 
-    def __init__(self, args: Namespace, file: Path, build: Callable[..., Layer]) -> None:
-        self.args = args
+    def __init__(
+        self,
+        file: Path,
+        build: Callable[..., Layer],
+        *,
+        data: str | None = None,
+        whole: bool = False,
+        split: str = "val",
+        execution: session.Execution | None = None,
+    ) -> None:
+        self.split_name, self.execution = split, execution or session.Execution()
+        self._data = data, whole
         self.checkpoint = load_checkpoint(file)
         self.about = self.checkpoint.about
         self.model = self.checkpoint.build(build)
@@ -50,7 +58,7 @@ class Subject:
 
     @cached_property
     def _on_engine(self) -> tuple[Layer, ModuleType]:
-        return session.on_engine(self.model, self.args)
+        return session.on_engine(self.model, self.execution)
 
     @property
     def running(self) -> Layer:
@@ -68,12 +76,12 @@ class Subject:
 
     @cached_property
     def data(self) -> session.Data:
-        return session.saved_data(self.checkpoint, self.args.data, self.args.whole)
+        return session.saved_data(self.checkpoint, *self._data)
 
     @cached_property
     def split(self) -> Split:
         """Raises UsageError if the data set has no such split, or no image in it."""
-        return self.data.split(self.args.split)
+        return self.data.split(self.split_name)
 
     def pictures(self, positions: np.ndarray) -> np.ndarray:
         """Images of the split, uint8 (n, H, W, 3)."""
@@ -93,7 +101,7 @@ class Subject:
     def position(self, index: int) -> int:
         """`index` itself; UsageError if the split has no such image."""
         if not 0 <= index < len(self.split):
-            raise UsageError(f"image {index}: {self.args.split} has images 0 to {len(self.split) - 1}")
+            raise UsageError(f"image {index}: {self.split_name} has images 0 to {len(self.split) - 1}")
         return index
 
     # -------------------------------------------------------- labels and classes
@@ -141,7 +149,7 @@ class Subject:
             raise UsageError(f"{self.checkpoint.path}: no layer of this network has a map")
         return maps[-1]
 
-    # ------------------------------------------------------------------ pictures
+    # ---------------------------------------------------------------- the checkpoint
 
     @property
     def run(self) -> Path | None:
@@ -150,63 +158,7 @@ class Subject:
         return folder.parent if folder.name == "checkpoints" else None
 
     @property
-    def folder(self) -> Path:
-        """Where pictures go: --output, else figures/ of the run, else beside the checkpoint (and for a pretrained
-        network figures/ of the working directory)."""
-        if self.args.output is not None:
-            return Path(self.args.output)
-        if self.args.pretrained:
-            return Path("figures")
-        if self.run is None:
-            return self.checkpoint.path.parent
-        return own_folder(self.checkpoint.path.parent.parent, "figures")
-
-    def output(self, suffix: str, *parts: Any, **settings: Any) -> Path:
-        """Where a file goes that shows `parts`, with those `settings` that are not the default (`file_names`).
-
-        Outside the run's own folder, where pictures of several networks may lie, the name begins with the network's.
-        """
-        path, own = self.checkpoint.path, self.run is not None and self.args.output is None
-        network = path.stem if self.run is None else self.run.name
-        usual = self.run is None or path.stem == self.args.parser.get_default("checkpoint")
-        settings = {"checkpoint": None if usual else path.stem, **settings}
-        make_folder(self.folder)
-        return self.folder / f"{file_name([None if own else network, *parts], settings)}.{suffix}"
-
-    def picture(self, *parts: Any, **settings: Any) -> Path:
-        """The same for a picture in the format asked for."""
-        return self.output(self.args.format, *parts, **settings)
-
-    def changed(self, *names: str) -> dict[str, Any]:
-        """Those of the flags `names` that were given another value than their default."""
-        values = {name: getattr(self.args, name, None) for name in names}
-        return {name: v for name, v in values.items() if v != self.args.parser.get_default(name)}
-
-    @property
-    def which_data(self) -> dict[str, Any]:
-        """For the name of what is shown on images of the data set: which, if not those of the training."""
-        changed = self.changed("data", "whole")
-        if "data" in changed:
-            path = Path(changed["data"]).resolve()
-            trained = str(path) == str(Path(self.about.config["data"]).resolve())
-            changed["data"] = None if trained else with_digest(path.name, str(path))
-        return changed
-
-    def photo_name(self, path: str) -> str:
-        """The name of a photo in that of a picture; it holds for one content, as many photos are called IMG_1."""
-        return with_digest(Path(path).stem, Path(path).read_bytes())
-
-    @property
     def source(self) -> str:
         """The checkpoint in a footer: run and file."""
         path = self.checkpoint.path
         return path.name if self.run is None else f"{self.run.name}/{path.stem}"
-
-
-def make_folder(path: Path) -> Path:
-    """The folder `path`, made if it is not there; DataError if it can't be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{path}: can't be made ({error.strerror})") from error
-    return path

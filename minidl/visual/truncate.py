@@ -11,6 +11,7 @@ from minidl.layers.containers import Sequential
 from minidl.layers.context import join
 from minidl.layers.naming import no_such_layer
 from minidl.layers.tree import rebuilt
+from minidl.text.calls import call
 
 Keys = tuple[str, ...]  # the way down to a layer: the key of a child, of a child of that one, ...
 
@@ -195,4 +196,4 @@ def _find(model: Layer, name: str) -> Place:
     found = {place.name: place for place in walk(model)}
     if name in found:
         return found[name]
-    raise no_such_layer(name, model.named_layers(), " (`visualize.py layers RUN` lists all)")
+    raise no_such_layer(name, model.named_layers(), f" (`{call('layers')} RUN` lists all)")

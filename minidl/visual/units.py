@@ -1,4 +1,4 @@
-"""Which units of a layer to show, and what is known of all of them as a table."""
+"""Chooses units of a layer, and lists all of them in a table."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from minidl.visual.probe import LayerProbe
 
 
 def choose_units(text: str, units: int, ranking: np.ndarray) -> list[int]:
-    """The units that `text` means: "17", "3,17", "all" in the order of the ranking, "top:20" its first twenty.
+    """The units that `text` means: "17", "3,17", "all" in the order of the ranking, or "top:20" for its first twenty.
 
     ranking   all units, the most interesting first
-    Raises UsageError, with what would do, for anything else.
+    Raises UsageError, with what is allowed, for anything else.
     """
     if text == "all":
         return ranking.tolist()
@@ -34,14 +34,14 @@ def choose_units(text: str, units: int, ranking: np.ndarray) -> list[int]:
 
 
 def by_selectivity(found: LayerProbe) -> np.ndarray:
-    """All units, the most selective first; dead ones, which select nothing, come last."""
+    """All units, the most selective first; dead ones come last."""
     return np.argsort(-found.selectivity, kind="stable")
 
 
 def table(found: LayerProbe, words: list[str], names: list[str] | None) -> Iterator[list[str]]:
-    """A row per unit, behind a row of headings, for a CSV file.
+    """A row of headings and a row per unit, for a CSV file.
 
-    names   of the images; None: their positions in the split are their names
+    names   of the images; None: their positions in the split
     """
     norms = list(found.images)
     columns = [f"{norm}_{what}{i + 1}" for norm in norms for i in range(found.images[norm].shape[1])

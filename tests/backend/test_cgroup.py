@@ -100,7 +100,7 @@ def test_the_room_left_is_that_of_the_tightest_level(files, room, tmp_path):
         ({"proc/self/cgroup": "3:cpu:/", f"{V2}/cpu/cpu.cfs_quota_us": -1, f"{V2}/cpu/cpu.cfs_period_us": 9}, None),
     ],
 )
-def test_a_share_of_time_is_so_many_cores(files, cores, tmp_path):
+def test_a_share_of_time_is_a_number_of_cores(files, cores, tmp_path):
     assert cpu_quota(tree(tmp_path, files)) == cores
 
 

@@ -9,12 +9,15 @@ import warnings
 
 import pytest
 
+import minidl
 import train
 import visualize
 from minidl.cli.boundary import run_guarded
+from minidl.cli.parser import Command, Program
+from minidl.cli.programs import MINIDL, TRAIN_PY, VISUALIZE_PY
 from minidl.errors import DataError, DivergedError, UsageError, printable
 from minidl.storage.files import append_line
-from minidl.text import console
+from minidl.text import calls, console
 
 
 def fails(error):
@@ -110,7 +113,7 @@ HOSTILE = "\x1b]0;owned\x07\u202e\nepoch 9"
 ESCAPED = r"\x1b]0;owned\x07\u202e\nepoch 9"
 
 
-def test_whatever_is_printed_is_one_line_without_control_characters(capsys):
+def test_everything_printed_is_one_line_without_control_characters(capsys):
     console.print_lines(HOSTILE, "two")
     assert console.show(HOSTILE) and console.warn(HOSTILE)
     assert capsys.readouterr() == (f"{ESCAPED}\ntwo\n{ESCAPED}\n", f"{ESCAPED}\n")
@@ -141,23 +144,85 @@ def test_a_line_of_a_log_is_one_line(tmp_path):
         (train, ["check-data"], ["DATA", "train.py check-data --help"]),
         (train, ["evaluate"], ["'evaluate'", "eval", "train.py --help"]),
         (visualize, ["deconv", "run", "--unti", "3"], ["did you mean --unit?", "visualize.py deconv --help"]),
-        (visualize, [], ["COMMAND", "visualize.py --help"]),
+        (train, ["deconv", "run"], ["`python visualize.py deconv`"]),
+        (visualize, ["eval", "run"], ["`python train.py eval`"]),
+        (MINIDL, ["deconv", "run", "--unti", "3"], ["did you mean --unit?", "minidl deconv --help"]),
+        (MINIDL, ["fit", "--nonsense"], ["--nonsense", "minidl fit --help"]),
+        (MINIDL, ["evaluate"], ["'evaluate'", "did you mean eval?", "minidl --help"]),
+        (MINIDL, ["--epochs", "3"], ["'--epochs'", "choose train, eval", "minidl --help"]),
     ],
 )
 def test_a_wrong_flag_points_to_the_help_that_lists_the_right_ones(script, argv, named, capsys):
     assert script.main(argv) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and all(name in line for name in named), line
+    assert line.startswith("minidl: " if script is MINIDL else f"{script.__name__}.py: ")
 
 
-@pytest.mark.parametrize("script", [train, visualize])
-def test_help_is_printed_for_a_script_and_for_every_command(script, capsys):
-    assert script.main(["--help"]) == 0
-    text, commands = capsys.readouterr().out, script.make_commands()
-    assert all(name in text for name in commands._commands)
-    for name in commands._commands:
-        assert script.main([name, "--help"]) == 0
-        assert f"{commands.script} {name}" in capsys.readouterr().out
+@pytest.mark.parametrize("program", [MINIDL, TRAIN_PY, VISUALIZE_PY], ids=lambda program: program.name)
+def test_help_is_printed_for_a_program_and_for_every_command(program, capsys):
+    assert program.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in program.commands)
+    for name in [*program.commands, *program.aliases]:
+        assert program.main([name, "--help"]) == 0
+        assert f"{program.name} {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", [MINIDL, VISUALIZE_PY], ids=lambda program: program.name)
+def test_without_a_command_the_help_is_printed(program, capsys):
+    assert program.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for argv in ([], ["-h"], ["help"]):
+        assert program.main(argv) == 0
+        assert capsys.readouterr().out == text
+
+
+def test_help_with_a_command_is_the_help_of_the_command(capsys):
+    assert MINIDL.main(["help", "eval"]) == 0
+    text = capsys.readouterr().out
+    assert MINIDL.main(["eval", "--help"]) == 0
+    assert capsys.readouterr().out == text and "--whole" in text
+
+
+def test_minidl_has_every_command_of_the_scripts_and_says_its_version(capsys):
+    names = {"fit": "train", "search": "search-plot"}
+    assert {names.get(name, name) for name in VISUALIZE_PY.commands} <= set(MINIDL.commands)
+    assert {"train" if name == "fit" else name for name in TRAIN_PY.commands} <= set(MINIDL.commands)
+    assert MINIDL.aliases == {"fit": "train"}
+    assert MINIDL.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"minidl {minidl.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "argv", "said"),
+    [
+        (TRAIN_PY, ["fit", "--data", "nowhere"], "`python train.py download`"),
+        (VISUALIZE_PY, ["top", "--pretrained", "refined", "--data", "nowhere"], "`python train.py download`"),
+        (VISUALIZE_PY, ["top", "--pretrained", "refined", "--layer", "no"], "`python visualize.py layers RUN`"),
+        (VISUALIZE_PY, ["top", "--help"], "`python visualize.py layers`"),
+        (VISUALIZE_PY, ["search", "--help"], "`python train.py search`"),
+        (MINIDL, ["train", "--data", "nowhere"], "`minidl download`"),
+        (MINIDL, ["top", "--pretrained", "refined", "--layer", "no"], "`minidl layers RUN`"),
+        (MINIDL, ["gradcam", "--help"], "`minidl layers`"),
+        (MINIDL, ["search-plot", "--help"], "`minidl search`"),
+    ],
+)
+def test_what_to_type_next_is_a_command_of_the_program_that_was_called(
+    program, argv, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    program.main(argv)
+    text = "".join(capsys.readouterr())
+    assert said in " ".join(text.split())
+    assert program is not MINIDL or ".py" not in text
+
+
+def test_the_name_of_a_program_lasts_as_long_as_it_runs():
+    seen = []
+    show = Command(lambda args: seen.append(calls.program()) or 0, lambda parser: None, "Shows.")
+    assert Program("other", "", {"": {"show": show}}).main(["show"]) == 0
+    assert (seen, calls.program(), calls.call("eval")) == (["other"], "minidl", "minidl eval")
 
 
 @pytest.mark.parametrize(
@@ -169,11 +234,11 @@ def test_help_is_printed_for_a_script_and_for_every_command(script, capsys):
     ],
 )
 def test_flags_may_stand_anywhere_between_the_arguments(argv):
-    args = train.make_commands().parse(argv)
+    args = TRAIN_PY.parse(argv)
     assert (args.paths, args.checkpoint, args.threads) == (["run", "a.png", "b.png"], "last", 2)
 
 
 def test_flags_may_stand_before_or_after_an_argument_that_is_needed():
     for argv in (["check-data", "pets", "--image-size", "8"], ["check-data", "--image-size", "8", "pets"]):
-        args = train.make_commands().parse(argv)
+        args = TRAIN_PY.parse(argv)
         assert (args.folder, args.image_size) == ("pets", 8)

@@ -11,6 +11,7 @@ import pytest
 
 import models
 import train
+from minidl.cli.programs import TRAIN_PY
 from minidl.data import load_dataset
 from minidl.training import session
 from minidl.training.checkpoints import load_checkpoint
@@ -136,9 +137,9 @@ def test_flags_of_the_data_set_are_refused_beside_photos(flag, capsys):
 
 @pytest.mark.parametrize("command", ["fit", "find-lr", "search", "show-batch"])
 def test_every_command_keeps_an_absolute_path(command):
-    args = train.make_commands().parse([command, "--data", "pets", "--init-from", "runs/all"])
+    args = TRAIN_PY.parse([command, "--data", "pets", "--init-from", "runs/all"])
     assert (args.data, args.init_from) == (os.path.abspath("pets"), os.path.abspath("runs/all"))
-    assert train.make_commands().parse([command, "--data", "shapes"]).data == "shapes"
+    assert TRAIN_PY.parse([command, "--data", "shapes"]).data == "shapes"
 
 
 def test_a_class_without_val_images_is_said_and_comes_last(place, tmp_path, capsys):

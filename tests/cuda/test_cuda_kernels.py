@@ -55,18 +55,18 @@ def test_im2col_and_col2im_are_the_references(case, seed, dtype, layout):
     shape, (*kernel, _, _), *geometry = case
     rng = np.random.default_rng(seed)
     x = arranged(rng.normal(size=shape).astype(dtype), layout)
-    cols = cuda.im2col(x, tuple(kernel), *geometry)
-    assert_same(cols, reference.im2col(x, kernel, *geometry))
-    dcols = arranged(rng.normal(size=cols.shape).astype(dtype), layout)
-    dx = cuda.col2im(dcols, shape, tuple(kernel), *geometry)
-    assert_same(dx, np.ascontiguousarray(reference.col2im(dcols, shape, kernel, *geometry)))
+    patches = cuda.im2col(x, tuple(kernel), *geometry)
+    assert_same(patches, reference.im2col(x, kernel, *geometry))
+    dpatches = arranged(rng.normal(size=patches.shape).astype(dtype), layout)
+    dx = cuda.col2im(dpatches, shape, tuple(kernel), *geometry)
+    assert_same(dx, np.ascontiguousarray(reference.col2im(dpatches, shape, kernel, *geometry)))
 
 
 @cases(60)
 @given(convolutions(), seeds, dtypes, layouts, layouts, st.sampled_from([1, 3000, 1 << 28]))
-def test_convolution_is_the_references_in_blocks_of_any_size(case, seed, dtype, x_layout, dy_layout, column_bytes):
+def test_convolution_is_the_references_in_blocks_of_any_size(case, seed, dtype, x_layout, dy_layout, patch_bytes):
     arrays = convolution_arrays(case, seed, dtype, x_layout, dy_layout)
-    with patch.object(cuda, "COLUMN_BYTES", column_bytes):
+    with patch.object(cuda, "PATCH_BYTES", patch_bytes):
         assert_close(convolution_by(cuda, *arrays), convolution_by(reference, *arrays), dtype)
 
 
@@ -303,10 +303,10 @@ def everything_agrees():
     rng = np.random.default_rng(0)
     for shape, kernel, stride, padding in [((2, 6, 5, 3), 3, 1, 1), ((2, 7, 8, 2), 4, 2, 0), ((1, 5, 9, 1), 2, 3, 1)]:
         x = rng.normal(size=shape)
-        cols = reference.im2col(x, (kernel, kernel), stride, padding)
-        assert_same(cuda.im2col(x, (kernel, kernel), stride, padding), cols)
-        dx = reference.col2im(cols, shape, (kernel, kernel), stride, padding)
-        assert_same(cuda.col2im(cols, shape, (kernel, kernel), stride, padding), dx)
+        patches = reference.im2col(x, (kernel, kernel), stride, padding)
+        assert_same(cuda.im2col(x, (kernel, kernel), stride, padding), patches)
+        dx = reference.col2im(patches, shape, (kernel, kernel), stride, padding)
+        assert_same(cuda.col2im(patches, shape, (kernel, kernel), stride, padding), dx)
         for kind in KINDS:
             pixels = pool_input(kind, shape, 1, np.float64)
             y, index = reference.max_pool(pixels, kernel, stride, padding)

@@ -63,7 +63,7 @@ def test_every_kernel_has_its_place_in_a_step(refined):
 
 
 def test_launches_grow_with_the_batch_only_by_blocks_of_columns(refined, monkeypatch):
-    monkeypatch.setattr("minidl.kernels.cuda.COLUMN_BYTES", 1)
+    monkeypatch.setattr("minidl.kernels.cuda.PATCH_BYTES", 1)
     parts = training_step(models.build("refined", 5, dropout=0.3), (2, 32, 32, 3))
     more = sum((work.launches for work in parts.values()), Counter()) - refined.whole.launches
     assert more.keys() == {KERNEL + "im2col", KERNEL + "col2im", "matmul", "add"}  # add: dw of another block

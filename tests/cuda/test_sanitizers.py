@@ -23,7 +23,7 @@ SCATTER = """\
     for (int j = i; j < threads / (H * W * C) * OH * OW * KH * KW * C; j += gridDim.x * blockDim.x) {
         int d = j % C, kw = j / C % KW, kh = j / C / KW % KH, p = j / C / KW / KH;
         int h = stride * (p / OW % OH) + kh - padding, w = stride * (p % OW) + kw - padding;
-        if (h >= 0 && h < H && w >= 0 && w < W) dx[((p / OW / OH * H + h) * W + w) * C + d] += dcols[j];
+        if (h >= 0 && h < H && w >= 0 && w < W) dx[((p / OW / OH * H + h) * W + w) * C + d] += dpatches[j];
     }
 }
 """

@@ -134,7 +134,7 @@ def test_an_online_change_is_a_crop_of_the_reflected_image_mirrored_or_not():
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 10**6), st.integers(0, 50))
-def test_draws_lie_in_zero_to_one(seed, epoch, purpose):
+def test_draws_are_from_zero_to_one(seed, epoch, purpose):
     draws = uniform(seed, epoch, np.arange(100), purpose)
     assert ((draws >= 0) & (draws < 1)).all()
     assert len(np.unique(draws)) == 100
@@ -159,7 +159,7 @@ def test_a_subset_has_the_same_share_of_every_class():
     assert np.array_equal(part.labels, split.labels[part.indices])
 
 
-def test_a_subset_is_fixed_by_its_seed_and_lies_in_every_larger_one():
+def test_a_subset_is_fixed_by_its_seed_and_contained_in_every_larger_one():
     split = ArraySplit(200, size=1)
     small = subset(split, 0.2, seed=4).indices
     assert np.array_equal(small, subset(split, 0.2, seed=4).indices)

@@ -151,7 +151,7 @@ def test_check_data_lists_every_problem_at_once_and_counts_what_can_be_read(tiny
 def test_loading_says_how_many_more_problems_there_are(tiny):
     shutil.rmtree(tiny / "train" / WNIDS[2])
     (tiny / "val" / "val_annotations.txt").unlink()
-    assert "(and 1 more: see train.py check-data)" in line_of(tiny)
+    assert "(and 1 more: see minidl check-data)" in line_of(tiny)
 
 
 FOLDERS = {
@@ -192,7 +192,7 @@ def test_a_strange_file_name_still_makes_one_printable_line(tmp_path, name):
 
 
 def test_a_missing_path_says_how_to_get_the_data(tmp_path):
-    assert "no such data set; `train.py download`" in line_of(tmp_path / "nowhere")
+    assert "no such data set; `minidl download`" in line_of(tmp_path / "nowhere")
 
 
 def test_a_file_that_is_no_archive_is_named(tmp_path):

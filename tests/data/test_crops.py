@@ -1,6 +1,6 @@
 """Crops stretched to a size: the resampling, its whole-number weights, the draws, the growing sizes."""
 
-from argparse import Namespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_one_augmentation_follows_the_other_at_its_epoch():
 
 
 def test_a_run_ends_on_shifts_of_whole_images():
-    data = Namespace(dataset=Namespace(image_shape=(64, 64, 3)))
+    data = SimpleNamespace(dataset=SimpleNamespace(image_shape=(64, 64, 3)))
     augment = session.make_augment(Config(augment="crops", start_size=40, epochs=80), data)
     images, indices = ArraySplit(2).pixels, np.arange(2)
     assert augment(images, indices, 0, 67).shape[1] == 56

@@ -115,9 +115,9 @@ def test_a_cut_connection_is_taken_up_where_it_broke(fetch, server, size):
     assert server.asked == [None, "bytes=300000-", "bytes=700000-"]
 
 
-def test_the_next_start_goes_on_from_the_part(fetch, server, tmp_path):
+def test_the_next_start_continues_from_the_part(fetch, server, tmp_path):
     server.cuts = [250_000, 0, 0]
-    with pytest.raises(DataError, match="start again to go on") as caught:
+    with pytest.raises(DataError, match="start again to continue") as caught:
         fetch(retries=1)
     assert str(tmp_path / "tiny.zip.part") in str(caught.value) and "\n" not in str(caught.value)
     assert (tmp_path / "tiny.zip.part").read_bytes() == CONTENT[:250_000]
@@ -210,11 +210,11 @@ def test_a_full_disk_ends_in_one_line(fetch, tmp_path, monkeypatch):
 
 def test_a_disk_without_room_is_seen_before_the_bytes_come(fetch, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
-    with pytest.raises(DataError, match="1 MB to come, the disk has not enough room"):
+    with pytest.raises(DataError, match="1 MB are left to download, more than the disk holds"):
         fetch()
 
 
-def test_progress_goes_on_from_the_part_in_plain_lines(fetch, tmp_path, capsys, monkeypatch):
+def test_progress_continues_from_the_part_in_plain_lines(fetch, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("minidl.text.progress.LINE_EVERY", 0)
     (tmp_path / "tiny.zip.part").write_bytes(CONTENT[:600_000])
     fetch()
@@ -258,7 +258,7 @@ def test_without_any_size_the_disk_is_watched(fetch, server, monkeypatch):
     server.raw[SENT], sent = forever("Connection: close")
     free = iter([1 << 40, 1 << 40, 1 << 20])
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": next(free)}))
-    with pytest.raises(DataError, match="1 MB are free, and nobody knows how much is to come"):
+    with pytest.raises(DataError, match="1 MB are free, and the size of the file isn't known"):
         fetch(size=None, md5=None)
     assert sum(sent) < 64 << 20
 
@@ -277,14 +277,14 @@ RANGES = ["bytes 5-4/1", "bytes 4-9/10", "bytes 5-9/9", "bytes -5-9/10", "bytes 
 def test_a_part_that_was_not_asked_for_is_refused(fetch, server, tmp_path, span):
     (tmp_path / "tiny.zip.part").write_bytes(b"hello")
     server.raw[SENT] = answer(f"Content-Range: {span}\r\nContent-Length: 5", b"EVIL!", "206 Partial Content")
-    with pytest.raises(DataError, match="the server sends another part than was asked for"):
+    with pytest.raises(DataError, match="the server sends a different part than was asked for"):
         fetch(size=None, md5=None)
     assert (tmp_path / "tiny.zip.part").read_bytes() == b"hello"
 
 
-def test_a_part_nobody_asked_for_is_refused_too(fetch, server):
+def test_a_part_that_was_not_asked_for_is_refused_too(fetch, server):
     server.raw[SENT] = answer("Content-Range: bytes 5-9/10\r\nContent-Length: 5", b"EVIL!", "206 Partial Content")
-    with pytest.raises(DataError, match="another part than was asked for"):
+    with pytest.raises(DataError, match="a different part than was asked for"):
         fetch()
 
 
@@ -305,7 +305,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_whatever_a_server_says_ends_in_one_printable_line(fetch, server, case):
+def test_every_answer_of_a_server_ends_in_one_printable_line(fetch, server, case):
     server.raw[SENT] = BROKEN[case]
     with pytest.raises(DataError) as caught:
         fetch(retries=1)
@@ -331,9 +331,7 @@ def test_what_was_asked_over_https_is_not_fetched_over_http(server):
     from minidl.data.web import _Redirects
 
     request = urllib.request.Request("https://user-of-tls.org/a.zip")
-    with pytest.raises(
-        DataError, match="https://user-of-tls.org/a.zip: sends us on to http://host/a.zip, which isn't"
-    ):
+    with pytest.raises(DataError, match="https://user-of-tls.org/a.zip: redirects to http://host/a.zip, which isn't"):
         _Redirects().redirect_request(request, None, 302, "Found", {}, "http://host/a.zip")
     assert _Redirects().redirect_request(request, None, 302, "Found", {}, "https://host/a.zip").host == "host"
 

@@ -264,7 +264,7 @@ def test_a_jpeg_that_goes_over_its_pixels_any_number_of_times_is_refused():
         decode(scans(100), "x", 16)
 
 
-def test_a_jpeg_of_ten_scans_with_a_film_behind_it_is_read():
+def test_a_jpeg_of_ten_scans_followed_by_a_film_is_read():
     film = np.random.default_rng(0).bytes(1000) + b"\xff\xda" * 200
     assert np.array_equal(decode(scans(0, film), "x", 16)[0], decode(scans(0), "x", 16)[0])
 

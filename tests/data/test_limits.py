@@ -136,7 +136,7 @@ def test_a_zip_packed_so_that_it_unpacks_to_any_size_at_once_is_refused(tmp_path
     assert len(load_dataset(path).train) == 6
     with zipfile.ZipFile(path, "a", method) as archive:
         archive.writestr("tiny-imagenet-200/train/cat/notes.txt", "hello")
-    with pytest.raises(DataError, match=f"{path}: packed in an unusual way, .* pack it anew .deflate."):
+    with pytest.raises(DataError, match=f"{path}: compressed by an unusual method, .* pack it again with deflate"):
         load_dataset(path)
     monkeypatch.setenv("MINIDL_TRUST", str(tmp_path))
     assert len(load_dataset(path).train) == 6

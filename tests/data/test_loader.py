@@ -76,7 +76,7 @@ def test_any_number_of_workers_gives_the_same_bits(workers):
 
 
 @given(st.integers(0, 6), st.integers(0, 3))
-def test_an_epoch_taken_up_at_any_batch_goes_on_with_the_same_bits(start, workers):
+def test_an_epoch_resumed_at_any_batch_continues_with_the_same_bits(start, workers):
     one = loader(augment=OnlineAugment(2), workers=workers)
     rest = list(one.epoch(1))[start:]
     assert same(one.epoch(1, start), rest) or rest == list(one.epoch(1, start)) == []
@@ -108,8 +108,8 @@ def test_threads_end_with_the_epoch_and_with_a_consumer_that_stops_early():
 def test_workers_prepare_a_bounded_number_of_batches():
     split = ArraySplit(800, size=8)
     read = []
-    split.images = lambda indices: read.append(len(indices)) or split.pixels[indices]
     batches = loader(split=split, workers=2).epoch(0)
+    split.images = lambda indices: read.append(len(indices)) or split.pixels[indices]
     for _ in range(3):
         next(batches)
     batches.close()

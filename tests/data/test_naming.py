@@ -51,7 +51,7 @@ def test_the_bare_word_beside_something_of_that_name_is_asked_back(tmp_path, mon
         resolve("shapes")
 
 
-def test_a_stored_name_is_the_embedded_set_whatever_lies_about(beside_a_folder):
+def test_a_stored_name_is_the_embedded_set_whatever_files_are_there(beside_a_folder):
     assert len(load_dataset("shapes").classes) == 20
 
 

@@ -109,15 +109,15 @@ def test_every_container_gives_the_report_and_the_pixels_of_the_folder(pets, tmp
     assert np.array_equal(one.train.images(everything), two.train.images(everything))
 
 
-def test_what_nobody_reads_is_counted_and_named(pets):
+def test_files_that_are_not_read_are_counted_and_named(pets):
     report = check_data(pets, progress=False)
     assert report.unread == [str(pets / name) for name in sorted(UNREAD)]
     assert report.ok and str(report).endswith(f"{pets}: no problems, 4 files not read")
     notes = load_dataset(pets).notes
-    assert notes["files that are not read (train.py check-data names them)"] == 4
+    assert notes["files that are not read (minidl check-data names them)"] == 4
 
 
-def test_of_many_files_that_nobody_reads_some_are_named(tmp_path):
+def test_some_of_many_files_that_are_not_read_are_named(tmp_path):
     root = make_folders(tmp_path / "pets")
     for i in range(25):
         (root / "train" / "cat" / f"{i}.heic").write_text("")
@@ -378,7 +378,7 @@ def test_one_image_a_class_cannot_be_held_out(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [True, False])
-def test_test_images_have_labels_if_they_lie_in_class_folders(tmp_path, classes):
+def test_test_images_have_labels_if_they_are_in_class_folders(tmp_path, classes):
     root = make_folders(tmp_path / "pets")
     for name in ("cat", "dog"):
         write_image(root / "test" / name / "1.png")

@@ -126,7 +126,7 @@ def test_a_folder_that_contradicts_the_annotation_is_a_problem(tmp_path):
     sort_into(root, "val/{}")
     (root / "val" / WNIDS[0] / "val_0.JPEG").rename(root / "val" / WNIDS[1] / "val_0.JPEG")
     (problem,) = check_data(root, progress=False).problems
-    assert f"line 1: '{WNIDS[0]}', but" in problem and "val_0.JPEG lies in another class's folder" in problem
+    assert f"line 1: '{WNIDS[0]}', but" in problem and "val_0.JPEG is in another class's folder" in problem
 
 
 def test_a_val_folder_of_no_class_is_a_problem(tmp_path):

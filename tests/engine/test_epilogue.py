@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.box import box_sum
-from minidl.engine.blocks.epilogue import Tail
+from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.blocks.maxpool import PairPool
 from minidl.engine.tiles.runner import Scratch, TileRunner, tile_slices
 from minidl.kernels import reference
@@ -93,13 +93,13 @@ def through_plain_layers(layers, pool, z, dy):
     return np.concatenate(ys, axis=-1), np.concatenate(dzs, axis=-1), arrays
 
 
-def signed_map(tail, z, tiles, scratch):
-    """What a layer in front of the tail makes, tile by tile: z with gamma's signs."""
-    m = tail.start(z.shape, z.dtype, len(tiles))
+def signed_map(epilogue, z, tiles, scratch):
+    """What a layer in front of the epilogue makes, tile by tile: z with gamma's signs."""
+    m = epilogue.start(z.shape, z.dtype, len(tiles))
     m.z[...] = np.nan
     for i, tile in enumerate(tiles):
-        m.z[tile] = z[tile] * tail.bn.signs()
-        tail.add(i, tile, m, scratch)
+        m.z[tile] = z[tile] * epilogue.bn.signs()
+        epilogue.add(i, tile, m, scratch)
     return m
 
 
@@ -115,36 +115,36 @@ def test_a_tail_is_bn_relu_and_pool(n, h, w, channels, padding, ties, gamma_zero
     z = drawn(rng, (n, h, w, sum(channels)), ties) + mean
     assume(z.reshape(-1, z.shape[3]).var(axis=0).min() > 0.05)
     runner = TileRunner(2)
-    tail, tiles = Tail(layers, pool, runner), tile_slices(n, 1)
+    epilogue, tiles = Epilogue(layers, pool, runner), tile_slices(n, 1)
     dy = arranged(rng.normal(size=pool.out_shape(z.shape) if pool else z.shape), layout)
     y, dz, arrays = through_plain_layers(layers, pool, z, dy)
 
-    signs, scratch = tail.bn.signs(), Scratch()
-    got_y, cache = tail.train(signed_map(tail, z, tiles, scratch), tiles)
+    signs, scratch = epilogue.bn.signs(), Scratch()
+    got_y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), tiles)
     close(got_y, y)
-    back, got_dz = tail.backward(dy, cache, tiles), np.full(z.shape, np.nan)
+    back, got_dz = epilogue.backward(dy, cache, tiles), np.full(z.shape, np.nan)
     for tile in tiles:
-        tail.dz(back, cache, tile, got_dz[tile], scratch)
+        epilogue.dz(back, cache, tile, got_dz[tile], scratch)
     close(got_dz * cache.norm.scale * signs, dz)
     got = [a for layer in layers for a in (*(p.grad for p in layer.params.values()), *layer.buffers.values())]
     for a, b in zip(got, arrays, strict=True):
         close(a, b, size=max(1, np.abs(b).max()))
 
-    scale, shift = tail.bn.folded()
+    scale, shift = epilogue.bn.folded()
     want = np.concatenate(
         [Sequential([layer, ReLU(), *([pool] if pool else [])]).forward(part, INFER)[0]
          for layer, part in zip(layers, np.split(z, np.cumsum(channels)[:-1], axis=3), strict=True)], axis=3
     )  # fmt: skip
-    close(tail.infer_tile(z * scale, tail.infer_shift(shift, z.shape), "y", scratch), want, size=mean + 10)
+    close(epilogue.infer_tile(z * scale, epilogue.infer_shift(shift, z.shape), "y", scratch), want, size=mean + 10)
 
 
 def test_known_statistics_give_the_same_output_and_leave_the_running_ones_alone():
     rng = np.random.default_rng(0)
     layers, z, tiles = tail_case(rng, [3, 2], False), rng.normal(size=(9, 6, 5, 5)), tile_slices(9, 2)
-    tail, scratch = Tail(layers, MaxPool2D(2), TileRunner(2)), Scratch()
-    y, cache = tail.train(signed_map(tail, z, tiles, scratch), tiles)
+    epilogue, scratch = Epilogue(layers, MaxPool2D(2), TileRunner(2)), Scratch()
+    y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), tiles)
     before = [b.copy() for layer in layers for b in layer.buffers.values()]
-    again, _ = tail.train(signed_map(tail, z, tiles, scratch), tiles, cache.norm)
+    again, _ = epilogue.train(signed_map(epilogue, z, tiles, scratch), tiles, cache.norm)
     same_bits(again, y)
     for a, b in zip(before, [b for layer in layers for b in layer.buffers.values()], strict=True):
         same_bits(a, b)
@@ -165,7 +165,7 @@ def test_sums_of_gradients_take_a_mean_far_from_zero_off_first(dtype, mean):
     d = rng.normal(size=z.shape).astype(dtype)
     exact_mean = channel_sums(z) / (17 * 9 * 8)
     norm = bn.Normalization(np.ones(3, dtype), np.zeros(3, dtype), np.ones(3, dtype), exact_mean, np.ones(3), 1224,
-                            far=abs(mean) > 11)  # fmt: skip
+                            large_mean=abs(mean) > 11)  # fmt: skip
     tiles = tile_slices(17, 3)
     sums = bn.GradientSums(len(tiles), z, norm)
     for i, tile in enumerate(tiles):
@@ -175,7 +175,7 @@ def test_sums_of_gradients_take_a_mean_far_from_zero_off_first(dtype, mean):
     want = channel_sums(d.astype(np.longdouble) * (z - exact_mean.astype(np.longdouble)))
     size, epsilon = np.sqrt(z[..., 0].size), np.finfo(dtype).eps
     np.testing.assert_allclose(total, channel_sums(d), rtol=0, atol=20 * epsilon * size)
-    np.testing.assert_allclose(dot, want, rtol=0, atol=(20 if norm.far or mean == 0 else 200) * epsilon * size)
+    np.testing.assert_allclose(dot, want, rtol=0, atol=(20 if norm.large_mean or mean == 0 else 200) * epsilon * size)
 
 
 def normalization_of(z, layer):
@@ -199,7 +199,7 @@ def test_mean_and_variance_keep_their_digits_at_any_distance_from_zero(dtype, me
     np.testing.assert_allclose(norm.inv_std, 1 / np.sqrt(var64 + 1e-5), rtol=100 * epsilon)
     np.testing.assert_allclose(layer.buffers["running_mean"], mean64, rtol=2 * epsilon, atol=10 * epsilon)
     np.testing.assert_allclose(layer.buffers["running_var"], var64 * 1224 / 1223, rtol=200 * epsilon)
-    assert norm.far == (abs(mean) > np.sqrt(bn.FAR)) and norm.pixels == 1224
+    assert norm.large_mean == (abs(mean) > np.sqrt(bn.MEAN_LIMIT)) and norm.pixels == 1224
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -525,12 +525,12 @@ def assert_digits_are_kept(make, shape, dtype, mean):
     return fused
 
 
-FAR = [(dtype, mean) for dtype in (np.float32, np.float64) for mean in (30, 1000, -1000)]
+MEAN_LIMIT = [(dtype, mean) for dtype in (np.float32, np.float64) for mean in (30, 1000, -1000)]
 # In float32 with a mean of 1000 the two largest numbers of a window may be too near each other to tell them apart.
-FAR_BEFORE_A_POOL = [(dtype, mean) for dtype, mean in FAR if dtype is np.float64 or mean == 30]
+FAR_BEFORE_A_POOL = [(dtype, mean) for dtype, mean in MEAN_LIMIT if dtype is np.float64 or mean == 30]
 
 
-@pytest.mark.parametrize("dtype, mean", FAR)
+@pytest.mark.parametrize("dtype, mean", MEAN_LIMIT)
 @pytest.mark.parametrize("channels, net", [
     (3, lambda dtype: Sequential(block(3, 5, dtype=dtype))),
     (9, lambda dtype: Sequential(block(9, 5, 1, dtype=dtype))),
@@ -545,7 +545,7 @@ def test_conv_bn_relu_and_a_pool_keep_their_digits_where_the_mean_is_far_from_ze
     assert_digits_are_kept(net, (6, 16, 15, 3), dtype, mean)
 
 
-@pytest.mark.parametrize("dtype, mean", FAR)
+@pytest.mark.parametrize("dtype, mean", MEAN_LIMIT)
 @pytest.mark.parametrize("height", [16, 17])
 def test_the_stem_keeps_its_digits_where_the_mean_is_1000_standard_deviations(height, dtype, mean):
     errors = assert_digits_are_kept(lambda dtype: stem_net(dtype=dtype), (6, height, 16, 3), dtype, mean)
@@ -630,7 +630,7 @@ def test_a_bias_in_front_of_bn_stays_where_it_is():
 
 @pytest.mark.parametrize("batch", [3, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (11, 17))])
 def test_fifty_steps_give_the_same_bits_for_any_number_of_threads(batch):
-    with tiles_of(1000):  # several tiles a lane
+    with tiles_of(1000):  # several tiles an accumulator
         runs = [train(fuse(small_net(np.float32), threads), 50, batch, np.float32) for threads in (1, 2, 3)]
     for run in runs[1:]:
         for name, a in runs[0].items():

@@ -105,7 +105,7 @@ def hangs_on_rounding(model, x, image, signals, rule, want):
     """Whether the plain layers themselves give another answer where sums are rounded differently.
 
     Pixels with the same neighbours, as in a map that is constant because nothing came through a ReLU, give equal
-    sums, up to rounding; which of them wins in a max pool is then a matter of the order of additions.
+    sums, up to rounding; which of them maxima in a max pool is then a matter of the order of additions.
     """
     rng = np.random.default_rng(0)
 

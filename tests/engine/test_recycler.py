@@ -115,7 +115,7 @@ def traced():
     tracemalloc.stop()
 
 
-def test_memory_that_nobody_asks_for_goes_back_to_the_system_with_the_next_turn_but_one(traced):
+def test_unused_memory_goes_back_to_the_system_with_the_next_turn_but_one(traced):
     recycler, before = Recycler(), held_bytes()
     large = [recycler.empty((1000, 1000), np.float64) for _ in range(3)]
     del large

@@ -59,16 +59,16 @@ def trial(make: Callable[[random.Random], bytes], seed: int, run: Callable[[Path
     """
     clear(folder)
     ours, theirs = os.pipe()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     child = os.fork()
     if child == 0:
         os.close(ours)
         faulthandler.disable()  # pytest's prints what a find has to say
         try:
             (folder / "input").write_bytes(make(random.Random(seed)))
-            answer = _limited(run, folder)
+            made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # making it may take memory: that is ours
+            answer = {**_limited(run, folder), "made": made}
         except BaseException:  # the harness itself
-            answer = {"wrong": "harness", "detail": traceback.format_exc()}
+            answer = {"wrong": "harness", "detail": traceback.format_exc(), "made": 0}
         with os.fdopen(theirs, "wb") as pipe:
             pipe.write(json.dumps(answer).encode())
         os._exit(0)
@@ -87,7 +87,9 @@ def trial(make: Callable[[random.Random], bytes], seed: int, run: Callable[[Path
         return Outcome(
             f"no answer in {SECONDS} s" if number == signal.SIGKILL else f"crash: {signal.strsignal(number)}"
         )
-    outcome = Outcome(**json.loads(text))
+    answer = json.loads(text)
+    before = answer.pop("made")
+    outcome = Outcome(**answer)
     outcome.reached = set(outcome.reached)
     if not outcome.wrong and (more := (usage.ru_maxrss - before) * 1024) > MEMORY:
         outcome.wrong, outcome.detail = "memory", f"{more / 1e6:.0f} MB"

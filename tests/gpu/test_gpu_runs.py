@@ -209,7 +209,7 @@ def test_tf32_without_a_gpu_that_has_it_is_a_line(xp, monkeypatch):
             self.compute_capability = "75"
 
     monkeypatch.setattr(xp.cuda, "Device", Turing)
-    with pytest.raises(UsageError, match="this GPU is sm_75, TF32 begins with sm_80"):
+    with pytest.raises(UsageError, match="this GPU is sm_75, and TF32 needs sm_80 or later"):
         get_backend("cupy", tf32=True)
 
 

@@ -36,9 +36,9 @@ block_sizes = st.tuples(
 
 
 @contextmanager
-def blocks_of(column_bytes, element_bytes, inner_length):
+def blocks_of(patch_bytes, element_bytes, inner_length):
     with (
-        patch.object(blocked, "COLUMN_BYTES", column_bytes),
+        patch.object(blocked, "PATCH_BYTES", patch_bytes),
         patch.object(blocked, "ELEMENT_BYTES", element_bytes),
         patch.object(blocked, "INNER_LENGTH", inner_length),
     ):
@@ -174,10 +174,10 @@ def test_a_value_that_is_not_finite_spoils_just_the_windows_that_contain_it(kern
 def test_col2im_is_the_transpose_of_im2col_and_unpad2d_of_pad2d():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 5, 6, 3))
-    cols, padded = reference.im2col(x, (3, 2), 2, 1), reference.pad2d(x, 2)
-    dcols, dpadded = rng.normal(size=cols.shape), rng.normal(size=padded.shape)
-    dx = reference.col2im(dcols, x.shape, (3, 2), 2, 1)
-    assert (cols * dcols).sum() == pytest.approx((x * dx).sum(), rel=1e-12)
+    patches, padded = reference.im2col(x, (3, 2), 2, 1), reference.pad2d(x, 2)
+    dpatches, dpadded = rng.normal(size=patches.shape), rng.normal(size=padded.shape)
+    dx = reference.col2im(dpatches, x.shape, (3, 2), 2, 1)
+    assert (patches * dpatches).sum() == pytest.approx((x * dx).sum(), rel=1e-12)
     assert (padded * dpadded).sum() == pytest.approx((x * reference.unpad2d(dpadded, 2)).sum(), rel=1e-12)
 
 
@@ -532,7 +532,7 @@ def test_the_deconvnets_unpooling_keeps_the_dtype(kernels, overlap):
 def test_the_column_buffer_stays_within_its_bound(bound, sizes):
     x, seen = np.ones((16, 20, 20, 8)), []  # 230,400 bytes of columns an image
     with blocks_of(bound, 1, 1):
-        for block, cols in blocked._columns(x, (3, 3), 1, 1):
+        for block, patches in blocked._patches(x, (3, 3), 1, 1):
             seen.append(block.stop - block.start)
-            assert cols.nbytes == seen[-1] * 230_400
+            assert patches.nbytes == seen[-1] * 230_400
     assert seen == sizes

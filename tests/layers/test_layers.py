@@ -405,3 +405,29 @@ def test_an_empty_batch_is_refused():
     for layer in (Conv2D(2, 3, 3), MaxPool2D(2), AvgPool2D(2)):
         with pytest.raises(ShapeError, match="at least one image"):
             layer.forward(np.ones((0, 5, 6, 2), np.float32), TRAIN)
+
+
+@pytest.mark.parametrize("name", ["gradient", "guided", "deconv"])
+def test_a_rule_may_be_given_by_its_name(name):
+    layers = {"bn": BatchNorm2D(3, dtype=F64), "relu": ReLU(), "pool": MaxPool2D(2)}
+    x, s = np.random.default_rng(0).normal(size=(1, 4, 4, 3)), np.random.default_rng(1).normal(size=(1, 2, 2, 3))
+    for net in (Sequential(layers), Concat([layers])):
+        np.testing.assert_array_equal(project(net, x, s, name), project(net, x, s, Rule(name)))
+    for leaf, signal in ((ReLU(), x), (BatchNorm2D(3, dtype=F64), x), (MaxPool2D(2), s)):
+        np.testing.assert_array_equal(project(leaf, x, signal, name), project(leaf, x, signal, Rule(name)))
+
+
+def test_an_unknown_rule_is_refused_with_those_there_are():
+    with pytest.raises(UsageError, match="deconvnet.*gradient, guided, deconv"):
+        project(ReLU(), np.ones((1, 2)), np.ones((1, 2)), "deconvnet")
+
+
+def test_images_of_another_form_are_refused_with_what_is_meant():
+    net, x = Sequential([Conv2D(3, 4, 3)]), np.zeros((2, 8, 8, 3), np.float32)
+    for images, error, said in (
+        (x.transpose(0, 3, 1, 2), ShapeError, r"channels first: give x.transpose\(0, 2, 3, 1\)"),
+        (x[0], ShapeError, r"x\[None\]"),
+        (x.astype(np.uint8), UsageError, "normalize images"),
+    ):
+        with pytest.raises(error, match=said):
+            net.forward(images, INFER)

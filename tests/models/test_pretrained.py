@@ -67,7 +67,7 @@ def test_eval_takes_it_by_name(data, capsys):
 def test_eval_finds_what_download_leaves(data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert train.main(["eval", "--pretrained", "refined"]) == DataError.exit_code
-    assert "`train.py download data`" in capsys.readouterr().err
+    assert "`python train.py download data`" in capsys.readouterr().err
     (tmp_path / "data").mkdir()
     zip_folder(data, tmp_path / "data" / "tiny-imagenet-200.zip")
     assert train.main(["eval", "--pretrained", "refined"]) == 0

@@ -310,7 +310,7 @@ def test_a_loss_that_was_no_number_is_one_again_and_no_other_number_changes(tmp_
     assert {k: v for k, v in found.items() if "loss" not in k} == {k: v for k, v in ROW.items() if "loss" not in k}
 
 
-def test_json_is_valid_whatever_the_numbers():
+def test_json_is_valid_for_all_numbers():
     content = {"a": [NAN, (INF, 1.5)], "b": {"c": -INF, "d": "NaN", "e": None, "f": True}}
     found = json.loads(to_json(content), parse_constant=pytest.fail)
     assert found == {"a": [None, [None, 1.5]], "b": {"c": None, "d": "NaN", "e": None, "f": True}}
@@ -584,7 +584,7 @@ def test_a_journal_that_names_a_file_to_delete_is_refused(name, search, tmp_path
     journal = start.ljust(512, b"\0") + (1 + (1 << 30) // 4096).to_bytes(4, "big") + path + end
     (search / f"{name}-journal").write_bytes(journal)
     if name == "study.db":
-        with pytest.raises(DataError, match="train.py search --resume"):
+        with pytest.raises(DataError, match="minidl search --resume"):
             read_trials(search)
     with pytest.raises(DataError, match="several files"), open_study(search, PLAN_OF_THREE) as study:
         study.next()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from minidl.errors import DataError
+from minidl.errors import DataError, UsageError
 from minidl.layers.base import Layer, Parameter
 from minidl.storage.files import atomic
 from minidl.storage.weights import (
@@ -125,7 +125,7 @@ def test_all_that_does_not_fit_is_one_error_and_nothing_changes(tmp_path):
         load_weights(path, model)
     text = one_line(error)
     assert str(path) in text
-    assert "missing: conv.bias; unexpected: other.weight; misshapen: bn.beta int64(4,) for (4,), fc.bias" in text
+    assert "missing: conv.bias; unexpected: other.weight; wrong shape: bn.beta int64(4,) for (4,), fc.bias" in text
     assert_same(contents(model), before)
 
 
@@ -141,7 +141,7 @@ def test_loading_that_is_not_strict_takes_what_it_finds_but_no_wrong_shape(tmp_p
     save_arrays(path, {"conv.bias": np.full(4, 7.0), "other": np.zeros(1)})
     load_weights(path, model, strict=False)
     assert_same(contents(model), before | {"conv.bias": np.full(4, 7.0)})
-    with pytest.raises(DataError, match=r"misshapen: fc.weight float32\(4, 5\) for \(4, 6\)"):
+    with pytest.raises(DataError, match=r"wrong shape: fc.weight float32\(4, 5\) for \(4, 6\)"):
         save_weights(path, Net(0, classes=5))
         load_weights(path, Net(0, classes=6), strict=False)
 
@@ -219,7 +219,7 @@ def test_a_torch_state_dict_that_does_not_fit_changes_nothing():
     state = to_torch_state_dict(Net(0, classes=6)) | {"head.weight": np.zeros(1)}
     del state["bn.weight"]
     with pytest.raises(
-        DataError, match=r"missing: bn.weight; unexpected: head.weight; misshapen: fc.weight"
+        DataError, match=r"missing: bn.weight; unexpected: head.weight; wrong shape: fc.weight"
     ) as error:
         load_torch_state_dict(model, state)
     one_line(error)
@@ -266,7 +266,7 @@ def test_a_folder_that_is_not_there_is_one_line_that_names_the_file(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows refuses to replace an open file")
-def test_whoever_has_the_old_file_open_reads_it_to_the_end(tmp_path):
+def test_a_reader_who_has_the_old_file_open_reads_it_to_the_end(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with path.open() as reader:
@@ -317,3 +317,16 @@ def test_a_convolution_and_a_linear_layer_compute_in_torch_what_the_arrays_say()
         logits = net.fc(expected.mean((1, 2)))
     np.testing.assert_allclose(y, expected.numpy(), atol=1e-12)
     np.testing.assert_allclose(y.mean((1, 2)) @ own["fc.weight"] + own["fc.bias"], logits.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("call", [save_weights, load_weights])
+def test_a_model_in_the_place_of_the_file_is_named(call, tmp_path):
+    for wrong in ((Net(), tmp_path / "a.safetensors"), (tmp_path / "a.safetensors", {"weight": np.ones(2)})):
+        with pytest.raises(UsageError, match="the file comes first, then the model"):
+            call(*wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_dict_in_the_place_of_the_model_is_named():
+    with pytest.raises(UsageError, match="the model comes first, then the state dict"):
+        load_torch_state_dict(to_torch_state_dict(Net()), Net())

@@ -44,3 +44,18 @@ def test_titles_and_lines_above_the_bar_are_without_control_characters(capsys, m
         error = capsys.readouterr().err
         assert r"a\x1b]0;owned\x07\u202e.zip" in error and r"\x1b[31mevil\n" in error
         assert not {"\x1b[31m", "\x1b]", "\u202e"} & {error[i : i + n] for i in range(len(error)) for n in (1, 2, 5)}
+
+
+def test_a_job_that_leaves_nothing_says_nothing_at_its_end(capsys, monkeypatch):
+    monkeypatch.setattr("minidl.text.progress.SHORT", 0)
+    with Progress("job", 10, "image", leave=False) as bar:
+        bar.add(10)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_note_stands_beside_a_bar_only(capsys, monkeypatch):
+    for terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda terminal=terminal: terminal, raising=False)
+        with Progress("job", 10, "image") as bar:
+            bar.note("loss 0.500")
+        assert bar.live == terminal and ("loss 0.500" in capsys.readouterr().err) == terminal

@@ -59,7 +59,7 @@ def test_it_suggests_the_rate_of_the_steepest_fall_and_a_tenth_of_the_lowest():
     assert 1e-3 < test.tenth < 2e-2
 
 
-def test_a_steeper_fall_behind_the_minimum_counts_for_nothing():
+def test_a_steeper_fall_after_the_minimum_does_not_count():
     test = range_test(Scripted(lambda lr: bowl(lr) if lr < 0.3 else 4.0 if lr < 2 else 2.0), 1e-6, 10, 100)
     assert test.steepest == pytest.approx(1e-3, rel=0.4)
 

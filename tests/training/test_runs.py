@@ -79,7 +79,7 @@ def test_a_link_that_looks_like_a_leftover_is_not_followed(tmp_path):
     assert (precious / "file").read_text() == "mine"
 
 
-def test_a_run_that_is_trained_is_resumed_by_nobody_else(tmp_path, pets, capsys):
+def test_no_other_process_resumes_a_run_that_is_being_trained(tmp_path, pets, capsys):
     _, folder = fit(tmp_path, pets)
     with Run.open(folder).owned():
         capsys.readouterr()
@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_be_furnished_is_not_there(tmp_path):
 # ------------------------------------------------------------------- data that moved or changed
 
 
-def test_a_run_goes_on_with_data_that_have_moved_and_remembers_where(tmp_path, pets, capsys):
+def test_a_run_continues_with_data_that_have_moved_and_remembers_where(tmp_path, pets, capsys):
     _, whole = fit(tmp_path, pets, "--snapshot-epochs", "1")
     _, folder = fit(tmp_path, pets, "--snapshot-epochs", "1", name="moved")
     first = folder / "checkpoints" / "epoch-001.safetensors"
@@ -205,7 +205,7 @@ def test_changed_pixels_and_other_val_images_are_said_and_the_normalisation_stay
     assert (again.mean, again.std) == (about.mean, about.std)
 
 
-def test_a_checkpoint_that_is_named_is_the_one_to_go_on_from(tmp_path, pets, capsys):
+def test_a_run_continues_from_the_checkpoint_that_is_named(tmp_path, pets, capsys):
     _, folder = fit(tmp_path, pets, "--snapshot-epochs", "1")
     before, metrics = weights(folder), (folder / "metrics.csv").read_text().splitlines()
     capsys.readouterr()
@@ -215,7 +215,7 @@ def test_a_checkpoint_that_is_named_is_the_one_to_go_on_from(tmp_path, pets, cap
     assert len((folder / "metrics.csv").read_text().splitlines()) == len(metrics)
 
 
-def test_weights_alone_are_nothing_to_go_on_from(tmp_path, pets, capsys):
+def test_no_run_continues_from_weights_alone(tmp_path, pets, capsys):
     _, folder = fit(tmp_path, pets)
     assert train.main(["--resume", str(folder / "checkpoints" / "best.safetensors")]) == 3
     error = capsys.readouterr().err
@@ -253,7 +253,7 @@ def test_what_is_optional_costs_a_line_and_training_ends_in_the_same_bits(tmp_pa
     code, folder = fit(tmp_path, pets, name="other")
     assert code == 0 and same(weights(folder), weights(whole))
     lines = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("warning")]
-    assert lines and all("latex was not able" in line and "training goes on" in line for line in lines)
+    assert lines and all("latex was not able" in line and "training continues" in line for line in lines)
 
 
 def test_a_log_or_folders_that_are_gone_cost_no_epoch(tmp_path, pets, monkeypatch, capsys):
@@ -311,7 +311,7 @@ def test_a_run_whose_reader_has_gone_ends_as_any_other(tmp_path, pets):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-def test_a_full_disk_behind_the_output_ends_no_run(tmp_path, pets):
+def test_a_full_disk_under_the_output_ends_no_run(tmp_path, pets):
     command = [sys.executable, str(ROOT / "train.py"), *QUICK, "--data", str(pets), "--epochs", "2"]
     command += ["--output", str(tmp_path), "--name", "run"]
     with open("/dev/full", "w") as full:

@@ -14,6 +14,7 @@ import optuna
 import pytest
 
 import train
+from minidl.cli.programs import TRAIN_PY
 from minidl.cli.search import search_to_run
 from minidl.errors import UsageError
 from minidl.training import search, session
@@ -132,7 +133,7 @@ def test_a_trial_is_a_run_of_fit_with_its_settings(whole, tmp_path):
 
 
 def test_without_flags_it_searches_as_the_paper_did():
-    _, plan = search_to_run(train.make_commands().parse(["search"]))
+    _, plan = search_to_run(TRAIN_PY.parse(["search"]))
     config = plan.config
     assert (plan.trials, plan.sampler, config.model, config.subset, config.epochs) == (
         53,
@@ -153,7 +154,7 @@ def test_the_data_is_loaded_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_to_the_same_table(whole, tmp_path):
+def test_a_killed_search_continues_to_the_same_table(whole, tmp_path):
     """kill -9 within the second trial."""
     folder = tmp_path / "search"
     killed = process(*SMALL, "--output", str(tmp_path), "--name", "search")
@@ -167,7 +168,7 @@ def test_a_killed_search_goes_on_to_the_same_table(whole, tmp_path):
     assert (folder / "figures" / "search.png").is_file()
 
 
-def test_ctrl_c_ends_with_130_and_the_search_goes_on_to_the_same_table(whole, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_ends_with_130_and_the_search_continues_to_the_same_table(whole, tmp_path, monkeypatch, capsys):
     class StopInTheThirdTrial(Interruption):
         steps = 0
 
@@ -256,7 +257,7 @@ def test_a_loss_that_is_no_number_after_the_last_step_is_divergence():
     assert search.train_trial(Trainer()) == ([epoch(0.25)], True)
 
 
-def test_a_finished_search_is_shown_again_and_goes_on_for_more_trials(tmp_path, capsys):
+def test_a_finished_search_is_shown_again_and_continues_for_more_trials(tmp_path, capsys):
     _, folder = run(tmp_path, "--trials", "2")
     before = table(folder)
     for fewer in ([], ["--trials", "1", "--threads", "2"]):

@@ -25,7 +25,7 @@ def frozen(request):
     return model, request.param(freeze(model, "inception1"))
 
 
-def test_frozen_layers_answer_as_in_inference_whatever_the_mode(frozen):
+def test_frozen_layers_answer_as_in_inference_in_every_mode(frozen):
     model, frozen = frozen
     x = np.random.default_rng(1).normal(size=(4, 32, 32, 3))
     before = {name: b.copy() for name, b in model.named_buffers().items()}
@@ -160,7 +160,7 @@ def test_the_head_learns_at_a_rate_of_its_own(tmp_path):
 # ------------------------------------------------------------------------ classes
 
 
-def test_only_classes_numbers_the_chosen_ones_anew_and_keeps_their_images():
+def test_only_classes_renumbers_the_chosen_ones_and_keeps_their_images():
     data = load_shapes(60, 40)
     part = only_classes(data, "3-4,17")
     assert part.classes == ["s03", "s04", "s17"]

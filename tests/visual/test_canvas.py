@@ -97,7 +97,7 @@ def test_nothing_else_imports_matplotlib():
 
 
 @pytest.mark.parametrize("problem", [RuntimeError, ValueError, MemoryError, KeyError])
-def test_whatever_fails_in_drawing_is_one_data_error_with_its_cause(problem, tmp_path):
+def test_every_failure_in_drawing_is_one_data_error_with_its_cause(problem, tmp_path):
     def draw(figure):
         raise problem("no latex\nfound")
 

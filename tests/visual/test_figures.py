@@ -125,7 +125,7 @@ def test_a_sheet_has_the_originals_and_the_projections_in_the_same_order(count, 
     assert apart.pop() > (0, 64 * 3)
 
 
-def test_the_page_has_the_size_of_its_pixels_whatever_its_width(tmp_path):
+def test_the_page_has_the_size_of_its_pixels_at_any_width(tmp_path):
     for width in (607, 630, 653):
         paper = Page(width, 5, "", "")
         paper.pixels[:, -1] = paper.pixels[-1] = 7

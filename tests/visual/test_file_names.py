@@ -18,7 +18,7 @@ def test_a_name_says_what_is_shown_and_the_settings_that_are_given():
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_whatever_is_named_makes_a_safe_name(text):
+def test_every_text_makes_a_safe_name(text):
     for name in (safe(text), file_name(["gradcam", text], {"class": text, "split": text})):
         assert set(name) <= SAFE
         assert 0 < len(name) < 200

@@ -46,7 +46,7 @@ def test_before_a_relu_only_pixels_that_pass_it_count():
     np.testing.assert_allclose(grad_cam(model, x, "conv", CLASSES), expected, rtol=1e-12, atol=1e-15)
 
 
-def test_behind_a_flattening_the_weights_are_averaged_over_the_map():
+def test_before_a_flattening_the_weights_are_averaged_over_the_map():
     model, x = network(("flat", Flatten()), linear(H * W * 7))
     a, _ = truncate(model, "relu").forward(x, INFER)
     w = model.layers["fc"].params["weight"].value.reshape(H, W, 7, 4)  # (H W 7, K) -> (H, W, 7, K)

@@ -92,7 +92,7 @@ def test_the_patch_is_a_quarter_of_the_image_and_the_stride_a_sixteenth(side, pa
     assert result.patch == patch
 
 
-def test_a_stride_that_nobody_gave_fits_the_patch():
+def test_the_default_stride_fits_the_patch():
     assert sizes(64, 64, patch=3) == (3, 3)
     assert sizes(64, 64, patch=32) == (32, 4)
     assert sizes(64, 64, stride=16) == (16, 16)

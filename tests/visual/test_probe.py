@@ -285,7 +285,7 @@ class Refuses(Layer):
 
 
 @ENGINES
-def test_no_layer_behind_the_last_one_asked_for_is_run(engine):
+def test_no_layer_after_the_last_one_asked_for_is_run(engine):
     net = Sequential({**network().layers, "fc": Refuses()})
     probe(net, ["inception2.b3", "inception1.b5_reduce", "pool1"], Images(noise(3)), CLASSES, engine=engine)
     with pytest.raises(AssertionError, match="not to be run"):
@@ -360,7 +360,7 @@ def test_each_registered_network_can_be_probed_at_all_its_layers():
         assert {name: p.shape for name, p in found.items()} == {info.name: info.shape for info in infos}
 
 
-def test_on_batch_hears_the_size_of_each_batch():
+def test_on_batch_is_called_with_the_size_of_each_batch():
     sizes = []
     probe(network(), ["stem"], Images(noise(2 * MAPS), batch_size=MAPS + 5), CLASSES, on_batch=sizes.append)
     assert sizes == [MAPS + 5, MAPS - 5]

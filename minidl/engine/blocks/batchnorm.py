@@ -5,8 +5,8 @@ gradient back. A composite adds them up tile by tile (`add_up`), while the tile 
 
 Forward. From the sums of z and z^2 over the M pixels of a channel,
     mean = (1/M) sum z,    M var = sum z^2 - M mean^2.
-The difference loses digits where the mean lies far from zero (`FAR`). Then, and only then, a second pass takes the
-mean c off first (rounded to z's dtype); the same identity holds for z - c, whose mean is next to zero.
+The difference loses digits where the mean lies far from zero (`MEAN_LIMIT`). Only then does a second pass subtract
+the mean c first (rounded to z's dtype); the same identity holds for z - c, whose mean is next to zero.
 y = gamma (z - mean) inv_std + beta is one line per channel, z scale + shift, with
     scale = gamma inv_std,    shift = beta - mean scale.
 
@@ -35,7 +35,7 @@ from minidl.layers import BatchNorm2D
 
 Array = np.ndarray
 
-FAR = 128.0  # mean^2 / var above which E[z^2] - mean^2 would lose more than 7 binary digits
+MEAN_LIMIT = 128.0  # mean^2 / var above which E[z^2] - mean^2 would lose more than 7 binary digits
 
 
 class Sums:
@@ -71,9 +71,9 @@ class Normalization(NamedTuple):
     mean: Array  # (C,) float64
     inv_std: Array  # (C,) float64
     pixels: int  # M
-    far: bool  # some channel has mean^2 > FAR var: sums of products with z must take the mean off first
+    large_mean: bool  # some channel has mean^2 > MEAN_LIMIT var: sums of products with z must take the mean off first
 
-    def line(self, z: Array) -> tuple[Array, Array]:
+    def scale_and_shift(self, z: Array) -> tuple[Array, Array]:
         """scale and shift, each `per_row` of z."""
         return per_row(self.scale, z.shape[2]), per_row(self.shift, z.shape[2])
 
@@ -108,10 +108,10 @@ class BatchNorms:
         total, dot = sums.over_batch()
         mean = total / pixels
         var = dot / pixels - mean**2
-        if (mean**2 > FAR * var).any():
+        if (mean**2 > MEAN_LIMIT * var).any():
             center = mean.astype(z.dtype)
 
-            def add_up(i: int, lane: int, scratch: Scratch) -> None:
+            def add_up(i: int, accumulator: int, scratch: Scratch) -> None:
                 deviation = z[tiles[i]] - center
                 sums.add_up(i, deviation, deviation)
 
@@ -132,8 +132,9 @@ class BatchNorms:
         inv_std = self._inv_std(var)
         scale = np.abs(self.param("gamma")) * inv_std
         shift = self.param("beta") - mean * scale
-        far = bool((mean**2 > FAR * var).any())
-        return Normalization(scale.astype(signs.dtype), shift.astype(signs.dtype), signs, mean, inv_std, pixels, far)
+        large_mean = bool((mean**2 > MEAN_LIMIT * var).any())
+        scale, shift = scale.astype(signs.dtype), shift.astype(signs.dtype)
+        return Normalization(scale, shift, signs, mean, inv_std, pixels, large_mean)
 
     def folded(self) -> tuple[Array, Array]:
         """(scale, shift) from the running statistics: y = z scale + shift is the layers' INFER mode."""
@@ -163,12 +164,13 @@ class GradientSums:
 
     def add_up(self, tile: int, d: Array, z: Array) -> None:
         """The sums of one tile: d and z (n, H, W, C), contiguous."""
-        self._sums.add_up(tile, d, z - self._center(z) if self._norm.far else z)
+        self._sums.add_up(tile, d, z - self._center(z) if self._norm.large_mean else z)
 
     def over_batch(self) -> tuple[Array, Array]:
         """dbeta, and dgamma without its factor inv_std; (C,) float64."""
         total, dot = self._sums.over_batch()
-        return total, dot - (self._norm.mean - (self._center(self._norm.scale) if self._norm.far else 0)) * total
+        center = self._center(self._norm.scale) if self._norm.large_mean else 0
+        return total, dot - (self._norm.mean - center) * total
 
     def _center(self, like: Array) -> Array:
         return self._norm.mean.astype(like.dtype)
@@ -231,7 +233,7 @@ def relu_grad(dy: Array, y: Array, out: Array, scratch: Scratch) -> None:
     np.multiply(dy, mask, out=out)
 
 
-def tilted(z: Array, slope: Array, offset: Array, out: Array) -> Array:
+def affine(z: Array, slope: Array, offset: Array, out: Array) -> Array:
     """out = slope z + offset, slope and offset `per_row`; returns out."""
     line = rows(out)
     np.multiply(rows(z), slope, out=line)

@@ -94,7 +94,7 @@ class Fused(Layer):
             tiles, folded = self.tiles(x), self.fold(x)
         y = self.runner.empty(self.out_shape(x.shape), x.dtype)
 
-        def task(i: int, lane: int, scratch: Scratch) -> None:
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
             y[tiles[i]] = self.infer_tile(x[tiles[i]], folded, scratch)
 
         self.runner.run(task, len(tiles))

@@ -18,10 +18,10 @@ import numpy as np
 
 from minidl.engine.blocks.batchnorm import Normalization
 from minidl.engine.blocks.block import Fused
-from minidl.engine.blocks.epilogue import Cache as TailCache
-from minidl.engine.blocks.epilogue import Tail
+from minidl.engine.blocks.epilogue import Cache as EpilogueCache
+from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.convolutions.choice import Filters, TileConv, tile_conv, weight_grad_jobs
-from minidl.engine.tiles.runner import LANES, Scratch, TileRunner, tile_slices
+from minidl.engine.tiles.runner import ACCUMULATORS, Scratch, TileRunner, tile_slices
 from minidl.layers import Sequential
 
 Array = np.ndarray
@@ -31,7 +31,7 @@ TILE_NUMBERS = 1 << 18  # numbers in a tile of x or z, at most, where one image 
 
 class Cache(NamedTuple):
     x: Array
-    tail: TailCache
+    epilogue: EpilogueCache
 
 
 class Folded(NamedTuple):
@@ -50,43 +50,44 @@ class FusedConvBNReLU(Fused):
     def __init__(self, plain: Sequential, runner: TileRunner) -> None:
         super().__init__(plain, runner)
         self.conv, norm, _, *pool = plain.leaves()
-        self.tail = Tail([norm], pool[0] if pool else None, runner)
+        self.epilogue = Epilogue([norm], pool[0] if pool else None, runner)
         self.weight, self.bias = self.conv.params["weight"], self.conv.params.get("bias")
 
     # ------------------------------------------------------------------ training
 
     def train(self, x: Array, norm: Normalization | None = None) -> tuple[Array, Cache]:
         """See Fused.train; statistics that are known already may be given, and then the running ones stay."""
-        tiles, signs = self.tiles(x), self.tail.bn.signs()
+        tiles, signs = self.tiles(x), self.epilogue.bn.signs()
         filters = self._kernel(x).filters(self.weight.value * signs)
-        m = self.tail.start(self.conv.out_shape(x.shape), x.dtype, len(tiles))
+        m = self.epilogue.start(self.conv.out_shape(x.shape), x.dtype, len(tiles))
 
-        def task(i: int, lane: int, scratch: Scratch) -> None:
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
             out = m.z[tiles[i]]
             self._kernel(x[tiles[i]]).forward(x[tiles[i]], filters, out, scratch)
             if self.bias is not None:
                 out += self.bias.value * signs
-            self.tail.add(i, tiles[i], m, scratch)
+            self.epilogue.add(i, tiles[i], m, scratch)
 
         self.runner.run(task, len(tiles))
-        y, cache = self.tail.train(m, tiles, norm)
+        y, cache = self.epilogue.train(m, tiles, norm)
         return y, Cache(x, cache)
 
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
-        x, tail = cache
+        x, epilogue = cache
         tiles = self.tiles(x)
-        scale, w_shape = tail.norm.scale * tail.norm.signs, self.weight.value.shape
+        scale, w_shape = epilogue.norm.scale * epilogue.norm.signs, self.weight.value.shape
         filters = Filters(self._kernel(x).turned_filters, self.weight.value * scale)
-        back = self.tail.backward(dy, tail, tiles, [filters] if need_dx else [])
-        dw = self.runner.empty((min(LANES, len(tiles)), *self._kernel(x).dw_shape(w_shape)), x.dtype)
+        back = self.epilogue.backward(dy, epilogue, tiles, [filters] if need_dx else [])
+        dw = self.runner.empty((min(ACCUMULATORS, len(tiles)), *self._kernel(x).dw_shape(w_shape)), x.dtype)
         dx = self.runner.empty(x.shape, x.dtype) if need_dx else None
 
-        def task(i: int, lane: int, scratch: Scratch) -> None:
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
             tile = tiles[i]
-            dz = scratch("dz", tail.z[tile].shape, x.dtype)
-            self.tail.dz(back, tail, tile, dz, scratch)
+            dz = scratch("dz", epilogue.z[tile].shape, x.dtype)
+            self.epilogue.dz(back, epilogue, tile, dz, scratch)
             out = dx[tile] if need_dx else None
-            self._kernel(x[tile]).backward(dz, x[tile], filters.ready, dw[lane], i >= LANES, out, scratch)
+            kernel, more = self._kernel(x[tile]), i >= ACCUMULATORS
+            kernel.backward(dz, x[tile], filters.ready, dw[accumulator], more, out, scratch)
 
         self.runner.run(task, len(tiles))
         grad = np.empty_like(self.weight.grad)
@@ -98,17 +99,17 @@ class FusedConvBNReLU(Fused):
 
     def fold(self, x: Array) -> Folded:
         """Weights and running statistics as one set of filters and a shift, for inputs like x."""
-        scale, shift = self.tail.bn.folded()
+        scale, shift = self.epilogue.bn.folded()
         if self.bias is not None:
             shift = shift + self.bias.value * scale
-        shift = self.tail.infer_shift(shift, self.conv.out_shape(x.shape))
+        shift = self.epilogue.infer_shift(shift, self.conv.out_shape(x.shape))
         return Folded(self._kernel(x).filters(self.weight.value * scale), shift)
 
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
         z = scratch(f"z of {self.key}", self.conv.out_shape(x.shape), x.dtype)
         self._kernel(x).forward(x, folded.filters, z, scratch)
-        return self.tail.infer_tile(z, folded.shift, f"y of {self.key}", scratch)
+        return self.epilogue.infer_tile(z, folded.shift, f"y of {self.key}", scratch)
 
     # ------------------------------------------------------------------ geometry
 

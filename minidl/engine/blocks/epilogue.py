@@ -27,7 +27,7 @@ Array = np.ndarray
 
 
 class Map(NamedTuple):
-    """A map z (N, H, W, F) in the making, with `bn.signs` in it: `Tail.add` takes it up tile by tile."""
+    """A map z (N, H, W, F) in the making, with `bn.signs` in it: `Epilogue.add` takes it up tile by tile."""
 
     z: Array
     sums: bn.Sums  # of z and z^2
@@ -52,7 +52,7 @@ class Back(NamedTuple):
     offset: Array
 
 
-class Tail:
+class Epilogue:
     """BN (some BatchNorm2D side by side), ReLU and perhaps a 2x2 pool, on the tiles of the layer in front."""
 
     def __init__(self, layers: list[BatchNorm2D], pool: MaxPool2D | None, runner: TileRunner) -> None:
@@ -79,9 +79,9 @@ class Tail:
         norm = norm or self.bn.normalize(m.z, m.sums, tiles, self.runner)
         top = m.z if m.zmax is None else m.zmax
         y, positive = self.runner.empty(top.shape, top.dtype), self.runner.empty(top.shape, bool)
-        line = norm.line(top)
+        line = norm.scale_and_shift(top)
 
-        def task(i: int, lane: int, scratch: Scratch) -> None:
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
             bn.affine_relu(top[tiles[i]], *line, y[tiles[i]])
             np.greater(y[tiles[i]], 0, out=positive[tiles[i]])
 
@@ -102,7 +102,7 @@ class Tail:
         sums = bn.GradientSums(len(tiles), cache.top, cache.norm)
         d = self.runner.empty(cache.top.shape, dy.dtype)
 
-        def task(i: int, lane: int, scratch: Scratch) -> None:
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
             np.multiply(dy[tiles[i]], cache.positive[tiles[i]], out=d[tiles[i]])
             sums.add_up(i, d[tiles[i]], cache.top[tiles[i]])
 
@@ -112,7 +112,7 @@ class Tail:
 
     def dz(self, back: Back, cache: Cache, tile: slice, out: Array, scratch: Scratch) -> None:
         """out = dz / scale of one tile, (n, H, W, F), contiguous."""
-        bn.tilted(cache.z[tile], back.slope, back.offset, out)
+        bn.affine(cache.z[tile], back.slope, back.offset, out)
         if cache.index is None:
             out += back.d[tile]
         else:

@@ -9,7 +9,7 @@ and the pool comes after the convolution, where it has 16 channels to add up ins
 Batch normalization needs a sum over the batch twice in each direction: after the 1x1s in front of k x k
 convolutions (`z_reduce`), and for the module's output (`z_out`, all branches side by side). Between these sums every
 tile runs on its own. `batchnorm.py` says why dz takes one pass, and why its factor `scale` moves to the filters,
-`tail.py` what becomes of a max pool after the module.
+`epilogue.py` what becomes of a max pool after the module.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.block import Fused
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.blocks.branches import Branch, branches_of, conv_bns
-from minidl.engine.blocks.epilogue import Cache as TailCache
-from minidl.engine.blocks.epilogue import Tail
+from minidl.engine.blocks.epilogue import Cache as EpilogueCache
+from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.convolutions.choice import Filters, TileConv, tile_conv, weight_grad_jobs
 from minidl.engine.tiles.products import product
 from minidl.engine.tiles.recycler import aligned_copy
-from minidl.engine.tiles.runner import LANES, Scratch, TileRunner, tile_slices
+from minidl.engine.tiles.runner import ACCUMULATORS, Scratch, TileRunner, tile_slices
 from minidl.layers import Concat, Layer
 
 Array = np.ndarray
@@ -41,7 +41,7 @@ class Cache(NamedTuple):
     x: Array
     z_reduce: Array  # (N, H, W, R) the 1x1s in front of the k x k convolutions, before BN
     reduce: bn.Normalization
-    tail: TailCache
+    epilogue: EpilogueCache
 
 
 class Folded(NamedTuple):
@@ -70,7 +70,7 @@ class FusedInception(Fused):
             module, pool = plain.layers.values()
         convs_bns = [bns for _, bns in map(conv_bns, module.branches)]
         self.reduce_bn = bn.BatchNorms([pairs[0][1] for pairs in convs_bns if len(pairs) == 2])
-        self.tail = Tail([pairs[-1][1] for pairs in convs_bns], pool, runner)
+        self.epilogue = Epilogue([pairs[-1][1] for pairs in convs_bns], pool, runner)
         self.branches = branches_of(module)
         self.convs = [b for b in self.branches if b.conv]
         self.direct = [b for b in self.branches if not b.conv]
@@ -80,53 +80,53 @@ class FusedInception(Fused):
 
     def train(self, x: Array) -> tuple[Array, Cache]:
         tiles, empty = self.tiles(x), self.runner.empty
-        signs = self.tail.bn.signs()
+        signs = self.epilogue.bn.signs()
         w1 = self.split(self.w1() * self.inner(self.reduce_bn.signs(), signs))
         filters = [Filters(conv_of(b, x).filters, b.conv.value * signs[b.out]) for b in self.convs]
         z_reduce = empty((*x.shape[:3], self.reduce_bn.channels), x.dtype)
         sums = bn.Sums(len(tiles), z_reduce)
-        out = self.tail.start((*x.shape[:3], self.tail.bn.channels), x.dtype, len(tiles))
+        out = self.epilogue.start((*x.shape[:3], self.epilogue.bn.channels), x.dtype, len(tiles))
 
-        def points(i: int, lane: int, scratch: Scratch) -> None:
+        def points(i: int, accumulator: int, scratch: Scratch) -> None:
             self.points(x[tiles[i]], w1, z_reduce[tiles[i]], out.z[tiles[i]], scratch)
             sums.add_up(i, z_reduce[tiles[i]], z_reduce[tiles[i]])
 
-        def windows(i: int, lane: int, scratch: Scratch) -> None:
+        def windows(i: int, accumulator: int, scratch: Scratch) -> None:
             hidden = scratch("hidden", z_reduce[tiles[i]].shape, x.dtype)
             bn.affine_relu(z_reduce[tiles[i]], *line, hidden)
             self.windows(hidden, [f.ready for f in filters], out.z[tiles[i]], scratch)
-            self.tail.add(i, tiles[i], out, scratch)
+            self.epilogue.add(i, tiles[i], out, scratch)
 
         self.runner.run(points, len(tiles), filters)
         reduce = self.reduce_bn.normalize(z_reduce, sums, tiles, self.runner)
-        line = reduce.line(z_reduce)
+        line = reduce.scale_and_shift(z_reduce)
         self.runner.run(windows, len(tiles))
-        y, cache = self.tail.train(out, tiles)
+        y, cache = self.epilogue.train(out, tiles)
         return y, Cache(x, z_reduce, reduce, cache)
 
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
-        x, z_reduce, reduce, tail = cache
+        x, z_reduce, reduce, epilogue = cache
         tiles, empty = self.tiles(x), self.runner.empty
-        lanes = min(LANES, len(tiles))
-        scale = tail.norm.scale * tail.norm.signs
+        accumulators = min(ACCUMULATORS, len(tiles))
+        scale = epilogue.norm.scale * epilogue.norm.signs
         filters = [Filters(conv_of(b, x).turned_filters, b.conv.value * scale[b.out]) for b in self.convs]
-        back = self.tail.backward(dy, tail, tiles, filters)
-        dws = [empty((lanes, *conv_of(b, x).dw_shape(b.conv.value.shape)), x.dtype) for b in self.convs]
+        back = self.epilogue.backward(dy, epilogue, tiles, filters)
+        dws = [empty((accumulators, *conv_of(b, x).dw_shape(b.conv.value.shape)), x.dtype) for b in self.convs]
         reduced = z_reduce.shape[3]
         dz1 = empty((*x.shape[:3], self.w1_shape[1]), x.dtype)  # at the 1x1s; first d of those in front of BN
-        sums, line = bn.GradientSums(len(tiles), z_reduce, reduce), reduce.line(z_reduce)
+        sums, line = bn.GradientSums(len(tiles), z_reduce, reduce), reduce.scale_and_shift(z_reduce)
 
-        def windows_back(i: int, lane: int, scratch: Scratch) -> None:
+        def windows_back(i: int, accumulator: int, scratch: Scratch) -> None:
             tile = tiles[i]
-            dz = scratch("dz", tail.z[tile].shape, x.dtype)
-            self.tail.dz(back, tail, tile, dz, scratch)
+            dz = scratch("dz", epilogue.z[tile].shape, x.dtype)
+            self.epilogue.dz(back, epilogue, tile, dz, scratch)
             for b in self.direct:
                 box_sum(dz[..., b.out], b.pool, dz1[tile][..., b.inner], scratch)
             hidden, dhidden = (scratch(name, z_reduce[tile].shape, x.dtype) for name in ("hidden", "dhidden"))
             bn.affine_relu(z_reduce[tile], *line, hidden)
             for b, w, dw in zip(self.convs, filters, dws, strict=True):
                 h, dh = hidden[..., b.inner], dhidden[..., b.inner]
-                conv_of(b, h).backward(dz[..., b.out], h, w.ready, dw[lane], i >= LANES, dh, scratch)
+                conv_of(b, h).backward(dz[..., b.out], h, w.ready, dw[accumulator], i >= ACCUMULATORS, dh, scratch)
             bn.relu_grad(dhidden, hidden, dhidden, scratch)
             sums.add_up(i, dhidden, z_reduce[tile])
             dz1[tile][..., :reduced] = dhidden
@@ -140,20 +140,20 @@ class FusedInception(Fused):
         ]
         slopes = [bn.per_row(v, z_reduce.shape[2]) for v in self.reduce_bn.backward(*sums.over_batch(), reduce)]
         scale1 = self.inner(reduce.scale * reduce.signs, scale)
-        dw1 = empty((lanes, *self.w1_shape), x.dtype)
+        dw1 = empty((accumulators, *self.w1_shape), x.dtype)
         w1 = aligned_copy((self.w1() * scale1).T)
         dx = empty(x.shape, x.dtype) if need_dx else None
 
-        def points_back(i: int, lane: int, scratch: Scratch) -> None:
+        def points_back(i: int, accumulator: int, scratch: Scratch) -> None:
             tile = tiles[i]
-            dz1[tile][..., :reduced] += bn.tilted(
-                z_reduce[tile], *slopes, scratch("tilted", z_reduce[tile].shape, x.dtype)
+            dz1[tile][..., :reduced] += bn.affine(
+                z_reduce[tile], *slopes, scratch("affine", z_reduce[tile].shape, x.dtype)
             )
             dz = dz1[tile].reshape(-1, self.w1_shape[1])  # (n, H, W, C1) -> (P, C1)
-            part = scratch("dw1", self.w1_shape, x.dtype) if i >= LANES else dw1[lane]
+            part = scratch("dw1", self.w1_shape, x.dtype) if i >= ACCUMULATORS else dw1[accumulator]
             np.matmul(x[tile].reshape(len(dz), -1).T, dz, out=part)  # (C, P) @ (P, C1)
-            if i >= LANES:
-                dw1[lane] += part
+            if i >= ACCUMULATORS:
+                dw1[accumulator] += part
             if need_dx:
                 product(dz, w1, dx[tile].reshape(len(dz), -1))
 
@@ -169,20 +169,20 @@ class FusedInception(Fused):
 
     def fold(self, x: Array) -> Folded:
         """Weights and running statistics as one set of filters and shifts, for inputs like x."""
-        (reduce_scale, reduce_shift), (scale, shift) = self.reduce_bn.folded(), self.tail.bn.folded()
+        (reduce_scale, reduce_shift), (scale, shift) = self.reduce_bn.folded(), self.epilogue.bn.folded()
         filters = [conv_of(b, x).filters(b.conv.value * scale[b.out]) for b in self.convs]
         reduce_shift = bn.per_row(reduce_shift, x.shape[2])
-        shift = self.tail.infer_shift(shift, (*x.shape[:3], len(shift)))
+        shift = self.epilogue.infer_shift(shift, (*x.shape[:3], len(shift)))
         return Folded(self.split(self.w1() * self.inner(reduce_scale, scale)), filters, reduce_shift, shift)
 
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory that the next call uses again."""
         hidden = scratch("hidden", (*x.shape[:3], self.reduce_bn.channels), x.dtype)
-        z = scratch(f"z of {self.key}", (*x.shape[:3], self.tail.bn.channels), x.dtype)
+        z = scratch(f"z of {self.key}", (*x.shape[:3], self.epilogue.bn.channels), x.dtype)
         self.points(x, folded.w1, hidden, z, scratch)
         bn.shift_relu(hidden, folded.reduce_shift)
         self.windows(hidden, folded.filters, z, scratch)
-        return self.tail.infer_tile(z, folded.out_shift, f"y of {self.key}", scratch)
+        return self.epilogue.infer_tile(z, folded.out_shift, f"y of {self.key}", scratch)
 
     # ---------------------------------------------------- the linear parts of a tile
 
@@ -220,7 +220,7 @@ class FusedInception(Fused):
 
     def tiles(self, x: Array) -> list[slice]:
         n, h, w, c = x.shape
-        return tile_slices(n, max(1, TILE_NUMBERS // (h * w * max(c, self.tail.bn.channels))))
+        return tile_slices(n, max(1, TILE_NUMBERS // (h * w * max(c, self.epilogue.bn.channels))))
 
 
 def conv_of(branch: Branch, x: Array) -> TileConv:

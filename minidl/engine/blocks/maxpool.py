@@ -64,10 +64,10 @@ class PairPool:
 def add_to_winners(pool: MaxPool2D, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
     """dx (n, H, W, C) += the gradient of x: every dy (n, OH, OW, C) at its window's winner, the pixel `index`."""
     (_, h, w, _), (_, oh, ow, _) = dx.shape, dy.shape
-    wins, share = scratch("wins", dy.shape, bool), scratch("share", dy.shape, dy.dtype)
+    maxima, share = scratch("maxima", dy.shape, bool), scratch("share", dy.shape, dy.dtype)
     for k in range(pool.kernel**2):
-        np.equal(index, np.uint8(k), out=wins)
-        np.multiply(dy, wins, out=share)
+        np.equal(index, np.uint8(k), out=maxima)
+        np.multiply(dy, maxima, out=share)
         down, rows = _of_offset(k // pool.kernel, oh, h, pool.stride, pool.padding)
         along, columns = _of_offset(k % pool.kernel, ow, w, pool.stride, pool.padding)
         dx[:, rows, columns] += share[:, down, along]
@@ -109,7 +109,7 @@ class FusedMaxPool(Fused):
         y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
         index, tiles = self.runner.empty(y.shape, np.uint8), self.tiles(x)
 
-        def task(i: int, lane: int, scratch: Scratch) -> None:
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
             tile = tiles[i]
             if self._pairs:
                 self._pairs.forward(x[tile], y[tile], index[tile], scratch)
@@ -125,7 +125,7 @@ class FusedMaxPool(Fused):
         dx = self.runner.empty(cache.x_shape, dy.dtype)
         tiles = self.tiles(dx)
 
-        def task(i: int, lane: int, scratch: Scratch) -> None:
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
             tile = tiles[i]
             dx[tile] = 0
             add_to_winners(self.plain, dy[tile], cache.index[tile], dx[tile], scratch)

@@ -13,7 +13,7 @@ import numpy as np
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
-from minidl.engine.blocks.epilogue import Tail
+from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.blocks.inception import FusedInception, conv_of
 from minidl.engine.convolutions.choice import tile_conv
 from minidl.engine.tiles.products import product
@@ -42,21 +42,21 @@ class Output(NamedTuple):
     index: Array | None  # the pool's winners
 
 
-class BlockTail:
+class ProjectedEpilogue:
     """What follows a block's convolutions: BN's shift, ReLU and perhaps the pool."""
 
-    def __init__(self, tail: Tail, z_shape: tuple[int, ...], shift: Array, key: int, rule: Rule) -> None:
-        self.tail, self.key, self.rule, self.z_shape = tail, key, rule, z_shape
+    def __init__(self, epilogue: Epilogue, z_shape: tuple[int, ...], shift: Array, key: int, rule: Rule) -> None:
+        self.epilogue, self.key, self.rule, self.z_shape = epilogue, key, rule, z_shape
         self.shift = bn.per_row(shift, z_shape[2])
 
     def forward(self, z: Array, scratch: Scratch) -> tuple[Array, Output]:
         """From z with BN's scale in it, which is overwritten."""
         bn.shift_relu(z, self.shift)
-        if self.tail.pool is None:
+        if self.epilogue.pool is None:
             return z, Output(z, None)
-        y = scratch(f"y of {self.key}", self.tail.pool.out_shape(z.shape), z.dtype)
+        y = scratch(f"y of {self.key}", self.epilogue.pool.out_shape(z.shape), z.dtype)
         index = scratch(f"winners of {self.key}", y.shape, np.uint8)
-        self.tail.pairs.forward(z, y, index, scratch)
+        self.epilogue.pairs.forward(z, y, index, scratch)
         return y, Output(y, index)
 
     def back(self, s: Array, out: Output, of: Array, scratch: Scratch) -> Array:
@@ -65,7 +65,7 @@ class BlockTail:
             return s
         wide = scratch(f"unpooled {self.key}", (len(s), *self.z_shape[1:]), s.dtype)
         wide[...] = 0
-        self.tail.pairs.add_backward(s, out.index[of], wide, scratch)
+        self.epilogue.pairs.add_backward(s, out.index[of], wide, scratch)
         return wide
 
 
@@ -74,20 +74,20 @@ class ConvStep:
 
     def __init__(self, layer: FusedConvBNReLU, x: Array, rule: Rule) -> None:
         self.layer, self.x_shape, self.z_shape = layer, x.shape, layer.conv.out_shape(x.shape)
-        scale, shift = layer.tail.bn.folded()
+        scale, shift = layer.epilogue.bn.folded()
         if layer.bias is not None:
             shift = shift + layer.bias.value * scale
-        self.tail, w = BlockTail(layer.tail, self.z_shape, shift, layer.key, rule), layer.weight.value
-        conv = self._conv(x)
+        self.epilogue = ProjectedEpilogue(layer.epilogue, self.z_shape, shift, layer.key, rule)
+        conv, w = self._conv(x), layer.weight.value
         self.filters, self.turned = conv.filters(w * scale), conv.turned_filters(w * way_back(scale, rule))
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Output]:
         z = scratch(f"z of {self.layer.key}", (len(x), *self.z_shape[1:]), x.dtype)
         self._conv(x).forward(x, self.filters, z, scratch)
-        return self.tail.forward(z, scratch)
+        return self.epilogue.forward(z, scratch)
 
     def back(self, s: Array, cache: Output, of: Array, scratch: Scratch) -> Array:
-        s = self.tail.back(s, cache, of, scratch)
+        s = self.epilogue.back(s, cache, of, scratch)
         out = scratch(f"signal below {self.layer.key}", (len(s), *self.x_shape[1:]), s.dtype)
         self._conv(out).input_grad(s, self.turned, out, scratch)
         return out
@@ -102,9 +102,9 @@ class InceptionStep:
 
     def __init__(self, layer: FusedInception, x: Array, rule: Rule) -> None:
         self.layer, self.x_shape, self.rule = layer, x.shape, rule
-        (reduce_scale, reduce_shift), (scale, shift) = layer.reduce_bn.folded(), layer.tail.bn.folded()
+        (reduce_scale, reduce_shift), (scale, shift) = layer.reduce_bn.folded(), layer.epilogue.bn.folded()
         self.z_shape = (*x.shape[:3], len(scale))
-        self.tail = BlockTail(layer.tail, self.z_shape, shift, layer.key, rule)
+        self.epilogue = ProjectedEpilogue(layer.epilogue, self.z_shape, shift, layer.key, rule)
         self.w1 = layer.split(layer.w1() * layer.inner(reduce_scale, scale))
         self.filters = [conv_of(b, x).filters(b.conv.value * scale[b.out]) for b in layer.convs]
         self.reduce_shift = bn.per_row(reduce_shift, x.shape[2])
@@ -118,12 +118,12 @@ class InceptionStep:
         self.layer.points(x, self.w1, hidden, z, scratch)
         bn.shift_relu(hidden, self.reduce_shift)
         self.layer.windows(hidden, self.filters, z, scratch)
-        y, out = self.tail.forward(z, scratch)
+        y, out = self.epilogue.forward(z, scratch)
         return y, (hidden, out)
 
     def back(self, s: Array, cache: tuple[Array, Output], of: Array, scratch: Scratch) -> Array:
         hidden, out = cache
-        s = self.tail.back(s, out, of, scratch)
+        s = self.epilogue.back(s, out, of, scratch)
         inner = scratch("signal inside", (*s.shape[:3], self.layer.w1_shape[1]), s.dtype)
         dhidden = scratch("dhidden", (*s.shape[:3], hidden.shape[3]), s.dtype)
         for b in self.layer.direct:

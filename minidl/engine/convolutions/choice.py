@@ -46,12 +46,12 @@ class Filters:
         self.ready = self._make(self._w)
 
 
-def weight_grad_jobs(conv: TileConv, lanes: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
-    """Jobs for out (K, K, C, F) = the sum of dw over its lanes (lanes, ..., C, F), times scale (F,)."""
+def weight_grad_jobs(conv: TileConv, accumulators: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
+    """Jobs for out (K, K, C, F) = the sum of dw over its accumulators (A, ..., C, F), times scale (F,)."""
     bounds = np.linspace(0, out.shape[2], min(PIECES, out.shape[2]) + 1).astype(int)
 
     def fill(channels: slice) -> None:
-        dw = conv.weight_grad(np.add.reduce(lanes[..., channels, :], axis=0))
+        dw = conv.weight_grad(np.add.reduce(accumulators[..., channels, :], axis=0))
         np.multiply(dw, scale, out=out[:, :, channels])
 
     return [partial(fill, slice(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]

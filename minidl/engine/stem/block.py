@@ -35,7 +35,7 @@ from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.block import Fused
 from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
 from minidl.engine.blocks.maxpool import FusedMaxPool
-from minidl.engine.stem.parity import Wins, fill_patches, pool_blocks, winners_sum
+from minidl.engine.stem.parity import Maxima, fill_patches, pool_blocks, winners_sum
 from minidl.engine.tiles.recycler import aligned_copy
 from minidl.engine.tiles.runner import Scratch, TileRunner, tile_slices
 from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential
@@ -49,7 +49,7 @@ LOST = 1024.0  # times the variance: larger terms would cost it more than 10 bin
 class Cache(NamedTuple):
     x: Array
     patches: Array
-    wins: Wins
+    maxima: Maxima
     gram: Array
     mean: Array  # (F,) float64, of z from centred patches
     norm: bn.Normalization
@@ -67,7 +67,7 @@ class FusedStem(Fused):
         leaves = list(plain.leaves())
         self.conv = FusedConvBNReLU(Sequential(leaves[:3]), runner)
         self.pool = FusedMaxPool(leaves[3], runner)
-        self.bn, self.weight = self.conv.tail.bn, self.conv.weight
+        self.bn, self.weight = self.conv.epilogue.bn, self.conv.weight
 
     @staticmethod
     def matches(leaves: list[Layer]) -> bool:
@@ -101,7 +101,7 @@ class FusedStem(Fused):
             parts = scratch("gram", (*p.shape[:2], *grams[i].shape), dtype)
             np.add.reduce(np.matmul(p, p[:, :, :-1].swapaxes(2, 3), out=parts), axis=(0, 1), out=grams[i])
 
-        def gather(i: int, lane: int, scratch: Scratch) -> None:
+        def gather(i: int, accumulator: int, scratch: Scratch) -> None:
             fill_patches(x[tiles[i]], center, patches[tiles[i]], scratch)
             add_up(i, x.dtype, scratch)
 
@@ -111,23 +111,23 @@ class FusedStem(Fused):
         pixels = n * (height - 2) * (width - 2)
         mean, var, terms = _moments(gram, filters, pixels)
         if (terms > LOST * var).any():
-            self.runner.run(lambda i, lane, scratch: add_up(i, np.float64, scratch), len(tiles))
+            self.runner.run(lambda i, accumulator, scratch: add_up(i, np.float64, scratch), len(tiles))
             gram = grams.sum(axis=0)
             mean, var, _ = _moments(gram, filters, pixels)
         moved = np.tile(center, 9).astype(np.float64) @ filters
         norm = self.bn.with_moments(mean + moved, var, pixels)
         y = self.runner.empty((n, h - 1, w - 2, f), x.dtype)
-        line = norm._replace(shift=(self.bn.param("beta") - mean * norm.scale).astype(x.dtype)).line(y)
-        wins = Wins.new(y.shape, h * w, self.runner.empty)
+        line = norm._replace(shift=(self.bn.param("beta") - mean * norm.scale).astype(x.dtype)).scale_and_shift(y)
+        maxima = Maxima.new(y.shape, h * w, self.runner.empty)
         rising = aligned_copy(filters * (self.bn.param("gamma") != 0))  # with gamma 0 all pixels tie
 
-        def pool(i: int, lane: int, scratch: Scratch) -> None:
-            pool_blocks(patches[i, :-1], rising, y[i], wins.of(i), scratch)
+        def pool(i: int, accumulator: int, scratch: Scratch) -> None:
+            pool_blocks(patches[i, :-1], rising, y[i], maxima.of(i), scratch)
             bn.affine_relu(y[i : i + 1], *line, y[i : i + 1])
-            np.greater(y[i], 0, out=wins.positive[i])
+            np.greater(y[i], 0, out=maxima.positive[i])
 
         self.runner.run(pool, n)
-        return y, Cache(x, patches, wins, gram, mean, norm)
+        return y, Cache(x, patches, maxima, gram, mean, norm)
 
     def train_backward(self, dy: Array, cache: Any, need_dx: bool) -> Array | None:
         if isinstance(cache, Cache) and need_dx:
@@ -136,11 +136,11 @@ class FusedStem(Fused):
         if not isinstance(cache, Cache):
             conv_cache, pool_cache = cache
             return self.conv.train_backward(self.pool.train_backward(dy, pool_cache, True), conv_cache, need_dx)
-        _, patches, wins, gram, mean, norm = cache
+        _, patches, maxima, gram, mean, norm = cache
         parts = np.empty((len(dy), patches.shape[1], dy.shape[3]))
 
-        def task(i: int, lane: int, scratch: Scratch) -> None:
-            winners_sum(patches[i], dy[i], wins.of(i), parts[i], scratch)
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+            winners_sum(patches[i], dy[i], maxima.of(i), parts[i], scratch)
 
         self.runner.run(task, len(dy))
         total = parts.sum(axis=0)

@@ -4,8 +4,8 @@ A window is four pixels wide and high, at a step of two: along a row it is two n
 column), down a column likewise. So z is evaluated in four maps, for its even and odd rows and columns. Then each step
 of the pool is a maximum of two contiguous maps: odd against even columns, the next pair against this one, odd against
 even rows, the next pair against this one. Reading order is row by row, and the second must be strictly larger to win:
-so "the first maximum wins" holds in each step. The comparisons are kept, one byte each (`Wins`); backward, a gradient
-takes the four steps in reverse (`winners_sum`).
+so "the first maximum wins" holds in each step. The comparisons are kept, one byte each (`Maxima`); backward, the
+gradient takes the four steps in reverse (`winners_sum`).
 
 The maps have h x w pixels, h = H / 2 - 1 and w = W / 2: of a pair of rows and a pair of columns each. The last column
 has no convolution output. It stays, so that neighbours in a map are neighbours in memory at one distance (1 or w
@@ -25,7 +25,7 @@ from minidl.engine.tiles.runner import Scratch
 Array = np.ndarray
 
 
-class Wins(NamedTuple):
+class Maxima(NamedTuple):
     """Where the second of two is the larger: masks of all images, or of one, each (..., h w, F)."""
 
     odd: Array  # (N, 2, h w, F) the odd column, in rows of even and odd number
@@ -35,12 +35,12 @@ class Wins(NamedTuple):
     positive: Array  # (N, h - 1, w - 2, F) y > 0
 
     @staticmethod
-    def new(y_shape: tuple[int, ...], pixels: int, empty: Any) -> Wins:
+    def new(y_shape: tuple[int, ...], pixels: int, empty: Any) -> Maxima:
         n, *_, f = y_shape
-        return Wins(*(empty((n, *rows, pixels, f), bool) for rows in ((2,), (2,), (), ())), empty(y_shape, bool))
+        return Maxima(*(empty((n, *rows, pixels, f), bool) for rows in ((2,), (2,), (), ())), empty(y_shape, bool))
 
-    def of(self, i: int) -> Wins:
-        return Wins(*(part[i] for part in self))
+    def of(self, i: int) -> Maxima:
+        return Maxima(*(part[i] for part in self))
 
 
 def fill_patches(x: Array, center: Array, patches: Array, scratch: Scratch) -> None:
@@ -100,9 +100,9 @@ def in_parts(patches: Array, f: int) -> Array:
 
 
 def pool_blocks(
-    patches: Array, filters: Array, y: Array, wins: Wins | None, scratch: Scratch, relu: bool = False
+    patches: Array, filters: Array, y: Array, maxima: Maxima | None, scratch: Scratch, relu: bool = False
 ) -> None:
-    """y (h - 1, w - 2, F) = the pool of patches' filters (K, F), or of its ReLU; notes the winners in `wins` if any.
+    """y (h - 1, w - 2, F) = the pool of patches' filters (K, F), or of its ReLU; notes the winners in `maxima`.
 
     Three maps of working memory, written over and over, stay in the cache.
     """
@@ -115,11 +115,11 @@ def pool_blocks(
         np.matmul(parts[2 * a : 2 * a + 2], filters, out=z)  # (pixels, K) @ (K, F)
         if relu:
             np.maximum(z, 0, out=z)
-        _larger(pairs, lower, pairs, wins and wins.odd[a])
-        _larger(pairs[:-1], pairs[1:], quads[:-1], wins and wins.right[a, :-1])
-    _larger(upper, lower, upper, wins and wins.lower)
-    if wins:
-        np.greater(upper[w:], upper[:-w], out=wins.below[:-w])
+        _larger(pairs, lower, pairs, maxima and maxima.odd[a])
+        _larger(pairs[:-1], pairs[1:], quads[:-1], maxima and maxima.right[a, :-1])
+    _larger(upper, lower, upper, maxima and maxima.lower)
+    if maxima:
+        np.greater(upper[w:], upper[:-w], out=maxima.below[:-w])
     blocks = upper.reshape(-1, w, f)  # (h w, F) -> (h, w, F)
     np.maximum(blocks[:-1, :-2], blocks[1:, :-2], out=y)
 
@@ -130,34 +130,34 @@ def _larger(first: Array, second: Array, out: Array, second_wins: Array | None) 
     np.maximum(first, second, out=out)
 
 
-def to_winners(dy: Array, wins: Wins, positive: Array | None, scratch: Scratch) -> Iterator[Array]:
+def to_winners(dy: Array, maxima: Maxima, positive: Array | None, scratch: Scratch) -> Iterator[Array]:
     """dz, where every dy [y > 0] (every dy, without `positive`) has gone to its window's winner and there added up:
     first the two maps of even rows, then those of odd rows, each (2, h w, F). dy (h - 1, w - 2, F).
 
     The gradient goes from a map to the places of its winners, in place: three maps stay in the cache.
     """
     w, f = dy.shape[1] + 2, dy.shape[2]
-    maps = scratch("three d maps", (3, *wins.lower.shape), dy.dtype)
+    maps = scratch("three d maps", (3, *maxima.lower.shape), dy.dtype)
     upper, moved, lower = maps
     upper[...] = 0
     corner = upper.reshape(-1, w, f)[:-1, :-2]  # (h w, F) -> (h, w, F)
     np.multiply(dy, 1 if positive is None else positive, out=corner)
-    _move_winners(upper, wins.below, w, moved)
-    np.multiply(upper, wins.lower, out=lower)
+    _move_winners(upper, maxima.below, w, moved)
+    np.multiply(upper, maxima.lower, out=lower)
     upper -= lower
     for a, dz in enumerate((maps[:2], maps[:0:-1])):  # upper, moved; lower, moved
         d = dz[0]
-        _move_winners(d, wins.right[a], 1, moved)
-        np.multiply(d, wins.odd[a], out=moved)
+        _move_winners(d, maxima.right[a], 1, moved)
+        np.multiply(d, maxima.odd[a], out=moved)
         d -= moved  # d is dz of the even columns, moved of the odd ones
         yield dz
 
 
-def winners_sum(patches: Array, dy: Array, wins: Wins, out: Array, scratch: Scratch) -> None:
+def winners_sum(patches: Array, dy: Array, maxima: Maxima, out: Array, scratch: Scratch) -> None:
     """out (K, F) = sum over windows of the winner's patch times dy [y > 0]; dy (h - 1, w - 2, F)."""
     parts = in_parts(patches, dy.shape[2]).transpose(1, 2, 0, 3)  # (4, parts, K, pixels)
     sums = scratch("stem sums", (*parts.shape[:2], *out.shape), dy.dtype)
-    for a, dz in enumerate(to_winners(dy, wins, wins.positive, scratch)):
+    for a, dz in enumerate(to_winners(dy, maxima, maxima.positive, scratch)):
         rows = slice(2 * a, 2 * a + 2)
         dz = dz.reshape(2, parts.shape[1], -1, dy.shape[2])  # (2, h w, F) -> (2, parts, pixels, F)
         np.matmul(parts[rows], dz, out=sums[rows])  # (K, pixels) @ (pixels, F)

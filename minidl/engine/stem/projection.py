@@ -6,7 +6,7 @@ import numpy as np
 
 from minidl.engine.blocks.projection import way_back
 from minidl.engine.stem.block import FusedStem, is_even
-from minidl.engine.stem.parity import Wins, add_patches, fill_patches, pool_blocks, to_winners
+from minidl.engine.stem.parity import Maxima, add_patches, fill_patches, pool_blocks, to_winners
 from minidl.engine.tiles.recycler import aligned_copy
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers.base import Rule
@@ -28,26 +28,26 @@ class StemStep:
     def fits(x: Array, rule: Rule) -> bool:
         return is_even(x.shape) and (rule.name != "deconv" or rule.unpool == "sum")
 
-    def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Wins]:
+    def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Maxima]:
         n, height, width, c = x.shape
         pixels = (height // 2 - 1) * (width // 2)
         y = scratch(f"y of {self.layer.key}", self.layer.plain.out_shape(x.shape), x.dtype)
         patches = scratch("stem patches", (n, 9 * c + 1, 4, pixels), x.dtype)
-        names = iter(Wins._fields)
-        wins = Wins.new(y.shape, pixels, lambda shape, dtype: scratch(f"stem {next(names)}", shape, dtype))
+        names = iter(Maxima._fields)
+        maxima = Maxima.new(y.shape, pixels, lambda shape, dtype: scratch(f"stem {next(names)}", shape, dtype))
         fill_patches(x, np.zeros(c, x.dtype), patches, scratch)
         for i in range(n):
-            pool_blocks(patches[i], self.filters, y[i], wins.of(i), scratch, relu=True)
-        np.greater(y, 0, out=wins.positive)
-        return y, wins
+            pool_blocks(patches[i], self.filters, y[i], maxima.of(i), scratch, relu=True)
+        np.greater(y, 0, out=maxima.positive)
+        return y, maxima
 
-    def back(self, s: Array, cache: Wins, of: Array, scratch: Scratch) -> Array:
+    def back(self, s: Array, cache: Maxima, of: Array, scratch: Scratch) -> Array:
         shape = len(s), len(self.back_filters), 4, cache.lower.shape[1]  # (p, K, 4, h w)
         dpatches = scratch("stem dpatches", shape, s.dtype)
         for j, i in enumerate(of):
-            wins = cache.of(i)
-            positive = None if self.rule.name == "deconv" else wins.positive
-            for a, dz in enumerate(to_winners(s[j], wins, positive, scratch)):
+            maxima = cache.of(i)
+            positive = None if self.rule.name == "deconv" else maxima.positive
+            for a, dz in enumerate(to_winners(s[j], maxima, positive, scratch)):
                 if self.rule.name != "gradient":
                     np.maximum(dz, 0, out=dz)
                 out = dpatches[j, :, 2 * a : 2 * a + 2].swapaxes(0, 1)  # (2, K, h w)

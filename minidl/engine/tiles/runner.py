@@ -21,7 +21,7 @@ from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.scratch import Scratch, Shelf
 from minidl.errors import UsageError
 
-LANES = 8  # sums over tiles are kept in so many lanes, whatever the number of threads
+ACCUMULATORS = 8  # sums over tiles are kept in this many arrays, for any number of threads
 PASSES = 16  # of a turn, see `scratch.py`
 LEAST_TILES = 4  # of a batch: with more the threads share evenly, with fewer the matrix products are larger
 
@@ -29,9 +29,9 @@ LEAST_TILES = 4  # of a batch: with more the threads share evenly, with fewer th
 class TileRunner:
     """Runs a task for every tile of a batch on `threads` threads (0: all cores), with the same bits for any number.
 
-    A task is called as task(tile, lane, scratch), lane = tile mod LANES. The tiles of one lane run one after the
-    other in rising order, so a task may add into `sums[lane]` without a lock, and adding the lanes up in order
-    gives a result that does not depend on the number of threads.
+    A task is called as task(tile, accumulator, scratch), accumulator = tile mod ACCUMULATORS. The tiles of one
+    accumulator run one after the other in rising order, so a task may add into `sums[accumulator]` without a lock.
+    Adding up the accumulators in order gives a result that does not depend on the number of threads.
 
     Several threads may call `run` at once. Each thread that works takes scratch memory for that run alone, and puts
     it back. The calling thread takes part in its run and could do all of it: so it waits for nobody who has not
@@ -75,7 +75,7 @@ class TileRunner:
         Jobs must not depend on the tiles or on each other. Raises what a task or job raised, after all threads have
         come to rest.
         """
-        parts = deque([*range(min(LANES, tiles)), *jobs])  # whoever is free takes the next lane or job
+        parts = deque([*range(min(ACCUMULATORS, tiles)), *jobs])  # whoever is free takes the next accumulator or job
 
         def work() -> None:
             scratch = self._scratch.take(self._turn)
@@ -83,7 +83,7 @@ class TileRunner:
                 if callable(part):
                     part()
                     continue
-                for tile in range(part, tiles, LANES):
+                for tile in range(part, tiles, ACCUMULATORS):
                     task(tile, part, scratch)
             self._scratch.append(scratch)  # not after an error, which may have left anything in it
 

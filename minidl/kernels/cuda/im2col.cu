@@ -1,8 +1,8 @@
 // im2col: all KH x KW patches of x as the rows of a matrix, (N OH OW, KH KW C).
 //
-// One line of a patch, KW pixels of C channels, is a run of KW C numbers both in x and in cols. A thread copies
+// One line of a patch, KW pixels of C channels, is a run of KW C numbers both in x and in patches. A thread copies
 // number j of all KH runs of patch p: three divisions serve KH numbers. threads = N OH OW KW C.
-extern "C" __global__ void im2col(const real* __restrict__ x, real* __restrict__ cols, int threads, int H, int W,
+extern "C" __global__ void im2col(const real* __restrict__ x, real* __restrict__ patches, int threads, int H, int W,
                                   int C, int OH, int OW, int KH, int KW, int stride, int padding) {
     int i = thread_index();
     if (i >= threads) return;
@@ -12,13 +12,13 @@ extern "C" __global__ void im2col(const real* __restrict__ x, real* __restrict__
     bool inside = column >= 0 && column < W * C;
     for (int kh = 0; kh < KH; ++kh) {
         int h = stride * oh + kh - padding;
-        cols[(p * KH + kh) * run + j] = inside && h >= 0 && h < H ? x[(n * H + h) * W * C + column] : real(0);
+        patches[(p * KH + kh) * run + j] = inside && h >= 0 && h < H ? x[(n * H + h) * W * C + column] : real(0);
     }
 }
 
 // col2im: its transpose. A thread gathers all copies of its pixel, so nothing is added to from two sides and the
 // sum has one order, that of rising (kh, kw). threads = N H W C.
-extern "C" __global__ void col2im(const real* __restrict__ dcols, real* __restrict__ dx, int threads, int H, int W,
+extern "C" __global__ void col2im(const real* __restrict__ dpatches, real* __restrict__ dx, int threads, int H, int W,
                                   int C, int OH, int OW, int KH, int KW, int stride, int padding) {
     int i = thread_index();
     if (i >= threads) return;
@@ -28,7 +28,7 @@ extern "C" __global__ void col2im(const real* __restrict__ dcols, real* __restri
     for (int oh = last_window(h, OH, stride, padding); oh >= top; --oh)
         for (int ow = last_window(w, OW, stride, padding); ow >= left; --ow) {
             int kh = h + padding - stride * oh, kw = w + padding - stride * ow;
-            sum += dcols[(((n * OH + oh) * OW + ow) * KH + kh) * KW * C + kw * C + c];
+            sum += dpatches[(((n * OH + oh) * OW + ow) * KH + kh) * KW * C + kw * C + c];
         }
     dx[i] = sum;
 }

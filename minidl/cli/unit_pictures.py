@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from minidl.layers import Rule
-from minidl.storage.files import atomic
+from minidl.cli.pictures import Pictures, photo_name, save_raw
+from minidl.storage.tables import csv_file
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
-from minidl.text.tables import csv_file
 from minidl.visual import sheets
 from minidl.visual.probe import LayerProbe, probe
-from minidl.visual.projection import Projector, negative_gammas, project_units
+from minidl.visual.projection import Projector, project_units
 from minidl.visual.screen import to_screen
 from minidl.visual.subject import Subject
 from minidl.visual.units import by_selectivity, choose_units, table
@@ -24,29 +23,10 @@ from minidl.visual.units import by_selectivity, choose_units, table
 NORM_NAMES = {"inf": "L∞", "l2": "L2"}
 
 
-def make_projector(subject: Subject, layer: str) -> Projector | None:
-    """What the command asked for projects; None for the command `top`."""
-    args = subject.args
-    if args.command == "top":
-        return None
-    deconv = {"bn": args.deconv_bn, "unpool": args.unpool} if args.command == "deconv" else {}
-    rule = Rule(args.command, **deconv)
-    projector = Projector(
-        subject.model, layer, rule, norm=args.norm, seed_map=args.seed_map, engine=args.engine, threads=args.threads,
-        xp=subject.xp,
-    )  # fmt: skip
-    if rule.name == "deconv" and rule.bn == "skip":
-        flipped, channels = negative_gammas(subject.model, layer)
-        if flipped:
-            print_lines(
-                f"{flipped} of {channels} channels on the way to {layer} have gamma < 0: skipping BN turns their sign"
-            )
-    return projector
-
-
-def save_units(subject: Subject, layer: str, projector: Projector | None) -> list[Path]:
+def save_units(pictures: Pictures, layer: str, projector: Projector | None) -> list[Path]:
     """Sheets of the units asked for, on the images of the split that excite them most; and a table of all units."""
-    args, units = subject.args, subject.layer(layer).units
+    args, subject = pictures.args, pictures.subject
+    units = subject.layer(layer).units
     choose_units(args.unit, units, np.arange(units))  # a wrong request is answered before the scan
     with Progress(f"scanning {args.split}", len(subject.split), "image") as bar:
         found = probe(
@@ -56,9 +36,9 @@ def save_units(subject: Subject, layer: str, projector: Projector | None) -> lis
     chosen = choose_units(args.unit, units, by_selectivity(found))
     middle = np.median(found.selectivity)
     print_lines(f"{layer}: {found.units} units, {found.dead.sum()} dead, median selectivity {middle:.2f}")
-    where = {**subject.which_data, **subject.changed("split")}
-    how = subject.changed("seed_map", "scale", "deconv_bn", "unpool")
-    written = [_save_table(subject, found, where)]
+    where = {**pictures.which_data, **pictures.changed("split")}
+    asked = pictures.changed("seed_map", "scale", "deconv_bn", "unpool")
+    written = [_save_table(pictures, found, where)]
     tops = found.images[args.norm][chosen]
     positions = np.unique(tops[tops >= 0])
     said = dict(zip(positions.tolist(), subject.words(subject.predicted_at(positions)), strict=True))
@@ -69,26 +49,28 @@ def save_units(subject: Subject, layer: str, projector: Projector | None) -> lis
             originals = subject.pictures(here)
             shades, blank = (None, None) if signals is None else to_screen(signals, args.scale)
             true, predicted = subject.words(subject.labels(here)), [said[i] for i in here.tolist()]
-            footer = f"{_footer(subject)} · selectivity {found.selectivity[unit]:.2f}"
-            path = subject.picture(args.command, layer, unit, args.norm, **where, **how)
+            footer = f"{_footer(args, subject)} · selectivity {found.selectivity[unit]:.2f}"
+            path = pictures.path(args.command, layer, unit, args.norm, **where, **asked)
             sheets.save_sheet(
                 path, originals, shades, true, predicted, _title(args, f"{layer}[{unit}]"), footer, blank
             )
-            written += [path, *_save_raw(args, path, signals)]
+            written += [path, *save_raw(args, path, signals)]
             best.append((originals if shades is None else shades)[0])
             blanks.append(found.dead[unit])
             bar.add(1)
     if args.unit == "all":
-        path = subject.picture(args.command, layer, "all", args.norm, **where, **how)
+        path = pictures.path(args.command, layer, "all", args.norm, **where, **asked)
         numbers = [str(unit) for unit in chosen]
-        sheets.save_poster(path, np.stack(best), numbers, _title(args, layer), _footer(subject), np.array(blanks))
+        sheets.save_poster(
+            path, np.stack(best), numbers, _title(args, layer), _footer(args, subject), np.array(blanks)
+        )
         written.append(path)
     return written
 
 
-def save_photo(subject: Subject, layer: str, projector: Projector) -> list[Path]:
+def save_photo(pictures: Pictures, layer: str, projector: Projector) -> list[Path]:
     """The units asked for on the photo --image; "top" means those that it excites most."""
-    args = subject.args
+    args, subject = pictures.args, pictures.subject
     photo = subject.photo(args.image)
     x = subject.normalised(photo[None])
     strength = projector.strengths(x)[0]
@@ -96,15 +78,15 @@ def save_photo(subject: Subject, layer: str, projector: Projector) -> list[Path]
     signals = projector(x, np.zeros(len(chosen), np.intp), np.array(chosen))
     shades, blank = to_screen(signals, args.scale)
     labels, probability = subject.predicted(x)
-    footer = f"{_footer(subject)} · predicted: {subject.words(labels)[0]}, {100 * probability[0]:.0f} %"
+    footer = f"{_footer(args, subject)} · predicted: {subject.words(labels)[0]}, {100 * probability[0]:.0f} %"
     title = _title(args, f"{layer} · {Path(args.image).name}")
-    how = subject.changed("unit", "seed_map", "scale", "deconv_bn", "unpool")
+    asked = pictures.changed("unit", "seed_map", "scale", "deconv_bn", "unpool")
     if args.unit[0].isdecimal():  # 3, 17 and 3,17 are the same
-        how["unit"] = ",".join(map(str, chosen))
-    path = subject.picture(args.command, layer, subject.photo_name(args.image), args.norm, **how)
+        asked["unit"] = ",".join(map(str, chosen))
+    path = pictures.path(args.command, layer, photo_name(args.image), args.norm, **asked)
     captions = [f"[{unit}]  {strength[unit]:.3g}" for unit in chosen]
     sheets.save_photo_sheet(path, photo, shades, captions, title, footer, blank)
-    return [path, *_save_raw(args, path, signals)]
+    return [path, *save_raw(args, path, signals)]
 
 
 def _signals(
@@ -119,8 +101,7 @@ def _title(args: Namespace, what: str) -> str:
     return f"{what} · {args.command} · {NORM_NAMES[args.norm]}"
 
 
-def _footer(subject: Subject) -> str:
-    args = subject.args
+def _footer(args: Namespace, subject: Subject) -> str:
     parts = [subject.source, "photo" if getattr(args, "image", None) else args.split]
     if args.command != "top":
         parts += [f"scale {args.scale}", f"seed {args.seed_map}"]
@@ -129,23 +110,11 @@ def _footer(subject: Subject) -> str:
     return " · ".join(parts)
 
 
-def _save_table(subject: Subject, found: LayerProbe, where: dict[str, Any]) -> Path:
-    path = subject.output("csv", "units", found.layer, **where)
+def _save_table(pictures: Pictures, found: LayerProbe, where: dict[str, Any]) -> Path:
+    subject = pictures.subject
+    path = pictures.file("csv", "units", found.layer, **where)
     names = getattr(subject.split, "names", None)
     with csv_file(path) as write:
         for row in table(found, subject.about.words, names):
             write(row)
-    return path
-
-
-def _save_raw(args: Namespace, path: Path, signals: np.ndarray | None) -> list[Path]:
-    if not getattr(args, "raw", False) or signals is None:
-        return []
-    return [save_array(path.with_suffix(".npy"), signals)]
-
-
-def save_array(path: Path, array: np.ndarray) -> Path:
-    """The numbers behind a picture, as .npy."""
-    with atomic(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
     return path

@@ -1,0 +1,109 @@
+"""A look inside a model from a few lines of Python: activations by name, and what a unit sees, as arrays.
+
+The model may be plain or fused; its images are those it takes, floats (N, H, W, C). `visualize.py` makes sheets of a
+whole data set with the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minidl.engine import unfuse
+from minidl.errors import ShapeError, UsageError
+from minidl.kernels.shapes import require_float
+from minidl.layers.base import INFER, Layer, Rule
+from minidl.visual.projection import RULE_SEEDS, Projector
+from minidl.visual.truncate import layer_table, truncate
+
+
+def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """What the layers `names` give for images x (N, H, W, C): {name: array (N, H, W, C) or (N, K)}.
+
+    names    as "stem" or "inception2.b5", or deeper "inception2.b5.conv"; None: all blocks
+
+    Raises UsageError for an unknown name, with the nearest there are.
+    """
+    plain, x = _ready(model, x)
+    if names is None:
+        names = [row.name for row in layer_table(plain, x.shape[1:])]
+    names = [names] if isinstance(names, str) else names
+    return {name: truncate(plain, name).forward(x, INFER)[0] for name in names}
+
+
+def gradient(
+    model: Layer, x: np.ndarray, layer: str, unit: int | ArrayLike, *, norm: str = "l2", seed: str | None = None
+) -> np.ndarray:
+    """How the activation of a unit changes with each pixel, (N, H, W, C), for images x (N, H, W, C).
+
+    layer    a name, as "inception2.b5"; "fc" or "" for the scores of the classes
+    unit     a channel of the layer's map or one of its features; or one for each image
+    seed     what goes back: "map" the unit's map a (so that the result is the gradient of the sum of a^2 / 2), "ones"
+             (of the sum of a), "norm" (of the norm `norm` of a: "l2" or "inf"), "max" (the largest value alone).
+             Default "map", as in the paper; "ones" for a unit that is one number
+
+    Source: Simonyan et al., Deep inside convolutional networks, 2014, section 3.
+    Raises UsageError for an unknown layer, unit, norm or seed.
+    """
+    return _project(model, x, layer, unit, Rule("gradient"), norm, seed)
+
+
+def guided(
+    model: Layer, x: np.ndarray, layer: str, unit: int | ArrayLike, *, norm: str = "l2", seed: str | None = None
+) -> np.ndarray:
+    """Guided backpropagation: as `gradient`, but a ReLU passes back only what is positive, where it was open.
+
+    Source: Springenberg et al., Striving for simplicity, 2015, section 3.4.
+    """
+    return _project(model, x, layer, unit, Rule("guided"), norm, seed)
+
+
+def deconv(
+    model: Layer,
+    x: np.ndarray,
+    layer: str,
+    unit: int | ArrayLike,
+    *,
+    norm: str = "l2",
+    seed: str | None = None,
+    bn: str = "skip",
+    unpool: str = "sum",
+) -> np.ndarray:
+    """The deconvnet: as `gradient`, but a ReLU passes back what is positive, whether it was open or not.
+
+    seed     as of `gradient`; default "norm", as in the paper
+    bn       "skip" batch normalization on the way back, or "scale" by it as the gradient does
+    unpool   how windows of a max pool that share their maximum join: their "sum", the "last", or the "max"
+
+    Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 2.1.
+    """
+    return _project(model, x, layer, unit, Rule("deconv", bn, unpool), norm, seed)
+
+
+def _project(
+    model: Layer, x: np.ndarray, layer: str, unit: int | ArrayLike, rule: Rule, norm: str, seed: str | None
+) -> np.ndarray:
+    plain, x = _ready(model, x)
+    shape = truncate(plain, layer).out_shape(x.shape)
+    units = np.asarray(unit)
+    if units.dtype.kind not in "iu" or units.shape not in ((), (len(x),)):
+        raise UsageError(f"unit {unit!r}: give a whole number from 0 to {shape[-1] - 1}, or one for each image")
+    if seed is None:
+        seed = RULE_SEEDS[rule.name] if len(shape) == 4 else "ones"
+    projector = Projector(plain, layer, rule, norm=norm, seed_map=seed)
+    return projector(x, np.arange(len(x)), np.broadcast_to(units, len(x)))
+
+
+def _ready(model: Layer, x: np.ndarray) -> tuple[Layer, np.ndarray]:
+    """The plain layers of `model`, and its images as floats of its type."""
+    plain, x = unfuse(model), np.asarray(x)
+    if x.ndim != 4:
+        hint = ": one image is x[None]" if x.ndim == 3 else ""
+        raise ShapeError(f"images have the shape {x.shape}, and must be (N, H, W, C){hint}")
+    require_float("the model", x)
+    if not all(isinstance(p.value, np.ndarray) for p in plain.named_parameters().values()):
+        raise UsageError("looking inside needs a model of NumPy arrays: convert(model, xp=numpy) gives one")
+    types = {p.value.dtype for p in plain.named_parameters().values()}
+    return plain, x.astype(types.pop(), copy=False) if len(types) == 1 else x

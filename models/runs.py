@@ -1,0 +1,55 @@
+"""A run to look at: its history, what it says of itself, its network."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from minidl.layers import Layer
+from minidl.models.registry import build
+from minidl.text.html import html_table
+from minidl.training import runs
+from minidl.training.checkpoints import About, Checkpoint, load_checkpoint
+
+
+class Run:
+    """The run in the folder `path`, finished or not, as `minidl train` leaves it: `minidl.Run("runs/x")`.
+
+    Raises DataError if it isn't the folder of a run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = runs.Run.open(Path(path)).path
+
+    @cached_property
+    def best(self) -> Checkpoint:
+        """The checkpoint with the highest accuracy on the validation images."""
+        return load_checkpoint(runs.find_checkpoint(self.path, "best"))
+
+    @property
+    def about(self) -> About:
+        """What stands beside the weights: name of the model, classes, image shape, mean and std, settings."""
+        return self.best.about
+
+    @cached_property
+    def model(self) -> Layer:
+        """The network with the weights of the best checkpoint."""
+        return self.best.build(build)
+
+    @cached_property
+    def history(self) -> dict[str, list[float]]:
+        """A list for each column of metrics.csv, with a number for each epoch: history["val_top1"]."""
+        rows = load_checkpoint(runs.find_checkpoint(self.path, "last")).state.history
+        return {column: [row[column] for row in rows] for column in runs.COLUMNS}
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        rows = zip(*(map(_short, column) for column in self.history.values()), strict=True)
+        caption = f"{self.path.name}: {self.about.model}, best epoch {self.best.state.best_epoch}"
+        return html_table([tuple(self.history), *rows], left=0, caption=caption)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

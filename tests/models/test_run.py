@@ -1,0 +1,63 @@
+"""A finished run, looked at from Python."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import minidl as md
+import train
+from minidl.errors import DataError
+from tests.text.test_html import Seen
+
+SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "2", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minidl.visual.canvas._write", lambda path, *_: path.write_bytes(b"a sketch"))
+        path = tmp_path_factory.mktemp("runs")
+        assert train.main([*SMALL, "--output", str(path), "--name", "x"]) == 0
+    return path / "x"
+
+
+def test_its_history_is_the_table_that_the_training_wrote(folder):
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    history = md.Run(folder).history
+    assert list(history) == list(rows[0]) and len(history["epoch"]) == 2
+    for name, column in history.items():
+        assert [float(row[name]) for row in rows] == pytest.approx(column)
+
+
+def test_its_model_has_the_weights_of_the_best_checkpoint(folder):
+    run = md.Run(str(folder))
+    assert len(run.about.classes) == 20 and run.model is run.model
+    best = md.load_checkpoint(folder / "checkpoints" / "best.safetensors").arrays
+    for name, p in run.model.named_parameters().items():
+        np.testing.assert_array_equal(p.value, best[name])
+
+
+def test_a_checkpoint_may_be_named_by_its_run(folder):
+    assert md.load_checkpoint(str(folder)).path == folder / "checkpoints" / "best.safetensors"
+
+
+def test_it_says_in_a_line_and_in_a_table_what_it_is(folder):
+    run = md.Run(folder)
+    assert repr(run) == f"Run({str(folder)!r})"
+    seen = Seen(run._repr_html_())
+    assert (
+        seen.tags.count("tr") == 3
+        and "val_top1" in seen.texts
+        and "x: convnet, best epoch" in seen.texts[0]
+        and "script" not in seen.tags
+    )
+
+
+def test_another_folder_is_no_run(tmp_path):
+    for call in (md.Run, md.load_checkpoint):
+        with pytest.raises(DataError, match="not a run folder"):
+            call(tmp_path)
+    with pytest.raises(DataError, match="nowhere"):
+        md.Run("nowhere")

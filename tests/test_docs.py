@@ -1,0 +1,94 @@
+"""README and docs: what they quote stands in the code, what they name exists, what they show runs."""
+
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from minidl.kernels import reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = PAGES[0].read_text("utf-8")
+FOLDERS = ("minidl", "models", "tests", "benchmarks", "docs", "examples")
+
+
+def paths(text: str) -> set[str]:
+    """Names of the project's own files and folders, such as minidl/layers/conv.py."""
+    found = re.findall(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w/.*-]*", text)
+    return {path.rstrip(".,") for path in found if "*" not in path}
+
+
+def short_paths(text: str) -> set[str]:
+    """Names such as `kernels/reference.py`, which leave out minidl/."""
+    return set(re.findall(r"`((?!https?:)[a-z]\w*(?:/\w+)*/\w+\.py)`", text))
+
+
+def modules(text: str) -> set[str]:
+    """Dotted names in code, such as minidl.data or benchmarks.ladder."""
+    return set(re.findall(r"(?<![\w/.:-])(?:minidl|models|benchmarks|tests)(?:\.[a-z_]\w*)+\b(?!/)", text))
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or a name in one."""
+    module, _, last = name.rpartition(".")
+    try:
+        return importlib.util.find_spec(name) is not None or hasattr(importlib.import_module(module), last)
+    except ModuleNotFoundError:
+        return False
+
+
+def code(first_words: str) -> str:
+    """README's block of Python that contains `first_words`."""
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if first_words in b]
+    return block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page):
+    text = page.read_text("utf-8")
+    assert [path for path in sorted(paths(text)) if not (ROOT / path).exists()] == []
+    roots = [ROOT, ROOT / "minidl", ROOT / "minidl" / "engine"]
+    assert [path for path in sorted(short_paths(text)) if not any((r / path).exists() for r in roots)] == []
+    links = re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_module_that_a_page_names_exists(page):
+    assert [name for name in sorted(modules(page.read_text("utf-8"))) if not exists(name)] == []
+
+
+def test_a_name_that_does_not_exist_is_seen():
+    assert paths("see `minidl/fused/stem.py`.") == {"minidl/fused/stem.py"}
+    assert short_paths("`fused/stem.py`, `train.py`") == {"fused/stem.py"}
+    assert modules("`minidl.fused.stem`, `minidl.trace(model)`") == {"minidl.fused.stem", "minidl.trace"}
+    assert not exists("minidl.fused.stem") and not exists("minidl.layers.Conv4D") and exists("minidl.trace")
+
+
+def test_the_glossary_is_in_alphabetical_order():
+    words = re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "docs/glossary.md").read_text("utf-8"), re.MULTILINE)
+    assert len(words) > 40
+    assert words == sorted(words, key=str.lower)
+
+
+@pytest.mark.parametrize("function", [reference.conv2d_dw, reference.conv2d_dx], ids=lambda f: f.__name__)
+def test_the_backward_pass_in_the_readme_stands_in_the_code(function):
+    assert inspect.getsource(function) in README
+
+
+def test_the_gradient_check_in_the_readme_passes(capsys):
+    exec(code("md.gradcheck("), {})
+    head, error, rest = re.match(r"(.* worst relative error )(\S+)(.*)", capsys.readouterr().out).groups()
+    assert float(error) < 1e-7
+    assert re.search(rf"# {re.escape(head)}\S+{re.escape(rest)}\n", README)
+
+
+def test_the_training_loop_in_the_readme_runs(capsys):
+    small = (
+        code("optimizer.step()").replace("train=2000, val=200", "train=64, val=20").replace("range(5)", "range(1)")
+    )
+    exec(small.replace("range(5)", "range(1)"), {})
+    assert "epoch 1: loss" in capsys.readouterr().out

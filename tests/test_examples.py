@@ -1,0 +1,31 @@
+"""The examples run from their files, in an empty folder."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def main(name):
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+
+
+def test_own_arrays_are_learned(empty):
+    assert main("own_data")(epochs=2) > 0.9
+    assert (empty / "digits.safetensors").stat().st_size > 0
+
+
+def test_a_look_inside_shows_more_than_gray(empty):
+    projections = main("look_inside")([], images=20)
+    assert projections.shape == (8, 64, 64, 3) and projections.any(axis=(1, 2, 3)).all()
+    assert (empty / "look_inside.png").stat().st_size > 0
+    photo = main("look_inside")([str(empty / "look_inside.png")])  # any picture will do
+    assert photo.shape == (1, 64, 64, 3)

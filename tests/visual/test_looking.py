@@ -1,0 +1,97 @@
+"""Activations and projections as arrays: those of the library underneath, for plain and fused models."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl.errors import ShapeError, UsageError
+from minidl.visual.projection import seed
+from minidl.visual.truncate import truncate
+from tests.cuda_standin import install
+from tests.strategies import randomized
+
+X = np.random.default_rng(0).normal(size=(3, 32, 32, 3))
+BRANCH = "inception2.b5"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return randomized(md.models.build("refined", classes=5, dtype=np.float64), np.random.default_rng(1))
+
+
+def test_activations_are_those_of_a_forward_pass_by_name(model):
+    seen = md.activations(model, X, ["stem.conv", BRANCH, "fc"])
+    assert list(seen) == ["stem.conv", BRANCH, "fc"]
+    np.testing.assert_allclose(seen["fc"], model.forward(X, md.INFER)[0], rtol=1e-12)
+    np.testing.assert_allclose(seen["stem.conv"], model.layers["stem"].layers["conv"].forward(X, md.INFER)[0])
+    assert seen[BRANCH].shape[-1] == 16 and seen[BRANCH].min() == 0
+    assert {"stem", BRANCH, "fc"} <= md.activations(model, X[:1]).keys()
+    np.testing.assert_array_equal(md.activations(model, X, "fc")["fc"], seen["fc"])
+
+
+def test_a_fused_model_is_looked_into_as_the_plain_one(model):
+    fused = md.fuse(model)
+    one, other = (md.activations(m, X, [BRANCH, "stem.bn"]) for m in (model, fused))
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+    for look in (md.gradient, md.guided, md.deconv):
+        np.testing.assert_array_equal(look(model, X, BRANCH, unit=3), look(fused, X, BRANCH, unit=3))
+
+
+def test_the_gradient_of_a_score_is_its_derivative(model):
+    g = md.gradient(model, X, "fc", unit=2)
+    d, h = np.random.default_rng(2).normal(size=X.shape), 1e-6
+    ends = [md.activations(model, X + s * h * d, "fc")["fc"][:, 2] for s in (1, -1)]
+    np.testing.assert_allclose((g * d).sum(axis=(1, 2, 3)), (ends[0] - ends[1]) / (2 * h), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "look, rule, start, kind",
+    [
+        (md.gradient, "gradient", {}, "map"),
+        (md.guided, "guided", {}, "map"),
+        (md.deconv, "deconv", {}, "norm"),
+        (md.gradient, "gradient", {"seed": "norm", "norm": "inf"}, "norm"),
+    ],
+)
+def test_a_projection_is_the_plain_layers_own(model, look, rule, start, kind):
+    part = truncate(model, BRANCH)
+    a, cache = part.forward(X, md.PROBE)
+    signal = seed(a, np.full(3, 4), start.get("norm", "l2"), kind)
+    expected = part.project(signal, cache, md.Rule(rule))
+    np.testing.assert_allclose(look(model, X, BRANCH, unit=4, **start), expected, atol=1e-12 * abs(expected).max())
+
+
+def test_each_image_may_have_a_unit_of_its_own(model):
+    each = md.deconv(model, X, BRANCH, unit=[1, 2, 3])
+    for i in range(3):
+        np.testing.assert_allclose(each[i], md.deconv(model, X[i : i + 1], BRANCH, unit=i + 1)[0], rtol=1e-12)
+
+
+def test_images_take_the_type_of_the_model():
+    small = md.Sequential([md.Conv2D(3, 4, 3, rng=0), md.ReLU()])
+    assert md.activations(small, X, "1")["1"].dtype == md.gradient(small, X, "1", unit=0).dtype == np.float32
+
+
+def test_a_model_on_a_gpu_is_named(monkeypatch):
+    model = md.convert(md.Sequential([md.Conv2D(3, 4, 3, rng=0)]), xp=install(monkeypatch))
+    with pytest.raises(UsageError, match="convert"):
+        md.activations(model, X, "0")
+
+
+@pytest.mark.parametrize(
+    "x, layer, unit, error, said",
+    [
+        (X, "inception2.b55", 3, UsageError, "did you mean inception2.b5"),
+        (X, BRANCH, 16, UsageError, "units 0 to 15"),
+        (X, BRANCH, -1, UsageError, "units 0 to 15"),
+        (X, BRANCH, 1.5, UsageError, "whole number from 0 to 15"),
+        (X, BRANCH, [1, 2], UsageError, "one for each image"),
+        (X[0], BRANCH, 3, ShapeError, r"x\[None\]"),
+        (X.transpose(0, 3, 1, 2), BRANCH, 3, ShapeError, "channels first"),
+        ((X > 0).astype(np.uint8), BRANCH, 3, UsageError, "normalize"),
+    ],
+)
+def test_what_does_not_fit_is_named(model, x, layer, unit, error, said):
+    with pytest.raises(error, match=said):
+        md.gradient(model, x, layer, unit)
