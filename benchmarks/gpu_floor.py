@@ -76,7 +76,7 @@ def step(network: str, batch_size: int, side: int = SIDE) -> Step:
 def flops(model: Layer, images: tuple[int, ...]) -> int:
     """The operations of a training step's matrix products: y, dw and dx cost the same; the first layer has no dx."""
     rows = summary(model, images).rows
-    first = next(leaf.path for leaf in model.leaves() if isinstance(leaf, Conv2D))
+    first = next(name for name, layer in model.named_layers().items() if isinstance(layer, Conv2D))
     unneeded = next(row.multiply_adds for row in rows if row.path == first)
     return 2 * images[0] * (3 * rows[0].multiply_adds - unneeded)
 

@@ -24,13 +24,7 @@ class MiniDLLayers:
 
 def layer_of(case: Case) -> Sequential:
     net = models.build("refined")
-    return Sequential({path.replace(".", "_"): _at(net, path) for path in case.layers})
-
-
-def _at(layer: Layer, path: str) -> Layer:
-    for name in path.split("."):
-        layer = layer.children()[name]
-    return layer
+    return Sequential({path.replace(".", "_"): net[path] for path in case.layers})
 
 
 class Passes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "BackendError",
     "DataError",
@@ -15,9 +18,31 @@ __all__ = [
 
 
 class MinidlError(Exception):
-    """Base of all errors that minidl raises on purpose. The commands print one line and exit with `exit_code`."""
+    """Base of all errors that minidl raises on purpose. The commands print one line and exit with `exit_code`.
+
+    `place` is the full name of the layer that raised it. A layer knows only its class: "Conv2D: needs 3 channels";
+    the containers add its name as the error passes (`within`): "stem.conv (Conv2D): needs 3 channels".
+    """
 
     exit_code = 2
+    place = ""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if not self.place:
+            return text
+        kind, colon, rest = text.partition(": ")
+        return f"{self.place} ({kind}): {rest}" if colon and kind.isidentifier() else f"{self.place}: {text}"
+
+
+@contextmanager
+def within(name: str) -> Iterator[None]:
+    """What runs inside belongs to the layer `name` (nothing to say if it is empty): errors carry the name on."""
+    try:
+        yield
+    except MinidlError as error:
+        error.place = f"{name}.{error.place}".strip(".")
+        raise
 
 
 class UsageError(MinidlError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels import kernels_for
@@ -24,8 +26,8 @@ def softmax(logits: Array) -> Array:
 def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
     """Returns (loss, dlogits): the mean cross-entropy between the labels and softmax(logits), and its gradient.
 
-    logits (N, K) floating; labels (N,) integers in [0, K), on the same device. The range is not checked here, because
-    that would wait for the device. loss is a 0-d array and dlogits (N, K), both of the dtype of `logits`.
+    logits (N, K) floating; labels (N,) integers in [0, K), on the same device. loss is a 0-d array and
+    dlogits (N, K), both of the dtype of `logits`.
 
     Forward, for a row z with label y and smoothing s (Szegedy et al. 2016, section 7); [j = y] is 1 or 0:
 
@@ -37,7 +39,8 @@ def softmax_cross_entropy(logits: Array, labels: Array, label_smoothing: float =
 
         dz_i     = -(1/N) sum_j q_j ([i = j] - p_i) = (p_i - q_i) / N
 
-    Raises ShapeError if the shapes don't fit together, UsageError for a smoothing outside [0, 1].
+    Raises ShapeError if the shapes don't fit together, UsageError for a smoothing outside [0, 1] and for a label
+    outside [0, K). On a GPU, where looking at the labels would wait for the device, such a label makes the loss NaN.
     """
     _check(logits, labels)
     if not 0 <= label_smoothing <= 1:
@@ -67,3 +70,7 @@ def _check(logits: Array, labels: Array) -> None:
         raise ShapeError(
             f"labels are {labels.dtype} {labels.shape}: expected one integer a row of logits {logits.shape}"
         )
+    if isinstance(labels, np.ndarray) and (labels.min() < 0 or labels.max() >= logits.shape[1]):
+        wrong = int(labels[(labels < 0) | (labels >= logits.shape[1])][0])
+        unknown = " (which stands for an image without a label)" if wrong == -1 else ""
+        raise UsageError(f"label {wrong}{unknown} is none of the classes 0 to {logits.shape[1] - 1} of the logits")

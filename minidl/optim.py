@@ -45,7 +45,8 @@ class Optimizer:
             )
         _require("lr", lr, 0 <= lr < math.inf)
         _require("weight_decay", weight_decay, weight_decay >= 0)
-        self.params = dict(params)
+        first = {id(p): name for name, p in reversed(params.items())}
+        self.params = {name: p for name, p in params.items() if first[id(p)] == name}  # each once
         self.lr = float(lr)
         self.steps = 0
         self.options = _options(self.params, float(weight_decay), groups or {})

@@ -6,6 +6,7 @@ import numpy as np
 
 import models
 from minidl.layers import (
+    TRAIN,
     AvgPool2D,
     BatchNorm2D,
     Concat,
@@ -17,6 +18,7 @@ from minidl.layers import (
     Linear,
     MaxPool2D,
     ReLU,
+    Residual,
     Sequential,
 )
 from models.inception import Inception, inception
@@ -41,9 +43,18 @@ EXAMPLES: dict[str, tuple[Callable[[type], Layer], tuple[int, ...]]] = {
         IMAGES,
     ),
     "Concat": (lambda dtype: Concat([{"a": Conv2D(3, 2, 1, rng=0, dtype=dtype)}, {"b": ReLU()}]), IMAGES),
+    "Residual": (lambda dtype: Residual(Conv2D(3, 3, 3, padding=1, rng=0, dtype=dtype)), IMAGES),
     "inception": (lambda dtype: inception(3, Inception(2, 3, 4, 1, 2, 3), np.random.default_rng(0), dtype), IMAGES),
     "network": (lambda dtype: models.build("convnet", 3, dropout=0.3, dtype=dtype), (2, 9, 8, 3)),
 }
+
+
+STEP = TRAIN.at_step(0)  # of a training, as dropout must know which
+
+
+def leaf_names(model: Layer) -> list[str]:
+    """The full names of the layers without children, in forward order."""
+    return [name for name, layer in model.named_layers().items() if not layer.children()]
 
 
 def example(name: str, dtype: type = np.float64, seed: int = 0) -> tuple[Layer, np.ndarray, np.ndarray]:

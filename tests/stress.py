@@ -59,7 +59,7 @@ class Model:
 
 def gradients(model: Layer, x: np.ndarray) -> dict[str, np.ndarray]:
     model.zero_grad()
-    y, cache = model.forward(x, TRAIN)
+    y, cache = model.forward(x, TRAIN.at_step(0))
     model.backward(np.cos(np.arange(y.size, dtype=y.dtype)).reshape(y.shape), cache, need_dx=False)
     return {name: p.grad.copy() for name, p in model.named_parameters().items()}
 

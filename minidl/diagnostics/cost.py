@@ -1,17 +1,19 @@
-"""The memory a training step will need, found by following the step with stand-ins that hold no numbers."""
+"""The memory a training step will need, found by running the step on arrays without numbers."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from minidl.diagnostics.blank import Blank, Meter, blank
 from minidl.layers.activation import ReLU
-from minidl.layers.base import Layer, Shape
-from minidl.layers.containers import Concat, Sequential
+from minidl.layers.base import TRAIN, Context, Layer, Parameter, Shape
 from minidl.layers.dropout import Dropout
 from minidl.layers.linear import Flatten
 from minidl.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
+from minidl.layers.tree import rebuilt
 
 # Resident over allocated memory. Measured with the refined net and Linux's allocator, which keeps freed blocks below
 # 32 MB for later: 1.36 at batch 32, 1.52 at 64, 1.48 at 128.
@@ -19,6 +21,7 @@ _GAPS = 1.45
 # Bytes of working memory for each thread of the fused engine. Measured with the refined net on 2 threads: 39 MB at
 # batch 8, 64 at 32, 78 at 64, 59 at 256.
 _SCRATCH = 60_000_000
+_STEP = TRAIN.at_step(0)
 
 
 @dataclass(frozen=True)
@@ -62,74 +65,66 @@ def training_memory(model: Layer, input_shape: Shape) -> TrainingMemory:
     A leaf layer of a class unknown here is taken to keep its input. Raises ShapeError if the input does not fit.
     """
     values = [p.value for p in model.named_parameters().values()]
-    step = _Step(max((v.itemsize for v in values), default=4))
-    y, cache = step.forward(model, _Array(step, 0), input_shape)  # 0 bytes: the batch is the caller's
-    caches = step.live
-    step.backward(model, y, cache)  # y stands for its own gradient
+    meter = Meter()
+    x = meter.array(input_shape, np.result_type(*(v.dtype for v in values)) if values else np.float32)
+    x.memory.free()  # the batch is the caller's
+    shadow = _stand_in(model)
+    y, cache = shadow.forward(x, _STEP)
+    caches = meter.live
+    shadow.backward(y, cache)  # y stands for its own gradient
     state = 4 * sum(v.nbytes for v in values)
-    return TrainingMemory(state, caches, state + step.peak)
+    return TrainingMemory(state, caches, state + meter.peak)
 
 
-class _Array:
-    """Stands for an array. Python's reference counting drops it when it would drop the array."""
-
-    def __init__(self, step: _Step, nbytes: int) -> None:
-        self.step, self.nbytes = step, nbytes
-        step.live += nbytes
-        step.peak = max(step.peak, step.live)
-
-    def __del__(self) -> None:
-        self.step.live -= self.nbytes
+def input_shapes(layer: Layer, in_shape: Shape) -> dict[str, Shape]:
+    """The shapes of what the children of `layer` are given on a pass over an input of `in_shape`, by child."""
+    children = {name: _StandIn(child) for name, child in layer.children().items()}
+    if children:
+        _blank(layer, children).forward(Meter().array(in_shape, np.float32), _STEP)
+    return {name: child.in_shape for name, child in children.items() if child.in_shape}
 
 
-class _Step:
-    """Sequential's and Concat's forward and backward without the arithmetic, and the bytes alive meanwhile.
+def _stand_in(layer: Layer) -> Layer:
+    """`layer` to be run on Blanks: its own containers, and stand-ins for its leaves."""
+    children = layer.children()
+    return _blank(layer, {k: _stand_in(child) for k, child in children.items()}) if children else _StandIn(layer)
 
-    The variables are those of the containers, so that every stand-in lives as long as its array does.
-    """
 
-    def __init__(self, itemsize: int) -> None:
-        self.itemsize = itemsize
-        self.live = self.peak = 0
+def _blank(layer: Layer, children: dict[str, Layer]) -> Layer:
+    """The container around these children, without numbers of its own."""
+    new = rebuilt(layer, children)
+    new.params = {name: Parameter(blank(p.value), p.tags, blank(p.value)) for name, p in layer.params.items()}
+    new.buffers = {name: blank(b) for name, b in layer.buffers.items()}
+    return new
 
-    def forward(self, layer: Layer, x: _Array, shape: Shape) -> tuple[_Array, Any]:
-        if isinstance(layer, Sequential):
-            caches = []
-            for child in layer.layers.values():
-                x, cache = self.forward(child, x, shape)
-                shape = child.out_shape(shape)
-                caches.append(cache)
-            return x, caches
-        if isinstance(layer, Concat):
-            outputs, caches = zip(*(self.forward(branch, x, shape) for branch in layer.branches), strict=True)
-            return self._new(layer.out_shape(shape)), caches
-        y = x if isinstance(layer, Flatten) else self._new(layer.out_shape(shape))
-        return y, (self._kept(layer, x, shape), shape)
 
-    def backward(self, layer: Layer, dy: _Array, cache: Any) -> _Array:
-        if isinstance(layer, Sequential):
-            gradient = [dy]
-            del dy
-            for child in reversed(layer.layers.values()):
-                gradient.append(self.backward(child, gradient.pop(), cache.pop()))
-            return gradient.pop()
-        if isinstance(layer, Concat):
-            dx = None
-            for branch, c in zip(layer.branches, cache, strict=True):
-                d = self.backward(branch, dy, c)
-                dx = d if dx is None else _Array(self, d.nbytes)  # dx + d
-            return dx
-        return dy if isinstance(layer, Flatten) else self._new(cache[1])
+class _StandIn(Layer):
+    """In a leaf's place: makes and keeps arrays of the sizes that the leaf would."""
 
-    def _new(self, shape: Shape, itemsize: int | None = None) -> _Array:
-        return _Array(self, math.prod(shape) * (itemsize or self.itemsize))
+    def __init__(self, leaf: Layer) -> None:
+        self.leaf, self.in_shape = leaf, ()
 
-    def _kept(self, layer: Layer, x: _Array, shape: Shape) -> _Array | None:
-        """What a leaf's cache holds besides shapes and vectors of channels."""
-        if isinstance(layer, ReLU):
-            return self._new(shape, itemsize=1)  # the mask
-        if isinstance(layer, MaxPool2D):
-            return self._new(layer.out_shape(shape), itemsize=1)  # the index
-        if isinstance(layer, Dropout):
-            return self._new(shape)  # the mask
-        return None if isinstance(layer, AvgPool2D | GlobalAvgPool | Flatten) else x
+    def children(self) -> dict[str, Layer]:
+        return {}
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return self.leaf.out_shape(in_shape)
+
+    def forward(self, x: Blank, ctx: Context) -> tuple[Blank, Any]:
+        self.in_shape, shape = x.shape, self.out_shape(x.shape)
+        y = x.reshape(shape) if isinstance(self.leaf, Flatten) else x.like(shape)
+        return y, (self._kept(x, shape), x.shape)
+
+    def backward(self, dy: Blank, cache: Any, need_dx: bool = True) -> Blank | None:
+        return self.input_grad(dy, cache) if need_dx else None
+
+    def input_grad(self, dy: Blank, cache: Any) -> Blank:
+        return dy.reshape(cache[1]) if isinstance(self.leaf, Flatten) else dy.like(cache[1])
+
+    def _kept(self, x: Blank, y_shape: Shape) -> Blank | None:
+        """What the leaf's cache holds besides shapes and vectors of channels."""
+        if isinstance(self.leaf, ReLU | MaxPool2D):
+            return x.like(y_shape, np.uint8)  # the mask or the index
+        if isinstance(self.leaf, Dropout):
+            return x.like(y_shape)  # the mask
+        return None if isinstance(self.leaf, AvgPool2D | GlobalAvgPool | Flatten) else x

@@ -123,7 +123,7 @@ def gradcheck(
     """Compares every gradient of `layer` (a leaf or a whole network) at `x` with central differences.
 
     x            the input, float64, of any memory layout
-    mode         TRAIN or PROBE; all evaluations share one Context(mode, seed), hence one dropout mask
+    mode         TRAIN or PROBE; all evaluations share one Context(mode, seed, step=0), hence one dropout mask
     coordinates  how many random entries of the input and of every parameter are checked
     step         the distance of each of the two ends of a difference from the point
     dy           the output gradient; random by default
@@ -139,7 +139,7 @@ def gradcheck(
             raise UsageError(f"gradcheck: {name} is {a.dtype}: central differences need float64")
     if mode is Mode.INFER:
         raise UsageError("gradcheck: INFER mode keeps no cache: choose Mode.TRAIN or Mode.PROBE")
-    xp, rng, ctx = array_module(x), np.random.default_rng(seed), Context(mode, seed=seed)
+    xp, rng, ctx = array_module(x), np.random.default_rng(seed), Context(mode, seed, step=0)
     buffers = list(layer.named_buffers().values())
 
     def analytic() -> dict[str, Array]:
@@ -147,7 +147,7 @@ def gradcheck(
         parameters = layer.named_parameters()
         with _restored([*buffers, *(p.grad for p in parameters.values())]):
             layer.zero_grad()
-            y, cache = layer.forward(x, ctx)
+            y, cache = ctx.run("", layer, x)
             if loss is not None:
                 _, dy = loss(y)
             elif dy is None:
@@ -163,7 +163,7 @@ def gradcheck(
                 for name, d in direction.items():
                     a = arrays[name]
                     a += h * d
-                y, cache = layer.forward(x, ctx)
+                y, cache = ctx.run("", layer, x)
                 ends.append((y.copy(), [s.copy() for s in _switches(cache)]))  # y may be x itself
         (y1, switches1), (y0, switches0) = ends
         if not all(bool((a == b).all()) for a, b in zip(switches1, switches0, strict=True)):
@@ -248,6 +248,8 @@ def _restored(arrays: Sequence[Array]) -> Iterator[None]:
 
 def _switches(cache: Any) -> list[Array]:
     """The ReLU masks (bool) and max-pool indices (uint8) anywhere in a cache."""
+    if isinstance(cache, dict):
+        cache = list(cache.values())
     if isinstance(cache, list | tuple):
         return [s for part in cache for s in _switches(part)]
     return [cache] if getattr(getattr(cache, "dtype", None), "kind", None) in ("b", "u") else []

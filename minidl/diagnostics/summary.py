@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minidl.backend.arrays import Array
-from minidl.diagnostics.cost import TrainingMemory, training_memory
+from minidl.diagnostics.cost import TrainingMemory, input_shapes, training_memory
 from minidl.layers.base import Layer, Shape
-from minidl.layers.containers import Concat
+from minidl.layers.context import join
 from minidl.layers.conv import Conv2D
 from minidl.layers.linear import Linear
 from minidl.text.columns import align
@@ -79,25 +79,22 @@ def summary(model: Layer, input_shape: Shape | Array, depth: int | None = None) 
     shape = tuple(getattr(input_shape, "shape", input_shape))
     if len(shape) == 3:
         shape = (1, *shape)
-    return Summary(tuple(_rows(model, shape, 0)), depth, shape[0], training_memory(model, shape))
+    return Summary(tuple(_rows(model, "", "", shape, 0)), depth, shape[0], training_memory(model, shape))
 
 
-def _rows(layer: Layer, in_shape: Shape, depth: int) -> Iterator[Row]:
-    """The rows of `layer` and of all below it."""
-    out = layer.out_shape(in_shape)
-    below = [row for child, shape in _children(layer, in_shape) for row in _rows(child, shape, depth + 1)]
+def _rows(layer: Layer, name: str, path: str, in_shape: Shape, depth: int, row: bool = True) -> Iterator[Row]:
+    """The row of the layer `name` and of all below it, whose names begin with `path`."""
+    out, shapes, below = layer.out_shape(in_shape), input_shapes(layer, in_shape), []
+    for key, child in layer.children().items():
+        if key in shapes:
+            named = key not in layer.unnamed  # a branch of a Concat has no row of its own
+            below += _rows(child, join(path, key), join(path, layer.level(key)), shapes[key], depth + row, named)
+    if not row:
+        yield from below
+        return
     parameters = sum(p.value.size for p in layer.named_parameters().values())
     multiply_adds = sum(r.multiply_adds for r in below if r.depth == depth + 1)
     if isinstance(layer, Conv2D | Linear):  # each of the output's pixels (a linear layer has one) uses each weight
         multiply_adds = math.prod(out[1:-1]) * layer.params["weight"].value.size
-    yield Row(layer.path, repr(layer), depth, not layer.children(), out[1:], parameters, multiply_adds)
+    yield Row(name, repr(layer), depth, not below, out[1:], parameters, multiply_adds)
     yield from below
-
-
-def _children(layer: Layer, in_shape: Shape) -> Iterator[tuple[Layer, Shape]]:
-    """The layers directly below `layer`, each with the shape of its input."""
-    for branch in layer.branches if isinstance(layer, Concat) else [layer]:
-        shape = in_shape  # every branch reads the same input
-        for child in branch.children().values():
-            yield child, shape
-            shape = child.out_shape(shape)

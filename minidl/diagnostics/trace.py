@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from minidl.backend.arrays import Array, array_module, to_device
-from minidl.layers.base import TRAIN, Context, Layer, Shape
-from minidl.layers.containers import map_leaves
+from minidl.layers.base import TRAIN, Context, Layer, Parameter, Shape
+from minidl.layers.context import join
+from minidl.layers.tree import rebuilt
 from minidl.losses import softmax_cross_entropy
 from minidl.text.columns import align
 from minidl.text.html import html_table
@@ -30,8 +31,8 @@ class TraceRow:
     path: str
     layer: str
     shape: Shape
-    output: Statistics
-    gradient: Statistics
+    output: Statistics | None  # None where nothing came by
+    gradient: Statistics | None
 
 
 class Trace(tuple[TraceRow, ...]):
@@ -51,34 +52,61 @@ class Trace(tuple[TraceRow, ...]):
             numbers = [
                 text
                 for s in (row.output, row.gradient)
-                for text in (f"{s.mean:.2e}", f"{s.std:.2e}", f"{100 * s.zeros:.1f}%")
+                for text in ((f"{s.mean:.2e}", f"{s.std:.2e}", f"{100 * s.zeros:.1f}%") if s else "---")
             ]
             table.append((row.path, row.layer, "x".join(map(str, row.shape)), *numbers))
         return table
 
 
 class _Recorder(Layer):
-    """A leaf that notes what it hands on in both directions.
+    """In a leaf's place, it notes what the leaf hands on in both directions.
 
-    It works on a shallow copy of the leaf with buffers of its own, and goes back by `input_grad`, which adds to no
-    gradient: so the traced model is never written to.
+    It goes back by `input_grad`, which adds to no gradient.
     """
 
-    def __init__(self, leaf: Layer) -> None:
-        super().__init__()
-        self.leaf = copy.copy(leaf)
-        self.leaf.buffers = {name: b.copy() for name, b in leaf.buffers.items()}
-        self.row: TraceRow | None = None
+    def __init__(self, name: str, leaf: Layer) -> None:
+        self.inner = _aside(leaf)
+        self.row = TraceRow(name, repr(leaf), (), None, None)
+
+    def children(self) -> dict[str, Layer]:
+        return {}
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return self.inner.out_shape(in_shape)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
-        y, cache = self.leaf.forward(x, ctx)
-        y_statistics = _statistics(y)
-        self.row = TraceRow(self.leaf.path, repr(self.leaf), y.shape, y_statistics, y_statistics)
+        y, cache = ctx.run("", self.inner, x)
+        self.row.shape, self.row.output = y.shape, _statistics(y)
         return y, cache
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         self.row.gradient = _statistics(dy)
-        return self.leaf.input_grad(dy, cache) if need_dx else None
+        return self.inner.input_grad(dy, cache) if need_dx else None
+
+    def input_grad(self, dy: Array, cache: Any) -> Array:
+        return self.backward(dy, cache)
+
+
+def _recording(layer: Layer, name: str, path: str, rows: list[TraceRow]) -> Layer:
+    """The layer `name` with recorders in its leaves' places, whose rows come in forward order."""
+    children = layer.children()
+    if not children:
+        recorder = _Recorder(name, layer)
+        rows.append(recorder.row)
+        return recorder
+    shadow = {
+        key: _recording(child, name if key in layer.unnamed else join(path, key), join(path, layer.level(key)), rows)
+        for key, child in children.items()
+    }
+    return _aside(rebuilt(layer, shadow))
+
+
+def _aside(layer: Layer) -> Layer:
+    """A copy of the layer that computes with the same values, and has buffers and gradients of its own."""
+    new = copy.copy(layer)
+    new.params = {name: Parameter(p.value, p.tags) for name, p in layer.params.items()}
+    new.buffers = {name: b.copy() for name, b in layer.buffers.items()}
+    return new
 
 
 def trace(model: Layer, x: Array, labels: Array | None = None) -> Trace:
@@ -90,17 +118,18 @@ def trace(model: Layer, x: Array, labels: Array | None = None) -> Trace:
     numbers are sent back from it: the column `std dy` is then how much each layer's gradient shrinks or grows.
 
     What to look for: a std that falls or rises from row to row, outputs that are nearly all zero (dead ReLUs; about
-    half is normal), gradients that vanish on their way back to the first rows.
+    half is normal), gradients that vanish on their way back to the first rows. No gradient reaches a frozen layer.
     Raises ShapeError if x or the labels do not fit.
     """
-    shadow = map_leaves(model, _Recorder)
-    y, cache = shadow.forward(x, TRAIN)
+    rows: list[TraceRow] = []
+    shadow, ctx = _recording(model, "", "", rows), TRAIN.at_step(0)
+    y, cache = shadow.forward(x, ctx)
     if labels is None:
-        dy = to_device(TRAIN.rng("trace").standard_normal(y.shape).astype(y.dtype), array_module(y))
+        dy = to_device(ctx.at("trace").rng().standard_normal(y.shape).astype(y.dtype), array_module(y))
     else:
         dy = softmax_cross_entropy(y, labels)[1]
     shadow.backward(dy, cache, need_dx=False)
-    return Trace(recorder.row for recorder in shadow.leaves())
+    return Trace(rows)
 
 
 def _statistics(a: Array) -> Statistics:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from minidl.engine.blocks.block import Fused
 from minidl.engine.blocks.branches import is_inception
 from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
 from minidl.engine.blocks.inception import FusedInception
@@ -13,7 +12,8 @@ from minidl.engine.blocks.maxpool import FusedMaxPool, PairPool
 from minidl.engine.prepare import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.tiles.runner import TileRunner
-from minidl.layers import BatchNorm2D, Concat, Conv2D, Frozen, Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers.tree import rebuilt
 
 CONV_BN_RELU = [Conv2D, BatchNorm2D, ReLU]
 
@@ -30,45 +30,58 @@ def fuse(model: Layer, threads: int = 0) -> Layer:
     """
     if not all(isinstance(p.value, np.ndarray) for p in model.named_parameters().values()):
         return model
-    fused = _fused(model, TileRunner(threads), first=True)
-    fused.set_path(model.path)
-    return fused
+    return _fused(model, TileRunner(threads), first=True)
 
 
 def unfuse(model: Layer) -> Layer:
     """The plain layers that `model` was fused from, with all maps and names; a plain model itself."""
-    plain = getattr(model, "plain", None)
-    return model if plain is None else plain
+    if isinstance(model, Fused):
+        return model.plain
+    plain: dict[str, Layer] = {}
+    for name, child in model.children().items():
+        run = isinstance(child, Fused) and name in model.unnamed  # it stands for several layers of the chain
+        plain |= child.plain.children() if run else {name: unfuse(child)}
+    if isinstance(model, FusedSequential):
+        chain = Sequential(plain)
+        chain.unnamed, chain.params, chain.buffers = model.unnamed & plain.keys(), model.params, model.buffers
+        return chain
+    return model if list(plain.values()) == list(model) else rebuilt(model, plain)
 
 
 def _fused(layer: Layer, runner: TileRunner, first: bool) -> Layer:
-    if _is_chain(layer):
-        return FusedSequential(dict(_chain(layer.layers, layer.path, runner, first)), runner, layer)
+    if isinstance(layer, Fused | FusedSequential):
+        return layer
     if is_inception(layer):
         return FusedInception(layer, runner)
-    if type(layer) is Frozen:
-        return Frozen(_fused(layer.inner, runner, first))
-    if type(layer) is Concat:
-        return Concat([dict(_chain(branch.layers, layer.path, runner, False)) for branch in layer.branches])
     if type(layer) is MaxPool2D:
         return FusedMaxPool(layer, runner)
-    return layer
+    if layer.wiring == "chain" and isinstance(layer, Sequential):
+        return _chain(layer, runner, first)
+    children = layer.children()
+    first = first and len(children) == 1
+    fused = {name: _fused(child, runner, first) for name, child in children.items()}
+    changed = any(fused[name] is not child for name, child in children.items())
+    return rebuilt(layer, fused) if changed else layer
 
 
-def _chain(layers: dict[str, Layer], path: str, runner: TileRunner, first: bool) -> Iterator[tuple[str, Layer]]:
-    """The layers of a Sequential at `path`, its runs replaced; a composite is named after all it stands for."""
-    names = list(layers)
+def _chain(chain: Sequential, runner: TileRunner, first: bool) -> FusedSequential:
+    """A Sequential with its runs replaced; a composite of several layers is named after all it stands for."""
+    layers, names, unnamed = chain.children(), list(chain.children()), set(chain.unnamed)
+    fused: dict[str, Layer] = {}
     while names:
         length, kind = _run([layers[name] for name in names], first)
         run, names = names[:length], names[length:]
         if length > 1:
-            plain = Sequential({name: layers[name] for name in run})
-            plain.set_path(path)
-            yield "+".join(run), kind(plain, runner)
+            key = "+".join(run)
+            fused[key] = kind(Sequential({name: layers[name] for name in run}), runner)
+            unnamed.add(key)
         else:
             layer = layers[run[0]]
-            yield run[0], kind(layer, runner) if kind else _fused(layer, runner, first)
+            fused[run[0]] = kind(layer, runner) if kind else _fused(layer, runner, first)
         first = False
+    new = FusedSequential(fused, runner, frozenset(unnamed))
+    new.params, new.buffers = chain.params, chain.buffers
+    return new
 
 
 def _run(layers: list[Layer], first: bool) -> tuple[int, type[Layer] | None]:
@@ -77,7 +90,7 @@ def _run(layers: list[Layer], first: bool) -> tuple[int, type[Layer] | None]:
         length, kind = 1, FusedInception
     elif [type(layer) for layer in layers[:3]] == CONV_BN_RELU:
         length, kind = 3, FusedConvBNReLU
-    elif _is_chain(layers[0]) and [type(layer) for layer in layers[0].layers.values()] == CONV_BN_RELU:
+    elif _is_block(layers[0]):
         length, kind = 1, FusedConvBNReLU
     else:
         return 1, None
@@ -89,7 +102,6 @@ def _run(layers: list[Layer], first: bool) -> tuple[int, type[Layer] | None]:
     return (length + 1, kind) if PairPool.matches(pool) else (length, kind)
 
 
-def _is_chain(layer: Layer) -> bool:
-    """Whether the layer does what a Sequential does; a user's subclass may only have a constructor of its own."""
-    own = ("forward", "backward", "input_grad", "project", "out_shape", "children")
-    return isinstance(layer, Sequential) and all(getattr(type(layer), f) is getattr(Sequential, f) for f in own)
+def _is_block(layer: Layer) -> bool:
+    """Whether it is a chain of convolution, BN and ReLU."""
+    return layer.wiring == "chain" and [type(child) for child in layer] == CONV_BN_RELU

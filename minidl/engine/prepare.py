@@ -35,14 +35,15 @@ class Step(NamedTuple):
 
 
 class FusedSequential(Sequential):
-    """A Sequential that, in INFER mode, takes tiles of images through all of its layers if all of them can.
+    """A Sequential that, in INFER mode, takes tiles of images through all of its layers if all of them can."""
 
-    plain    the Sequential that it was made from
-    """
+    wiring = "chain"
 
-    def __init__(self, layers: Mapping[str, Layer], runner: TileRunner, plain: Layer | None = None) -> None:
+    def __init__(
+        self, layers: Mapping[str, Layer], runner: TileRunner, unnamed: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(layers)
-        self.runner, self.plain = runner, plain
+        self.runner, self.unnamed = runner, unnamed
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         if ctx.mode is not Mode.PROBE:
@@ -102,7 +103,7 @@ class FusedSequential(Sequential):
                     joined = part
                     break
                 if joined is None:
-                    joined = scratch(f"stage {number} of {self.path}", (len(x), *part.shape[1:]), part.dtype)
+                    joined = scratch(f"stage {number} of {id(self)}", (len(x), *part.shape[1:]), part.dtype)
                 joined[start : start + images] = part
             if joined is not None:
                 x = joined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,15 @@ def require_float(label: str, x: Any) -> None:
             f"{label}: the input is {x.dtype}, and must be float32 or float64: normalize images as for training "
             "(minidl.normalise or a Loader does), or convert with x.astype(np.float32)"
         )
+
+
+def one_number(label: str, name: str, value: Any) -> int:
+    """A window's size, stride or padding as one number for both axes; a pair (3, 3) is one number too."""
+    if isinstance(value, tuple | list) and len(value) == 2 and value[0] == value[1]:
+        value = value[0]
+    if not hasattr(value, "__index__") or isinstance(value, bool):
+        raise UsageError(f"{label}: {name} is {value!r}, must be a whole number, the same for height and width")
+    return index(value)
 
 
 def require_window(label: str, kernel: int, stride: int, padding: int) -> None:

@@ -2,13 +2,15 @@
 
 from minidl.layers.activation import ReLU
 from minidl.layers.base import INFER, PROBE, TRAIN, Context, Layer, Mode, Parameter, Rule
-from minidl.layers.containers import Concat, Sequential, map_leaves
+from minidl.layers.containers import Concat, Sequential
 from minidl.layers.conv import Conv2D
 from minidl.layers.dropout import Dropout
 from minidl.layers.frozen import Frozen, freeze
 from minidl.layers.linear import Flatten, Linear
 from minidl.layers.norm import BatchNorm2D
 from minidl.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
+from minidl.layers.residual import Residual
+from minidl.layers.tree import map_leaves
 
 __all__ = [
     "INFER",
@@ -29,6 +31,7 @@ __all__ = [
     "Mode",
     "Parameter",
     "ReLU",
+    "Residual",
     "Rule",
     "Sequential",
     "freeze",

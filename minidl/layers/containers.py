@@ -1,74 +1,87 @@
-"""Layers made of layers: one after the other, or side by side."""
+"""Layers made of layers: one after the other, or side by side. `residual.py` has a third."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minidl.backend.arrays import Array, array_module
-from minidl.errors import ShapeError, UsageError
+from minidl.errors import ShapeError, UsageError, within
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 
 
 class Sequential(Layer):
     """Layers applied one after the other; its cache is the list of theirs.
 
-    Takes a dict of named layers, or a list (named "0", "1", ...).
+    Takes a dict of named layers, or layers or a list of them (named "0", "1", ...).
 
     Forward:   y = f_k(... f_2(f_1(x)))
     Backward:  the chain rule from the last layer to the first: dx = J_1' (... (J_k' dy))
+
+    Raises UsageError for what is no layer, and for a cache that is spent or was never made.
     """
 
-    def __init__(self, layers: Mapping[str, Layer] | Sequence[Layer]) -> None:
-        super().__init__()
-        if not isinstance(layers, Mapping):
-            layers = {str(i): layer for i, layer in enumerate(layers)}
-        self.layers = dict(layers)
-        self.set_path(self.path)
+    def __init__(self, *layers: Layer | Mapping[str, Layer] | Sequence[Layer]) -> None:
+        self.layers = named_children(self.label, layers)
+
+    @property
+    def wiring(self) -> str | None:  # a subclass may do something else with its layers
+        own = ("forward", "backward", "input_grad", "project", "out_shape", "children")
+        return "chain" if all(getattr(type(self), f) is getattr(Sequential, f) for f in own) else None
 
     def children(self) -> dict[str, Layer]:
         return self.layers
 
+    def with_children(self, children: Mapping[str, Layer]) -> Sequential:
+        new = copy.copy(self)
+        new.layers = dict(children)
+        return new
+
     def out_shape(self, in_shape: Shape) -> Shape:
-        for layer in self.layers.values():
-            in_shape = layer.out_shape(in_shape)
+        for name, layer in self.layers.items():
+            with within(self.level(name)):
+                in_shape = layer.out_shape(in_shape)
         return in_shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         caches = []
-        for layer in self.layers.values():
-            x, cache = layer.forward(x, ctx)
+        for name, layer in self.layers.items():
+            x, cache = ctx.run(self.level(name), layer, x)
             caches.append(cache)
         return x, (caches if ctx.keeps_cache else None)
 
     def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
+        require_cache(self, cache, len(self.layers))
         # What is popped belongs to the callee alone: used caches and gradients give their memory back at once.
         gradient = [dy]
         del dy
-        for i, layer in reversed(list(enumerate(self.layers.values()))):
-            gradient.append(layer.backward(gradient.pop(), cache.pop(), need_dx or i > 0))
+        for i, (name, layer) in reversed(list(enumerate(self.layers.items()))):
+            with within(self.level(name)):
+                gradient.append(layer.backward(gradient.pop(), cache.pop(), need_dx or i > 0))
         return gradient.pop()
 
     def input_grad(self, dy: Array, cache: list) -> Array:
-        for layer, c in zip(reversed(self.layers.values()), reversed(cache), strict=True):
-            dy = layer.input_grad(dy, c)
-        return dy
+        return self._back(dy, cache, lambda layer, d, c: layer.input_grad(d, c))
 
     def project(self, s: Array, cache: list, rule: Rule | str) -> Array:
         rule = as_rule(rule)
-        for layer, c in zip(reversed(self.layers.values()), reversed(cache), strict=True):
-            s = layer.project(s, c, rule)
-        return s
+        return self._back(s, cache, lambda layer, d, c: layer.project(d, c, rule))
 
-    def __repr__(self) -> str:
-        return f"Sequential({', '.join(self.layers)})"
+    def _back(self, dy: Array, cache: list, back: Callable[[Layer, Array, Any], Array]) -> Array:
+        require_cache(self, cache, len(self.layers))
+        for (name, layer), c in zip(reversed(self.layers.items()), reversed(cache), strict=True):
+            with within(self.level(name)):
+                dy = back(layer, dy, c)
+        return dy
 
 
 class Concat(Layer):
     """Parallel branches that read the same input, their outputs joined on the channel axis.
 
     Each branch is a dict of named layers, applied in order. Branches add no level to the names: the layer
-    "b3" of any branch of "inception2" is "inception2.b3".
+    "b3" of any branch of "inception2" is "inception2.b3". A branch that is a layer or a list is called by its
+    number.
 
     Forward:   y = [branch_1(x), branch_2(x), ...]  along C
     Backward:  dy is cut into the branches' channels; x feeds every branch, so dx is the sum of their dx.
@@ -77,16 +90,40 @@ class Concat(Layer):
     Source: Szegedy et al., Going deeper with convolutions, 2014, section 4.
     """
 
-    def __init__(self, branches: Sequence[Mapping[str, Layer]]) -> None:
-        super().__init__()
-        self.branches = [Sequential(branch) for branch in branches]
+    wiring = "parallel"
+
+    def __init__(self, *branches: Mapping[str, Layer] | Layer | Sequence) -> None:
+        if len(branches) == 1 and isinstance(branches[0], list | tuple | Iterator):
+            branches = tuple(branches[0])
+        self.branches = [
+            Sequential(b if isinstance(b, Mapping) else {str(i): b if isinstance(b, Layer) else Sequential(b)})
+            for i, b in enumerate(branches)
+        ]
+        if not self.branches:
+            raise UsageError("Concat: needs at least one branch")
         names = [name for branch in self.branches for name in branch.layers]
         if len(set(names)) < len(names):
             raise UsageError(f"Concat: the layers of all branches need different names, got {', '.join(names)}")
-        self.set_path(self.path)
+
+    @property
+    def unnamed(self) -> frozenset[str]:
+        return frozenset(self.children())
 
     def children(self) -> dict[str, Layer]:
-        return {name: layer for branch in self.branches for name, layer in branch.layers.items()}
+        return {str(i): branch for i, branch in enumerate(self.branches)}
+
+    def with_children(self, children: Mapping[str, Layer]) -> Concat:
+        new = copy.copy(self)
+        new.branches = list(children.values())
+        return new
+
+    def outputs(self, in_shape: Shape) -> dict[str, slice]:
+        found, start = {}, 0
+        for name, branch in self.children().items():
+            stop = start + branch.out_shape(in_shape)[-1]
+            found[name] = slice(start, stop)
+            start = stop
+        return found
 
     def out_shape(self, in_shape: Shape) -> Shape:
         shapes = [branch.out_shape(in_shape) for branch in self.branches]
@@ -96,7 +133,7 @@ class Concat(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, tuple[list, list[int]] | None]:
         self.out_shape(x.shape)
-        outputs, caches = zip(*(branch.forward(x, ctx) for branch in self.branches), strict=True)
+        outputs, caches = zip(*(ctx.run("", branch, x) for branch in self.branches), strict=True)
         y = array_module(x).concatenate(outputs, axis=-1)
         return y, ((list(caches), [y.shape[-1] for y in outputs]) if ctx.keeps_cache else None)
 
@@ -110,7 +147,8 @@ class Concat(Layer):
         rule = as_rule(rule)
         return self._join(s, cache, lambda branch, d, c: branch.project(d, c, rule))
 
-    def _join(self, dy: Array, cache: Any, back: Callable[[Sequential, Array, list], Array | None]) -> Array | None:
+    def _join(self, dy: Array, cache: Any, back: Callable[[Layer, Array, Any], Array | None]) -> Array | None:
+        require_cache(self, cache, 2)
         caches, channels = cache
         dx, start = None, 0
         for branch, c, width in zip(self.branches, caches, channels, strict=True):
@@ -120,13 +158,29 @@ class Concat(Layer):
         return dx
 
     def __repr__(self) -> str:
-        return f"Concat({', '.join(' + '.join(branch.layers) for branch in self.branches)})"
+        return f"Concat({', '.join(' + '.join(branch.children()) for branch in self.branches)})"
 
 
-def map_leaves(model: Layer, change: Callable[[Layer], Layer]) -> Layer:
-    """A copy of the tree `model` in which every leaf is replaced by `change(leaf)`."""
-    if isinstance(model, Sequential):
-        return Sequential({name: map_leaves(layer, change) for name, layer in model.layers.items()})
-    if isinstance(model, Concat):
-        return Concat([{n: map_leaves(layer, change) for n, layer in b.layers.items()} for b in model.branches])
-    return change(model)
+def named_children(label: str, layers: Sequence) -> dict[str, Layer]:
+    """The layers of a call `Sequential(...)` by name: of a dict, of a list, or one by one."""
+    if len(layers) == 1 and isinstance(layers[0], Mapping | list | tuple | Iterator):
+        layers = layers[0]
+    named = dict(layers) if isinstance(layers, Mapping) else {str(i): layer for i, layer in enumerate(layers)}
+    for name, layer in named.items():
+        require_layer(f"{label}: {name!r}", layer)
+    return named
+
+
+def require_layer(what: str, layer: Any) -> None:
+    """Raises UsageError, which says what may be meant, if it is no layer."""
+    if isinstance(layer, type) and issubclass(layer, Layer):
+        raise UsageError(f"{what} is the class {layer.__name__}, not a layer: write {layer.__name__}(...)")
+    if not isinstance(layer, Layer):
+        raise UsageError(f"{what} is {layer!r:.60}, not a layer")
+
+
+def require_cache(layer: Layer, cache: Any, length: int) -> None:
+    """Raises UsageError for a cache that a container with `length` entries in its caches can't go back with."""
+    if not isinstance(cache, list | tuple) or len(cache) != length:
+        why = "an INFER pass keeps none" if cache is None else "it is spent, or another layer's"
+        raise UsageError(f"{layer.label}: no cache to go back with ({why}): each backward needs its own forward pass")

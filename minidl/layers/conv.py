@@ -7,7 +7,7 @@ import numpy as np
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
-from minidl.kernels.shapes import require_channels, require_float, require_rank, window_out_shape
+from minidl.kernels.shapes import one_number, require_channels, require_float, require_rank, window_out_shape
 from minidl.layers.base import Context, Layer, Parameter, Shape
 from minidl.layers.init import he_normal
 
@@ -30,7 +30,8 @@ class Conv2D(Layer):
     dpatches = dy @ w.T. For NumPy arrays `minidl/kernels/blocked.py` does the same in blocks of images, and with
     stride 1 it computes dx as one more convolution.
 
-    Raises ShapeError if the channels differ or the window does not fit. Weights start as He normal (He et al. 2015).
+    Raises ShapeError if the channels differ or the window does not fit, UsageError for windows that are not square.
+    Weights start as He normal (He et al. 2015).
     Source: LeCun et al., Gradient-based learning applied to document recognition, 1998, section II.
     """
 
@@ -38,14 +39,17 @@ class Conv2D(Layer):
         self,
         in_channels: int,
         filters: int,
-        kernel: int,
-        stride: int = 1,
-        padding: int = 0,
+        kernel: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
         bias: bool = True,
         rng: np.random.Generator | int | None = None,
         dtype: type = np.float32,
     ) -> None:
-        super().__init__()
+        kernel, stride, padding = (
+            one_number("Conv2D", name, value)
+            for name, value in (("kernel", kernel), ("stride", stride), ("padding", padding))
+        )
         if min(in_channels, filters, kernel, stride) < 1 or padding < 0:
             raise ShapeError(
                 f"Conv2D: in_channels {in_channels}, filters {filters}, kernel {kernel} and stride {stride} "

@@ -10,15 +10,15 @@ from numpy.typing import DTypeLike
 
 from minidl.backend.arrays import Array, array_module, to_device, to_host
 from minidl.layers.base import Layer, Parameter
-from minidl.layers.containers import map_leaves
+from minidl.layers.tree import rebuilt
 
 
 def convert(model: Layer, *, xp: ModuleType | None = None, dtype: DTypeLike | None = None) -> Layer:
     """A new model with the weights and buffers of `model` as arrays of module `xp` and of type `dtype`.
 
     xp: numpy or cupy (`backend.get_backend`), dtype: float32 or float64; None keeps what each array has. The model
-    given is not touched and shares no array with the new one, whose gradients are zero. Paths, tags and all settings
-    of the layers are kept, and what was one layer or one Parameter in two places stays one.
+    given is not touched and shares no array with the new one, whose gradients are zero. Tags and all settings of
+    the layers are kept, and what was one layer or one Parameter in two places stays one.
     """
 
     def moved(a: Array) -> Array:
@@ -30,12 +30,11 @@ def convert(model: Layer, *, xp: ModuleType | None = None, dtype: DTypeLike | No
         return Parameter(moved(p.value), p.tags)
 
     @cache
-    def leaf(layer: Layer) -> Layer:
-        new = copy.copy(layer)
+    def converted(layer: Layer) -> Layer:
+        children = {name: converted(child) for name, child in layer.children().items()}
+        new = rebuilt(layer, children) if children else copy.copy(layer)
         new.params = {name: parameter(p) for name, p in layer.params.items()}
         new.buffers = {name: moved(b) for name, b in layer.buffers.items()}
         return new
 
-    converted = map_leaves(model, leaf)
-    converted.set_path(model.path)
-    return converted
+    return converted(model)

@@ -18,12 +18,11 @@ class Dropout(Layer):
 
     The mask depends on (seed, step) of the Context and on the layer's name, and on nothing else. So a resumed run
     draws the masks that it would have drawn, and NumPy and CuPy draw the same ones. A new mask for each step needs a
-    new `step`: Context(Mode.TRAIN, step=step). Raises UsageError unless 0 <= p < 1.
+    new step: TRAIN.at_step(step). Raises UsageError unless 0 <= p < 1, and in TRAIN mode without a step.
     Source: Srivastava et al., Dropout, 2014, in the form used today, which scales in training ("inverted dropout").
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
         if not 0 <= p < 1:
             raise UsageError(f"Dropout: p is {p}, must be at least 0 and below 1")
         self.p = p
@@ -31,7 +30,7 @@ class Dropout(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
         if not ctx.training or self.p == 0:
             return x, None
-        keep = ctx.rng(self.path).random(x.shape, dtype=np.float32) >= self.p
+        keep = ctx.rng().random(x.shape, dtype=np.float32) >= self.p
         mask = to_device(keep.astype(x.dtype) * (1 / (1 - self.p)), array_module(x))
         return x * mask, mask
 

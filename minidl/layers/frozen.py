@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from minidl.backend.arrays import Array
 from minidl.errors import UsageError
-from minidl.layers.base import INFER, Context, Layer, Rule, Shape
-from minidl.layers.containers import Sequential
+from minidl.layers.base import Context, Layer, Mode, Rule, Shape
+from minidl.layers.containers import require_layer
+from minidl.layers.tree import rebuilt
 
 FROZEN = "frozen"  # the tag of parameters that no optimizer should touch
 
@@ -23,21 +25,18 @@ class Frozen(Layer):
     Source: Yosinski et al., How transferable are features in deep neural networks?, 2014, section 2.
     """
 
+    wiring = "chain"
+    unnamed = frozenset({"inner"})
+
     def __init__(self, inner: Layer) -> None:
-        super().__init__()
+        require_layer("Frozen: inner", inner)
         self.inner = inner
-
-    def children(self) -> dict[str, Layer]:
-        return self.inner.children()
-
-    def set_path(self, path: str) -> None:
-        self.path = path  # the layers below have their names already
 
     def out_shape(self, in_shape: Shape) -> Shape:
         return self.inner.out_shape(in_shape)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
-        return self.inner.forward(x, INFER if ctx.training else ctx)
+        return (replace(ctx, mode=Mode.INFER) if ctx.training else ctx).run("", self.inner, x)
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         return self.input_grad(dy, cache) if need_dx else None
@@ -50,24 +49,22 @@ class Frozen(Layer):
     def project(self, s: Array, cache: Any, rule: Rule) -> Array:
         return self.inner.project(s, cache, rule)
 
-    def __repr__(self) -> str:
-        return f"Frozen({', '.join(self.children())})"
 
-
-def freeze(model: Sequential, last: str) -> Sequential:
+def freeze(model: Layer, last: str) -> Layer:
     """`model` with all layers up to the one named `last` frozen: a new chain over the same layers and Parameters.
 
-    The frozen Parameters get the tag "frozen". Raises UsageError if `last` is not one of the chain's own layers, or
-    if nothing would be left to learn.
+    The frozen Parameters get the tag "frozen". Raises UsageError if `last` is not one of the chain's own layers, if
+    nothing would be left to learn, or if `model` is no chain of layers.
     """
-    names = list(model.layers)
+    layers = model.children() if model.wiring == "chain" else {}
+    names = list(layers)
     if last not in names[:-1]:
         raise UsageError(f"can't freeze up to {last!r}: choose one of {', '.join(names[:-1])}")
     count = names.index(last) + 1
-    inner = Sequential({name: model.layers[name] for name in names[:count]})
-    inner.set_path(model.path)
+    inner = rebuilt(model, {name: layers[name] for name in names[:count]})
     for p in inner.named_parameters().values():
         p.tags |= {FROZEN}
-    frozen = Sequential({"+".join(names[:count]): Frozen(inner), **{n: model.layers[n] for n in names[count:]}})
-    frozen.set_path(model.path)
+    key = "+".join(names[:count])
+    frozen = rebuilt(model, {key: Frozen(inner), **{name: layers[name] for name in names[count:]}})
+    frozen.unnamed |= {key}  # the names of the layers in it stay what they were
     return frozen

@@ -33,7 +33,6 @@ class Linear(Layer):
         rng: np.random.Generator | int | None = None,
         dtype: type = np.float32,
     ) -> None:
-        super().__init__()
         # No ReLU follows the last layer, so the variance is 1 / D. He's is 2 / fan_in, hence fan_in = 2 D.
         w = he_normal(np.random.default_rng(rng), (in_features, out_features), fan_in=2 * in_features, dtype=dtype)
         self.params["weight"] = Parameter(w, tags=["weight"])

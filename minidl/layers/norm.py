@@ -49,7 +49,6 @@ class BatchNorm2D(Layer):
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, dtype: type = np.float32) -> None:
-        super().__init__()
         self.eps, self.momentum = eps, momentum
         self.params["gamma"] = Parameter(np.ones(channels, dtype), tags=["norm"])
         self.params["beta"] = Parameter(np.zeros(channels, dtype), tags=["norm"])

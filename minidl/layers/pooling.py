@@ -7,7 +7,7 @@ from typing import NamedTuple
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
-from minidl.kernels.shapes import MAX_POOL_WINDOW, require_rank, require_window, window_out_shape
+from minidl.kernels.shapes import MAX_POOL_WINDOW, one_number, require_rank, require_window, window_out_shape
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 
 
@@ -15,9 +15,9 @@ class _Pool2D(Layer):
     """Slides a square window over every channel separately."""
 
     def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
-        super().__init__()
-        self.kernel, self.stride, self.padding = kernel, kernel if stride is None else stride, padding
-        require_window(type(self).__name__, self.kernel, self.stride, self.padding)
+        geometry = {"kernel": kernel, "stride": kernel if stride is None else stride, "padding": padding}
+        self.kernel, self.stride, self.padding = (one_number(self.label, *pair) for pair in geometry.items())
+        require_window(self.label, self.kernel, self.stride, self.padding)
 
     @property
     def _geometry(self) -> tuple[int, int, int]:
@@ -53,8 +53,10 @@ class MaxPool2D(_Pool2D):
 
     def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
         super().__init__(kernel, stride, padding)
-        if kernel * kernel > MAX_POOL_WINDOW:
-            raise ShapeError(f"MaxPool2D: a {kernel}x{kernel} window has more than {MAX_POOL_WINDOW} pixels")
+        if self.kernel**2 > MAX_POOL_WINDOW:
+            raise ShapeError(
+                f"MaxPool2D: a {self.kernel}x{self.kernel} window has more than {MAX_POOL_WINDOW} pixels"
+            )
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, MaxPoolCache | None]:
         self.out_shape(x.shape)

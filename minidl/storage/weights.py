@@ -126,8 +126,11 @@ def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
 
 
 def model_arrays(model: Layer) -> dict[str, Array]:
-    """All values and buffers of `model` by full name: the live arrays."""
-    return {**{name: p.value for name, p in model.named_parameters().items()}, **model.named_buffers()}
+    """All values and buffers of `model` by full name: the live arrays. Raises UsageError if two share a name."""
+    values, buffers = {name: p.value for name, p in model.named_parameters().items()}, model.named_buffers()
+    if both := values.keys() & buffers.keys():
+        raise UsageError(f"a parameter and a buffer are both called {min(both)}: give one of them another name")
+    return values | buffers
 
 
 def _torch_name(name: str) -> str:

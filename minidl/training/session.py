@@ -298,7 +298,7 @@ def initialise_from(model: Layer, source: Checkpoint, classes: list[str]) -> lis
     The head is copied too if `source` was trained on exactly these classes, in this order. Raises DataError if
     anything else differs.
     """
-    head = list(model.leaves())[-1].path
+    head = [name for name, layer in model.named_layers().items() if not layer.children()][-1]
     own = model.named_parameters()
     same = source.about.classes == classes
     new = [] if same else [name for name in own if name.startswith(head + ".") and name in source.arrays]

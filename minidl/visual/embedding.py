@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -15,8 +14,10 @@ from threadpoolctl import threadpool_limits
 from minidl.backend.arrays import to_host
 from minidl.data.loader import Loader
 from minidl.errors import UsageError
-from minidl.layers import Layer, Linear, Sequential
+from minidl.layers import Flatten, Layer, Linear
+from minidl.layers.context import join
 from minidl.training.evaluation import predict
+from minidl.visual.truncate import part
 
 TSNE_IMAGES = 5  # fewer have no neighbourhoods to speak of
 EXAGGERATION = 12.0  # of the attraction in the first steps, scikit-learn's default
@@ -122,12 +123,12 @@ def _checked(x: np.ndarray, dims: int, least: int, name: str) -> np.ndarray:
 
 
 def _without_head(model: Layer) -> Layer:
-    """`model` without its last layer, over the same layers, on the same engine."""
-    if not isinstance(model, Sequential) or not model.layers:
-        raise UsageError(f"features are what enters a Linear layer at the model's end: it ends in {model.label}")
-    body = copy.copy(model)  # not a new Sequential, which would rename the layers
-    name, last = list(model.layers.items())[-1]
-    body.layers = {k: layer for k, layer in model.layers.items() if k != name}
-    if not isinstance(last, Linear):
-        body.layers[name] = _without_head(last)
-    return body
+    """`model` up to what enters its last layer, over the same layers, on the same engine."""
+    keys, last, path = (), model, ""
+    while (children := last.children()) and last.wiring != "parallel":  # which ends in several layers
+        path, (key, last) = join(path, last.level(list(children)[-1])), list(children.items())[-1]
+        keys += (key,)
+    if not isinstance(last, Linear) or not keys:
+        name = f"{path} ({last.label})" if path else last.label
+        raise UsageError(f"features are what enters a Linear layer at the model's end: it ends in {name}")
+    return part(model, keys, Flatten())  # which leaves the (N, D) that enter a Linear as they are

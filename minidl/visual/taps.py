@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from minidl.backend.arrays import Array, array_module
 from minidl.engine import fuse
 from minidl.errors import UsageError
-from minidl.layers import Concat, Layer, Sequential
+from minidl.layers import Layer, Sequential
 from minidl.layers.base import INFER, Context, Shape
-from minidl.visual.truncate import truncate
+from minidl.layers.context import join
+from minidl.visual.truncate import truncate, walk
 
 NORMS = ("inf", "l2")  # the first two rows of MapNorms; the third is the mean
 
@@ -82,7 +83,6 @@ class Taps:
             for piece in _cut(model, self.shapes, (1, *image_shape))
         ]
         self._norms = ready(Sequential([MapNorms()]))
-        model.set_path(model.path)  # a layer in two places has had the name of one of them
 
     def __call__(self, x: Array) -> Iterator[tuple[str, Array]]:
         for chain, outputs, inside in self._pieces:
@@ -97,46 +97,45 @@ class Taps:
 def _cut(model: Layer, names: Sequence[str], shape: Shape) -> list[Piece]:
     """The pieces of `model` up to the last of the layers `names`, for images of `shape` (1, H, W, C)."""
     pieces, left = [Piece()], dict.fromkeys(names)
-    for link, ends in _links(model, [model.path]):
+    for link in _links(model, "", [""]):
         if not left:
             break
-        outputs = {name: channels for name, channels in _outputs(link, ends, shape).items() if name in left}
-        below = f"{ends[0]}." if ends[0] else ""
-        inside = [name for name in left if name not in outputs and name.startswith(below)]
-        pieces[-1].inside = {name: truncate(link, link.path + name.removeprefix(ends[0])) for name in inside}
+        outputs = {name: channels for name, channels in _outputs(link, shape).items() if name in left}
+        below = {join(link.path, place.name): place.name for place in walk(link.layer)}
+        inside = [name for name in left if name not in outputs and name in below]
+        pieces[-1].inside = {name: truncate(link.layer, below[name]) for name in inside}
         if pieces[-1].looked_at:
             pieces.append(Piece())
-        pieces[-1].links[ends[0]] = link
+        pieces[-1].links[link.ends[0]] = link.layer
         pieces[-1].outputs = outputs
         left = {name: None for name in left if name not in outputs and name not in inside}
-        shape = link.out_shape(shape)
+        shape = link.layer.out_shape(shape)
     return pieces if pieces[-1].looked_at else pieces[:-1]
 
 
-def _links(layer: Layer, ends: Sequence[str]) -> Iterator[tuple[Layer, list[str]]]:
-    """What nested Sequentials run one after the other, each with the names of all layers that end with it.
+class Link(NamedTuple):
+    """A layer that nested chains run after the one before."""
 
-    `ends` are those of `layer`, its own first. Names, not paths: a layer in two places has one path.
-    """
-    if type(layer) is not Sequential or not layer.layers:
-        yield layer, list(ends)
+    layer: Layer
+    path: str  # with which the names of what is in it begin
+    ends: list[str]  # the names of all layers that end with it, its own first
+
+
+def _links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
+    """What `layer` and the chains in it run one after the other."""
+    children = layer.children()
+    if layer.wiring != "chain" or not children:
+        yield Link(layer, path, list(ends))
         return
-    *before, last = layer.layers
-    for key in before:
-        yield from _links(layer.layers[key], [_join(ends[0], key)])
-    yield from _links(layer.layers[last], [_join(ends[0], last), *ends])
+    for key, child in children.items():
+        also = ends if key == list(children)[-1] else []
+        yield from _links(child, join(path, layer.level(key)), [join(path, key), *also])
 
 
-def _outputs(link: Layer, ends: Sequence[str], shape: Shape) -> dict[str, slice]:
-    """The layers whose output is that of `link`, or some channels of it, for an input of `shape`."""
-    found, start = {name: slice(None) for name in ends}, 0
-    for branch in link.branches if type(link) is Concat else []:
-        stop = start + branch.out_shape(shape)[-1]
-        *_, (_, branch_ends) = _links(branch, ends[:1])
-        found |= {name: slice(start, stop) for name in branch_ends[:-1]}  # the last is the Concat's own name
-        start = stop
+def _outputs(link: Link, shape: Shape) -> dict[str, slice]:
+    """The layers whose output is that of the link, or some channels of it, for an input of `shape`."""
+    found, layer = {name: slice(None) for name in link.ends}, link.layer
+    for key, channels in layer.outputs(shape).items():
+        *_, last = _links(layer.children()[key], join(link.path, layer.level(key)), [join(link.path, key)])
+        found |= {name: channels for name in last.ends}
     return found
-
-
-def _join(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key

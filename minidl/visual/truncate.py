@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from minidl.backend.arrays import Array
-from minidl.errors import UsageError
-from minidl.layers.base import Layer, Shape
-from minidl.layers.containers import Concat, Sequential
+from minidl.backend.arrays import Array, array_module
+from minidl.layers.base import Context, Layer, Rule, Shape
+from minidl.layers.containers import Sequential
+from minidl.layers.context import join
+from minidl.layers.naming import no_such_layer
+from minidl.layers.tree import rebuilt
 from minidl.text.calls import call
 
-_LISTED = 12  # names written out in an error
-
-Keys = tuple[str, ...]  # a layer's name in parts: ("inception2", "b3")
+Keys = tuple[str, ...]  # the way down to a layer: the key of a child, of a child of that one, ...
 
 
 class LayerInfo(NamedTuple):
@@ -29,25 +28,119 @@ class LayerInfo(NamedTuple):
         return self.shape[-1]
 
 
-def truncate(model: Layer, name: str) -> Layer:
-    """The part of `model` from the pixels to the layer `name`: a new Sequential over the same layers.
+class Place(NamedTuple):
+    """A layer and where it stands."""
 
-    Only what `name` depends on is in it: of a Concat the one branch that leads to it. Its forward pass gives the
-    layer's output, `project` leads from there back to the pixels, and it may be fused like any model (of a model
-    that is fused already, only whole composites have a name). `model` stays as it is, and the layers keep their
-    names. "" is the whole model, itself. Raises UsageError with the nearest names if there is no such layer.
+    name: str
+    keys: Keys
+    parent: Layer
+    layer: Layer
+
+    @property
+    def named(self) -> bool:
+        return self.keys[-1] not in self.parent.unnamed
+
+
+def truncate(model: Layer, name: str) -> Layer:
+    """The part of `model` from the pixels to the layer `name`, over the same layers.
+
+    Only what `name` depends on is in it, as far as the containers say so (`Layer.wiring`): of a Concat the one branch
+    that leads to it. Its forward pass gives the layer's output, `project` leads from there back to the pixels, and it
+    may be fused like any model. `model` stays as it is, and the layers keep their names. "" is the whole model,
+    itself. Raises UsageError with the nearest names if there is no such layer.
     """
-    return model if name == "" else _chain(model, _find(model, name))
+    if name == "":
+        return model
+    place = _find(model, name)
+    return part(model, place.keys, place.layer)
+
+
+def part(model: Layer, keys: Keys, end: Layer) -> Layer:
+    """What leads from the pixels to the layer at `keys` below `model`, and then through `end` in its place."""
+    key, below, children = keys[0], keys[1:], model.children()
+    last = part(children[key], below, end) if below else end
+    if model.wiring == "chain":
+        before = list(children)[: list(children).index(key)]
+        return rebuilt(model, {**{k: children[k] for k in before}, key: last})
+    if model.wiring == "parallel":
+        chain = Sequential({key: last})
+        chain.unnamed = model.unnamed & {key}
+        return chain
+    return Upto(rebuilt(model, {**children, key: last}), key)
+
+
+class Upto(Layer):
+    """A container of which nothing is known but that it runs the child `key`: y is what that child makes.
+
+    The whole container runs. On the way back its output gets no signal and the child the whole one: what arrives at
+    the input is the child's alone, as zero goes back as zero by every rule.
+    """
+
+    def __init__(self, whole: Layer, key: str) -> None:
+        self.whole, self.key = whole, key
+
+    def children(self) -> dict[str, Layer]:
+        return self.whole.children()
+
+    def with_children(self, children: dict[str, Layer]) -> Layer:
+        return Upto(rebuilt(self.whole, children), self.key)
+
+    @property
+    def unnamed(self) -> frozenset[str]:
+        return self.whole.unnamed
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        tap = _Tap(self.children()[self.key])
+        self._with(tap).out_shape(in_shape)
+        return tap.shape
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
+        tap = _Tap(self.children()[self.key])
+        end, cache = self._with(tap).forward(x, ctx)
+        return tap.y, ((end.shape, cache) if ctx.keeps_cache else None)
+
+    def input_grad(self, dy: Array, cache: Any) -> Array:
+        return self.project(dy, cache, Rule())
+
+    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+        shape, inner = cache
+        nothing = array_module(s).zeros(shape, s.dtype)
+        return self._with(_Tap(self.children()[self.key], s)).project(nothing, inner, rule)
+
+    def _with(self, tap: Layer) -> Layer:
+        return rebuilt(self.whole, {**self.children(), self.key: tap})
+
+
+class _Tap(Layer):
+    """In a child's place for one pass: notes what the child makes, and puts a signal in on the way back."""
+
+    def __init__(self, child: Layer, signal: Array | None = None) -> None:
+        self.child, self.signal, self.y, self.shape = child, signal, None, ()
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        self.shape = self.child.out_shape(in_shape)
+        return self.shape
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
+        self.y, cache = self.child.forward(x, ctx)
+        return self.y, cache
+
+    def input_grad(self, dy: Array, cache: Any) -> Array:
+        return self.child.input_grad(self.signal, cache)
+
+    def project(self, s: Array, cache: Any, rule: Rule) -> Array:
+        return self.child.project(self.signal, cache, rule)
 
 
 def layer_table(model: Layer, image_shape: Shape, leaves: bool = False) -> list[LayerInfo]:
     """The layers of `model` in forward order, for images (H, W, C); without the parts (convolution, BN, ReLU) of a
-    block unless `leaves`."""
+    block unless `leaves`. A block is a container of leaf layers alone."""
     infos = []
-    for keys, parent, layer in _walk(model):
-        if leaves or len(keys) == 1 or isinstance(parent, Concat):
-            shape = _chain(model, keys).out_shape((1, *image_shape))[1:]
-            infos.append(LayerInfo(_name(model, keys), repr(layer), shape))
+    for place in walk(model):
+        block = not any(child.children() for child in place.parent)
+        if place.named and (leaves or len(place.keys) == 1 or not block):
+            shape = part(model, place.keys, place.layer).out_shape((1, *image_shape))[1:]
+            infos.append(LayerInfo(place.name, repr(place.layer), shape))
     return infos
 
 
@@ -58,61 +151,49 @@ def gradient_at(model: Layer, dy: Array, cache: Any, name: str) -> Array:
 
     Raises UsageError as `truncate`.
     """
-    return dy if name == "" else _back_to(model, dy, cache, _find(model, name))
-
-
-def _chain(model: Layer, keys: Keys) -> Sequential:
-    """The layers that lead to the one at `keys` below `model`, itself included."""
-    key, below = keys[0], keys[1:]
-    layers = model.branches[_branch(model, key)].layers if isinstance(model, Concat) else model.layers
-    before = list(layers)[: list(layers).index(key)]
-    chain = Sequential({})  # filled here, as the constructor would rename the layers
-    chain.layers = {k: layers[k] for k in before} | {key: _chain(layers[key], below) if below else layers[key]}
-    chain.path = model.path
-    return chain
-
-
-def _back_to(layer: Layer, dy: Array, cache: Any, keys: Keys) -> Array:
-    if not keys:
+    if name == "":
         return dy
-    if isinstance(layer, Concat):
-        caches, channels = cache
-        i = _branch(layer, keys[0])
-        start = sum(channels[:i])
-        return _back_to(layer.branches[i], dy[..., start : start + channels[i]], caches[i], keys)
-    layers = list(layer.layers.values())
-    i = list(layer.layers).index(keys[0])
-    for behind, c in zip(layers[:i:-1], cache[:i:-1], strict=True):
-        dy = behind.input_grad(dy, c)
-    return _back_to(layers[i], dy, cache[i], keys[1:])
+    place = _find(model, name)
+    try:
+        _ending(model, place.keys).input_grad(dy, cache)
+    except _Arrived as arrived:
+        return arrived.dy
+    raise no_such_layer(name, {}, ": the container around it never goes back through it")
 
 
-def _branch(layer: Concat, key: str) -> int:
-    """Which branch has a layer `key`."""
-    return next(i for i, branch in enumerate(layer.branches) if key in branch.layers)
+class _Arrived(Exception):
+    """The gradient has reached the layer that was asked for."""
+
+    def __init__(self, dy: Array) -> None:
+        super().__init__()
+        self.dy = dy
 
 
-def _walk(layer: Layer, keys: Keys = ()) -> Iterator[tuple[Keys, Layer, Layer]]:
-    """(keys, parent, layer) of all layers below `layer`, each behind those in it, as it is complete when they are."""
-    if isinstance(layer, Sequential | Concat):  # of other layers nobody knows what runs in them after what
-        for key, child in layer.children().items():
-            yield from _walk(child, (*keys, key))
-            yield (*keys, key), layer, child
+class _End(Layer):
+    """In a layer's place: the way back ends here."""
+
+    def input_grad(self, dy: Array, cache: Any) -> Array:
+        raise _Arrived(dy)
 
 
-def _name(model: Layer, keys: Keys) -> str:
-    return ".".join((model.path, *keys) if model.path else keys)
+def _ending(model: Layer, keys: Keys) -> Layer:
+    """`model` with an _End at `keys`."""
+    if not keys:
+        return _End()
+    children = model.children()
+    return rebuilt(model, {**children, keys[0]: _ending(children[keys[0]], keys[1:])})
 
 
-def _find(model: Layer, name: str) -> Keys:
-    """The keys of the layer `name`; of a layer in two places, those of the place asked for."""
-    found = {_name(model, keys): keys for keys, _, _ in _walk(model)}
+def walk(layer: Layer, path: str = "", keys: Keys = ()) -> Iterator[Place]:
+    """All places below `layer`, each behind those in it, as it is complete when they are."""
+    for key, child in layer.children().items():
+        yield from walk(child, join(path, layer.level(key)), (*keys, key))
+        yield Place(join(path, key), (*keys, key), layer, child)
+
+
+def _find(model: Layer, name: str) -> Place:
+    """The place called `name`; of a layer in two places, the one asked for."""
+    found = {place.name: place for place in walk(model)}
     if name in found:
         return found[name]
-    near = difflib.get_close_matches(name, found, n=3)
-    hint = f"did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}? " if near else ""
-    first = [n for n, keys in found.items() if len(keys) == 1]
-    listed = ", ".join(first[:_LISTED]) + (", ..." if len(first) > _LISTED else "")
-    raise UsageError(
-        f"no layer {name!r}: {hint}choose {listed} or a layer in one of them (`{call('layers')} RUN` lists all)"
-    )
+    raise no_such_layer(name, model.named_layers(), f" (`{call('layers')} RUN` lists all)")

@@ -16,10 +16,11 @@ from minidl.engine import fuse
 from minidl.engine.prepare import FusedSequential
 from minidl.engine.tiles.runner import ACCUMULATORS, ONE_BLAS_THREAD, TileRunner
 from minidl.errors import UsageError
-from minidl.layers import INFER, PROBE, TRAIN, BatchNorm2D, MaxPool2D, Sequential
+from minidl.layers import INFER, PROBE, BatchNorm2D, MaxPool2D, Sequential
 from tests.conftest import HANGS
 from tests.engine.test_fused import block, same_bits, small_net, stem_net, vgg
 from tests.engine.test_runner import blas_threads, own_number  # noqa: F401 (a fixture)
+from tests.examples import STEP as TRAIN
 from tests.strategies import randomized
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -531,7 +531,7 @@ def test_neither_model_nor_images_nor_gradients_change():
     def state():
         named = {n: (p.value.tobytes(), p.grad.tobytes()) for n, p in model.named_parameters().items()}
         buffers = {n: b.tobytes() for n, b in model.named_buffers().items()}
-        return named, buffers, [leaf.path for leaf in model.leaves()], x.tobytes(), image.tobytes(), signals.tobytes()
+        return named, buffers, list(model.named_layers()), x.tobytes(), image.tobytes(), signals.tobytes()
 
     before, fused = state(), fuse(model)
     for rule in RULES:

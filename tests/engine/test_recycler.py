@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from minidl.engine import fuse
 from minidl.engine.tiles.recycler import ALIGNMENT, PAGES, Recycler, aligned
-from minidl.layers import INFER, TRAIN
+from minidl.layers import INFER
 from minidl.optim import Adam
 from tests.conftest import HANGS
 from tests.engine.test_fused import small_net, vgg
+from tests.examples import STEP as TRAIN
 from tests.strategies import cases, randomized, seeds
 
 DTYPES = [np.float32, np.float64, np.bool_, np.uint8, np.int64]

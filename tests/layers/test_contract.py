@@ -5,9 +5,10 @@ import pytest
 
 import minidl.layers
 import models
-from minidl.layers import INFER, PROBE, TRAIN, Context, Frozen, Layer, Mode, Rule
+from minidl.layers import INFER, PROBE, Context, Frozen, Layer, Mode, Rule
 from minidl.optim import SGD, Adam
 from tests.examples import EXAMPLES, example
+from tests.examples import STEP as TRAIN
 
 every_layer = pytest.mark.parametrize("name", EXAMPLES)
 both_modes = pytest.mark.parametrize("ctx", [TRAIN, PROBE], ids=["TRAIN", "PROBE"])
@@ -82,7 +83,7 @@ def test_zero_grad_sets_all_gradients_to_zero(name):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_dtype_is_preserved(name, mode, dtype):
     layer, x, dy = example(name, dtype)
-    y, cache = layer.forward(x, Context(mode))
+    y, cache = layer.forward(x, Context(mode, step=0))
     assert y.dtype == dtype
     if cache is not None:
         if mode is Mode.PROBE:

@@ -26,7 +26,7 @@ from minidl.layers import (
     Sequential,
     map_leaves,
 )
-from tests.examples import example
+from tests.examples import example, leaf_names
 from tests.strategies import randomized, windows
 
 F64 = np.float64
@@ -209,7 +209,7 @@ def test_training_on_one_value_per_channel_is_refused(shape):
 
 def test_dropout_zeroes_the_share_p_and_keeps_the_mean():
     x = np.ones((100, 1000))
-    y, cache = Dropout(0.3).forward(x, TRAIN)
+    y, cache = Dropout(0.3).forward(x, TRAIN.at_step(0))
     np.testing.assert_allclose(np.unique(y), [0, 1 / 0.7], rtol=1e-15)
     assert (y == 0).mean() == pytest.approx(0.3, abs=0.01)
     assert y.mean() == pytest.approx(1, abs=0.01)
@@ -218,9 +218,7 @@ def test_dropout_zeroes_the_share_p_and_keeps_the_mean():
 
 def test_a_dropout_mask_is_a_function_of_seed_step_and_path_alone():
     def mask(seed, step, path, batch=50):
-        layer = Dropout(0.5)
-        layer.set_path(path)
-        return layer.forward(np.ones((batch, 40)), Context(Mode.TRAIN, seed, step))[0]
+        return Dropout(0.5).forward(np.ones((batch, 40)), Context(Mode.TRAIN, seed, step).at(path))[0]
 
     first = mask(1, 2, "a")
     np.testing.assert_array_equal(mask(1, 2, "a"), first)
@@ -304,7 +302,7 @@ def test_containers_name_what_they_hold():
         {"m": Concat([{"a": Linear(2, 1), "r": ReLU()}, {"b": Linear(2, 3, bias=False)}]), "d": Dropout()}
     )
     assert list(net.named_parameters()) == ["m.a.weight", "m.a.bias", "m.b.weight"]
-    assert [leaf.path for leaf in net.leaves()] == ["m.a", "m.r", "m.b", "d"]
+    assert leaf_names(net) == ["m.a", "m.r", "m.b", "d"]
     assert list(Sequential([BatchNorm2D(1)]).named_buffers()) == ["0.running_mean", "0.running_var"]
 
 
@@ -312,7 +310,7 @@ def test_a_mapped_tree_has_new_leaves_in_the_old_places():
     net = Sequential({"m": Concat([{"a": Linear(2, 1)}, {"b": ReLU()}]), "d": Dropout(0.5)})
     copy = map_leaves(net, lambda leaf: Dropout(0.1) if isinstance(leaf, Dropout) else leaf)
     assert copy.layers["d"].p == 0.1 and net.layers["d"].p == 0.5
-    assert [leaf.path for leaf in copy.leaves()] == ["m.a", "m.b", "d"]
+    assert leaf_names(copy) == ["m.a", "m.b", "d"]
     assert copy.named_parameters() == net.named_parameters()
 
 
@@ -349,8 +347,8 @@ def test_a_single_branch_is_a_sequence():
     ids=lambda v: repr(v) if isinstance(v, Layer) else None,
 )
 def test_a_shape_that_does_not_fit_is_refused_in_one_line_that_names_all_of_it(layer, shape, words):
-    Sequential({"here": layer})  # gives it a path
-    for refuse in (lambda: layer.out_shape(shape), lambda: layer.forward(np.ones(shape, np.float32), INFER)):
+    net = Sequential({"here": layer})
+    for refuse in (lambda: net.out_shape(shape), lambda: net.forward(np.ones(shape, np.float32), INFER)):
         with pytest.raises(ShapeError) as error:
             refuse()
         message = str(error.value)

@@ -47,7 +47,6 @@ class Net(Layer):
             ),
             "fc": Leaf({"weight": draw(4, classes), "bias": draw(classes)}),
         }
-        self.set_path("")
 
     def children(self):
         return self.parts
@@ -59,7 +58,6 @@ class Deep(Layer):
     def __init__(self, n=9):
         super().__init__()
         self.parts = {f"part{i}": Leaf({"weight": np.zeros((2, 2))}) for i in range(n)}
-        self.set_path("")
 
     def children(self):
         return self.parts

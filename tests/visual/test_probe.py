@@ -268,16 +268,12 @@ def test_only_the_norms_asked_for_are_kept():
 def test_the_model_is_the_same_after_a_probe(engine):
     net, x = network(), np.random.default_rng(0).normal(size=(3, 14, 14, 3))
     kept = {name: p.value.copy() for name, p in net.named_parameters().items()}
-    paths, y = every_path(net), net.forward(x, INFER)[0]
+    names, y = list(net.named_layers()), net.forward(x, INFER)[0]
     probe(net, names_of(net), Images(noise(4)), CLASSES, engine=engine)
-    assert every_path(net) == paths
+    assert list(net.named_layers()) == names
     assert list(net.named_parameters()) == list(kept)
     assert all(np.array_equal(p.value, kept[name]) for name, p in net.named_parameters().items())
     np.testing.assert_array_equal(net.forward(x, INFER)[0], y)
-
-
-def every_path(layer):
-    return [layer.path, *(path for child in layer.children().values() for path in every_path(child))]
 
 
 class Refuses(Layer):
@@ -298,18 +294,17 @@ def test_no_layer_after_the_last_one_asked_for_is_run(engine):
 
 def runs(net, names, engine):
     """How often each convolution of `net` is run in a probe of one batch."""
-    counts = {leaf.path: 0 for leaf in net.leaves() if isinstance(leaf, Conv2D)}
+    counts = {name: 0 for name, layer in net.named_layers().items() if isinstance(layer, Conv2D)}
 
-    def counted(layer, forward):
+    def counted(name, forward):
         def count(x, ctx):
-            counts[layer.path] += 1
+            counts[name] += 1
             return forward(x, ctx)
 
         return count
 
-    for leaf in net.leaves():
-        if leaf.path in counts:
-            leaf.forward = counted(leaf, leaf.forward)
+    for name in counts:
+        net[name].forward = counted(name, net[name].forward)
     probe(net, names, Images(noise(3)), CLASSES, engine=engine)
     return {path for path, times in counts.items() if times}, max(counts.values())
 
@@ -349,11 +344,11 @@ def test_models_of_other_forms(engine):
     for net in other_forms():
         names = names_of(net)
         expected = {name: by_loops(net, name, loader, 2) for name in names}
-        paths = every_path(net)
+        names = list(net.named_layers())
         for asked in (names, names[:1], names[1:2]):
             for name, found in probe(net, asked, loader, 2, engine=engine).items():
                 assert_same(found, expected[name])
-            assert every_path(net) == paths
+            assert list(net.named_layers()) == names
 
 
 def test_each_registered_network_can_be_probed_at_all_its_layers():

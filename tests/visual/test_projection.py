@@ -238,7 +238,7 @@ def test_the_projector_changes_neither_the_model_nor_its_input(net, engine):
     def state():
         arrays = [a for p in net.named_parameters().values() for a in (p.value, p.grad)]
         arrays += [*net.named_buffers().values(), x]
-        return [a.tobytes() for a in arrays], list(net.named_parameters()), [leaf.path for leaf in net.leaves()]
+        return [a.tobytes() for a in arrays], list(net.named_parameters()), list(net.named_layers())
 
     before = state()
     x.flags.writeable = False

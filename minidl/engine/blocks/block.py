@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from minidl.backend.arrays import Array
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import UsageError
 from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
+from minidl.layers.containers import require_cache
 
 
 class Fused(Layer):
@@ -20,14 +24,28 @@ class Fused(Layer):
     """
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
-        super().__init__()
         self.plain, self.runner = plain, runner
+
+    __setattr__ = object.__setattr__  # its Parameters are those of the plain layers
+
+    @property
+    def key(self) -> int:
+        """What tells its arrays from those of other layers in the same scratch memory."""
+        return id(self)
+
+    @property
+    def unnamed(self) -> frozenset[str]:
+        return self.plain.unnamed
 
     def children(self) -> dict[str, Layer]:
         return self.plain.children()
 
-    def set_path(self, path: str) -> None:
-        self.path = path  # the plain layers below have their names already
+    def with_children(self, children: Mapping[str, Layer]) -> Layer:
+        """The plain layers around other children; fused where these are of the same kinds, and NumPy's."""
+        plain = self.plain.with_children(children) if children else self.plain
+        kinds, others = ([type(below) for _, below in layer.places()] for layer in (self.plain, plain))
+        numpy = all(isinstance(p.value, np.ndarray) for p in plain.named_parameters().values())
+        return type(self)(plain, self.runner) if kinds == others and numpy else plain
 
     def out_shape(self, in_shape: Shape) -> Shape:
         return self.plain.out_shape(in_shape)
@@ -46,11 +64,15 @@ class Fused(Layer):
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         with self.runner.lock:
+            if cache is None or (isinstance(cache, FusedCache) and cache.spent):
+                require_cache(self, cache, 1)
             if isinstance(cache, FusedCache):
                 return self.train_backward(dy, cache.take(), need_dx)
             return self.plain.backward(dy, cache, need_dx)
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
+        if cache is None:
+            require_cache(self, cache, 1)
         if isinstance(cache, FusedCache):
             raise UsageError(f"{self.label}: input_grad needs a PROBE pass; after a TRAIN pass call backward")
         return self.plain.input_grad(dy, cache)
@@ -90,15 +112,16 @@ class Fused(Layer):
         """y of some images, in scratch memory that the next call uses again."""
         raise NotImplementedError
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self.children())})"
-
 
 class FusedCache:
     """A TRAIN cache; told apart from a plain one by its type, and given away once."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
+
+    @property
+    def spent(self) -> bool:
+        return self._value is None
 
     def take(self) -> Any:
         value, self._value = self._value, None

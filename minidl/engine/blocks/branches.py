@@ -23,7 +23,7 @@ def is_inception(layer: Layer) -> bool:
     """Whether `layer` is a Concat of such branches, at least one of them with a k x k convolution."""
     if type(layer) is not Concat:
         return False
-    found = [conv_bns(branch) for branch in layer.branches]
+    found = [conv_bns(branch) if type(branch) is Sequential else None for branch in layer.branches]
     return None not in found and any(len(convs) == 2 for _, convs in found)
 
 
@@ -51,7 +51,7 @@ def _filters(conv_bn: tuple[Conv2D, BatchNorm2D]) -> int:
 
 def conv_bns(branch: Sequential) -> tuple[int, list[tuple[Conv2D, BatchNorm2D]]] | None:
     """(kernel of the average pool or 1, [(convolution, BN), ...]) of a branch; None if it has another form."""
-    layers, pool = list(branch.layers.values()), 1
+    layers, pool = list(branch), 1
     if layers and type(layers[0]) is AvgPool2D:
         first = layers.pop(0)
         if not _keeps_size(first.kernel, first.stride, first.padding):
@@ -59,7 +59,7 @@ def conv_bns(branch: Sequential) -> tuple[int, list[tuple[Conv2D, BatchNorm2D]]]
         pool = first.kernel
     convs = []
     for layer in layers:
-        parts = list(layer.layers.values()) if type(layer) is Sequential else []
+        parts = list(layer) if type(layer) is Sequential else []
         if [type(part) for part in parts] != [Conv2D, BatchNorm2D, ReLU]:
             return None
         conv = parts[0]

@@ -109,9 +109,9 @@ class FusedConvBNReLU(Fused):
 
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
-        z = scratch(f"z of {self.path}", self.conv.out_shape(x.shape), x.dtype)
+        z = scratch(f"z of {self.key}", self.conv.out_shape(x.shape), x.dtype)
         self._kernel(x).forward(x, folded.filters, z, scratch)
-        return self.epilogue.infer_tile(z, folded.shift, f"y of {self.path}", scratch)
+        return self.epilogue.infer_tile(z, folded.shift, f"y of {self.key}", scratch)
 
     # ------------------------------------------------------------------ geometry
 

@@ -182,11 +182,11 @@ class FusedInception(Fused):
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory that the next call uses again."""
         hidden = scratch("hidden", (*x.shape[:3], self.reduce_bn.channels), x.dtype)
-        z = scratch(f"z of {self.path}", (*x.shape[:3], self.epilogue.bn.channels), x.dtype)
+        z = scratch(f"z of {self.key}", (*x.shape[:3], self.epilogue.bn.channels), x.dtype)
         self.points(x, folded.w1, hidden, z, scratch)
         bn.shift_relu(hidden, folded.reduce_shift)
         self.windows(hidden, folded.filters, z, scratch)
-        return self.epilogue.infer_tile(z, folded.out_shift, f"y of {self.path}", scratch)
+        return self.epilogue.infer_tile(z, folded.out_shift, f"y of {self.key}", scratch)
 
     # ---------------------------------------------------- the linear parts of a tile
 

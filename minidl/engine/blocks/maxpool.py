@@ -143,7 +143,7 @@ class FusedMaxPool(Fused):
         """y of some images, in scratch memory of this layer."""
         if not self._pairs:
             return blocked.max_pool(x, *self._geometry)[0]
-        y = scratch(f"y of {self.path}", self.plain.out_shape(x.shape), x.dtype)
+        y = scratch(f"y of {self.key}", self.plain.out_shape(x.shape), x.dtype)
         self._pairs.forward(x, y, None, scratch)
         return y
 

@@ -46,8 +46,8 @@ class Output(NamedTuple):
 class ProjectedEpilogue:
     """The epilogue of a block's convolutions: BN's shift, ReLU and perhaps the pool."""
 
-    def __init__(self, epilogue: Epilogue, z_shape: tuple[int, ...], shift: Array, path: str, rule: Rule) -> None:
-        self.epilogue, self.path, self.rule, self.z_shape = epilogue, path, rule, z_shape
+    def __init__(self, epilogue: Epilogue, z_shape: tuple[int, ...], shift: Array, key: int, rule: Rule) -> None:
+        self.epilogue, self.key, self.rule, self.z_shape = epilogue, key, rule, z_shape
         self.shift = bn.per_row(shift, z_shape[2])
 
     def forward(self, z: Array, scratch: Scratch) -> tuple[Array, Output]:
@@ -55,8 +55,8 @@ class ProjectedEpilogue:
         bn.shift_relu(z, self.shift)
         if self.epilogue.pool is None:
             return z, Output(z, None)
-        y = scratch(f"y of {self.path}", self.epilogue.pool.out_shape(z.shape), z.dtype)
-        index = scratch(f"winners of {self.path}", y.shape, np.uint8)
+        y = scratch(f"y of {self.key}", self.epilogue.pool.out_shape(z.shape), z.dtype)
+        index = scratch(f"winners of {self.key}", y.shape, np.uint8)
         self.epilogue.pairs.forward(z, y, index, scratch)
         return y, Output(y, index)
 
@@ -64,7 +64,7 @@ class ProjectedEpilogue:
         rectify(s, out.y, of, self.rule)
         if out.index is None:
             return s
-        wide = scratch(f"unpooled {self.path}", (len(s), *self.z_shape[1:]), s.dtype)
+        wide = scratch(f"unpooled {self.key}", (len(s), *self.z_shape[1:]), s.dtype)
         wide[...] = 0
         self.epilogue.pairs.add_backward(s, out.index[of], wide, scratch)
         return wide
@@ -78,18 +78,18 @@ class ConvStep:
         scale, shift = layer.epilogue.bn.folded()
         if layer.bias is not None:
             shift = shift + layer.bias.value * scale
-        self.epilogue = ProjectedEpilogue(layer.epilogue, self.z_shape, shift, layer.path, rule)
+        self.epilogue = ProjectedEpilogue(layer.epilogue, self.z_shape, shift, layer.key, rule)
         conv, w = self._conv(x), layer.weight.value
         self.filters, self.turned = conv.filters(w * scale), conv.turned_filters(w * way_back(scale, rule))
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Output]:
-        z = scratch(f"z of {self.layer.path}", (len(x), *self.z_shape[1:]), x.dtype)
+        z = scratch(f"z of {self.layer.key}", (len(x), *self.z_shape[1:]), x.dtype)
         self._conv(x).forward(x, self.filters, z, scratch)
         return self.epilogue.forward(z, scratch)
 
     def back(self, s: Array, cache: Output, of: Array, scratch: Scratch) -> Array:
         s = self.epilogue.back(s, cache, of, scratch)
-        out = scratch(f"signal below {self.layer.path}", (len(s), *self.x_shape[1:]), s.dtype)
+        out = scratch(f"signal below {self.layer.key}", (len(s), *self.x_shape[1:]), s.dtype)
         self._conv(out).input_grad(s, self.turned, out, scratch)
         return out
 
@@ -105,7 +105,7 @@ class InceptionStep:
         self.layer, self.x_shape, self.rule = layer, x.shape, rule
         (reduce_scale, reduce_shift), (scale, shift) = layer.reduce_bn.folded(), layer.epilogue.bn.folded()
         self.z_shape = (*x.shape[:3], len(scale))
-        self.epilogue = ProjectedEpilogue(layer.epilogue, self.z_shape, shift, layer.path, rule)
+        self.epilogue = ProjectedEpilogue(layer.epilogue, self.z_shape, shift, layer.key, rule)
         self.w1 = layer.split(layer.w1() * layer.inner(reduce_scale, scale))
         self.filters = [conv_of(b, x).filters(b.conv.value * scale[b.out]) for b in layer.convs]
         self.reduce_shift = bn.per_row(reduce_shift, x.shape[2])
@@ -114,8 +114,8 @@ class InceptionStep:
         self.turned = [conv_of(b, x).turned_filters(b.conv.value * back[b.out]) for b in layer.convs]
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, tuple[Array, Output]]:
-        hidden = scratch(f"hidden of {self.layer.path}", (*x.shape[:3], self.layer.reduce_bn.channels), x.dtype)
-        z = scratch(f"z of {self.layer.path}", (len(x), *self.z_shape[1:]), x.dtype)
+        hidden = scratch(f"hidden of {self.layer.key}", (*x.shape[:3], self.layer.reduce_bn.channels), x.dtype)
+        z = scratch(f"z of {self.layer.key}", (len(x), *self.z_shape[1:]), x.dtype)
         self.layer.points(x, self.w1, hidden, z, scratch)
         bn.shift_relu(hidden, self.reduce_shift)
         self.layer.windows(hidden, self.filters, z, scratch)
@@ -134,7 +134,7 @@ class InceptionStep:
             conv_of(b, part).input_grad(s[..., b.out], turned, part, scratch)
         rectify(dhidden, hidden, of, self.rule)
         inner[..., : hidden.shape[3]] = dhidden
-        below = scratch(f"signal below {self.layer.path}", (len(s), *self.x_shape[1:]), s.dtype)
+        below = scratch(f"signal below {self.layer.key}", (len(s), *self.x_shape[1:]), s.dtype)
         rows = inner.reshape(-1, inner.shape[3])  # (p, H, W, C1) -> (P, C1)
         product(rows, self.w1_back, below.reshape(len(rows), -1))
         return below

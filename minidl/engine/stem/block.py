@@ -66,11 +66,8 @@ class FusedStem(Fused):
     def __init__(self, plain: Sequential, runner: TileRunner) -> None:
         super().__init__(plain, runner)
         leaves = list(plain.leaves())
-        paths = [leaf.path for leaf in leaves]
         self.conv = FusedConvBNReLU(Sequential(leaves[:3]), runner)
         self.pool = FusedMaxPool(leaves[3], runner)
-        for leaf, path in zip(leaves, paths, strict=True):
-            leaf.set_path(path)
         self.bn, self.weight = self.conv.epilogue.bn, self.conv.weight
 
     @staticmethod
@@ -174,7 +171,7 @@ class FusedStem(Fused):
         if not is_even(x.shape):
             return self.pool.infer_tile(self.conv.infer_tile(x, folded, scratch), None, scratch)
         n, height, width, c = x.shape
-        y = scratch(f"y of {self.path}", self.plain.out_shape(x.shape), x.dtype)
+        y = scratch(f"y of {self.key}", self.plain.out_shape(x.shape), x.dtype)
         patches = scratch("stem patches", (n, 9 * c + 1, 4, (height // 2 - 1) * (width // 2)), x.dtype)
         fill_patches(x, np.zeros(c, x.dtype), patches, scratch)
         for i in range(n):

@@ -31,7 +31,7 @@ class StemStep:
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Maxima]:
         n, height, width, c = x.shape
         pixels = (height // 2 - 1) * (width // 2)
-        y = scratch(f"y of {self.layer.path}", self.layer.plain.out_shape(x.shape), x.dtype)
+        y = scratch(f"y of {self.layer.key}", self.layer.plain.out_shape(x.shape), x.dtype)
         patches = scratch("stem patches", (n, 9 * c + 1, 4, pixels), x.dtype)
         names = iter(Maxima._fields)
         maxima = Maxima.new(y.shape, pixels, lambda shape, dtype: scratch(f"stem {next(names)}", shape, dtype))

@@ -16,7 +16,7 @@ __device__ real over_block(real value, bool maximum) {
 }
 
 // softmax_cross_entropy: a block a row of logits (N, K); losses (N,) are the rows' shares of the mean. The maximum
-// passes over a NaN, but the sum of the exponentials shows it. A label outside of [0, K) matches no class.
+// passes over a NaN, but the sum of the exponentials shows it. A label outside of [0, K) makes the loss NaN.
 extern "C" __global__ void softmax_cross_entropy(const real* __restrict__ logits, const long long* __restrict__ labels,
                                                  real* __restrict__ losses, real* __restrict__ dlogits, int K,
                                                  real smoothing) {
@@ -38,6 +38,7 @@ extern "C" __global__ void softmax_cross_entropy(const real* __restrict__ logits
         dlogits[row + k] = (exp(shifted) / total - target) / N;
     }
     own = over_block(own, false);
+    if (label < 0 || label >= K) own = __int_as_float(0x7fffffff);  // NaN
     all = over_block(all, false);
     if (threadIdx.x == 0) losses[blockIdx.x] = ((smoothing - 1) * own - (smoothing ? smoothing / K * all : 0)) / N;
 }

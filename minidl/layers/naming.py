@@ -1,0 +1,197 @@
+"""What a layer is made of: its parameters, the layers in it, and the names of both, computed by walking down."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from minidl.backend.arrays import Array
+from minidl.errors import UsageError
+from minidl.layers.context import join
+from minidl.layers.parameter import Parameter
+from minidl.text.html import html_table
+
+if TYPE_CHECKING:
+    from minidl.layers.base import Layer, Shape
+
+
+class Named:
+    """The half of a layer that knows what is in it."""
+
+    # How the children of a container are connected. "chain": one after the other. "parallel": all read its input.
+    # None: only its forward pass knows. With one of the first two, a part of a network is cut out shorter.
+    wiring: str | None = None
+    unnamed: frozenset[str] = frozenset()  # children that add no level to the names of what is in them
+
+    params: dict[str, Parameter]  # learned, ordered
+    buffers: dict[str, Array]  # saved, not learned, written in place
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Named:
+        layer = super().__new__(cls)
+        layer.params, layer.buffers = {}, {}
+        return layer
+
+    def children(self) -> dict[str, Layer]:
+        """The layers directly in this one, by name; empty for a leaf."""
+        found = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Named):
+                found[name] = value
+            elif isinstance(value, list | tuple | dict) and name not in ("params", "buffers"):
+                self._refuse_hidden(name, value)
+        return found
+
+    def with_children(self, children: Mapping[str, Layer]) -> Layer:
+        """The same container around other children, given by the same names; this one stays as it is."""
+        own = vars(self)
+        if not all(own.get(name) is child for name, child in self.children().items()):
+            raise UsageError(f"{self.label}: has children of its own, so it needs a with_children(self, children)")
+        new = copy.copy(self)
+        vars(new).update(children)
+        return new
+
+    def outputs(self, in_shape: Shape) -> dict[str, slice]:
+        """The children whose outputs are channels of the container's output, as far as that is known: which ones."""
+        children = self.children()
+        return {list(children)[-1]: slice(None)} if children and self.wiring == "chain" else {}
+
+    def level(self, name: str) -> str:
+        """What the child `name` adds to the names of what is in it."""
+        return "" if name in self.unnamed else name
+
+    def places(self, path: str = "") -> Iterator[tuple[str, Layer]]:
+        """(path, layer) of this layer, at `path`, and of all below it, each before what is in it.
+
+        Where a layer adds no level to the names, its path is that of the container around it.
+        """
+        yield path, self
+        for name, child in self.children().items():
+            yield from child.places(join(path, self.level(name)))
+
+    def leaves(self) -> Iterator[Layer]:
+        """All layers without children at or below this one, in the order of the forward pass."""
+        return (layer for _, layer in self.places() if not layer.children())
+
+    def named_layers(self) -> dict[str, Layer]:
+        """All layers below this one by full name, such as "inception2.b3"; one in two places has two names.
+
+        Raises UsageError if two layers have the same name.
+        """
+        found: dict[str, Layer] = {}
+
+        def walk(layer: Named, path: str) -> None:
+            for name, child in layer.children().items():
+                if name not in layer.unnamed:
+                    _put(found, join(path, name), child)
+                walk(child, join(path, layer.level(name)))
+
+        walk(self, "")
+        return found
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """All parameters at or below this layer by full name, such as "inception2.b3.conv.weight", each once.
+
+        Raises UsageError if two have the same name.
+        """
+        return self._named("params")
+
+    def named_buffers(self) -> dict[str, Array]:
+        """All buffers at or below this layer by full name, such as "stem.bn.running_mean", each once."""
+        return self._named("buffers")
+
+    def zero_grad(self) -> None:
+        """Sets every gradient to zero (gradients accumulate until then)."""
+        for p in self.named_parameters().values():
+            p.grad[...] = 0
+
+    def _named(self, kind: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        seen = set()
+        for path, layer in self.places():
+            for name, value in getattr(layer, kind).items():
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    _put(found, join(path, name), value)
+        return found
+
+    # ------------------------------------------------------------------- in Python
+
+    def __getitem__(self, name: str | int) -> Layer:
+        """The layer of this full name, or the child of this number. Raises UsageError with the nearest names."""
+        if isinstance(name, int):
+            return list(self.children().values())[name]
+        layers = self.named_layers()
+        if name not in layers:
+            raise no_such_layer(name, layers)
+        return layers[name]
+
+    def __len__(self) -> int:
+        return len(self.children())
+
+    def __bool__(self) -> bool:
+        return True  # without children too
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.children().values())
+
+    def __contains__(self, layer: object) -> bool:
+        layers = self.named_layers()
+        return layer in layers if isinstance(layer, str) else any(layer is own for own in layers.values())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            self.params[name] = value  # and found there by `__getattr__`
+        elif name in vars(self).get("params", ()):
+            raise AttributeError(f"{self.label}.{name} is a Parameter: write its value in place, or set another one")
+        else:
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in (params := vars(self).get("params", {})):
+            return params[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    @property
+    def label(self) -> str:
+        """What the layer calls itself in messages; its name is added on the way to the reader (`errors.within`)."""
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.children())})"
+
+    def __str__(self) -> str:
+        from minidl.layers.tree import tree  # which stands on this file
+
+        return tree(self)
+
+    def _repr_html_(self) -> str:
+        return html_table([(line,) for line in str(self).splitlines()], left=1)
+
+    def _refuse_hidden(self, name: str, value: Any) -> None:
+        first = next(iter(value.values() if isinstance(value, dict) else value), None)
+        if isinstance(first, Named):
+            raise UsageError(
+                f"{self.label}.{name}: layers in a {type(value).__name__} are not seen: put them in a Sequential, or "
+                "name them in children(self) and with_children(self, children)"
+            )
+        if isinstance(first, Parameter):
+            raise UsageError(
+                f"{self.label}.{name}: Parameters in a {type(value).__name__} are not seen: give each an attribute, "
+                "or a name in self.params"
+            )
+
+
+def _put(found: dict[str, Any], name: str, value: Any) -> None:
+    if found.setdefault(name, value) is not value:
+        raise UsageError(f"two different things in the model are called {name}: give one of them another name")
+
+
+def no_such_layer(name: str, names: Mapping[str, Any], more: str = "") -> UsageError:
+    """The error for a name that no layer has; `names` are those there are, `more` what else helps."""
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}? " if near else ""
+    first = [n for n in names if "." not in n]
+    listed = ", ".join(first[:12]) + (", ..." if len(first) > 12 else "")
+    return UsageError(f"no layer {name!r}: {hint}choose {listed} or a layer in one of them{more}")

@@ -1,0 +1,48 @@
+"""A learned array and its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from minidl.backend.arrays import Array, array_module
+
+
+class Parameter:
+    """A learned array `value`, the gradient `grad` of the loss with respect to it, and `tags`.
+
+    Both arrays are written in place and never rebound (they may be views of one flat vector):
+    `p.grad += g` and `p.value[...] = v` are right, `p.value = v` raises AttributeError.
+    Tags group parameters for the optimizer: "weight", "bias", "norm" (gamma and beta of a batch normalization).
+    """
+
+    __slots__ = ("_value", "_grad", "tags")
+
+    def __init__(self, value: Array, tags: Iterable[str] = (), grad: Array | None = None) -> None:
+        self._value = value
+        self._grad = array_module(value).zeros_like(value) if grad is None else grad
+        self.tags = frozenset(tags)
+
+    @property
+    def value(self) -> Array:
+        return self._value
+
+    @value.setter
+    def value(self, new: Array) -> None:
+        self._refuse_rebinding("value", self._value, new)
+
+    @property
+    def grad(self) -> Array:
+        return self._grad
+
+    @grad.setter
+    def grad(self, new: Array) -> None:
+        self._refuse_rebinding("grad", self._grad, new)
+
+    @staticmethod
+    def _refuse_rebinding(name: str, old: Array, new: Array) -> None:
+        # `p.grad += g` ends in an assignment of the very same array; anything else would cut the views.
+        if new is not old:
+            raise AttributeError(f"Parameter.{name} is written in place: use p.{name}[...] = array")
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.value.shape}, dtype={self.value.dtype}, tags={sorted(self.tags)})"

@@ -1,0 +1,76 @@
+"""The residual block: a way around some layers. Also the shortest example of a container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minidl.backend.arrays import Array
+from minidl.errors import ShapeError, within
+from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
+from minidl.layers.containers import require_cache, require_layer
+
+
+class Residual(Layer):
+    """What `body` adds to its input, or to a `shortcut` of it where the body changes the shape.
+
+    Shapes: x any; y that of body(x) and of shortcut(x), which must be the same.
+
+    Forward:   y = f(x) + g(x),   f the body,  g the shortcut or g(x) = x
+    Backward:  x acts on y twice, so dx = J_f' dy + J_g' dy. Without a shortcut that is J_f' dy + dy: the gradient
+               reaches the layers below as it is, however deep the network.
+    Projection: a sum rectifies nothing. The signal goes back both ways, by their rules, and adds up.
+
+    Names: "body" and "shortcut". Raises ShapeError if their outputs differ in shape.
+    Source: He et al., Deep residual learning for image recognition, 2015, section 3.
+    """
+
+    wiring = "parallel"
+
+    def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
+        require_layer("Residual: body", body)
+        if shortcut is not None:
+            require_layer("Residual: shortcut", shortcut)
+        self.body, self.shortcut = body, shortcut
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        with within("body"):
+            out = self.body.out_shape(in_shape)
+        with within("shortcut"):
+            around = self.shortcut.out_shape(in_shape) if self.shortcut else tuple(in_shape)
+        if out != around:
+            raise ShapeError(
+                f"{self.label}: of an input {in_shape} the body makes {out} and the shortcut {around}: they can't "
+                "be added; give a shortcut that changes the shape alike, such as a 1x1 convolution"
+            )
+        return out
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        self.out_shape(x.shape)
+        y, cache = ctx.run("body", self.body, x)
+        around, shortcut_cache = ctx.run("shortcut", self.shortcut, x) if self.shortcut else (x, None)
+        return y + around, ([cache, shortcut_cache] if ctx.keeps_cache else None)
+
+    def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
+        require_cache(self, cache, 2)
+        dx, around_cache = dy, cache.pop()
+        if self.shortcut:
+            with within("shortcut"):
+                dx = self.shortcut.backward(dy, around_cache, need_dx)
+        with within("body"):
+            through = self.body.backward(dy, cache.pop(), need_dx)
+        return through + dx if need_dx else None
+
+    def input_grad(self, dy: Array, cache: list) -> Array:
+        return self._both_ways(dy, cache, lambda layer, c: layer.input_grad(dy, c))
+
+    def project(self, s: Array, cache: list, rule: Rule | str) -> Array:
+        rule = as_rule(rule)
+        return self._both_ways(s, cache, lambda layer, c: layer.project(s, c, rule))
+
+    def _both_ways(self, s: Array, cache: list, back: Callable[[Layer, Any], Array]) -> Array:
+        require_cache(self, cache, 2)
+        with within("shortcut"):
+            around = back(self.shortcut, cache[1]) if self.shortcut else s
+        with within("body"):
+            return back(self.body, cache[0]) + around

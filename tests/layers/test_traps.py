@@ -1,0 +1,379 @@
+"""What once gave a wrong answer without a word, or an error that named an inner thing: each is right, or refused."""
+
+import numpy as np
+import pytest
+
+from minidl.diagnostics.gradcheck import gradcheck
+from minidl.diagnostics.trace import trace
+from minidl.engine import fuse
+from minidl.errors import ShapeError, UsageError
+from minidl.layers import (
+    INFER,
+    PROBE,
+    TRAIN,
+    BatchNorm2D,
+    Concat,
+    Conv2D,
+    Dropout,
+    Flatten,
+    Frozen,
+    Layer,
+    Linear,
+    MaxPool2D,
+    Parameter,
+    ReLU,
+    Residual,
+    Rule,
+    Sequential,
+    freeze,
+)
+from minidl.layers.convert import convert
+from minidl.losses import softmax_cross_entropy, top_k_correct
+from minidl.optim import SGD
+from minidl.storage.weights import model_arrays
+
+X = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
+
+
+class Around(Layer):
+    """A user's own container, with a parameter and a buffer of its own: y = scale x + body(x)."""
+
+    def __init__(self, body, dtype=np.float32):
+        self.body = body
+        self.scale = Parameter(np.full(1, 0.5, dtype), tags=["norm"])
+        self.buffers["passes"] = np.zeros(1, dtype)
+
+    def out_shape(self, in_shape):
+        return self.body.out_shape(in_shape)
+
+    def forward(self, x, ctx):
+        if ctx.training:
+            self.buffers["passes"] += 1
+        y, cache = ctx.run("body", self.body, x)
+        return self.scale.value * x + y, ((x, cache) if ctx.keeps_cache else None)
+
+    def backward(self, dy, cache, need_dx=True):
+        x, inner = cache
+        self.scale.grad += (dy * x).sum()
+        dx = self.body.backward(dy, inner, need_dx)
+        return dx + self.scale.value * dy if need_dx else None
+
+    def input_grad(self, dy, cache):
+        return self.body.input_grad(dy, cache[1]) + self.scale.value * dy
+
+
+def block(channels=3, dtype=np.float32):
+    conv = Conv2D(channels, channels, 3, padding=1, bias=False, rng=0, dtype=dtype)
+    return Sequential({"conv": conv, "bn": BatchNorm2D(channels, dtype=dtype), "relu": ReLU()})
+
+
+def own_net(dtype=np.float32):
+    return Sequential(
+        {"own": Around(block(dtype=dtype), dtype), "flat": Flatten(), "fc": Linear(108, 2, dtype=dtype)}
+    )
+
+
+def arrays(model):
+    return [a for p in model.named_parameters().values() for a in (p.value, p.grad)] + [
+        *model.named_buffers().values()
+    ]
+
+
+# ------------------------------------------------------------------ randomness
+
+
+def test_dropout_draws_anew_in_each_step_of_the_loop_that_a_reader_copies():
+    net = Sequential({"fc": Linear(4, 100, rng=0), "drop": Dropout(0.5)})
+    optimizer, masks = SGD(net.named_parameters(), 0.0), []
+    for _ in range(3):
+        y, cache = net.forward(np.ones((1, 4), np.float32), TRAIN.at_step(optimizer.steps))
+        masks.append(y == 0)
+        net.backward(y, cache)
+        optimizer.step()
+    assert all(0.2 < (a != b).mean() < 0.8 for a, b in zip(masks, masks[1:], strict=False))
+
+
+def test_without_a_step_dropout_is_refused_by_name():
+    with pytest.raises(UsageError, match=r"^head.drop: .*TRAIN\.at_step\(step\)"):
+        Sequential({"head": Sequential({"drop": Dropout(0.5)})}).forward(X, TRAIN)
+    y, _ = Dropout(0).forward(X, TRAIN)  # which draws nothing
+    assert y is X
+
+
+def test_two_dropouts_of_one_container_draw_different_masks():
+    net = Sequential({"way": Residual(Dropout(0.5), Dropout(0.5))})
+    y, _ = net.forward(np.ones((1, 1000)), TRAIN.at_step(0))
+    assert set(np.unique(y)) == {0, 2, 4}
+
+
+# --------------------------------------------------------- a user's own container
+
+
+@pytest.mark.parametrize("make", [own_net, lambda: fuse(own_net(), 1), lambda: freeze(own_net(), "own")])
+def test_convert_shares_no_array_in_any_container(make):
+    model = make()
+    new = convert(model, dtype=np.float64)
+    assert list(new.named_parameters()) == list(model.named_parameters())
+    assert {a.dtype for a in arrays(new)} == {np.dtype(np.float64)}
+    assert not any(np.shares_memory(a, b) for a in arrays(convert(model)) for b in arrays(model))
+    np.testing.assert_allclose(new(X.astype(np.float64)), model(X), rtol=1e-4, atol=1e-4)
+
+
+def test_freeze_reaches_into_it_and_leaves_the_rest_alone():
+    model = own_net()
+    frozen = freeze(model, "own")
+    assert {name for name, p in frozen.named_parameters().items() if "frozen" in p.tags} == {
+        name for name in model.named_parameters() if name.startswith("own.")
+    }
+    before = {name: b.copy() for name, b in model.named_buffers().items()}
+    frozen.forward(X, TRAIN)
+    assert before and all(np.array_equal(b, before[name]) for name, b in model.named_buffers().items())
+
+
+def test_a_frozen_leaf_keeps_its_parameters():
+    model = Sequential({"conv": Frozen(Conv2D(3, 2, 1, rng=0)), "flat": Flatten()})
+    assert list(model.named_parameters()) == ["conv.weight", "conv.bias"]
+
+
+def test_fuse_fuses_what_is_in_it():
+    model = own_net()
+    fused = fuse(model, 1)
+    assert type(fused["own"]) is Around and type(next(iter(fused["own.body"]))).__name__ == "FusedConvBNReLU"
+    assert list(fused.named_parameters()) == list(model.named_parameters())
+    np.testing.assert_allclose(fused(X), model(X), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [own_net, lambda: fuse(own_net(), 1)])
+def test_trace_leaves_its_buffers_and_gradients_as_they_were(make):
+    model = make()
+    before = [a.copy() for a in arrays(model)]
+    rows = trace(model, X, np.array([0, 1]))
+    assert all(np.array_equal(a, b) for a, b in zip(arrays(model), before, strict=True))
+    assert [row.path for row in rows] == ["own.body.conv", "own.body.bn", "own.body.relu", "flat", "fc"]
+
+
+def test_parameters_and_buffers_that_a_container_itself_holds_are_named():
+    model = own_net()
+    assert "own.scale" in model.named_parameters() and "own.passes" in model.named_buffers()
+    assert gradcheck(own_net(np.float64), X.astype(np.float64)).error < 1e-5
+
+
+def test_a_deconv_through_a_container_without_project_is_refused_when_it_is_asked_for():
+    model = own_net()
+    y, cache = model.forward(X, PROBE)
+    assert model.project(y, cache, Rule("gradient")).shape == X.shape
+    for name in ("guided", "deconv"):
+        with pytest.raises(UsageError, match=rf"^own \(Around\): .*project.*{name}"):
+            model.project(y, cache, Rule(name))
+
+
+def test_a_container_without_a_backward_of_its_own_is_refused():
+    class Wrapped(Layer):
+        def __init__(self, inner):
+            self.inner = inner
+
+        def forward(self, x, ctx):
+            return ctx.run("inner", self.inner, x)
+
+        def input_grad(self, dy, cache):
+            return self.inner.input_grad(dy, cache)
+
+    model = Sequential({"w": Wrapped(Conv2D(3, 2, 1))})
+    y, cache = model.forward(X, TRAIN)
+    with pytest.raises(UsageError, match=r"w \(Wrapped\): needs a backward"):
+        model.backward(y, cache)
+
+
+def test_with_children_that_gives_back_something_else_is_refused():
+    class Wrong(Around):
+        def with_children(self, children):
+            return self
+
+    with pytest.raises(UsageError, match="Wrong: with_children must"):
+        convert(Sequential([Wrong(block())]))
+
+
+# ------------------------------------------------------------------------ names
+
+
+def test_two_things_of_one_name_are_refused():
+    model = Sequential({"a": Sequential({"b": Linear(2, 2)}), "a.b": Linear(2, 2)})
+    for ask in (model.named_parameters, model.named_layers):
+        with pytest.raises(UsageError, match=r"a\.b"):
+            ask()
+    layer = Linear(2, 2)
+    layer.buffers["weight"] = np.zeros(1)
+    with pytest.raises(UsageError, match="weight"):
+        model_arrays(layer)
+
+
+def test_a_layer_in_a_second_model_keeps_its_name_in_the_first():
+    conv = Conv2D(3, 2, 1)
+    first = Sequential({"first": conv})
+    second = Sequential({"x": Sequential({"y": conv})})
+    assert list(first.named_parameters()) == ["first.weight", "first.bias"]
+    assert list(second.named_parameters()) == ["x.y.weight", "x.y.bias"]
+
+
+def test_a_layer_used_twice_is_one_layer():
+    fc = Linear(3, 3, rng=0)
+    model = Sequential({"a": fc, "relu": ReLU(), "b": fc})
+    assert list(model.named_parameters()) == ["a.weight", "a.bias"]
+    assert model["a"] is model["b"] is fc
+    once = {"a": fc.weight, "again": fc.weight}
+    fc.weight.grad[...] = 1
+    before = fc.weight.value.copy()
+    SGD(once, 0.25).step()
+    np.testing.assert_array_equal(fc.weight.value, before - np.float32(0.25))
+    assert gradcheck(convert(model, dtype=np.float64), np.ones((2, 3))).error < 1e-5
+    new = convert(model)
+    assert new["a"] is new["b"]
+
+
+def test_errors_say_the_full_name():
+    net = Sequential({"m": Concat([{"a": Conv2D(3, 2, 1)}, {"b": Residual(block(5))}])})
+    for ask in (lambda: net.out_shape(X.shape), lambda: net(X)):
+        with pytest.raises(ShapeError, match=r"^m\.b\.body\.conv \(Conv2D\): needs 5 channels"):
+            ask()
+
+
+# ----------------------------------------------------------------------- caches
+
+CHAINS = {
+    "plain": lambda: Sequential({"conv": Conv2D(3, 2, 3), "pool": MaxPool2D(2)}),
+    "concat": lambda: Concat([{"a": Conv2D(3, 2, 3)}]),
+    "residual": lambda: Residual(Conv2D(3, 3, 3, padding=1)),
+    "fused": lambda: fuse(Sequential({"b": block(), "pool": MaxPool2D(3)}), 1),
+    "composite": lambda: fuse(Sequential({"b": block()}), 1)["b"],
+    "pool": lambda: fuse(MaxPool2D(3), 1),
+}
+
+
+@pytest.mark.parametrize("make", CHAINS.values(), ids=CHAINS)
+def test_a_cache_that_was_never_made_or_is_spent_is_refused(make):
+    model = make()
+    y, cache = model.forward(X, INFER)
+    for back in (model.backward, model.input_grad):
+        with pytest.raises(UsageError, match=f"{type(model).__name__}: .*INFER"):
+            back(y, cache)
+    y, cache = model.forward(X, TRAIN)
+    model.backward(y, cache)
+    with pytest.raises(UsageError, match="no cache to go back with"):
+        model.backward(y, cache)
+
+
+def test_a_forward_that_forgets_the_cache_is_refused_by_name():
+    class Forgets(Layer):
+        def forward(self, x, ctx):
+            return 2 * x
+
+        def input_grad(self, dy, cache):
+            return 2 * dy
+
+    for model in (Sequential({"own": Forgets()}), Residual(Forgets()), fuse(Sequential({"own": Forgets()}), 1)):
+        for ctx in (TRAIN, INFER):  # a batch of two, which unpacks into two rows
+            with pytest.raises(UsageError, match=r"(own|body) \(Forgets\): .*must return \(y, cache\)"):
+                model.forward(X, ctx)
+    with pytest.raises(UsageError, match="Forgets"):
+        gradcheck(Forgets(), X.astype(np.float64))
+
+
+# ------------------------------------------------------------------------- loss
+
+
+@pytest.mark.parametrize(
+    ("label", "words"), [(-1, "label -1 .*without a label"), (3, "label 3 .*0 to 2"), (-3, "-3")]
+)
+def test_a_label_that_is_no_class_is_refused(label, words):
+    logits, labels = np.zeros((4, 3), np.float32), np.array([0, 1, label, 2])
+    for ask in (softmax_cross_entropy, lambda z, y: top_k_correct(z, y, 1)):
+        with pytest.raises(UsageError, match=words):
+            ask(logits, labels)
+
+
+# ------------------------------------------------------ what one types first
+
+
+def test_a_parameter_in_an_attribute_is_trained_and_checked():
+    class Scale(Layer):
+        def __init__(self):
+            self.scale = Parameter(np.ones(3))
+
+        def forward(self, x, ctx):
+            return self.scale.value * x, x
+
+        def input_grad(self, dy, cache):
+            return self.scale.value * dy
+
+    layer = Scale()
+    assert list(layer.named_parameters()) == ["scale"] and layer.params["scale"] is layer.scale
+    with pytest.raises(UsageError, match="Scale: needs a backward of its own"):
+        gradcheck(layer, X.astype(np.float64))
+    new = convert(layer)
+    assert new.scale is new.params["scale"] is not layer.scale
+
+
+@pytest.mark.parametrize("hidden", [[Linear(1, 1)], {"a": Linear(1, 1)}, [Parameter(np.ones(1))]])
+def test_layers_and_parameters_in_a_list_are_refused(hidden):
+    class Hides(Layer):
+        def __init__(self):
+            self.parts = hidden
+
+    with pytest.raises(UsageError, match=r"Hides\.parts: .* are not seen"):
+        Sequential([Hides()]).named_parameters()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Sequential([ReLU]), r"'0' is the class ReLU.*write ReLU\("),
+        (lambda: Sequential({"a": 3}), "'a' is 3, not a layer"),
+        (lambda: Sequential(ReLU(), np.ones(2)), "not a layer"),
+        (lambda: Concat([{"a": Conv2D}]), r"write Conv2D\("),
+        (lambda: Residual(ReLU), r"write ReLU\("),
+        (lambda: Frozen(None), "not a layer"),
+        (lambda: Conv2D(3, 8, (3, 5)), r"kernel is \(3, 5\)"),
+        (lambda: Conv2D(3, 8, 3, padding="same"), "padding is 'same'"),
+        (lambda: MaxPool2D(2.5), "kernel is 2.5"),
+        (lambda: Sequential([ReLU()])["fc"], "no layer 'fc'"),
+    ],
+)
+def test_it_says_what_is_meant(make, words):
+    with pytest.raises(UsageError, match=words):
+        make()
+
+
+def test_it_just_works():
+    a, b = Conv2D(3, 8, (3, 3), stride=(2, 2), padding=(1, 1), rng=0), ReLU()
+    assert a.out_shape((1, 6, 6, 3)) == (1, 3, 3, 8)
+    forms = [
+        Sequential(a, b),
+        Sequential([a, b]),
+        Sequential({"0": a, "1": b}),
+        Sequential(layer for layer in (a, b)),
+    ]
+    assert [list(net.named_parameters()) for net in forms] == [["0.weight", "0.bias"]] * 4
+    net = forms[0]
+    assert len(net) == 2 and list(net) == [a, b] and net[0] is net["0"] is a and net[-1] is b and bool(ReLU())
+    assert "1" in net and a in net and "2" not in net
+    np.testing.assert_array_equal(net(X), net.forward(X, INFER)[0])
+    assert list(Concat(a, b).named_parameters()) == ["0.weight", "0.bias"]
+
+
+def test_a_layer_without_super_init_is_a_layer():
+    class Plain(Layer):
+        def __init__(self):
+            self.factor = 2
+
+        def forward(self, x, ctx):
+            return self.factor * x, None
+
+    assert Plain().named_parameters() == {}
+    np.testing.assert_array_equal(Sequential(Plain())(X), 2 * X)
+
+
+def test_print_shows_the_tree():
+    text = str(Sequential({"m": Concat([{"a": Conv2D(3, 2, 1)}, {"b": ReLU()}]), "fc": Linear(2, 4, rng=0)}))
+    assert text.splitlines()[0].split() == ["Sequential", "20"]
+    assert "a: Conv2D(3 -> 2, 1x1, stride 1, padding 0)  weight 1x1x3x2, bias 2" in text
+    assert "fc: Linear(2 -> 4)" in text and text.splitlines()[-1].endswith("12")
