@@ -101,7 +101,7 @@ class Program:
 
     def help(self) -> str:
         """All commands in their groups, a line each."""
-        width = min(shutil.get_terminal_size().columns - 2, 118)
+        width = max(min(shutil.get_terminal_size().columns - 2, 118), 40)
         column = max(map(len, self.commands)) + 4
         lines = [f"usage: {self.name} COMMAND [flags]", "", *textwrap.wrap(self.about, width, break_on_hyphens=False)]
         for heading, commands in self.groups.items():
@@ -109,5 +109,5 @@ class Program:
             for name, command in commands.items():
                 text = command.help[0].lower() + command.help[1:].rstrip(".")
                 start = f"  {name}".ljust(column)
-                lines += textwrap.wrap(text, max(width, 40), initial_indent=start, subsequent_indent=" " * column)
+                lines += textwrap.wrap(text, width, initial_indent=start, subsequent_indent=" " * column)
         return "\n".join([*lines, "", f"`{self.name} COMMAND --help` lists the flags of a command"])

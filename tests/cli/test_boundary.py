@@ -182,6 +182,12 @@ def test_without_a_command_the_help_is_printed(program, capsys):
         assert capsys.readouterr().out == text
 
 
+@pytest.mark.parametrize("columns", [1, 60, 100])
+def test_the_help_is_as_wide_as_the_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert max(map(len, MINIDL.help().splitlines())) <= max(columns, 56)
+
+
 def test_help_with_a_command_is_the_help_of_the_command(capsys):
     assert MINIDL.main(["help", "eval"]) == 0
     text = capsys.readouterr().out
