@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import cache
 from types import ModuleType
 
 from numpy.typing import DTypeLike
@@ -20,21 +19,31 @@ def convert(model: Layer, *, xp: ModuleType | None = None, dtype: DTypeLike | No
     given is not touched and shares no array with the new one, whose gradients are zero. Tags and all settings of
     the layers are kept, and what was one layer or one Parameter in two places stays one.
     """
+    return _Conversion(xp, dtype).layer(model)
 
-    def moved(a: Array) -> Array:
-        target = to_device(to_host(a), array_module(a) if xp is None else xp)
-        return target.astype(a.dtype if dtype is None else dtype)  # always a copy
 
-    @cache
-    def parameter(p: Parameter) -> Parameter:
-        return Parameter(moved(p.value), p.tags)
+class _Conversion:
+    """One call of `convert`. It remembers what it has made; a closure that calls itself would keep that for longer."""
 
-    @cache
-    def converted(layer: Layer) -> Layer:
-        children = {name: converted(child) for name, child in layer.children().items()}
-        new = rebuilt(layer, children) if children else copy.copy(layer)
-        new.params = {name: parameter(p) for name, p in layer.params.items()}
-        new.buffers = {name: moved(b) for name, b in layer.buffers.items()}
-        return new
+    def __init__(self, xp: ModuleType | None, dtype: DTypeLike | None) -> None:
+        self.xp, self.dtype = xp, dtype
+        self.layers: dict[Layer, Layer] = {}
+        self.parameters: dict[Parameter, Parameter] = {}
 
-    return converted(model)
+    def layer(self, layer: Layer) -> Layer:
+        if layer not in self.layers:
+            children = {name: self.layer(child) for name, child in layer.children().items()}
+            new = rebuilt(layer, children) if children else copy.copy(layer)
+            new.params = {name: self.parameter(p) for name, p in layer.params.items()}
+            new.buffers = {name: self.array(b) for name, b in layer.buffers.items()}
+            self.layers[layer] = new
+        return self.layers[layer]
+
+    def parameter(self, p: Parameter) -> Parameter:
+        if p not in self.parameters:
+            self.parameters[p] = Parameter(self.array(p.value), p.tags)
+        return self.parameters[p]
+
+    def array(self, a: Array) -> Array:
+        target = to_device(to_host(a), array_module(a) if self.xp is None else self.xp)
+        return target.astype(a.dtype if self.dtype is None else self.dtype)  # always a copy

@@ -1,5 +1,8 @@
 """A converted model computes the same, and has nothing in common with the old one."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -98,3 +101,15 @@ def test_arrays_become_those_of_the_module_asked_for():
     new = convert(model, xp=xp, dtype=np.float64)
     assert {type(a) for a in arrays(new).values()} == {Device}
     assert {type(a) for a in arrays(model).values()} == {np.ndarray}
+
+
+def test_a_model_that_nobody_holds_gives_its_memory_back_at_once():
+    gc.collect()
+    gc.disable()  # what waits for the collector keeps the memory of a GPU
+    try:
+        model = models.build("convnet", classes=3)
+        held = [weakref.ref(model), weakref.ref(convert(model))]
+        del model
+        assert [ref() for ref in held] == [None, None]
+    finally:
+        gc.enable()
