@@ -167,7 +167,9 @@ class Named:
         return tree(self)
 
     def _repr_html_(self) -> str:
-        return html_table([(line,) for line in str(self).splitlines()], left=1)
+        from minidl.layers.tree import HEAD, rows
+
+        return html_table([HEAD, *rows(self)], left=2)
 
     def _refuse_hidden(self, name: str, value: Any) -> None:
         first = next(iter(value.values() if isinstance(value, dict) else value), None)
