@@ -39,6 +39,16 @@ def test_its_model_has_the_weights_of_the_best_checkpoint(folder):
         np.testing.assert_array_equal(p.value, best[name])
 
 
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_its_checkpoints_are_weight_files(folder, name):
+    model, path = md.models.build("convnet", classes=20, seed=1), folder / "checkpoints" / f"{name}.safetensors"
+    md.load(path, model)
+    for name, p in model.named_parameters().items():
+        np.testing.assert_array_equal(p.value, md.load_checkpoint(path).arrays[name])
+    with pytest.raises(DataError, match="a run has them in checkpoints/"):
+        md.load(folder, model)
+
+
 def test_a_checkpoint_may_be_named_by_its_run(folder):
     assert md.load_checkpoint(str(folder)).path == folder / "checkpoints" / "best.safetensors"
 
