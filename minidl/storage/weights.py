@@ -44,9 +44,8 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(
-            f"{path}: {'a folder, not a weight file (a run has them in checkpoints/)' if path.is_dir() else 'no such file'}"
-        )
+        what = "a folder, not a weight file (a run has them in checkpoints/)" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}")
     needed, free = path.stat().st_size, available_memory(np)
     if free is not None and needed > free:
         raise OutOfMemoryError(f"{path}: {needed / 1e9:,.1f} GB of arrays, and {free / 1e9:,.1f} GB are free")
