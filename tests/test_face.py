@@ -126,6 +126,9 @@ def test_what_people_type_first_works_or_says_what_is_meant():
     for given in (model, list(model.named_parameters().values())):
         with pytest.raises(UsageError, match="model.named_parameters"):
             md.Adam(given, lr=0.1)
+    for name, meant in (("parameters", "named_parameters"), ("eval", r"model\(x\)"), ("state_dict", "minidl.save")):
+        with pytest.raises(AttributeError, match=meant):
+            getattr(model, name)
     with pytest.raises(AttributeError, match="TRAIN itself, or Context"):
         model.forward(x, md.Mode.TRAIN)
     with pytest.raises(UsageError, match="give a Loader"):
