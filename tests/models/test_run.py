@@ -33,7 +33,7 @@ def test_its_history_is_the_table_that_the_training_wrote(folder):
 
 def test_its_model_has_the_weights_of_the_best_checkpoint(folder):
     run = md.Run(str(folder))
-    assert len(run.about.classes) == 20 and run.model is run.model
+    assert len(run.about.classes) == 20 and run.model is run.model and run.best.path.name == "best.safetensors"
     best = md.load_checkpoint(folder / "checkpoints" / "best.safetensors").arrays
     for name, p in run.model.named_parameters().items():
         np.testing.assert_array_equal(p.value, best[name])
