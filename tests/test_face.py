@@ -87,20 +87,17 @@ def net():
 @pytest.mark.parametrize(
     "make",
     [
+        lambda x: net(),
         lambda x: md.summary(net(), x.shape),
         lambda x: md.trace(net(), x),
         lambda x: md.gradcheck(net(), x, coordinates=1),
     ],
-    ids=["summary", "trace", "gradcheck"],
+    ids=["model", "summary", "trace", "gradcheck"],
 )
 def test_notebooks_show_a_static_table(make):
     seen = Seen(make(np.random.default_rng(1).normal(size=(2, 5, 5, 3)))._repr_html_())
     assert {*seen.tags} <= {"table", "caption", "thead", "tbody", "tr", "th", "td"} and seen.tags.count("tr") > 3
     assert "conv" in " ".join(seen.texts)
-
-
-def test_notebooks_show_the_layers_of_a_model():
-    assert "conv" in " ".join(Seen(net()._repr_html_()).texts)
 
 
 def test_the_name_of_a_layer_is_no_markup():
@@ -129,5 +126,45 @@ def test_what_people_type_first_works_or_says_what_is_meant():
     for given in (model, list(model.named_parameters().values())):
         with pytest.raises(UsageError, match="model.named_parameters"):
             md.Adam(given, lr=0.1)
+    for name, meant in (("parameters", "named_parameters"), ("eval", r"model\(x\)"), ("state_dict", "minidl.save")):
+        with pytest.raises(AttributeError, match=meant):
+            getattr(model, name)
+    with pytest.raises(AttributeError, match="TRAIN itself, or Context"):
+        model.forward(x, md.Mode.TRAIN)
     with pytest.raises(UsageError, match="give a Loader"):
         md.evaluate(model, (x, np.zeros(2)))
+
+
+def test_a_model_is_called_indexed_counted_and_printed():
+    model, x = net(), np.ones((2, 5, 5, 3))
+    np.testing.assert_array_equal(model(x), model.forward(x, md.INFER)[0])
+    assert model["conv"] is model[0] is next(iter(model)) and len(model) == 4
+    lines = str(model).splitlines()
+    assert len(lines) == 5 and "weight 3x3x3x4, bias 4" in lines[1] and lines[1].endswith("112")
+    with pytest.raises(UsageError, match="did you mean conv"):
+        model["conf"]
+
+
+class Forgetful(md.Layer):
+    """A layer without super().__init__()."""
+
+    def __init__(self):
+        self.weight = md.Parameter(np.ones(3))
+
+    def forward(self, x, ctx):
+        return x * self.weight.value, (x if ctx.keeps_cache else None)
+
+    def backward(self, dy, cache, need_dx=True):
+        self.weight.grad += (dy * cache).sum(axis=tuple(range(dy.ndim - 1)))
+        return dy * self.weight.value
+
+
+def test_the_first_lines_of_a_student_work(tmp_path):
+    conv = md.Conv2D(3, 8, (3, 3), rng=0, dtype=np.float64)
+    model = md.Sequential(conv, md.ReLU())
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 3))
+    y, cache = model.forward(x, md.PROBE)
+    assert y.shape == (1, 4, 4, 8) and model.project(y, cache, "deconv").shape == x.shape
+    assert md.gradcheck(Forgetful(), x).error < 1e-7 and "weight" in Forgetful().named_parameters()
+    with pytest.raises(UsageError, match=r"write ReLU\(...\)"):
+        md.Sequential(conv, md.ReLU)

@@ -23,6 +23,11 @@ class Mode(Enum):
     PROBE = "probe"  # running statistics, dropout off, cache kept
     INFER = "infer"  # running statistics, dropout off, cache is None
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(f"{self} is no Context: forward takes {self.name} itself, or Context({self}, step=...)")
+
 
 @dataclass(frozen=True)
 class Context:

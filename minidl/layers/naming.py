@@ -16,6 +16,16 @@ from minidl.text.html import html_table
 if TYPE_CHECKING:
     from minidl.layers.base import Layer, Shape
 
+_MEANT = {  # what people look for who know another framework
+    "parameters": "model.named_parameters()",
+    "state_dict": "minidl.save(path, model), or minidl.to_torch_state_dict(model)",
+    "load_state_dict": "minidl.load(path, model), or minidl.load_torch_state_dict(model, state)",
+    "train": "model.forward(x, minidl.TRAIN.at_step(step)): each pass says what it is for",
+    "eval": "model(x): each pass says what it is for",
+    "predict": "model(x)",
+    "fit": "minidl.Trainer(model, ...).fit()",
+}
+
 
 class Named:
     """The half of a layer that knows what is in it."""
@@ -151,7 +161,8 @@ class Named:
     def __getattr__(self, name: str) -> Any:
         if name in (params := vars(self).get("params", {})):
             return params[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        meant = f": write {_MEANT[name]}" if name in _MEANT else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{meant}", name=name, obj=self)
 
     @property
     def label(self) -> str:
@@ -167,7 +178,9 @@ class Named:
         return tree(self)
 
     def _repr_html_(self) -> str:
-        return html_table([(line,) for line in str(self).splitlines()], left=1)
+        from minidl.layers.tree import HEAD, rows
+
+        return html_table([HEAD, *rows(self)], left=2)
 
     def _refuse_hidden(self, name: str, value: Any) -> None:
         first = next(iter(value.values() if isinstance(value, dict) else value), None)

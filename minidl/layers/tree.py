@@ -31,14 +31,17 @@ def map_leaves(model: Layer, change: Callable[[Layer], Layer]) -> Layer:
     return rebuilt(model, {name: map_leaves(child, change) for name, child in children.items()})
 
 
+HEAD = ("layer", "shapes", "parameters")  # of the columns of `rows`
+
+
 def tree(model: Layer) -> str:
     """A line for each layer: its name in the container, class, shapes of its parameters, and how many there are."""
-    rows = list(_rows(model, "", 0))
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows)
+    table = list(rows(model))
+    widths = [max(len(row[i]) for row in table) for i in range(3)]
+    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in table)
 
 
-def _rows(layer: Layer, name: str, depth: int) -> Iterator[tuple[str, str, str]]:
+def rows(layer: Layer, name: str = "", depth: int = 0) -> Iterator[tuple[str, str, str]]:
     """(layer, shapes of its own parameters, numbers in all parameters at or below it)"""
     children = layer.children()
     kind = type(layer).__name__ if children else repr(layer)
@@ -47,4 +50,4 @@ def _rows(layer: Layer, name: str, depth: int) -> Iterator[tuple[str, str, str]]
     yield "  " * depth + (f"{name}: {kind}" if name else kind), shapes, f"{count:,}" if count else ""
     for key, child in children.items():
         # What adds no level to the names has none itself: the branches of a Concat.
-        yield from _rows(child, "" if key in layer.unnamed and "+" not in key else key, depth + 1)
+        yield from rows(child, "" if key in layer.unnamed and "+" not in key else key, depth + 1)

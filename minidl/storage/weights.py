@@ -44,7 +44,8 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: {'a folder, not a weight file' if path.is_dir() else 'no such file'}")
+        what = "a folder, not a weight file (a run has them in checkpoints/)" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}")
     needed, free = path.stat().st_size, available_memory(np)
     if free is not None and needed > free:
         raise OutOfMemoryError(f"{path}: {needed / 1e9:,.1f} GB of arrays, and {free / 1e9:,.1f} GB are free")
@@ -69,11 +70,13 @@ def load_weights(path: str | Path, model: Layer, strict: bool = True) -> dict[st
     """Reads parameters and buffers into `model`, in place, cast to its dtype; returns the file's metadata.
 
     If an array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them. With
-    strict=False, missing and unexpected arrays are ignored.
+    strict=False, missing and unexpected arrays are ignored. A checkpoint of a run is a weight file too: what it keeps
+    for the optimizer ("optimizer/...") is left alone.
     """
     _check_order(path, model)
     given, metadata = load_arrays(path)
     own = model_arrays(model)
+    given = {name: a for name, a in given.items() if name in own or "/" not in name}
     check_arrays({name: a.shape for name, a in own.items()}, given, str(path), strict)
     for name in own.keys() & given.keys():
         assign(own[name], given[name])

@@ -7,6 +7,7 @@ whole data set with the same functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +15,9 @@ from numpy.typing import ArrayLike
 from minidl.engine import unfuse
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels.shapes import require_float
-from minidl.layers.base import INFER, Layer, Rule
+from minidl.layers.base import INFER, Context, Layer, Rule, Shape
+from minidl.layers.context import join
+from minidl.layers.tree import rebuilt
 from minidl.visual.projection import RULE_SEEDS, Projector
 from minidl.visual.truncate import layer_table, truncate
 
@@ -29,8 +32,13 @@ def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None =
     plain, x = _ready(model, x)
     if names is None:
         names = [row.name for row in layer_table(plain, x.shape[1:])]
-    names = [names] if isinstance(names, str) else names
-    return {name: truncate(plain, name).forward(x, INFER)[0] for name in names}
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        truncate(plain, name)  # raises the error of a name that there isn't
+    seen = dict.fromkeys(names)
+    with suppress(_AllSeen):
+        seen[""], _ = _watched(plain, "", seen).forward(x, INFER)
+    return {name: seen[name] for name in names}
 
 
 def gradient(
@@ -94,6 +102,39 @@ def _project(
         seed = RULE_SEEDS[rule.name] if len(shape) == 4 else "ones"
     projector = Projector(plain, layer, rule, norm=norm, seed_map=seed)
     return projector(x, np.arange(len(x)), np.broadcast_to(units, len(x)))
+
+
+class _AllSeen(Exception):
+    """Ends the forward pass: no layer after the last one that is asked for is run."""
+
+
+class _Watched(Layer):
+    """In the place of a layer, it notes what the layer gives."""
+
+    def __init__(self, inner: Layer, name: str, seen: dict[str, np.ndarray | None]) -> None:
+        self.inner, self.name, self.seen = inner, name, seen
+
+    def children(self) -> dict[str, Layer]:
+        return {}
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        return self.inner.out_shape(in_shape)
+
+    def forward(self, x: np.ndarray, ctx: Context) -> tuple[np.ndarray, None]:
+        self.seen[self.name], _ = ctx.run("", self.inner, x)
+        if not any(y is None for y in self.seen.values()):
+            raise _AllSeen
+        return self.seen[self.name], None
+
+
+def _watched(layer: Layer, path: str, seen: dict[str, np.ndarray | None]) -> Layer:
+    """`layer` at `path` with those in it watched whose names are in `seen`."""
+    new = {}
+    for key, child in layer.children().items():
+        new[key] = _watched(child, join(path, layer.level(key)), seen)
+        if key not in layer.unnamed and join(path, key) in seen:
+            new[key] = _Watched(new[key], join(path, key), seen)
+    return layer if list(new.values()) == list(layer.children().values()) else rebuilt(layer, new)
 
 
 def _ready(model: Layer, x: np.ndarray) -> tuple[Layer, np.ndarray]:

@@ -33,10 +33,20 @@ def test_its_history_is_the_table_that_the_training_wrote(folder):
 
 def test_its_model_has_the_weights_of_the_best_checkpoint(folder):
     run = md.Run(str(folder))
-    assert len(run.about.classes) == 20 and run.model is run.model
+    assert len(run.about.classes) == 20 and run.model is run.model and run.best.path.name == "best.safetensors"
     best = md.load_checkpoint(folder / "checkpoints" / "best.safetensors").arrays
     for name, p in run.model.named_parameters().items():
         np.testing.assert_array_equal(p.value, best[name])
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_its_checkpoints_are_weight_files(folder, name):
+    model, path = md.models.build("convnet", classes=20, seed=1), folder / "checkpoints" / f"{name}.safetensors"
+    md.load(path, model)
+    for name, p in model.named_parameters().items():
+        np.testing.assert_array_equal(p.value, md.load_checkpoint(path).arrays[name])
+    with pytest.raises(DataError, match="a run has them in checkpoints/"):
+        md.load(folder, model)
 
 
 def test_a_checkpoint_may_be_named_by_its_run(folder):

@@ -29,6 +29,16 @@ def test_activations_are_those_of_a_forward_pass_by_name(model):
     np.testing.assert_array_equal(md.activations(model, X, "fc")["fc"], seen["fc"])
 
 
+def test_no_layer_is_run_after_the_last_that_is_asked_for(model):
+    class Never(md.Layer):
+        def forward(self, x, ctx):
+            raise AssertionError
+
+    cut = md.Sequential({**model.layers, "fc": Never()})
+    np.testing.assert_array_equal(md.activations(cut, X, [BRANCH])[BRANCH], md.activations(model, X, BRANCH)[BRANCH])
+    np.testing.assert_array_equal(md.activations(model, X, ["", "fc"])[""], model(X))
+
+
 def test_a_fused_model_is_looked_into_as_the_plain_one(model):
     fused = md.fuse(model)
     one, other = (md.activations(m, X, [BRANCH, "stem.bn"]) for m in (model, fused))
@@ -60,6 +70,44 @@ def test_a_projection_is_the_plain_layers_own(model, look, rule, start, kind):
     signal = seed(a, np.full(3, 4), start.get("norm", "l2"), kind)
     expected = part.project(signal, cache, md.Rule(rule))
     np.testing.assert_allclose(look(model, X, BRANCH, unit=4, **start), expected, atol=1e-12 * abs(expected).max())
+
+
+class Doubled(md.Layer):
+    """A container of one's own: y = 2 body(x)."""
+
+    def __init__(self, body):
+        self.body = body
+
+    def out_shape(self, in_shape):
+        return self.body.out_shape(in_shape)
+
+    def forward(self, x, ctx):
+        y, cache = ctx.run("body", self.body, x)
+        return 2 * y, cache
+
+    def input_grad(self, dy, cache):
+        return self.body.input_grad(2 * dy, cache)
+
+    def project(self, s, cache, rule):
+        return self.body.project(2 * s, cache, rule)
+
+
+@pytest.mark.parametrize("around", [md.Residual, Doubled])
+@pytest.mark.parametrize("ready", [lambda m: m, md.fuse], ids=["plain", "fused"])
+def test_any_container_is_looked_into(around, ready):
+    rng = np.random.default_rng(0)
+    conv, bn = md.Conv2D(3, 3, 3, padding=1, rng=rng, dtype=np.float64), md.BatchNorm2D(3, dtype=np.float64)
+    block = md.Sequential({"conv": conv, "bn": bn, "relu": md.ReLU()})
+    model = ready(md.Sequential({"block": around(block), "pool": md.MaxPool2D(2)}))
+    a = md.activations(model, X, ["block.body.conv", "block.body.relu", "block"])
+    np.testing.assert_allclose(a["block.body.conv"], conv(X), atol=1e-12)
+    expected = a["block.body.relu"] + X if around is md.Residual else 2 * a["block.body.relu"]
+    np.testing.assert_allclose(a["block"], expected, atol=1e-12)
+    h, d = 1e-6, rng.normal(size=X.shape)
+    g = md.gradient(model, X, "pool", unit=1, seed="ones")
+    up, down = (md.activations(model, X + s * h * d, "pool")["pool"][..., 1].sum() for s in (1, -1))
+    np.testing.assert_allclose((g * d).sum(), (up - down) / (2 * h), rtol=1e-5)
+    assert md.deconv(model, X, "block.body.conv", unit=0).any() and md.guided(model, X, "block", unit=0).any()
 
 
 def test_each_image_may_have_a_unit_of_its_own(model):
