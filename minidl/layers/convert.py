@@ -23,7 +23,7 @@ def convert(model: Layer, *, xp: ModuleType | None = None, dtype: DTypeLike | No
 
 
 class _Conversion:
-    """One call of `convert`. It remembers what it has made; a closure that calls itself would keep that for longer."""
+    """One call of `convert`, and what it has made. (A function that calls itself in here would keep that for longer.)"""
 
     def __init__(self, xp: ModuleType | None, dtype: DTypeLike | None) -> None:
         self.xp, self.dtype = xp, dtype

@@ -90,14 +90,10 @@ class Named:
         Raises UsageError if two layers have the same name.
         """
         found: dict[str, Layer] = {}
-
-        def walk(layer: Named, path: str) -> None:
+        for path, layer in self.places():
             for name, child in layer.children().items():
                 if name not in layer.unnamed:
                     _put(found, join(path, name), child)
-                walk(child, join(path, layer.level(name)))
-
-        walk(self, "")
         return found
 
     def named_parameters(self) -> dict[str, Parameter]:

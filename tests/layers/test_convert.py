@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import models
+from minidl.engine import fuse
 from minidl.layers import INFER, TRAIN, Context, Linear, Mode, Sequential
 from minidl.layers.convert import convert
 from tests.examples import EXAMPLES, example, leaf_names
@@ -108,8 +109,9 @@ def test_a_model_that_nobody_holds_gives_its_memory_back_at_once():
     gc.disable()  # what waits for the collector keeps the memory of a GPU
     try:
         model = models.build("convnet", classes=3)
-        held = [weakref.ref(model), weakref.ref(convert(model))]
+        held = [weakref.ref(model), weakref.ref(convert(model)), weakref.ref(fuse(model))]
+        assert "conv1" in model and len(model.named_layers()) > 5
         del model
-        assert [ref() for ref in held] == [None, None]
+        assert [ref() for ref in held] == [None, None, None]
     finally:
         gc.enable()
