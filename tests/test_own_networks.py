@@ -226,3 +226,24 @@ def test_weights_are_saved_and_read(build, tmp_path):
     md.save(tmp_path / "x.safetensors", md.fuse(model, 1))
     md.load(tmp_path / "x.safetensors", other)
     np.testing.assert_array_equal(other(images()), model(images()))
+
+
+def test_what_a_users_layer_keeps_is_counted():
+    class Keeps(md.Layer):
+        def forward(self, x, ctx):
+            square, root = x * x, np.sqrt(np.abs(x))
+            return square + root, (x, square, root)
+
+        def input_grad(self, dy, cache):
+            return dy
+
+    class Odd(Keeps):
+        def forward(self, x, ctx):
+            if type(x) is not np.ndarray:
+                raise TypeError("no array of mine")
+            return super().forward(x, ctx)
+
+    stem, shape = md.Conv2D(3, 2, 1), (2, 4, 4, 3)
+    one = 4 * 2 * 4 * 4 * 2  # bytes of a map
+    assert training_memory(md.Sequential(stem, Keeps()), shape).caches == 4 * one  # and y
+    assert training_memory(md.Sequential(stem, Odd()), shape).caches == 2 * one
