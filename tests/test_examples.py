@@ -29,3 +29,11 @@ def test_a_look_inside_shows_more_than_gray(empty):
     assert (empty / "look_inside.png").stat().st_size > 0
     photo = main("look_inside")([str(empty / "look_inside.png")])  # any picture will do
     assert photo.shape == (1, 64, 64, 3)
+
+
+def test_a_residual_network_learns():
+    assert main("resnet")(epochs=2, images=200, threads=1) > 0.05  # of 20 classes; 87 % with all images
+
+
+def test_the_derivatives_of_a_layer_and_a_container_of_ones_own_are_right():
+    assert main("custom_layer")() < 1e-7

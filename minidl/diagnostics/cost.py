@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +63,21 @@ class TrainingMemory:
 def training_memory(model: Layer, input_shape: Shape) -> TrainingMemory:
     """The memory of one training step of `model` on an input (N, H, W, C); no array is allocated.
 
-    A leaf layer of a class unknown here is taken to keep its input. Raises ShapeError if the input does not fit.
+    A leaf layer of a user's own runs its own code on the arrays without numbers. If that fails, all such layers are
+    taken to keep their input. Raises ShapeError if the input does not fit.
     """
+    try:
+        return _training_memory(model, input_shape, own_code=True)
+    except Exception:  # whatever a user's code raises on arrays that aren't quite NumPy's
+        return _training_memory(model, input_shape, own_code=False)
+
+
+def _training_memory(model: Layer, input_shape: Shape, own_code: bool) -> TrainingMemory:
     values = [p.value for p in model.named_parameters().values()]
     meter = Meter()
     x = meter.array(input_shape, np.result_type(*(v.dtype for v in values)) if values else np.float32)
     x.memory.free()  # the batch is the caller's
-    shadow = _stand_in(model)
+    shadow = _stand_in(model, own_code)
     y, cache = shadow.forward(x, _STEP)
     caches = meter.live
     shadow.backward(y, cache)  # y stands for its own gradient
@@ -84,15 +93,17 @@ def input_shapes(layer: Layer, in_shape: Shape) -> dict[str, Shape]:
     return {name: child.in_shape for name, child in children.items() if child.in_shape}
 
 
-def _stand_in(layer: Layer) -> Layer:
-    """`layer` to be run on Blanks: its own containers, and stand-ins for its leaves."""
+def _stand_in(layer: Layer, own_code: bool) -> Layer:
+    """`layer` to be run on Blanks: its own containers, and stand-ins for its leaves (`own_code`: for minidl's)."""
     children = layer.children()
-    return _blank(layer, {k: _stand_in(child) for k, child in children.items()}) if children else _StandIn(layer)
+    if children or (own_code and not type(layer).__module__.startswith("minidl.")):
+        return _blank(layer, {name: _stand_in(child, own_code) for name, child in children.items()})
+    return _StandIn(layer)
 
 
 def _blank(layer: Layer, children: dict[str, Layer]) -> Layer:
-    """The container around these children, without numbers of its own."""
-    new = rebuilt(layer, children)
+    """The layer around these children, without numbers of its own."""
+    new = rebuilt(layer, children) if children else copy.copy(layer)
     new.params = {name: Parameter(blank(p.value), p.tags, blank(p.value)) for name, p in layer.params.items()}
     new.buffers = {name: blank(b) for name, b in layer.buffers.items()}
     return new
