@@ -1,4 +1,4 @@
-"""The memory a training step will need, found by running the step on arrays without numbers."""
+"""The memory that a training step will need, found by running the step on arrays without numbers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ _STEP = TRAIN.at_step(0)
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes of a training step on the CPU with Adam.
+    """The bytes of a training step on the CPU with Adam.
 
-    state     parameters, their gradients and Adam's two moments: 4 numbers a parameter
-    caches    what the plain layers keep for the backward pass (an array that several keep counts once)
-    arrays    the state, and the most bytes of caches, signals and gradients of signals that are alive at once
-    resident  what the process grows by: the arrays and the gaps the allocator leaves between them
+    state     parameters, their gradients and Adam's two moments: 4 numbers per parameter
+    caches    what the plain layers keep for the backward pass (an array that several layers keep counts once)
+    arrays    the state, plus the most bytes of caches, signals and gradients that exist at the same time
+    resident  the memory that the process gains: the arrays, and the gaps that the allocator leaves between them
     fused     the same on the fused engine
 
-    Not counted: the input batch, the program itself (some 40 MB), loaded data, kernel workspaces (about 10 MB).
+    Not counted: the input batch, the program itself (some 40 MB), loaded data, working memory of kernels (about 10
+    MB).
     """
 
     state: int
@@ -46,7 +47,7 @@ class TrainingMemory:
         return round(_GAPS * self.arrays)
 
     def fused(self, threads: int) -> int:
-        """It keeps other maps but about as many bytes, leaves no gaps, and has working memory for each thread."""
+        """The engine keeps other maps of about the same size, leaves no gaps, and has working memory for each thread."""
         return self.arrays + _SCRATCH * threads
 
     def __str__(self) -> str:
@@ -60,9 +61,9 @@ class TrainingMemory:
 
 
 def training_memory(model: Layer, input_shape: Shape) -> TrainingMemory:
-    """The memory of one training step of `model` on an input (N, H, W, C); no array is allocated.
+    """The memory of one training step of `model` on an input (N, H, W, C). No array is allocated.
 
-    A leaf layer of a class unknown here is taken to keep its input. Raises ShapeError if the input does not fit.
+    A leaf layer of an unknown class is assumed to keep its input. Raises ShapeError if the input doesn't fit.
     """
     values = [p.value for p in model.named_parameters().values()]
     meter = Meter()
@@ -77,7 +78,7 @@ def training_memory(model: Layer, input_shape: Shape) -> TrainingMemory:
 
 
 def input_shapes(layer: Layer, in_shape: Shape) -> dict[str, Shape]:
-    """The shapes of what the children of `layer` are given on a pass over an input of `in_shape`, by child."""
+    """The shapes of the inputs of `layer`'s children in a pass over an input of `in_shape`, by child."""
     children = {name: _StandIn(child) for name, child in layer.children().items()}
     if children:
         _blank(layer, children).forward(Meter().array(in_shape, np.float32), _STEP)
@@ -85,13 +86,13 @@ def input_shapes(layer: Layer, in_shape: Shape) -> dict[str, Shape]:
 
 
 def _stand_in(layer: Layer) -> Layer:
-    """`layer` to be run on Blanks: its own containers, and stand-ins for its leaves."""
+    """A form of `layer` that runs on Blanks: its own containers, with stand-ins for its leaves."""
     children = layer.children()
     return _blank(layer, {k: _stand_in(child) for k, child in children.items()}) if children else _StandIn(layer)
 
 
 def _blank(layer: Layer, children: dict[str, Layer]) -> Layer:
-    """The container around these children, without numbers of its own."""
+    """The container with these children, without numbers of its own."""
     new = rebuilt(layer, children)
     new.params = {name: Parameter(blank(p.value), p.tags, blank(p.value)) for name, p in layer.params.items()}
     new.buffers = {name: blank(b) for name, b in layer.buffers.items()}
@@ -99,7 +100,7 @@ def _blank(layer: Layer, children: dict[str, Layer]) -> Layer:
 
 
 class _StandIn(Layer):
-    """In a leaf's place: makes and keeps arrays of the sizes that the leaf would."""
+    """Takes the place of a leaf: makes and keeps arrays of the same sizes as the leaf."""
 
     def __init__(self, leaf: Layer) -> None:
         self.leaf, self.in_shape = leaf, ()
@@ -122,7 +123,7 @@ class _StandIn(Layer):
         return dy.reshape(cache[1]) if isinstance(self.leaf, Flatten) else dy.like(cache[1])
 
     def _kept(self, x: Blank, y_shape: Shape) -> Blank | None:
-        """What the leaf's cache holds besides shapes and vectors of channels."""
+        """What the leaf's cache contains besides shapes and vectors of channels."""
         if isinstance(self.leaf, ReLU | MaxPool2D):
             return x.like(y_shape, np.uint8)  # the mask or the index
         if isinstance(self.leaf, Dropout):

@@ -99,7 +99,7 @@ class Named:
         return self._named("params")
 
     def named_buffers(self) -> dict[str, Array]:
-        """All buffers of this layer and of those below it, by full name, such as "stem.bn.running_mean", once each."""
+        """All buffers in this layer and below it, by full name, such as "stem.bn.running_mean", each once."""
         return self._named("buffers")
 
     def zero_grad(self) -> None:
