@@ -47,7 +47,7 @@ class TrainingMemory:
         return round(_GAPS * self.arrays)
 
     def fused(self, threads: int) -> int:
-        """The engine keeps other maps of about the same size, leaves no gaps, and has working memory for each thread."""
+        """The engine keeps other maps of about the same size, without gaps, and working memory for each thread."""
         return self.arrays + _SCRATCH * threads
 
     def __str__(self) -> str:
