@@ -101,9 +101,12 @@ def test_the_layer_in_the_docstring_of_layer_passes_its_gradient_check():
     assert gradcheck(scale, np.random.default_rng(0).normal(size=(2, 3))).error < 1e-7
 
 
-def test_the_training_loop_in_the_readme_runs(capsys):
+def test_the_training_loop_in_the_readme_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     small = (
         code("optimizer.step()").replace("train=2000, val=200", "train=64, val=20").replace("range(5)", "range(1)")
     )
-    exec(small.replace("range(5)", "range(1)"), {})
+    names = {}
+    exec(small.replace("range(5)", "range(1)"), names)
     assert "epoch 1: loss" in capsys.readouterr().out
+    assert names["seen"].shape == names["x"].shape and (tmp_path / "convnet.safetensors").is_file()
