@@ -72,7 +72,7 @@ class Context:
         """
         if self.step is None:
             raise UsageError(
-                "a random layer draws anew in each step and must know which one it is: "
+                "a random layer draws new numbers in each step, so it must know the step: "
                 "model.forward(x, TRAIN.at_step(step)), where optimizer.steps may be the step"
             )
         return np.random.default_rng([self.seed, self.step, zlib.crc32(self.path.encode())])
