@@ -1,4 +1,4 @@
-"""Settings of all tests: random cases are the same on every machine; a test with a marker runs only if it is named."""
+"""Settings of all tests: random cases are the same on every machine; tests with a marker run only if it is named."""
 
 import os
 import re
