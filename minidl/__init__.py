@@ -6,8 +6,8 @@
     model = md.models.build("convnet", classes=len(data.classes))
     print(md.summary(model, data.image_shape))
 
-Public is what stands in `__all__` here, and in minidl.layers, data, engine, models, schedules, losses, optim, errors.
-All else may change. What takes long to import is imported when it is first asked for.
+The public names are those in `__all__` here, and in minidl.layers, data, engine, models, schedules, losses, optim and
+errors. All other names may change. Modules that take long to import are imported when they are first used.
 """
 
 from importlib import import_module as _import_module
@@ -67,7 +67,7 @@ _BESIDE = _Path(__file__).parents[1] / "models" / "inception.py"
 if not _INSIDE.is_file() and _BESIDE.is_file():  # a checkout: minidl.models is the folder models/ beside minidl/
     __path__.append(str(_BESIDE.parents[1]))
 
-_LATER = {  # where to find what is imported when it is first asked for
+_LATER = {  # names that are imported when they are first used, and where they are
     "Loader": "minidl.data.Loader",
     "Run": "minidl.models.Run",
     "Trainer": "minidl.training.trainer.Trainer",

@@ -1,4 +1,4 @@
-"""A small plain convolutional network: the first model to read, and to change."""
+"""A small plain convolutional network: the first model to read and to change."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def conv_bn_relu(
 
 
 def inception(in_channels: int, row: Inception, rng: np.random.Generator, dtype: type) -> Concat:
-    """Figure 1: four parallel branches over the same input, joined in this order along the channels."""
+    """Figure 1: four parallel branches with the same input, joined in this order along the channels."""
     return Concat(
         [
             {"b1": conv_bn_relu(in_channels, row.b1, 1, rng, dtype)},

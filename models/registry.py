@@ -24,7 +24,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 def build(
     name: str, classes: int = 200, *, dropout: float = 0.0, seed: int = 0, dtype: type = np.float32
 ) -> Sequential:
-    """The registered network `name` with weights drawn from `seed`. Raises UsageError for an unknown name."""
+    """The registered network `name`, with weights drawn from `seed`. Raises UsageError for an unknown name."""
     if name not in REGISTRY:
         raise UsageError(f"unknown model {name!r}: choose {', '.join(REGISTRY)}")
     if classes < 2:
@@ -39,7 +39,7 @@ def pretrained() -> list[str]:
 
 
 def weights_file(name: str) -> Path:
-    """The checkpoint file of the trained network `name`; UsageError with the names there are."""
+    """The checkpoint file of the trained network `name`; for another name, UsageError with the names that exist."""
     if name not in pretrained():
         raise UsageError(
             f"no pretrained network {name!r}: choose {', '.join(pretrained()) or 'none, there are none'}"
@@ -48,10 +48,10 @@ def weights_file(name: str) -> Path:
 
 
 def load_pretrained(name: str) -> Sequential:
-    """The trained network `name`; what it was trained on and how is in models/weights/README.md.
+    """The trained network `name`; models/weights/README.md says how it was trained, and on which data.
 
-    Its images are x = (pixels / 255 - mean) / std, with mean, std and classes as
-    `minidl.training.checkpoints.load_checkpoint(weights_file(name)).about` has them.
+    Its images are x = (pixels / 255 - mean) / std. The mean, std and classes are in
+    `minidl.training.checkpoints.load_checkpoint(weights_file(name)).about`.
     """
     from minidl.training.checkpoints import load_checkpoint  # what reads files is slow to import
 

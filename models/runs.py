@@ -1,4 +1,4 @@
-"""A run to look at: its history, what it says of itself, its network."""
+"""A run to look at: its history, its settings, its network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minidl.training.checkpoints import About, Checkpoint, load_checkpoint
 
 
 class Run:
-    """The run in the folder `path`, finished or not, as `minidl train` leaves it: `minidl.Run("runs/x")`.
+    """The run in the folder `path`, finished or not, as `minidl train` writes it: `minidl.Run("runs/x")`.
 
     Raises DataError if it isn't the folder of a run.
     """
@@ -28,7 +28,7 @@ class Run:
 
     @property
     def about(self) -> About:
-        """What stands beside the weights: name of the model, classes, image shape, mean and std, settings."""
+        """The name of the model, its classes, image shape, mean and std, and the settings of the run."""
         return self.best.about
 
     @cached_property

@@ -1,1 +1,1 @@
-"""The tests of minidl: run `pytest`, and `python -m tests.mutation` for the proof that they can fail."""
+"""The tests of minidl: run `pytest`, and `python -m tests.mutation` to see that they can fail."""

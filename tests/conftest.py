@@ -1,4 +1,4 @@
-"""Settings of all tests: random cases are the same on every machine; a test behind a marker runs when it is named."""
+"""Settings of all tests: random cases are the same on every machine; tests with a marker run only if it is named."""
 
 import os
 import re

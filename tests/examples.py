@@ -1,4 +1,4 @@
-"""One example of every layer, of a module and of a network: what the contract's tests are run on."""
+"""One example of every layer, of a module and of a network: the tests of the layer contract use them."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Faults injected around every write of a run: it must end well, or in one line and a checkpoint to go on from.
+"""Faults injected around every write of a run: it must end well, or in one line and a checkpoint to continue from.
 
     python -m tests.faults
 

@@ -1,4 +1,4 @@
-"""What is drawn lies where it can be seen: every point within its axes, every word within the picture."""
+"""Everything that is drawn can be seen: every point is within its axes, every word within the picture."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A run that is looked at while it trains must end in the bits of one that nobody saw.
+"""A run that is looked at while it trains must end in the same bits as one that is not.
 
     python -m tests.looks [--epochs 60] [--looks 100]
 

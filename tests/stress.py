@@ -1,4 +1,4 @@
-"""The fused engine in company, for as long as you like: every answer must be the one it gives alone, to the bit.
+"""The fused engine with many users, for as long as you like: every answer must be, bit for bit, the one given alone.
 
     python -m tests.stress [--seconds 60] [--seed 0]
 

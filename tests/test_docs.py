@@ -3,11 +3,15 @@
 import importlib.util
 import inspect
 import re
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from minidl.diagnostics.gradcheck import gradcheck
 from minidl.kernels import reference
+from minidl.layers.base import Layer, Parameter
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -86,9 +90,23 @@ def test_the_gradient_check_in_the_readme_passes(capsys):
     assert re.search(rf"# {re.escape(head)}\S+{re.escape(rest)}\n", README)
 
 
-def test_the_training_loop_in_the_readme_runs(capsys):
+def test_the_layer_in_the_docstring_of_layer_passes_its_gradient_check():
+    lines = inspect.getdoc(Layer).splitlines()
+    start = lines.index("    class Scale(Layer):")
+    end = next(i for i, line in enumerate(lines) if i > start and line and not line.startswith("    "))
+    names = {"Layer": Layer, "Parameter": Parameter, "np": np}
+    exec(textwrap.dedent("\n".join(lines[start:end])), names)
+    scale = names["Scale"](3, np.float64)
+    assert gradcheck(scale, np.random.default_rng(0).normal(size=(2, 4, 5, 3))).error < 1e-7
+    assert gradcheck(scale, np.random.default_rng(0).normal(size=(2, 3))).error < 1e-7
+
+
+def test_the_training_loop_in_the_readme_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     small = (
         code("optimizer.step()").replace("train=2000, val=200", "train=64, val=20").replace("range(5)", "range(1)")
     )
-    exec(small.replace("range(5)", "range(1)"), {})
+    names = {}
+    exec(small.replace("range(5)", "range(1)"), names)
     assert "epoch 1: loss" in capsys.readouterr().out
+    assert names["seen"].shape == names["x"].shape and (tmp_path / "convnet.safetensors").is_file()

@@ -89,12 +89,12 @@ def _import_cupy() -> ModuleType:
         if error.name == "cupy":
             remedy = "pip install 'minidl[cuda12]' or 'minidl[cuda13]', for the CUDA version nvidia-smi shows"
             raise Missing("the package cupy is not installed", remedy) from None
-        raise Missing(f"the package cupy can't be imported ({_line(error)})", "install it anew") from None
+        raise Missing(f"the package cupy can't be imported ({_line(error)})", "install it again") from None
     return cupy
 
 
 def _driver(cupy: ModuleType) -> str:
-    supported = _seen(cupy, cupy.cuda.runtime.driverGetVersion, "the NVIDIA driver", "install it anew")
+    supported = _seen(cupy, cupy.cuda.runtime.driverGetVersion, "the NVIDIA driver", "install it again")
     if not supported:
         raise Missing("there is no NVIDIA driver", "install one that makes nvidia-smi list the GPU")
     if supported // 1000 < _runtime(cupy) // 1000:

@@ -1,4 +1,4 @@
-"""What the commands that train have in common."""
+"""What the commands that train share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMED = 10  # classes named one by one
 
 
 def describe(config: Config, data: session.Data, costs: Summary, needed: int) -> list[str]:
-    """The lines that a training begins with."""
+    """The first lines of a training."""
     h, w, _ = data.dataset.image_shape
     notes = [f"{count:,} {what}" for what, count in data.dataset.notes.items()]
     notes += [f"{split}: {part}" for split, part in data.extent.items()]
@@ -36,7 +36,7 @@ def describe(config: Config, data: session.Data, costs: Summary, needed: int) ->
         f"{len(data.dataset.classes)} classes, {h}x{w}",
         *(f"         {note}" for note in notes),
         f"model    {config.model}: {costs.parameters:,} parameters, "
-        f"{costs.multiply_adds / 1e6:.0f} M multiply-adds an image",
+        f"{costs.multiply_adds / 1e6:.0f} M multiply-adds per image",
         f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
         *(f"note     {line}" for line in unused_settings(config)),
     ]
@@ -48,7 +48,7 @@ def seed_and_engine(config: Config) -> str:
 
 
 def check_memory(config: Config, needed: int, xp: ModuleType) -> None:
-    """Refuses what can't fit. Linux grants more memory than there is and later kills who uses it."""
+    """Refuses a training that can't fit. Linux grants more memory than it has, and later kills the process."""
     available = available_memory(xp)
     if available is not None and needed > available:
         raise OutOfMemoryError(
@@ -59,7 +59,7 @@ def check_memory(config: Config, needed: int, xp: ModuleType) -> None:
 
 @contextmanager
 def memory_guarded(config: Config, needed: int, xp: ModuleType) -> Iterator[None]:
-    """Out of memory is one line that names a smaller batch."""
+    """Turns out of memory into one line that names a smaller batch."""
     try:
         yield
     except MemoryError:
@@ -69,9 +69,9 @@ def memory_guarded(config: Config, needed: int, xp: ModuleType) -> Iterator[None
 
 
 def _smaller(config: Config, needed: int, available: int | None) -> str:
-    """Advice: the part of the batch that there is memory for, less a tenth, at most three quarters of it.
+    """The advice: the share of the batch for which there is memory, minus a tenth, and at most three quarters of it.
 
-    Rounded down, to a multiple of 8 or, below that, a power of two.
+    Rounded down to a multiple of 8 or, if it is smaller, to a power of two.
     """
     if config.batch_size == 1:
         return "no batch is smaller, choose a smaller --model"
@@ -82,7 +82,7 @@ def _smaller(config: Config, needed: int, available: int | None) -> str:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a terminal that is closed call `stop`, a second Ctrl-C quits at once."""
+    """Ctrl-C, SIGTERM and a closed terminal call `stop`; a second Ctrl-C quits at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
@@ -102,7 +102,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def new_trainer(config: Config, data: session.Data) -> tuple[Trainer, list[str], int]:
-    """A trainer, the lines that describe it and the bytes it needs; raises OutOfMemoryError if it can't fit."""
+    """A trainer, the lines that describe it, and the bytes it needs; raises OutOfMemoryError if it can't fit."""
     trainer = search.new_trainer(config, data, build)
     model = session.make_model(config, data, build)
     costs = summary(model, (config.batch_size, *data.dataset.image_shape))

@@ -18,7 +18,7 @@ NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs"
 
 
 def find_lr(args: Namespace) -> int:
-    """Raises the learning rate step by step, draws the loss over it and suggests a rate."""
+    """Raises the learning rate from step to step, draws the loss over it and suggests a rate."""
     from minidl.training.range_test import range_test
     from minidl.visual.canvas import check_picture
     from minidl.visual.search_plots import save_range_test

@@ -1,4 +1,4 @@
-"""The flags that several commands share, and what they mean together."""
+"""The flags that several commands share, and their meaning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")  # settings of 
 
 
 def flag(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """`parse` as a flag's type: what it has to say of a wrong text is printed with the flag's name."""
+    """`parse` as the type of a flag: its message about a wrong text is printed with the flag's name."""
 
     def typed(text: str) -> Any:
         try:
@@ -60,8 +60,11 @@ def add_preset_flag(parser: Parser) -> None:
 def add_config_flags(
     parser: Parser, left_out: Collection[str] = (), defaults: Mapping[str, Any] | None = None
 ) -> None:
-    """A flag for every field of Config but those `left_out`; one that is not given leaves no trace in the parsed
-    namespace. `defaults` are what the help says where a command's own differ from Config's."""
+    """A flag for every field of Config except those `left_out`. A flag that isn't given doesn't appear in the parsed
+    namespace.
+
+    `defaults` are values for the help, if a command's defaults differ from those of Config.
+    """
     for f in fields(Config):
         if f.name not in left_out:
             _add_config_flag(parser, f, (defaults or {}).get(f.name, f.default))
@@ -107,12 +110,12 @@ def add_trained_flags(parser: Parser, photos: bool = False) -> None:
 
 
 def is_run(path: Path) -> bool:
-    """Whether `path` is a run folder or a checkpoint file, as its name and content say."""
+    """Whether `path` is a run folder or a checkpoint file, judged by its name and content."""
     return path.suffix == ".safetensors" or os.path.isfile(path / "config.json")
 
 
 def trained_file(args: Namespace) -> Path:
-    """The checkpoint file of the network asked for: of --pretrained, or of the newest run of args.paths."""
+    """The checkpoint file of the network: of --pretrained, or of the newest run in args.paths."""
     runs = [Path(path) for path in args.paths]
     if bool(runs) == bool(args.pretrained):
         raise UsageError("give either RUN, a run folder or checkpoint file, or --pretrained")
@@ -124,7 +127,7 @@ def trained_file(args: Namespace) -> Path:
                 f"{path}: a photo, and RUN is missing: give a run folder or checkpoint file first (or --pretrained)"
             )
         if len(runs) > 1 and not os.path.isfile(path / "config.json"):
-            raise UsageError(f"{path}: not a run folder, and of several arguments each must be one; give one RUN")
+            raise UsageError(f"{path}: not a run folder: of several arguments, each must be one; give one RUN")
     run = max(runs, key=lambda path: (path / "config.json").stat().st_mtime) if len(runs) > 1 else runs[0]
     if len(runs) > 1:
         warn(f"{len(runs)} runs are given, this is the newest: {run}")
@@ -132,12 +135,14 @@ def trained_file(args: Namespace) -> Path:
 
 
 def add_use_flags(parser: Parser) -> None:
-    """The images that the network is shown, and how it is run."""
+    """Flags for the images that the network is shown, and for how it is run."""
     parser.add_argument(
         "--data", type=flag(resolve), help="where the data set is (default: where it was in training)"
     )
     parser.add_argument(
-        "--whole", action="store_true", help="whole splits of the data set, though the run used a part (--subset ...)"
+        "--whole",
+        action="store_true",
+        help="whole splits of the data set, even if the run used a part (--subset)",
     )
     parser.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
     parser.add_argument("--tf32", action="store_true", help=TF32_HELP)
@@ -146,5 +151,5 @@ def add_use_flags(parser: Parser) -> None:
 
 
 def execution(args: Namespace) -> Execution:
-    """How the flags of `add_use_flags` run a network."""
+    """How a network is run, from the flags of `add_use_flags`."""
     return Execution(args.engine, args.backend, args.tf32, args.threads)

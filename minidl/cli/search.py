@@ -56,7 +56,7 @@ def search_settings(args: Namespace) -> int:
 
 
 def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
-    """The folder to go on with, and the plan."""
+    """The folder to continue in, and the plan."""
     names = search.Plan.__dataclass_fields__ | Config.__dataclass_fields__
     own = {name: value for name, value in vars(args).items() if name in names}
     if args.resume is None:
@@ -91,7 +91,7 @@ def _run_trials(study: Study, data: session.Data, needed: int, xp: ModuleType) -
                 say(search.trial_line(row, study.write_table(), plan.trials, study.running()))
     except StopRequested:
         _show_trials(study, data)
-        say(f"stopped  go on with: {call('search')} --resume {study.run.path}")
+        say(f"stopped  continue with: {call('search')} --resume {study.run.path}")
         return INTERRUPTED
     _show_trials(study, data)
     elsewhere = f"; {n} more in another process" if (n := study.running()) else ""
@@ -100,7 +100,7 @@ def _run_trials(study: Study, data: session.Data, needed: int, xp: ModuleType) -
 
 
 def _show_trials(study: Study, data: session.Data) -> None:
-    """The five best trials on the screen, all of them in the figure."""
+    """Shows the five best trials on the screen, and all of them in the figure."""
     from minidl.visual.search_plots import save_search
 
     if not (rows := study.write_table()):
@@ -133,7 +133,7 @@ def _add_search_flags(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--output", default="runs", metavar="DIR", help="where search folders go (default runs)")
     parser.add_argument("--name", type=folder_name, help="name of the search folder (default: time and `search`)")
-    parser.add_argument("--resume", metavar="FOLDER", help="go on with this search, or join in while it runs")
+    parser.add_argument("--resume", metavar="FOLDER", help="continue this search, or join it while it runs")
 
 
 SEARCH = Command(search_settings, _add_search_flags)

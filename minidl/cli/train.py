@@ -31,7 +31,7 @@ from minidl.training.trainer import Trainer
 
 
 def train(args: Namespace) -> int:
-    """Trains a network and leaves a run folder; without flags, the refined net on `shapes`."""
+    """Trains a network and writes a run folder; without flags, the refined net on `shapes`."""
     with ExitStack() as stack:
         if args.resume is None:
             check_name(Path(args.output), args.name)
@@ -69,7 +69,7 @@ def train(args: Namespace) -> int:
             run = Run.create(Path(args.output), args.name, config, fingerprint(data.dataset))
             stack.enter_context(run.owned())
         elif (saved := run.config()).data != config.data:
-            run.write_config(replace(saved, data=config.data))  # so that whoever comes next finds the data
+            run.write_config(replace(saved, data=config.data))  # so that the next command finds the data
         for line in [*lines, f"run      {run.path}"]:
             run.say(line)
         if checkpoint is not None:
@@ -98,7 +98,7 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
     finally:
         attempt(run.say, "ProgressBar", bar.close)
     if interruption.stopped and not trainer.done:
-        run.say(f"stopped  go on with: {call('train')} --resume {run.path}")
+        run.say(f"stopped  continue with: {call('train')} --resume {run.path}")
         return INTERRUPTED
     if report := memory_report(trainer.xp):
         run.say(f"memory   {report}")
@@ -126,7 +126,7 @@ def _add_flags(parser: Parser) -> None:
     parser.add_argument("--output", default="runs", metavar="DIR", help="where run folders go (default runs)")
     parser.add_argument("--name", type=folder_name, help="name of the run folder (default: time and model)")
     parser.add_argument(
-        "--resume", nargs="?", const="auto", metavar="RUN", help="go on with this run (auto: the newest in --output)"
+        "--resume", nargs="?", const="auto", metavar="RUN", help="continue this run (auto: the newest in --output)"
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
 

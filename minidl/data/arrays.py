@@ -14,10 +14,9 @@ _CHANNELS = (1, 3, 4)  # gray, RGB, RGB with transparency
 
 
 class ArraySplit:
-    """Images (N, H, W, C), uint8 or floats, and their labels (N,), whole numbers from 0; None: unknown.
+    """Images (N, H, W, C), uint8 or floats, and their labels (N,), whole numbers from 0; None if unknown.
 
-    The images stay where they are: each batch is a copy of its own.
-    Raises ShapeError or DataError with what is meant.
+    The images are not copied; each batch is a new array. Raises ShapeError or DataError that says what is expected.
     """
 
     def __init__(self, images: ArrayLike, labels: ArrayLike | None = None) -> None:
@@ -33,12 +32,12 @@ class ArraySplit:
         return len(self._images)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
-        """The images at `indices`, of the type they have."""
+        """The images at `indices`, in their own dtype."""
         return self._images[np.asarray(indices)]
 
 
 def as_split(data: Any) -> Split:
-    """`data` itself if it is a split, else the split of the arrays (images, labels)."""
+    """`data` itself if it is a split, or else the split of the arrays (images, labels)."""
     if hasattr(data, "images") and hasattr(data, "labels"):
         return data
     if hasattr(data, "train") and hasattr(data, "val"):

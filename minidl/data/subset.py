@@ -66,7 +66,7 @@ def split_off(
 
 
 def only_classes(dataset: Dataset, text: str) -> Dataset:
-    """`dataset` with only the classes in the list `text` (see `find_classes`), numbered anew in that order.
+    """`dataset` with only the classes in the list `text` (see `find_classes`), renumbered in that order.
 
     Raises UsageError for a class that isn't there, or if there are fewer than two.
     """
@@ -75,7 +75,7 @@ def only_classes(dataset: Dataset, text: str) -> Dataset:
 
 
 def choose_classes(dataset: Dataset, chosen: list[int], said: str) -> Dataset:
-    """`dataset` with only the classes at the positions `chosen`, numbered anew; `said` is what the user typed."""
+    """`dataset` with only the classes at the positions `chosen`, renumbered; `said` is what the user typed."""
     if len(chosen) < 2:
         raise UsageError(f"classes {said!r}: a classifier needs at least 2")
     number = np.full(len(dataset.classes), -1)

@@ -1,4 +1,4 @@
-"""Arrays without numbers: a model's own code runs on them as on real ones, and what it would allocate is counted."""
+"""Arrays without numbers: a model's own code runs on them, and the memory that it would need is counted."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 
 class Meter:
-    """The bytes of all Blanks that are alive, and the most there were at once."""
+    """The bytes of all Blanks that are alive, and the largest number so far."""
 
     def __init__(self) -> None:
         self.live = self.peak = 0
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype | type) -> Blank:
-        """A new array of this shape that takes no memory."""
+        """A new array of this shape, which takes no memory."""
         new = np.broadcast_to(np.zeros((), dtype), shape).view(Blank)
         new.memory = _Memory(self, math.prod(shape) * new.itemsize)
         return new
 
 
 class _Memory:
-    """What an array and its views share; Python's reference counting drops it when it would drop the memory."""
+    """The memory of an array and its views. Python's reference counting deletes it when it would free the memory."""
 
     def __init__(self, meter: Meter, nbytes: int) -> None:
         self.meter, self.nbytes = meter, nbytes
@@ -30,7 +30,7 @@ class _Memory:
         meter.peak = max(meter.peak, meter.live)
 
     def free(self) -> None:
-        """From here on it is not counted."""
+        """From now on it is not counted."""
         self.meter.live -= self.nbytes
         self.nbytes = 0
 
@@ -38,7 +38,7 @@ class _Memory:
 
 
 class Blank(np.ndarray):
-    """A shape and a dtype: every entry is one and the same zero. What is computed from it is a Blank as well."""
+    """A shape and a dtype; every entry is the same zero. Everything that is computed from it is a Blank too."""
 
     memory: _Memory | None = None
 
@@ -85,7 +85,7 @@ class Blank(np.ndarray):
 
 
 def blank(a: Any) -> Blank:
-    """An array of the shape and dtype of `a` that nobody counts."""
+    """An array of the shape and dtype of `a` that is not counted."""
     return np.broadcast_to(np.zeros((), a.dtype), a.shape).view(Blank)
 
 

@@ -1,4 +1,4 @@
-"""The memory a training step will need, found by running the step on arrays without numbers."""
+"""The memory that a training step will need, found by running the step on arrays without numbers."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ _STEP = TRAIN.at_step(0)
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes of a training step on the CPU with Adam.
+    """The bytes of a training step on the CPU with Adam.
 
-    state     parameters, their gradients and Adam's two moments: 4 numbers a parameter
-    caches    what the plain layers keep for the backward pass (an array that several keep counts once)
-    arrays    the state, and the most bytes of caches, signals and gradients of signals that are alive at once
-    resident  what the process grows by: the arrays and the gaps the allocator leaves between them
+    state     parameters, their gradients and Adam's two moments: 4 numbers per parameter
+    caches    what the plain layers keep for the backward pass (an array that several layers keep counts once)
+    arrays    the state, plus the most bytes of caches, signals and gradients that exist at the same time
+    resident  the memory that the process gains: the arrays, and the gaps that the allocator leaves between them
     fused     the same on the fused engine
 
-    Not counted: the input batch, the program itself (some 40 MB), loaded data, kernel workspaces (about 10 MB).
+    Not counted: the input batch, the program itself (some 40 MB), loaded data, working memory of kernels (about 10
+    MB).
     """
 
     state: int
@@ -47,7 +48,7 @@ class TrainingMemory:
         return round(_GAPS * self.arrays)
 
     def fused(self, threads: int) -> int:
-        """It keeps other maps but about as many bytes, leaves no gaps, and has working memory for each thread."""
+        """The engine keeps other maps of about the same size, without gaps, and working memory for each thread."""
         return self.arrays + _SCRATCH * threads
 
     def __str__(self) -> str:
@@ -61,10 +62,10 @@ class TrainingMemory:
 
 
 def training_memory(model: Layer, input_shape: Shape) -> TrainingMemory:
-    """The memory of one training step of `model` on an input (N, H, W, C); no array is allocated.
+    """The memory of one training step of `model` on an input (N, H, W, C). No array is allocated.
 
-    A leaf layer of a user's own runs its own code on the arrays without numbers. If that fails, all such layers are
-    taken to keep their input. Raises ShapeError if the input does not fit.
+    A user's own leaf layer runs its own code on the arrays without numbers. If that fails, all such layers are assumed
+    to keep their input. Raises ShapeError if the input doesn't fit.
     """
     try:
         return _training_memory(model, input_shape, own_code=True)
@@ -86,7 +87,7 @@ def _training_memory(model: Layer, input_shape: Shape, own_code: bool) -> Traini
 
 
 def input_shapes(layer: Layer, in_shape: Shape) -> dict[str, Shape]:
-    """The shapes of what the children of `layer` are given on a pass over an input of `in_shape`, by child."""
+    """The shapes of the inputs of `layer`'s children in a pass over an input of `in_shape`, by child."""
     children = {name: _StandIn(child) for name, child in layer.children().items()}
     if children:
         _blank(layer, children).forward(Meter().array(in_shape, np.float32), _STEP)
@@ -94,7 +95,8 @@ def input_shapes(layer: Layer, in_shape: Shape) -> dict[str, Shape]:
 
 
 def _stand_in(layer: Layer, own_code: bool) -> Layer:
-    """`layer` to be run on Blanks: its own containers, and stand-ins for its leaves (`own_code`: for minidl's)."""
+    """A form of `layer` that runs on Blanks: its own containers, with stand-ins for its leaves (with `own_code` only
+    for minidl's)."""
     children = layer.children()
     if children or (own_code and not type(layer).__module__.startswith("minidl.")):
         return _blank(layer, {name: _stand_in(child, own_code) for name, child in children.items()})
@@ -110,7 +112,7 @@ def _blank(layer: Layer, children: dict[str, Layer]) -> Layer:
 
 
 class _StandIn(Layer):
-    """In a leaf's place: makes and keeps arrays of the sizes that the leaf would."""
+    """Takes the place of a leaf: makes and keeps arrays of the same sizes as the leaf."""
 
     def __init__(self, leaf: Layer) -> None:
         self.leaf, self.in_shape = leaf, ()
@@ -133,7 +135,7 @@ class _StandIn(Layer):
         return dy.reshape(cache[1]) if isinstance(self.leaf, Flatten) else dy.like(cache[1])
 
     def _kept(self, x: Blank, y_shape: Shape) -> Blank | None:
-        """What the leaf's cache holds besides shapes and vectors of channels."""
+        """What the leaf's cache contains besides shapes and vectors of channels."""
         if isinstance(self.leaf, ReLU | MaxPool2D):
             return x.like(y_shape, np.uint8)  # the mask or the index
         if isinstance(self.leaf, Dropout):

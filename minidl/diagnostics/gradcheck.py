@@ -1,17 +1,18 @@
 """Gradient checks: is a layer's backward pass the derivative of its forward pass?
 
-The scalar L = sum(y dy), for a fixed random dy, has exactly the gradients that `backward(dy)` must return. So each
-can be held against a central difference in float64,
+For a fixed random dy, the number L = sum(y dy) has dL/dy = dy. So its gradients are exactly what `backward(dy)` must
+return, and each can be compared with a central difference in float64,
 
-    n = (L(point + step d) - L(point - step d)) / (2 step),        point = (input, all parameters),
+    n = (L(point + step u) - L(point - step u)) / (2 step),        point = (input, all parameters).
 
-whose error is O(step^2) + O(rounding / step): with values of order one and step 1e-5, some 1e-10 of each. d is
-a random unit vector over everything at once (an error anywhere shows), and then single coordinates of every
-array (the error gets a place).
+The error of n is O(step^2) + O(rounding / step): with values of order one and step 1e-5, some 1e-10 of each. The
+direction u is first a random unit vector over everything at once, in which an error anywhere shows. Then u is a
+single coordinate of each array, which tells where the error is.
 
-A kink between the two ends (a ReLU that switches, a maximum that moves) spoils the difference, not the gradient.
-For a single layer `spaced` makes inputs that stay clear of kinks. Inside a network nobody can; there a
-direction is skipped, and counted, exactly when a ReLU mask or a max-pool index differs between its two ends.
+If a ReLU switches or a maximum moves between the two ends, the difference is wrong, although the gradient is right.
+This is called a kink. For a single layer `spaced` makes inputs that stay away from kinks. Inside a network this is
+impossible; there a direction is skipped, and counted, if a ReLU mask or a max-pool index differs between its two
+ends.
 """
 
 from __future__ import annotations
@@ -30,19 +31,18 @@ from minidl.layers.base import Context, Layer, Mode
 from minidl.text.html import html_table
 
 EVERYTHING = "everything"  # the name of the random direction over input and parameters
-ATTEMPTS = 4  # a direction with a kink in its way is replaced by another, up to this many times each
+ATTEMPTS = 4  # a direction with a kink is replaced by another, at most this many times
 
 
 @dataclass(frozen=True)
 class Line:
-    """What was seen of one array: its worst derivative, and how many were checked and skipped.
+    """The result for one array: its worst derivative, and how many were checked and skipped.
 
-    `error` is |analytic - numeric| / scale, infinite if no derivative could be checked. The scale is
-    max(|analytic|, |numeric|, r, r_all / 1000), where r is the root mean square of this array's gradient and
-    r_all that of all gradients together. A difference quotient can't see an entry much smaller than its array's
-    r: rounding in L is of one size for all of them. r_all stands in where an array's gradient is
-    zero, as a bias's before a batch normalization. (r_all is also the expected size of the derivative along
-    a random unit vector.)
+    `error` is |analytic - numeric| / scale, or infinite if no derivative could be checked. The scale is
+    max(|analytic|, |numeric|, r, r_all / 1000), where r is the root mean square of this array's gradient, and r_all
+    that of all gradients together. A central difference can't resolve an entry that is much smaller than r, because
+    the rounding in L is the same for all entries. r_all is used if an array's gradient is zero, like that of a bias
+    before a batch normalization. (r_all is also the expected size of the derivative along a random unit vector.)
     """
 
     name: str
@@ -57,14 +57,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of a gradient check; `lines` come worst first. print(report) is meant to be read."""
+    """The result of a gradient check; the worst `lines` come first. print(report) shows a table."""
 
     title: str
     lines: tuple[Line, ...]
 
     @property
     def error(self) -> float:
-        """The worst relative error of all."""
+        """The largest relative error."""
         return self.lines[0].error
 
     @property
@@ -73,12 +73,12 @@ class Report:
 
     @property
     def skipped_share(self) -> float:
-        """The share of derivatives that were tried and skipped because a kink lay in the way."""
+        """The share of derivatives that were skipped because of a kink."""
         skipped = sum(line.skipped for line in self.lines)
         return skipped / (self.checked + skipped)
 
     def raise_if_above(self, tol: float) -> None:
-        """Raises AssertionError with the whole report unless every relative error is at most `tol`."""
+        """Raises AssertionError with the whole report if a relative error is above `tol`."""
         if self.error > tol:
             raise AssertionError(f"a relative error above {tol:.0e}\n{self}")
 
@@ -88,7 +88,7 @@ class Report:
         table = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         return "\n".join([self._head, *table])
 
-    __repr__ = __str__  # at a prompt, the table is what is meant
+    __repr__ = __str__  # at a prompt, show the table
 
     def _repr_html_(self) -> str:
         return html_table(self._table(), left=7, caption=self._head)
@@ -123,13 +123,13 @@ def gradcheck(
     """Compares every gradient of `layer` (a leaf or a whole network) at `x` with central differences.
 
     x            the input, float64, of any memory layout
-    mode         TRAIN or PROBE; all evaluations share one Context(mode, seed, step=0), hence one dropout mask
-    coordinates  how many random entries of the input and of every parameter are checked
-    step         the distance of each of the two ends of a difference from the point
+    mode         TRAIN or PROBE; all evaluations share one Context(mode, seed, step=0), and so one dropout mask
+    coordinates  how many random entries of the input and of each parameter are checked
+    step         the distance of both ends of a difference from the point
     dy           the output gradient; random by default
-    loss         instead of dy, a function of the output that returns (L, dL/dy)
+    loss         instead of dy: a function of the output that returns (L, dL/dy)
 
-    `x` and the parameters are moved in place and put back, bit for bit, as are gradients and buffers.
+    `x` and the parameters are changed in place and restored, bit for bit, and so are gradients and buffers.
     Raises UsageError for arrays that are not float64, and for INFER mode, which has no backward pass.
     """
     mode = mode.mode if isinstance(mode, Context) else mode
@@ -156,7 +156,7 @@ def gradcheck(
             return {"input": dx.copy()} | {name: p.grad.copy() for name, p in parameters.items()}
 
     def numeric(direction: dict[str, Array]) -> float | None:
-        """The difference quotient along `direction`, or None if a kink lies between its ends."""
+        """The central difference along `direction`, or None if there is a kink between its ends."""
         ends = []
         for h in (step, -step):
             with _restored([*buffers, *(arrays[name] for name in direction)]):
@@ -168,7 +168,7 @@ def gradcheck(
         (y1, switches1), (y0, switches0) = ends
         if not all(bool((a == b).all()) for a, b in zip(switches1, switches0, strict=True)):
             return None
-        # The difference before the sum: outputs that did not change then add no rounding at all.
+        # First the difference, then the sum: outputs that did not change add no rounding at all.
         difference = ((y1 - y0) * dy).sum() if loss is None else loss(y1)[0] - loss(y0)[0]
         return float(difference) / (2 * step)
 
@@ -217,7 +217,7 @@ def gradcheck(
 def assert_gradients(layer: Layer, x: Array, tol: float, **options: Any) -> Report:
     """`gradcheck(layer, x, **options)`; raises AssertionError with the report if an error is above `tol`.
 
-    Sound bounds: 1e-7 where everything is smooth, 1e-5 with ReLUs or max pools.
+    Good values of `tol` are 1e-7 if everything is smooth, and 1e-5 with ReLUs or max pools.
     """
     report = gradcheck(layer, x, **options)
     report.raise_if_above(tol)
@@ -225,9 +225,10 @@ def assert_gradients(layer: Layer, x: Array, tol: float, **options: Any) -> Repo
 
 
 def spaced(rng: np.random.Generator, shape: tuple[int, ...], gap: float = 0.01) -> np.ndarray:
-    """Random values, any two at least `gap` apart and none within `gap` of zero: no step < gap / 2 meets a kink.
+    """Random values that are all at least `gap` apart and at least `gap` away from zero. No step < gap / 2 meets a
+    kink.
 
-    A shuffled ladder with rungs at +-(3/2 + 2 k) gap, each moved by at most gap / 2.
+    They are the numbers +-(3/2 + 2 k) gap in random order, each moved by at most gap / 2.
     """
     size = math.prod(shape)
     i = np.arange(size)
@@ -237,7 +238,7 @@ def spaced(rng: np.random.Generator, shape: tuple[int, ...], gap: float = 0.01) 
 
 @contextmanager
 def _restored(arrays: Sequence[Array]) -> Iterator[None]:
-    """Puts the contents of `arrays` back at the end of the block."""
+    """Restores the contents of `arrays` at the end of the block."""
     saved = [a.copy() for a in arrays]
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a model is made of and what it costs, from integers alone: no array is allocated, no layer is run."""
+"""The layers of a model and their cost, computed from integers: no array is allocated, no layer is run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of the model itself, its blocks and its layers, each before what is in it; `str()` is the table."""
+    """The rows of the model, its blocks and its layers, each before its own children; `str()` is the table."""
 
     rows: tuple[Row, ...]
     depth: int | None
@@ -49,7 +49,7 @@ class Summary:
     def __str__(self) -> str:
         return f"{align(self._table(), left=2)}\n{self._memory}"
 
-    __repr__ = __str__  # at a prompt, the table is what is meant
+    __repr__ = __str__  # at a prompt, show the table
 
     def _repr_html_(self) -> str:
         return html_table(self._table(), left=2, caption=self._memory)
@@ -73,8 +73,9 @@ def summary(model: Layer, input_shape: Shape | Array, depth: int | None = None) 
     """The layers of `model`, their output sizes, parameters and multiply-adds, and the memory of a training step.
 
     input_shape: (N, H, W, C), or (H, W, C) for a batch of one; or an array of that shape. depth=1 shows the model's
-    blocks, 2 the blocks in them, None the leaf layers. Multiply-adds are those of the convolutions and linear layers,
-    of one image forward. `memory` says what it counts. Raises ShapeError if the input does not fit.
+    blocks, depth=2 also the blocks inside them, and None the leaf layers. The multiply-adds are those of the
+    convolutions and linear layers in a forward pass of one image. `TrainingMemory` says what `memory` counts. Raises
+    ShapeError if the input doesn't fit.
     """
     shape = tuple(getattr(input_shape, "shape", input_shape))
     if len(shape) == 3:
@@ -83,7 +84,7 @@ def summary(model: Layer, input_shape: Shape | Array, depth: int | None = None) 
 
 
 def _rows(layer: Layer, name: str, path: str, in_shape: Shape, depth: int, row: bool = True) -> Iterator[Row]:
-    """The row of the layer `name` and of all below it, whose names begin with `path`."""
+    """The row of the layer `name` and the rows of all layers below it, whose names begin with `path`."""
     out, shapes, below = layer.out_shape(in_shape), input_shapes(layer, in_shape), []
     for key, child in layer.children().items():
         if key in shapes:

@@ -1,4 +1,4 @@
-"""What happens inside a model on its way forward and back: the first thing to look at when it does not learn."""
+"""What happens inside a model on its way forward and back. Look here first if a model doesn't learn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minidl.text.html import html_table
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of all entries of one array."""
+    """Statistics of all entries of one array."""
 
     mean: float
     std: float
@@ -26,7 +26,7 @@ class Statistics:
 
 @dataclass
 class TraceRow:
-    """One leaf layer: its output y and the gradient dL/dy that came back to it, of the same shape."""
+    """One leaf layer: its output y, and the gradient dL/dy that came back to it, of the same shape."""
 
     path: str
     layer: str
@@ -41,7 +41,7 @@ class Trace(tuple[TraceRow, ...]):
     def __str__(self) -> str:
         return align(self._table(), left=2)
 
-    __repr__ = __str__  # at a prompt, the table is what is meant
+    __repr__ = __str__  # at a prompt, show the table
 
     def _repr_html_(self) -> str:
         return html_table(self._table(), left=2)
@@ -59,9 +59,9 @@ class Trace(tuple[TraceRow, ...]):
 
 
 class _Recorder(Layer):
-    """In a leaf's place, it notes what the leaf hands on in both directions.
+    """Takes the place of a leaf, and records what the leaf passes on in both directions.
 
-    It goes back by `input_grad`, which adds to no gradient.
+    It goes back by `input_grad`, so it changes no gradient.
     """
 
     def __init__(self, name: str, leaf: Layer) -> None:
@@ -88,7 +88,7 @@ class _Recorder(Layer):
 
 
 def _recording(layer: Layer, name: str, path: str, rows: list[TraceRow]) -> Layer:
-    """The layer `name` with recorders in its leaves' places, whose rows come in forward order."""
+    """The layer `name` with recorders in place of its leaves; their rows are in forward order."""
     children = layer.children()
     if not children:
         recorder = _Recorder(name, layer)
@@ -102,7 +102,7 @@ def _recording(layer: Layer, name: str, path: str, rows: list[TraceRow]) -> Laye
 
 
 def _aside(layer: Layer) -> Layer:
-    """A copy of the layer that computes with the same values, and has buffers and gradients of its own."""
+    """A copy of the layer that computes with the same values, but has its own buffers and gradients."""
     new = copy.copy(layer)
     new.params = {name: Parameter(p.value, p.tags) for name, p in layer.params.items()}
     new.buffers = {name: b.copy() for name, b in layer.buffers.items()}
@@ -110,16 +110,18 @@ def _aside(layer: Layer) -> Layer:
 
 
 def trace(model: Layer, x: Array, labels: Array | None = None) -> Trace:
-    """Mean, standard deviation and share of zeros of every leaf layer's output and of the gradient coming back.
+    """Mean, standard deviation and share of zeros of every leaf layer's output, and of the gradient that comes back
+    to it.
 
-    One forward and backward pass in TRAIN mode (batch statistics, dropout on); the model, its running statistics
-    and its gradients stay as they are. x (N, H, W, C). With labels (N,) the gradients are those of the mean
-    softmax cross-entropy of the model's output (N, K). Without, the output may have any shape and standard normal
-    numbers are sent back from it: the column `std dy` is then how much each layer's gradient shrinks or grows.
+    It does one forward and backward pass in TRAIN mode (batch statistics, dropout on). The model, its running
+    statistics and its gradients don't change. x (N, H, W, C). With labels (N,) the gradients are those of the mean
+    softmax cross-entropy of the model's output (N, K). Without labels the output may have any shape, and standard
+    normal numbers are sent back from it: then the column `std dy` shows how much the gradient shrinks or grows on its
+    way.
 
-    What to look for: a std that falls or rises from row to row, outputs that are nearly all zero (dead ReLUs; about
-    half is normal), gradients that vanish on their way back to the first rows. No gradient reaches a frozen layer.
-    Raises ShapeError if x or the labels do not fit.
+    What to look for: a std that falls or rises from row to row; outputs that are nearly all zero (dead ReLUs; about
+    half zeros is normal); gradients that vanish on their way back to the first rows. No gradient reaches a frozen
+    layer. Raises ShapeError if x or the labels don't fit.
     """
     rows: list[TraceRow] = []
     shadow, ctx = _recording(model, "", "", rows), TRAIN.at_step(0)

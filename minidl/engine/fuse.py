@@ -1,4 +1,4 @@
-"""From a model of plain layers to the same model on fast composites."""
+"""Turns a model of plain layers into the same model with fast composites."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ CONV_BN_RELU = [Conv2D, BatchNorm2D, ReLU]
 
 
 def fuse(model: Layer, threads: int = 0) -> Layer:
-    """`model` with runs of plain layers replaced by composites that do their work faster, on `threads` threads
-    (0: all cores).
+    """`model` with composites in place of several plain layers, which are faster, on `threads` threads (0: all
+    cores).
 
-    A new tree over the same Parameters and buffers, with the same names in the same order: it can be trained, saved
-    and loaded in the given model's place, and both may be used by turns. Recognised are, in any Sequential or branch
-    of a Concat: convolution + BN + ReLU and inception modules, with a 2x2 max pool after them if there is one; other
-    max pools; and at the very start convolution + BN + ReLU + 4x4 max pool. All other layers, a user's own among
-    them, take part as they are. NumPy models only: one with arrays of another kind is returned unchanged.
+    The result is a new tree with the same Parameters, buffers and names, in the same order. It can be trained, saved
+    and loaded in place of `model`, and both may be used alternately. These layers become composites, in any
+    Sequential or branch of a Concat: convolution + BN + ReLU and inception modules, with a 2x2 max pool after them if
+    there is one; other max pools; and at the very beginning convolution + BN + ReLU + 4x4 max pool. All other layers,
+    also a user's own, are used as they are. This is for NumPy models only: a model with other arrays is returned
+    unchanged.
     """
     if not all(isinstance(p.value, np.ndarray) for p in model.named_parameters().values()):
         return model
@@ -34,7 +35,7 @@ def fuse(model: Layer, threads: int = 0) -> Layer:
 
 
 def unfuse(model: Layer) -> Layer:
-    """The plain layers that `model` was fused from, with all maps and names; a plain model itself."""
+    """The plain layers from which `model` was fused, with all maps and names; a plain model itself."""
     if isinstance(model, Fused):
         return model.plain
     plain: dict[str, Layer] = {}
@@ -65,7 +66,7 @@ def _fused(layer: Layer, runner: TileRunner, first: bool) -> Layer:
 
 
 def _chain(chain: Sequential, runner: TileRunner, first: bool) -> FusedSequential:
-    """A Sequential with its runs replaced; a composite of several layers is named after all it stands for."""
+    """A Sequential with composites in it; the name of a composite joins the names of its layers."""
     layers, names, unnamed = chain.children(), list(chain.children()), set(chain.unnamed)
     fused: dict[str, Layer] = {}
     while names:
@@ -85,7 +86,7 @@ def _chain(chain: Sequential, runner: TileRunner, first: bool) -> FusedSequentia
 
 
 def _run(layers: list[Layer], first: bool) -> tuple[int, type[Layer] | None]:
-    """How many of the first layers make a composite, and which; (1, None) if none of those with many layers fits."""
+    """How many of the first layers form a composite, and the composite; (1, None) if they form none."""
     if is_inception(layers[0]):
         length, kind = 1, FusedInception
     elif [type(layer) for layer in layers[:3]] == CONV_BN_RELU:
@@ -103,5 +104,5 @@ def _run(layers: list[Layer], first: bool) -> tuple[int, type[Layer] | None]:
 
 
 def _is_block(layer: Layer) -> bool:
-    """Whether it is a chain of convolution, BN and ReLU."""
+    """Whether the layer is a chain of convolution, BN and ReLU."""
     return layer.wiring == "chain" and [type(child) for child in layer] == CONV_BN_RELU

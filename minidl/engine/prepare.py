@@ -117,7 +117,7 @@ def _infer(step: Step, x: Array, scratch: Scratch) -> Array:
 
 
 def _tiled(layer: Layer) -> bool:
-    """Whether the layer can take the images of a batch a few at a time; nobody knows it of a user's own layers."""
+    """Whether the layer can take the images of a batch a few at a time; for a user's own layer this isn't known."""
     if isinstance(layer, FusedSequential):
         return all(_tiled(child) for child in layer.layers.values())
     return hasattr(layer, "infer_tile") or type(layer) in IMAGE_BY_IMAGE

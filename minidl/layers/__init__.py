@@ -1,4 +1,6 @@
-"""The layers. Read `base` first, then `conv`; each file holds one idea, its mathematics in the docstring."""
+"""The layers. Read `base` first, then `linear` and `conv`. Each file has one idea, with its mathematics in the
+docstring.
+"""
 
 from minidl.layers.activation import ReLU
 from minidl.layers.base import INFER, PROBE, TRAIN, Context, Layer, Mode, Parameter, Rule

@@ -1,11 +1,16 @@
-"""The layer contract. Everything else in minidl stands on this file.
+"""What a layer is. Everything else in minidl builds on this file.
 
-A layer is a function with learned parameters. `forward` returns the output *and* a cache, the values its
-backward pass will need. The cache is a value handed back to the caller, never hidden state: one layer can
-serve two inputs, and a second forward does not spoil the first one's cache.
+A layer is a function y = f(x) with learned parameters. Training changes the parameters so that a number, the loss L,
+becomes smaller. For that it needs the gradient of L with respect to every parameter. In minidl, dy means dL/dy: an
+array of y's shape that says how L changes if y changes. `backward` takes dy and computes dx = dL/dx, which is the dy
+of the layer before, and the gradients of the parameters.
 
-A layer doesn't know its name either. Names are computed by walking down from the model, so that a layer may stand
-in two models, and twice in one.
+`forward` returns the output *and* a cache: the values that the backward pass will need. The caller keeps the cache;
+the layer stores nothing. So one layer can process two inputs, and the second forward pass doesn't change the first
+one's cache.
+
+A layer doesn't know its name either. Names are computed by walking down from the model, so a layer may be in two
+models, or twice in one.
 """
 
 from __future__ import annotations
@@ -26,15 +31,37 @@ Shape = tuple[int, ...]
 class Layer(Named):
     """Base class of all layers.
 
-    A leaf layer implements `out_shape`, `forward` and `input_grad`; one with parameters also `backward`.
-    Shapes include the batch axis: activations are (N, H, W, C) or (N, C).
+    There are three ways back through a layer:
 
-    A layer around other layers, a container, implements all four and `project`. Its children are the layers in its
-    attributes, unless it says otherwise in `children` and `with_children`. See `residual.py` for one.
+        input_grad(dy, cache)         returns dx and changes nothing
+        backward(dy, cache)           returns dx and adds the parameters' gradients; training uses it
+        project(s, cache, rule)       returns a signal for pictures: dx, or what a deconvnet makes instead
+
+    A leaf layer implements `forward` and `input_grad`; also `out_shape` if y has another shape than x, and `backward`
+    if it has parameters. Shapes include the batch axis: activations are (N, H, W, C) or (N, C). An example:
+
+        class Scale(Layer):
+            '''y = x w, with one number w for each channel.'''
+
+            def __init__(self, channels, dtype=np.float32):
+                self.w = Parameter(np.ones(channels, dtype))
+
+            def forward(self, x, ctx):
+                return x * self.w.value, (x if ctx.keeps_cache else None)
+
+            def backward(self, dy, cache, need_dx=True):
+                self.w.grad += (dy * cache).sum(axis=tuple(range(dy.ndim - 1)))  # dw = sum of dy x
+                return self.input_grad(dy, cache) if need_dx else None
+
+            def input_grad(self, dy, cache):
+                return dy * self.w.value
+
+    A layer that contains other layers, a container, implements all of these methods and `project`. Its children are
+    the layers in its attributes, unless it defines `children` and `with_children`. `residual.py` is an example.
     """
 
     def out_shape(self, in_shape: Shape) -> Shape:
-        """The output's shape, computed with integers only; raises ShapeError if `in_shape` does not fit."""
+        """The output's shape, computed from integers only. Raises ShapeError if `in_shape` doesn't fit."""
         if self.children():
             raise UsageError(f"{self.label}: a container needs an out_shape of its own")
         return in_shape
@@ -44,23 +71,25 @@ class Layer(Named):
         raise UsageError(f"{self.label}: has no forward(self, x, ctx), which returns (y, cache)")
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
-        """dx from dy: a pure function that changes neither the cache nor the parameters' gradients."""
+        """Returns dx. Changes neither the cache nor the gradients of the parameters."""
         raise UsageError(f"{self.label}: has no input_grad(self, dy, cache), which returns dx")
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
-        """Adds into every `params[...].grad` and returns dx (None if not needed); may consume the cache.
+        """Adds the parameters' gradients to every `params[...].grad`, and returns dx (None if it isn't needed).
 
-        Right for TRAIN and for PROBE caches.
+        It adds (`+=`), because a layer may be used twice, and because gradients may come from several batches. Call
+        it once for each forward pass, in TRAIN or PROBE mode: it may use up the cache.
         """
         if self.params or self.children():
             raise UsageError(f"{self.label}: needs a backward of its own, which adds to its parameters' gradients")
         return self.input_grad(dy, cache) if need_dx else None
 
     def project(self, s: Array, cache: Any, rule: Rule | str) -> Array:
-        """The signal `s` one layer back towards the pixels; PROBE caches only, which it never changes.
+        """Takes the signal `s` at the output one layer back towards the pixels. For PROBE caches only, which it
+        doesn't change.
 
-        The default is the input gradient. ReLU, BatchNorm2D and MaxPool2D differ, as `rule` says; a container asks
-        its children, each of which may.
+        By default this is the input gradient. ReLU, BatchNorm2D and MaxPool2D do something else if `rule` says so. A
+        container calls `project` of its children.
         """
         rule = as_rule(rule)
         if rule.name != "gradient" and self.children():
@@ -71,5 +100,5 @@ class Layer(Named):
         return self.input_grad(s, cache)
 
     def __call__(self, x: Array) -> Array:
-        """The answer to x: a forward pass in INFER mode."""
+        """y for the input x: a forward pass in INFER mode."""
         return self.forward(x, INFER)[0]

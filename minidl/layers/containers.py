@@ -1,4 +1,4 @@
-"""Layers made of layers: one after the other, or side by side. `residual.py` has a third."""
+"""Containers: layers made of layers, one after the other or side by side. `residual.py` has a third."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 
 
 class Sequential(Layer):
-    """Layers applied one after the other; its cache is the list of theirs.
+    """Layers applied one after the other. Its cache is the list of their caches.
 
-    Takes a dict of named layers, or layers or a list of them (named "0", "1", ...).
+    Takes a dict of named layers, a list of layers, or the layers themselves (named "0", "1", ...).
 
     Forward:   y = f_k(... f_2(f_1(x)))
-    Backward:  the chain rule from the last layer to the first: dx = J_1' (... (J_k' dy))
+    Backward:  the chain rule, from the last layer to the first: the dx of each layer is the dy of the one before it
 
-    Raises UsageError for what is no layer, and for a cache that is spent or was never made.
+    Raises UsageError if a child is not a layer, and for a cache that was used already or never made.
     """
 
     def __init__(self, *layers: Layer | Mapping[str, Layer] | Sequence[Layer]) -> None:
@@ -53,7 +53,7 @@ class Sequential(Layer):
 
     def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
         require_cache(self, cache, len(self.layers))
-        # What is popped belongs to the callee alone: used caches and gradients give their memory back at once.
+        # `pop` leaves no other reference, so a cache or gradient that was used gives back its memory at once.
         gradient = [dy]
         del dy
         for i, (name, layer) in reversed(list(enumerate(self.layers.items()))):
@@ -77,16 +77,15 @@ class Sequential(Layer):
 
 
 class Concat(Layer):
-    """Parallel branches that read the same input, their outputs joined on the channel axis.
+    """Parallel branches with the same input; their outputs are joined on the channel axis.
 
-    Each branch is a dict of named layers, applied in order. Branches add no level to the names: the layer
-    "b3" of any branch of "inception2" is "inception2.b3". A branch that is a layer or a list is called by its
-    number.
+    Each branch is a dict of named layers, applied in order. A branch adds no level to the names: the layer "b3" of
+    any branch of "inception2" is "inception2.b3". If a branch is a layer or a list, its name is its number.
 
     Forward:   y = [branch_1(x), branch_2(x), ...]  along C
-    Backward:  dy is cut into the branches' channels; x feeds every branch, so dx is the sum of their dx.
+    Backward:  dy is split into the channels of the branches. Every branch reads x, so dx is the sum of their dx.
 
-    Raises ShapeError if the branches' outputs differ in N, H or W, UsageError if two layers share a name.
+    Raises ShapeError if the branches' outputs differ in N, H or W, UsageError if two layers have the same name.
     Source: Szegedy et al., Going deeper with convolutions, 2014, section 4.
     """
 
@@ -162,7 +161,7 @@ class Concat(Layer):
 
 
 def named_children(label: str, layers: Sequence) -> dict[str, Layer]:
-    """The layers of a call `Sequential(...)` by name: of a dict, of a list, or one by one."""
+    """The layers in the arguments of `Sequential(...)`, by name: from a dict, from a list, or one by one."""
     if len(layers) == 1 and isinstance(layers[0], Mapping | list | tuple | Iterator):
         layers = layers[0]
     named = dict(layers) if isinstance(layers, Mapping) else {str(i): layer for i, layer in enumerate(layers)}
@@ -172,7 +171,7 @@ def named_children(label: str, layers: Sequence) -> dict[str, Layer]:
 
 
 def require_layer(what: str, layer: Any) -> None:
-    """Raises UsageError, which says what may be meant, if it is no layer."""
+    """Raises UsageError if `layer` is not a layer, and says what may be meant."""
     if isinstance(layer, type) and issubclass(layer, Layer):
         raise UsageError(f"{what} is the class {layer.__name__}, not a layer: write {layer.__name__}(...)")
     if not isinstance(layer, Layer):
@@ -180,7 +179,9 @@ def require_layer(what: str, layer: Any) -> None:
 
 
 def require_cache(layer: Layer, cache: Any, length: int) -> None:
-    """Raises UsageError for a cache that a container with `length` entries in its caches can't go back with."""
+    """Raises UsageError unless `cache` is an unused cache with `length` entries."""
     if not isinstance(cache, list | tuple) or len(cache) != length:
-        why = "an INFER pass keeps none" if cache is None else "it is spent, or another layer's"
-        raise UsageError(f"{layer.label}: no cache to go back with ({why}): each backward needs its own forward pass")
+        why = "an INFER pass keeps none" if cache is None else "it is used up, or another layer's"
+        raise UsageError(
+            f"{layer.label}: no cache for the way back ({why}): each backward needs its own forward pass"
+        )

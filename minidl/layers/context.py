@@ -1,4 +1,4 @@
-"""How a pass is run: its mode, the place in the model that it has reached, and the rule of a projection."""
+"""How a pass is run: its mode, its place in the model, and the rule of a projection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Mode(Enum):
-    """What a forward pass is for."""
+    """The purpose of a forward pass."""
 
     TRAIN = "train"  # batch statistics, dropout on, cache kept
     PROBE = "probe"  # running statistics, dropout off, cache kept
@@ -31,9 +31,10 @@ class Mode(Enum):
 
 @dataclass(frozen=True)
 class Context:
-    """How a forward pass is run: its mode, and the (seed, step, path) from which all its random draws follow.
+    """How a forward pass is run: its mode, and the (seed, step, path) that determine all random numbers.
 
-    `path` is the full name of the layer whose turn it is. A container hands it on with `run`, or with `at`:
+    `path` is the full name of the layer that is running. A container passes the context to a child with `run`, or
+    with `at`:
 
         y, cache = ctx.run("body", self.body, x)
     """
@@ -55,11 +56,13 @@ class Context:
         return replace(self, step=step)
 
     def at(self, name: str) -> Context:
-        """This context for the child `name`; itself if the name is empty."""
+        """This context for the child `name`; unchanged if the name is empty."""
         return replace(self, path=join(self.path, name)) if name else self
 
     def run(self, name: str, layer: Layer, x: Array) -> tuple[Array, Any]:
-        """(y, cache) of the child `name`; its errors say its full name. Raises UsageError if it returns no pair."""
+        """(y, cache) of the child `name`; an error names its full path. Raises UsageError if it doesn't return a
+        pair.
+        """
         with within(name):
             result = layer.forward(x, self.at(name))
             if not isinstance(result, tuple) or len(result) != 2:
@@ -67,13 +70,14 @@ class Context:
         return result
 
     def rng(self) -> np.random.Generator:
-        """A host generator that is a pure function of (seed, step, path): nothing about it needs to be saved.
+        """A random generator on the host that depends on (seed, step, path) only, so nothing about it has to be
+        saved.
 
-        Raises UsageError without a step: every step would draw the same numbers.
+        Raises UsageError without a step, because every step would draw the same numbers.
         """
         if self.step is None:
             raise UsageError(
-                "a random layer draws anew in each step and must know which one it is: "
+                "a random layer draws new numbers in each step, so it must know the step: "
                 "model.forward(x, TRAIN.at_step(step)), where optimizer.steps may be the step"
             )
         return np.random.default_rng([self.seed, self.step, zlib.crc32(self.path.encode())])
@@ -84,11 +88,12 @@ TRAIN, PROBE, INFER = (Context(mode) for mode in (Mode.TRAIN, Mode.PROBE, Mode.I
 
 @dataclass(frozen=True)
 class Rule:
-    """How `project` sends a signal back towards the pixels.
+    """How `project` takes a signal s back towards the pixels. docs/visualization.md has the pictures.
 
-    name    "gradient": the input gradient. "guided": a ReLU passes R [x > 0] [R > 0]. "deconv": R [R > 0].
-    bn      what a deconv does at a batch normalization: "skip" it or "scale" by gamma / sqrt(var + eps).
-    unpool  how windows of a max pool that share their maximum join: their "sum", the "last", or the "max".
+    name    what a ReLU with input x does; [condition] is 1 or 0. "gradient": s [x > 0], which is the input gradient.
+            "guided": s [x > 0] [s > 0]. "deconv": s [s > 0].
+    bn      what a deconv does at a batch normalization: "skip" it, or "scale" by gamma / sqrt(var + eps).
+    unpool  what a max pool's maximum receives if several windows share it: the "sum", the "last", or the "max".
     """
 
     name: str = "gradient"
@@ -106,7 +111,7 @@ class Rule:
 
 
 def as_rule(rule: Rule | str) -> Rule:
-    """`rule` itself, or the Rule of that name with its defaults. Raises UsageError for an unknown name."""
+    """`rule` itself, or the Rule with this name and default options. Raises UsageError for an unknown name."""
     return Rule(rule) if isinstance(rule, str) else rule
 
 

@@ -15,15 +15,15 @@ from minidl.layers.tree import rebuilt
 def convert(model: Layer, *, xp: ModuleType | None = None, dtype: DTypeLike | None = None) -> Layer:
     """A new model with the weights and buffers of `model` as arrays of module `xp` and of type `dtype`.
 
-    xp: numpy or cupy (`backend.get_backend`), dtype: float32 or float64; None keeps what each array has. The model
-    given is not touched and shares no array with the new one, whose gradients are zero. Tags and all settings of
-    the layers are kept, and what was one layer or one Parameter in two places stays one.
+    xp: numpy or cupy (`backend.get_backend`), dtype: float32 or float64; None keeps what each array has. `model`
+    doesn't change, and the new model shares no array with it; its gradients are zero. Tags and all settings of the
+    layers are kept. A layer or Parameter that is in two places of the model is one object in the new model too.
     """
     return _Conversion(xp, dtype).layer(model)
 
 
 class _Conversion:
-    """One call of `convert`, and what it has made. (A function that calls itself in here would keep that for longer.)"""
+    """One call of `convert` and what it has made. (A function in here that calls itself would keep that alive.)"""
 
     def __init__(self, xp: ModuleType | None, dtype: DTypeLike | None) -> None:
         self.xp, self.dtype = xp, dtype

@@ -1,4 +1,4 @@
-"""Layers that have learnt enough: a trained network's first part under a part that learns something new."""
+"""Frozen layers: the first part of a trained network, kept unchanged under a part that learns something new."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FROZEN = "frozen"  # the tag of parameters that no optimizer should touch
 
 
 class Frozen(Layer):
-    """`inner` as it is: in TRAIN mode too it runs with its running statistics, which stay, and nothing goes back.
+    """The layer `inner` without training: in TRAIN mode it uses its running statistics and doesn't change them.
 
     Forward:   y = inner(x), BN with running statistics, dropout off
-    Backward:  its parameters have no gradient; with no layer that learns below it, dx isn't needed either.
-               After a PROBE pass dx and projections are those of `inner`.
+    Backward:  its parameters get no gradient. No layer below it learns, so dx isn't needed either.
+               After a PROBE pass, dx and projections are those of `inner`.
 
     Names are those of `inner`. Raises UsageError if dx is asked for after a TRAIN pass.
     Source: Yosinski et al., How transferable are features in deep neural networks?, 2014, section 2.
@@ -51,10 +51,10 @@ class Frozen(Layer):
 
 
 def freeze(model: Layer, last: str) -> Layer:
-    """`model` with all layers up to the one named `last` frozen: a new chain over the same layers and Parameters.
+    """`model` with all layers up to the one named `last` frozen: a new chain of the same layers and Parameters.
 
     The frozen Parameters get the tag "frozen". Raises UsageError if `last` is not one of the chain's own layers, if
-    nothing would be left to learn, or if `model` is no chain of layers.
+    nothing would be left to learn, or if `model` is not a chain of layers.
     """
     layers = model.children() if model.wiring == "chain" else {}
     names = list(layers)

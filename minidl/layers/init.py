@@ -1,7 +1,8 @@
-"""Initial weights. Always drawn on the host and in float64, then cast: every backend and dtype gets the same numbers.
+"""Initial weights. They are drawn on the host in float64 and then cast, so every backend and dtype gets the same
+numbers.
 
-The aim: a signal keeps its variance on its way through the layers. The output of a unit with fan_in
-independent inputs has variance fan_in * Var[w] * E[x^2].
+The aim: a signal keeps its variance from layer to layer. The output of a unit with fan_in independent inputs has the
+variance fan_in * Var[w] * E[x^2].
 """
 
 from __future__ import annotations

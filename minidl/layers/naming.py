@@ -1,4 +1,4 @@
-"""What a layer is made of: its parameters, the layers in it, and the names of both, computed by walking down."""
+"""The content of a layer: its parameters, the layers in it, and the names of both, computed by walking down."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEANT = {  # what people look for who know another framework
 
 
 class Named:
-    """The half of a layer that knows what is in it."""
+    """The part of a layer that knows its content."""
 
     # How the children of a container are connected. "chain": one after the other. "parallel": all read its input.
     # None: only its forward pass knows. With one of the first two, a part of a network is cut out shorter.
@@ -54,7 +54,7 @@ class Named:
         return found
 
     def with_children(self, children: Mapping[str, Layer]) -> Layer:
-        """The same container around other children, given by the same names; this one stays as it is."""
+        """A copy of this container with other children, given by the same names. This one doesn't change."""
         own = vars(self)
         if not all(own.get(name) is child for name, child in self.children().items()):
             raise UsageError(f"{self.label}: has children of its own, so it needs a with_children(self, children)")
@@ -63,18 +63,18 @@ class Named:
         return new
 
     def outputs(self, in_shape: Shape) -> dict[str, slice]:
-        """The children whose outputs are channels of the container's output, as far as that is known: which ones."""
+        """The children whose outputs are channels of the container's output, if that is known, and which channels."""
         children = self.children()
         return {list(children)[-1]: slice(None)} if children and self.wiring == "chain" else {}
 
     def level(self, name: str) -> str:
-        """What the child `name` adds to the names of what is in it."""
+        """The part that the child `name` adds to the names inside it."""
         return "" if name in self.unnamed else name
 
     def places(self, path: str = "") -> Iterator[tuple[str, Layer]]:
-        """(path, layer) of this layer, at `path`, and of all below it, each before what is in it.
+        """(path, layer) of this layer, at `path`, and of all layers below it, each before its own children.
 
-        Where a layer adds no level to the names, its path is that of the container around it.
+        If a layer adds no level to the names, its path is that of its container.
         """
         yield path, self
         for name, child in self.children().items():
@@ -85,26 +85,31 @@ class Named:
         return (layer for _, layer in self.places() if not layer.children())
 
     def named_layers(self) -> dict[str, Layer]:
-        """All layers below this one by full name, such as "inception2.b3"; one in two places has two names.
+        """All layers below this one by full name, such as "inception2.b3". A layer in two places has two names.
 
         Raises UsageError if two layers have the same name.
         """
         found: dict[str, Layer] = {}
-        for path, layer in self.places():
-            for name, child in layer.children().items():
-                if name not in layer.unnamed:
-                    _put(found, join(path, name), child)
+        for name, layer in self._below():
+            _put(found, name, layer)
         return found
 
+    def _below(self, path: str = "") -> Iterator[tuple[str, Layer]]:
+        for name, child in self.children().items():
+            if name not in self.unnamed:
+                yield join(path, name), child
+            yield from child._below(join(path, self.level(name)))
+
     def named_parameters(self) -> dict[str, Parameter]:
-        """All parameters at or below this layer by full name, such as "inception2.b3.conv.weight", each once.
+        """All parameters of this layer and of those below it, by full name, such as "inception2.b3.conv.weight", once
+        each.
 
         Raises UsageError if two have the same name.
         """
         return self._named("params")
 
     def named_buffers(self) -> dict[str, Array]:
-        """All buffers at or below this layer by full name, such as "stem.bn.running_mean", each once."""
+        """All buffers in this layer and below it, by full name, such as "stem.bn.running_mean", each once."""
         return self._named("buffers")
 
     def zero_grad(self) -> None:
@@ -162,7 +167,7 @@ class Named:
 
     @property
     def label(self) -> str:
-        """What the layer calls itself in messages; its name is added on the way to the reader (`errors.within`)."""
+        """The layer's name for itself in messages; its path is added by `errors.within`."""
         return type(self).__name__
 
     def __repr__(self) -> str:
@@ -194,11 +199,11 @@ class Named:
 
 def _put(found: dict[str, Any], name: str, value: Any) -> None:
     if found.setdefault(name, value) is not value:
-        raise UsageError(f"two different things in the model are called {name}: give one of them another name")
+        raise UsageError(f"two different objects in the model have the name {name}: give one of them another name")
 
 
 def no_such_layer(name: str, names: Mapping[str, Any], more: str = "") -> UsageError:
-    """The error for a name that no layer has; `names` are those there are, `more` what else helps."""
+    """The error for a name that no layer has; `names` are the existing ones, `more` is further help."""
     near = difflib.get_close_matches(name, names, n=3)
     hint = f"did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}? " if near else ""
     first = [n for n in names if "." not in n]

@@ -8,11 +8,11 @@ from minidl.backend.arrays import Array, array_module
 
 
 class Parameter:
-    """A learned array `value`, the gradient `grad` of the loss with respect to it, and `tags`.
+    """A learned array `value`, its gradient `grad` = dL/dvalue, and `tags`.
 
-    Both arrays are written in place and never rebound (they may be views of one flat vector):
-    `p.grad += g` and `p.value[...] = v` are right, `p.value = v` raises AttributeError.
-    Tags group parameters for the optimizer: "weight", "bias", "norm" (gamma and beta of a batch normalization).
+    Both arrays are changed in place and never replaced, because they may be views of one flat vector: `p.grad += g`
+    and `p.value[...] = v` are right, and `p.value = v` raises AttributeError. Tags group parameters for the
+    optimizer: "weight", "bias", "norm" (gamma and beta of a batch normalization).
     """
 
     __slots__ = ("_value", "_grad", "tags")
@@ -40,7 +40,7 @@ class Parameter:
 
     @staticmethod
     def _refuse_rebinding(name: str, old: Array, new: Array) -> None:
-        # `p.grad += g` ends in an assignment of the very same array; anything else would cut the views.
+        # `p.grad += g` ends with an assignment of the same array. Another array would break the views.
         if new is not old:
             raise AttributeError(f"Parameter.{name} is written in place: use p.{name}[...] = array")
 

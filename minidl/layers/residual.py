@@ -1,4 +1,4 @@
-"""The residual block: a way around some layers. Also the shortest example of a container."""
+"""The residual block: a shortcut around some layers. It is also the shortest example of a container."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from minidl.layers.containers import require_cache, require_layer
 
 
 class Residual(Layer):
-    """What `body` adds to its input, or to a `shortcut` of it where the body changes the shape.
+    """Adds to the output of `body` its input, or a `shortcut` of it if the body changes the shape.
 
     Shapes: x any; y that of body(x) and of shortcut(x), which must be the same.
 
     Forward:   y = f(x) + g(x),   f the body,  g the shortcut or g(x) = x
-    Backward:  x acts on y twice, so dx = J_f' dy + J_g' dy. Without a shortcut that is J_f' dy + dy: the gradient
-               reaches the layers below as it is, however deep the network.
-    Projection: a sum rectifies nothing. The signal goes back both ways, by their rules, and adds up.
+    Backward:  x reaches y in two ways, so dx is the sum of the dx of both. Without a shortcut that is dx of the body
+    + dy: the
+               gradient reaches the layers below undiminished, however deep the network is.
+    Projection: the signal goes back both ways, each with its own rules, and the results add up.
 
     Names: "body" and "shortcut". Raises ShapeError if their outputs differ in shape.
     Source: He et al., Deep residual learning for image recognition, 2015, section 3.
@@ -40,8 +41,8 @@ class Residual(Layer):
             around = self.shortcut.out_shape(in_shape) if self.shortcut else tuple(in_shape)
         if out != around:
             raise ShapeError(
-                f"{self.label}: of an input {in_shape} the body makes {out} and the shortcut {around}: they can't "
-                "be added; give a shortcut that changes the shape alike, such as a 1x1 convolution"
+                f"{self.label}: for an input {in_shape} the body makes {out} and the shortcut {around}: they can't "
+                "be added; give a shortcut that changes the shape in the same way, such as a 1x1 convolution"
             )
         return out
 

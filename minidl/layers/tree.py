@@ -1,4 +1,4 @@
-"""A model as a tree: the same model around other layers, and the tree in print."""
+"""A model as a tree: the same model with other layers, and a printed tree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from minidl.layers.base import Layer
 
 
 def rebuilt(layer: Layer, children: Mapping[str, Layer]) -> Layer:
-    """`layer.with_children(children)` over the same parameters and buffers of its own.
+    """`layer.with_children(children)`, with the same parameters and buffers of its own.
 
     Raises UsageError if `with_children` doesn't do what it should.
     """
@@ -17,7 +17,7 @@ def rebuilt(layer: Layer, children: Mapping[str, Layer]) -> Layer:
     found = list(new.children().values()) if isinstance(new, Layer) and new is not layer else None
     if found is None or any(a is not b for a, b in zip(found, children.values(), strict=False)):
         raise UsageError(
-            f"{layer.label}: with_children must return a new container around the very children that it is given"
+            f"{layer.label}: with_children must return a new container with exactly the children that it is given"
         )
     new.params, new.buffers = dict(layer.params), dict(layer.buffers)
     return new
@@ -42,12 +42,12 @@ def tree(model: Layer) -> str:
 
 
 def rows(layer: Layer, name: str = "", depth: int = 0) -> Iterator[tuple[str, str, str]]:
-    """(layer, shapes of its own parameters, numbers in all parameters at or below it)"""
+    """(layer, shapes of its own parameters, number of all parameters in it and below it)"""
     children = layer.children()
     kind = type(layer).__name__ if children else repr(layer)
     shapes = ", ".join(f"{key} {'x'.join(map(str, p.value.shape))}" for key, p in layer.params.items())
     count = sum(p.value.size for p in layer.named_parameters().values())
     yield "  " * depth + (f"{name}: {kind}" if name else kind), shapes, f"{count:,}" if count else ""
     for key, child in children.items():
-        # What adds no level to the names has none itself: the branches of a Concat.
+        # A layer that adds no level to the names has no name itself: the branches of a Concat.
         yield from rows(child, "" if key in layer.unnamed and "+" not in key else key, depth + 1)

@@ -19,11 +19,12 @@ _FORMULA = re.compile(r"(^|[;|])(\s*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001
 
 @contextmanager
 def csv_file(path: Path) -> Iterator[Callable[[Iterable[object]], None]]:
-    """Gives a function that writes one row of the CSV file `path`. The file appears when it is complete. Raises
-    DataError.
+    """Gives a function that writes one row of the CSV file `path`, which appears when it is complete.
 
-    with csv_file(path) as write:
-        write(["file", "class"])
+        with csv_file(path) as write:
+            write(["file", "class"])
+
+    Raises DataError.
     """
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

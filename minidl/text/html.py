@@ -11,9 +11,10 @@ _CELL = "padding:0.2em 0.6em;text-align:{};white-space:pre;font-family:monospace
 
 
 def html_table(table: Sequence[Sequence[object]], left: int, caption: str = "") -> str:
-    """Rows of texts as a table, the first of them its head; the first `left` columns stand to the left, others right.
+    """Rows of texts as a table, the first row being its head. The first `left` columns are aligned left, the others
+    right.
 
-    The texts may be names that a stranger chose, so nothing in them is markup.
+    The texts may be names that another person chose, so none of them is treated as markup.
     """
 
     def row(cells: Sequence[object], tag: str) -> str:

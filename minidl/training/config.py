@@ -180,7 +180,7 @@ def check_settings(config: Config) -> None:
         raise UsageError(f"--warmup-epochs {warmup:g}: choose fewer than --epochs {config.epochs}")
     if config.schedule == "step" and drop <= warmup:
         raise UsageError(
-            f"--drop-epoch {drop} lies within --warmup-epochs {warmup:g}: choose a later drop, or fewer of these"
+            f"--drop-epoch {drop} is within --warmup-epochs {warmup:g}: choose a later drop, or fewer of these"
         )
 
 

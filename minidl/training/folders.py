@@ -57,4 +57,4 @@ def check_name(output: Path, name: str | None) -> None:
             f"--name {shown!r}: give a plain folder name of at most {LONGEST_NAME} bytes, --output says where it goes"
         )
     if os.path.lexists(path := output / name):
-        raise UsageError(f"{path} exists: give another --name, or go on with --resume {path}")
+        raise UsageError(f"{path} exists: give another --name, or continue it with --resume {path}")

@@ -1,4 +1,4 @@
-"""Where the network puts the images: its last features, and their place in two or three dimensions."""
+"""Images as points: their features, and their positions in two or three dimensions."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Embedding:
 def features(
     model: Layer, loader: Loader, xp: ModuleType = np, on_batch: Callable[[int], None] = lambda images: None
 ) -> np.ndarray:
-    """What enters the model's last layer, a Linear, for every image of the loader: float32 (n, D).
+    """The input of the model's last layer, a Linear, for every image of the loader: float32 (n, D).
 
-    On the engine and backend of `model`, with running statistics and without dropout; `on_batch` hears the size of
-    each batch. Raises UsageError if the model does not end in a Linear layer.
+    It is computed on the engine and backend of `model`, with running statistics and without dropout. `on_batch` is
+    called with the number of images after each batch. Raises UsageError if the model does not end in a Linear layer.
     """
     rows = []
     for x, _ in predict(_without_head(model), loader, xp):
@@ -65,8 +65,8 @@ def pca(x: np.ndarray, dims: int) -> Embedding:
 
         points = (x - mean) V,    explained_i = var(points_i) / sum of the variances of the D features,
 
-    V (D, dims) the first right singular vectors of x - mean, each with its largest entry positive. The shares speak
-    of the images given: for those of all of val, fit all of val.
+    V (D, dims) contains the first right singular vectors of x - mean, each with its largest entry positive. The
+    shares are those of the given images: to get the shares for all of val, give all of val.
 
     Raises UsageError unless 1 <= dims <= D, dims < n (n points span n - 1 dimensions) and the features vary.
     Source: Pearson, On lines and planes of closest fit, 1901; scikit-learn's PCA.
@@ -77,11 +77,12 @@ def pca(x: np.ndarray, dims: int) -> Embedding:
 
 
 def tsne(x: np.ndarray, dims: int, seed: int = 0, perplexity: float = 30) -> Embedding:
-    """The features x (n, D) in 2 or 3 dimensions, so that near neighbours stay near; distances mean little else.
+    """The features x (n, D) in 2 or 3 dimensions, so that near neighbours stay near. Distances have little other
+    meaning.
 
-    Starts at the principal components, with the learning rate n / exaggeration. `perplexity`, about the number of
-    neighbours that count, is lowered to (n - 1) / 3 where there are few images. One seed gives the same points,
-    whatever the number of threads.
+    It starts at the principal components, with the learning rate n / exaggeration. `perplexity` is roughly the number
+    of neighbours that count; with few images it is lowered to (n - 1) / 3. The same seed gives the same points on any
+    number of threads.
 
     Raises UsageError unless dims is 2 or 3, dims <= D, n >= 5 and the features vary.
     Sources: van der Maaten & Hinton, Visualizing data using t-SNE, 2008; Kobak & Berens 2019 for the start and
@@ -102,7 +103,7 @@ def tsne(x: np.ndarray, dims: int, seed: int = 0, perplexity: float = 30) -> Emb
         # images apart in three dimensions.
         learning_rate=len(x) / EXAGGERATION / 4,
     )
-    with threadpool_limits(1):  # sums over more threads round differently, and what follows magnifies it
+    with threadpool_limits(1):  # sums over more threads round differently, and the iterations magnify it
         return Embedding(fit.fit_transform(x).astype(np.float64), None)
 
 
@@ -123,7 +124,7 @@ def _checked(x: np.ndarray, dims: int, least: int, name: str) -> np.ndarray:
 
 
 def _without_head(model: Layer) -> Layer:
-    """`model` up to what enters its last layer, over the same layers, on the same engine."""
+    """`model` without its last layer, over the same layers and on the same engine."""
     keys, last, path = (), model, ""
     while (children := last.children()) and last.wiring != "parallel":  # which ends in several layers
         path, (key, last) = join(path, last.level(list(children)[-1])), list(children.items())[-1]

@@ -1,7 +1,7 @@
-"""A look inside a model from a few lines of Python: activations by name, and what a unit sees, as arrays.
+"""Looks inside a model from a few lines of Python: activations by name, and what a unit sees, as arrays.
 
-The model may be plain or fused; its images are those it takes, floats (N, H, W, C). `visualize.py` makes sheets of a
-whole data set with the same functions.
+The model may be plain or fused. Its images are those that it takes: floats (N, H, W, C). The drawing commands use the
+same functions for a whole data set.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from minidl.visual.truncate import layer_table, truncate
 
 
 def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """What the layers `names` give for images x (N, H, W, C): {name: array (N, H, W, C) or (N, K)}.
+    """The outputs of the layers `names` for images x (N, H, W, C): {name: array (N, H, W, C) or (N, K)}.
 
-    names    as "stem" or "inception2.b5", or deeper "inception2.b5.conv"; None: all blocks
+    names    such as "stem" or "inception2.b5", or deeper "inception2.b5.conv"; None: all blocks
 
-    Raises UsageError for an unknown name, with the nearest there are.
+    Raises UsageError for an unknown name, with the nearest names.
     """
     plain, x = _ready(model, x)
     if names is None:
@@ -46,11 +46,11 @@ def gradient(
 ) -> np.ndarray:
     """How the activation of a unit changes with each pixel, (N, H, W, C), for images x (N, H, W, C).
 
-    layer    a name, as "inception2.b5"; "fc" or "" for the scores of the classes
-    unit     a channel of the layer's map or one of its features; or one for each image
-    seed     what goes back: "map" the unit's map a (so that the result is the gradient of the sum of a^2 / 2), "ones"
-             (of the sum of a), "norm" (of the norm `norm` of a: "l2" or "inf"), "max" (the largest value alone).
-             Default "map", as in the paper; "ones" for a unit that is one number
+    layer    a name such as "inception2.b5"; "fc" or "" for the scores of the classes
+    unit     a channel of the layer's map, or one of its features; or one for each image
+    seed     the signal at the unit, whose map is a: "map" is a itself (the result is then the gradient of the sum of
+             a^2 / 2), "ones" gives the gradient of the sum of a, "norm" that of the norm `norm` of a ("l2" or "inf"),
+             and "max" is only the largest value. Default "map", as in the paper; "ones" if a is a single number
 
     Source: Simonyan et al., Deep inside convolutional networks, 2014, section 3.
     Raises UsageError for an unknown layer, unit, norm or seed.
@@ -61,7 +61,8 @@ def gradient(
 def guided(
     model: Layer, x: np.ndarray, layer: str, unit: int | ArrayLike, *, norm: str = "l2", seed: str | None = None
 ) -> np.ndarray:
-    """Guided backpropagation: as `gradient`, but a ReLU passes back only what is positive, where it was open.
+    """Guided backpropagation: like `gradient`, but a ReLU passes back only positive signals, and only where its input
+    is positive.
 
     Source: Springenberg et al., Striving for simplicity, 2015, section 3.4.
     """
@@ -79,11 +80,11 @@ def deconv(
     bn: str = "skip",
     unpool: str = "sum",
 ) -> np.ndarray:
-    """The deconvnet: as `gradient`, but a ReLU passes back what is positive, whether it was open or not.
+    """The deconvnet: like `gradient`, but a ReLU passes back all positive signals, whatever its input.
 
-    seed     as of `gradient`; default "norm", as in the paper
+    seed     as in `gradient`; default "norm", as in the paper
     bn       "skip" batch normalization on the way back, or "scale" by it as the gradient does
-    unpool   how windows of a max pool that share their maximum join: their "sum", the "last", or the "max"
+    unpool   what a maximum that several windows share receives: the "sum" of their signals, the "last", or the "max"
 
     Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 2.1.
     """
@@ -138,7 +139,7 @@ def _watched(layer: Layer, path: str, seen: dict[str, np.ndarray | None]) -> Lay
 
 
 def _ready(model: Layer, x: np.ndarray) -> tuple[Layer, np.ndarray]:
-    """The plain layers of `model`, and its images as floats of its type."""
+    """The plain layers of `model`, and its images as floats of its dtype."""
     plain, x = unfuse(model), np.asarray(x)
     if x.ndim != 4:
         hint = ": one image is x[None]" if x.ndim == 3 else ""

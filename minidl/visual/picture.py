@@ -13,13 +13,14 @@ _GUTTER = 4  # white pixels between tiles
 
 
 def picture(*arrays: np.ndarray, tile: int = 128) -> Image.Image:
-    """Arrays of N images each as rows of tiles, one row above the other; `.save("name.png")` writes it to a file.
+    """Arrays of N images each as rows of tiles, one row above the other. `.save("name.png")` writes the picture to a
+    file.
 
-    arrays    uint8 pixels (N, H, W, 3) as they are; floats (N, H, W, 3), such as gradients, with zero at mid-gray;
-              maps (N, H, W) as gray. More than ten images go on in further rows
+    arrays    uint8 pixels (N, H, W, 3), shown unchanged; floats (N, H, W, 3), such as gradients, with zero as
+              mid-gray; maps (N, H, W) in gray. With more than ten images there are several rows for each array
     tile      the width of a tile in pixels
 
-    Notebooks show what is returned. Raises ShapeError for arrays of another form or of different N.
+    Notebooks show the result. Raises ShapeError for arrays of another form or of different N.
     """
     rows = [_tiles(np.asarray(a), tile) for a in arrays]
     counts = {len(row) for row in rows}

@@ -1,4 +1,4 @@
-"""What every look into a network starts from: a trained network, and the images it is shown."""
+"""What every look into a network starts from: a trained network, and images for it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Subject:
     """The network of a checkpoint `file`, with the images of a split of its data set.
 
     model     of plain layers, on the host
-    running   the same on the engine and backend asked for, whose array module is xp
+    running   the same on the engine and backend that were asked for, whose array module is xp
     plain     of plain layers, on that backend
 
-    build       makes registered networks
-    data        where the data set is, if not where it was in training
-    whole       whole splits of it, though the network was trained and measured on a part
+    build     makes registered networks
+    data      where the data set is, if it has moved since the training
+    whole     use whole splits of it, even if the network was trained and evaluated on a part
 
-    The data set is opened when an image of it is asked for, the engine when the network is run.
+    The data set is opened when an image of it is needed, and the engine is made when the network is run.
     """
 
     def __init__(
@@ -88,14 +88,14 @@ class Subject:
         return self.split.images(np.asarray(positions))
 
     def images(self, positions: np.ndarray) -> np.ndarray:
-        """The same as the network takes them, float32 (n, H, W, 3)."""
+        """The same images in the form that the network takes, float32 (n, H, W, 3)."""
         return self.normalised(self.pictures(positions))
 
     def normalised(self, pictures: np.ndarray) -> np.ndarray:
         return normalise(pictures, self.about.mean, self.about.std)
 
     def photo(self, path: str) -> np.ndarray:
-        """A photo's middle square in the network's size, uint8 (H, W, 3); DataError if it can't be read."""
+        """The central square of a photo in the network's size, uint8 (H, W, 3); DataError if it can't be read."""
         return read_image(path, self.about.image_shape[0])
 
     def position(self, index: int) -> int:
@@ -119,7 +119,7 @@ class Subject:
         return p.argmax(axis=1), p.max(axis=1)
 
     def predicted_at(self, positions: np.ndarray) -> np.ndarray:
-        """The likeliest class of images of the split, some at a time."""
+        """The likeliest classes of images of the split, computed a few at a time."""
         parts = range(0, len(positions), BATCH)
         return np.concatenate([self.predicted(self.images(positions[i : i + BATCH]))[0] for i in parts])
 
@@ -138,7 +138,7 @@ class Subject:
         return layer_table(self.model, tuple(self.about.image_shape))
 
     def layer(self, name: str) -> LayerInfo:
-        """What `layers` says of any layer; UsageError if there is none of this name."""
+        """The row of `layers` for any layer; UsageError if there is none of this name."""
         part = truncate(self.model, name)
         return LayerInfo(name, repr(part), part.out_shape((1, *self.about.image_shape))[1:])
 
@@ -153,12 +153,12 @@ class Subject:
 
     @property
     def run(self) -> Path | None:
-        """The folder of the run that the checkpoint is in."""
+        """The folder of the run to which the checkpoint belongs."""
         folder = self.checkpoint.path.resolve().parent
         return folder.parent if folder.name == "checkpoints" else None
 
     @property
     def source(self) -> str:
-        """The checkpoint in a footer: run and file."""
+        """The checkpoint as footers name it: run and file."""
         path = self.checkpoint.path
         return path.name if self.run is None else f"{self.run.name}/{path.stem}"

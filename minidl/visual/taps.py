@@ -1,9 +1,9 @@
-"""How large every unit's map is at chosen layers, for images on one way through the network.
+"""The size of every unit's map at chosen layers, in one pass of images through the network.
 
-The fast engine never makes most maps: its composites keep them in the cache, or skip them. So the network is cut
-behind every layer that is asked for, and each piece is fused and run in INFER mode on what the piece before it gave.
-A layer inside a Concat is either the end of a branch, that is, some channels of the Concat's output, or the end of a
-chain of its own over the Concat's input.
+The fast engine never makes most of the maps: its composites keep them in the cache, or skip them. So the network is
+cut after every layer that is asked for. Each piece is fused, and run in INFER mode on the output of the piece before
+it. A layer inside a Concat is either the end of a branch, and then its map is some channels of the Concat's output;
+or it is the end of a chain of its own over the Concat's input.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MapNorms(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, None]:
         xp = array_module(x)
         a = xp.abs(x.reshape(len(x), *(x.shape[1:-1] or (1, 1)), x.shape[-1]))  # (N, C) -> (N, 1, 1, C)
-        # Over H first: rows of W C numbers make long inner loops, and sums in two steps lose fewer digits.
+        # First over H: rows of W C numbers make long inner loops, and sums in two steps lose fewer digits.
         largest, mean = a.max(axis=1).max(axis=1), a.mean(axis=1).mean(axis=1)
         a *= a
         return xp.stack([largest, xp.sqrt(a.sum(axis=1).sum(axis=1)), mean], axis=1), None
@@ -49,7 +49,7 @@ class MapNorms(Layer):
 
 @dataclass
 class Piece:
-    """Some layers of the network, one after the other, and what is looked at behind them."""
+    """Some layers of the network, one after the other, and the layers whose maps are measured after them."""
 
     links: dict[str, Layer] = field(default_factory=dict)  # by name
     outputs: dict[str, slice] = field(default_factory=dict)  # a layer's channels in the output of the links
@@ -61,10 +61,10 @@ class Piece:
 
 
 class Taps:
-    """Called with images x (n, H, W, C), yields (layer, MapNorms (n, 3, units)) of each of the `layers` of `model`.
+    """Called with images x (n, H, W, C), yields (layer, MapNorms (n, 3, units)) for each of the `layers` of `model`.
 
-    No layer behind the last of them is run. `shapes` has their maps' shapes for one image, (H, W, C) or (K,).
-    Raises UsageError for an unknown layer, as `truncate`, and for one with maps of another form.
+    Layers after the last of them are not run. `shapes` has the shapes of their maps for one image, (H, W, C) or (K,).
+    Raises UsageError for an unknown layer, as `truncate`, and for a layer with maps of another form.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ def _cut(model: Layer, names: Sequence[str], shape: Shape) -> list[Piece]:
 
 
 class Link(NamedTuple):
-    """A layer that nested chains run after the one before."""
+    """A layer in a chain of nested chains."""
 
     layer: Layer
     path: str  # with which the names of what is in it begin
@@ -122,7 +122,7 @@ class Link(NamedTuple):
 
 
 def _links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
-    """What `layer` and the chains in it run one after the other."""
+    """The layers that `layer` and the chains in it run one after the other."""
     children = layer.children()
     if layer.wiring != "chain" or not children:
         yield Link(layer, path, list(ends))
@@ -133,7 +133,7 @@ def _links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
 
 
 def _outputs(link: Link, shape: Shape) -> dict[str, slice]:
-    """The layers whose output is that of the link, or some channels of it, for an input of `shape`."""
+    """The layers whose output is that of the link, or some of its channels, for an input of `shape`."""
     found, layer = {name: slice(None) for name in link.ends}, link.layer
     for key, channels in layer.outputs(shape).items():
         *_, last = _links(layer.children()[key], join(link.path, layer.level(key)), [join(link.path, key)])

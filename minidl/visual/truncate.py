@@ -1,4 +1,4 @@
-"""Parts of a model by name: what leads from the pixels to a layer, and the gradient on its way back to one."""
+"""Parts of a model by name: the layers from the pixels to a layer, and the gradient on its way back to one."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Place(NamedTuple):
 def truncate(model: Layer, name: str) -> Layer:
     """The part of `model` from the pixels to the layer `name`, over the same layers.
 
-    Only what `name` depends on is in it, as far as the containers say so (`Layer.wiring`): of a Concat the one branch
-    that leads to it. Its forward pass gives the layer's output, `project` leads from there back to the pixels, and it
-    may be fused like any model. `model` stays as it is, and the layers keep their names. "" is the whole model,
-    itself. Raises UsageError with the nearest names if there is no such layer.
+    It contains only what `name` depends on, as far as the containers say (`Layer.wiring`): of a Concat, only the
+    branch that leads to it. Its forward pass returns the layer's output, `project` leads from there to the pixels,
+    and it may be fused like any model. `model` doesn't change, and the layers keep their names. "" means the whole
+    model. Raises UsageError with the nearest names if there is no such layer.
     """
     if name == "":
         return model
@@ -56,7 +56,7 @@ def truncate(model: Layer, name: str) -> Layer:
 
 
 def part(model: Layer, keys: Keys, end: Layer) -> Layer:
-    """What leads from the pixels to the layer at `keys` below `model`, and then through `end` in its place."""
+    """The layers from the pixels to the layer at `keys` below `model`, which is replaced by `end`."""
     key, below, children = keys[0], keys[1:], model.children()
     last = part(children[key], below, end) if below else end
     if model.wiring == "chain":
@@ -70,10 +70,10 @@ def part(model: Layer, keys: Keys, end: Layer) -> Layer:
 
 
 class Upto(Layer):
-    """A container of which nothing is known but that it runs the child `key`: y is what that child makes.
+    """A container of which only this is known: it runs the child `key`. y is the output of that child.
 
-    The whole container runs. On the way back its output gets no signal and the child the whole one: what arrives at
-    the input is the child's alone, as zero goes back as zero by every rule.
+    The whole container runs. On the way back its output gets a signal of zero, and the child gets the whole signal.
+    Every rule turns zero into zero, so the signal that arrives at the input is that of the child alone.
     """
 
     def __init__(self, whole: Layer, key: str) -> None:
@@ -112,7 +112,7 @@ class Upto(Layer):
 
 
 class _Tap(Layer):
-    """In a child's place for one pass: notes what the child makes, and puts a signal in on the way back."""
+    """Takes the place of a child for one pass: records its output, and inserts a signal on the way back."""
 
     def __init__(self, child: Layer, signal: Array | None = None) -> None:
         self.child, self.signal, self.y, self.shape = child, signal, None, ()
@@ -133,8 +133,11 @@ class _Tap(Layer):
 
 
 def layer_table(model: Layer, image_shape: Shape, leaves: bool = False) -> list[LayerInfo]:
-    """The layers of `model` in forward order, for images (H, W, C); without the parts (convolution, BN, ReLU) of a
-    block unless `leaves`. A block is a container of leaf layers alone."""
+    """The layers of `model` in forward order, for images (H, W, C).
+
+    Without `leaves`, the parts of a block (convolution, BN, ReLU) are left out; a block is a container of leaf layers
+    alone.
+    """
     infos = []
     for place in walk(model):
         block = not any(child.children() for child in place.parent)
@@ -145,9 +148,9 @@ def layer_table(model: Layer, image_shape: Shape, leaves: bool = False) -> list[
 
 
 def gradient_at(model: Layer, dy: Array, cache: Any, name: str) -> Array:
-    """The gradient of the output of layer `name`, from that of the model's output, dy, and a PROBE cache.
+    """dL/da for the output a of layer `name`, from dy = dL/dy at the model's output and a PROBE cache.
 
-        d(layer's output) = (d output / d layer's output)' dy
+        dL/da_i = sum over j of  dL/dy_j  dy_j/da_i
 
     Raises UsageError as `truncate`.
     """
@@ -170,7 +173,7 @@ class _Arrived(Exception):
 
 
 class _End(Layer):
-    """In a layer's place: the way back ends here."""
+    """Takes the place of a layer: the way back ends here."""
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
         raise _Arrived(dy)
@@ -185,14 +188,14 @@ def _ending(model: Layer, keys: Keys) -> Layer:
 
 
 def walk(layer: Layer, path: str = "", keys: Keys = ()) -> Iterator[Place]:
-    """All places below `layer`, each behind those in it, as it is complete when they are."""
+    """All places below `layer`. Each comes after the layers inside it, because it is complete when they are."""
     for key, child in layer.children().items():
         yield from walk(child, join(path, layer.level(key)), (*keys, key))
         yield Place(join(path, key), (*keys, key), layer, child)
 
 
 def _find(model: Layer, name: str) -> Place:
-    """The place called `name`; of a layer in two places, the one asked for."""
+    """The place with this name; for a layer in two places, the one that was asked for."""
     found = {place.name: place for place in walk(model)}
     if name in found:
         return found[name]

@@ -1,4 +1,4 @@
-"""Whatever happens inside a command, its user gets one line and an exit code."""
+"""Every failure inside a command ends in one line and an exit code."""
 
 import errno
 import io

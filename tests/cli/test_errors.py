@@ -1,4 +1,4 @@
-"""Whatever is asked wrongly is answered by one line on stderr that names it, and the exit code of its class."""
+"""Every wrong request ends in one line on stderr that names it, and in the exit code of its class."""
 
 import json
 import shutil

@@ -84,7 +84,7 @@ def test_adam_reads_and_writes_three_arrays_and_reads_the_gradient():
 
 def test_the_arithmetic_is_that_of_the_products_without_the_first_dx():
     model = Sequential([Conv2D(2, 3, 3, padding=1), ReLU(), Flatten(), Linear(48, 7)])
-    convolution, linear = 16 * 3 * 3 * 2 * 3, 48 * 7  # multiply-adds an image
+    convolution, linear = 16 * 3 * 3 * 2 * 3, 48 * 7  # multiply-adds per image
     assert gpu_floor.flops(model, (5, 4, 4, 2)) == 5 * 2 * (2 * convolution + 3 * linear)
 
 

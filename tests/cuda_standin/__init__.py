@@ -1,4 +1,4 @@
-"""A stand-in for CuPy over NumPy, stricter than CuPy: whoever runs on it without a refusal runs on a GPU.
+"""A stand-in for CuPy over NumPy, stricter than CuPy: code that runs on it without a refusal should run on a GPU.
 
     record   what happened: syncs, uploads, refusals
     array    the array: no way to NumPy but `.get()`, no mixing, no wrong or duplicate indices, no racing overlaps

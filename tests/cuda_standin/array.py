@@ -1,4 +1,4 @@
-"""The stand-in's array: NumPy's numbers behind CuPy's manners."""
+"""The stand-in's array: NumPy's numbers with CuPy's behaviour."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DTYPES = "biufc"
 
 
 class ndarray:
-    """Looks like cupy.ndarray, holds a NumPy array, and refuses whatever would be wrong on a device."""
+    """Looks like cupy.ndarray, contains a NumPy array, and refuses everything that would be wrong on a device."""
 
     __slots__ = ("_host", "_born")
     __hash__ = None

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a data set ends in one line that names the file, and check_data lists all of it."""
+"""Everything that is wrong with a data set ends in one line that names the file; check_data lists all of it."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""One decoder for training, checking and predicting: every mode, depth and orientation, whatever the container."""
+"""One decoder for training, checking and predicting: every mode, depth and orientation, in every container."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""One data set gives one report, whatever it lies in and whatever lies beside it; a stamp notices every change."""
+"""A data set gives the same report from a folder or archive, with or without junk; a stamp notices every change."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The runner of tiles: order of accumulators, exceptions, BLAS threads, and nothing left behind."""
+"""The runner of tiles: order of accumulators, exceptions, BLAS threads; and that nothing remains afterwards."""
 
 import gc
 import os

@@ -258,7 +258,7 @@ def test_a_cache_that_was_never_made_or_is_spent_is_refused(make):
             back(y, cache)
     y, cache = model.forward(X, TRAIN)
     model.backward(y, cache)
-    with pytest.raises(UsageError, match="no cache to go back with"):
+    with pytest.raises(UsageError, match="no cache for the way back"):
         model.backward(y, cache)
 
 

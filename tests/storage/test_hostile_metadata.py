@@ -1,4 +1,4 @@
-"""Whatever stands in a stranger's checkpoint, run folder or search ends in one line that names the field."""
+"""Everything in another person's checkpoint, run or search folder that is wrong ends in one line with the field."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tables for notebooks: whatever a name holds, it is text."""
+"""Tables for notebooks: every name is text, never markup."""
 
 from html.parser import HTMLParser
 

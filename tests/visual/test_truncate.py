@@ -1,4 +1,4 @@
-"""A layer by its name: the model cut behind it computes its map, and leads from there back to the pixels."""
+"""A layer by its name: the model cut after it computes its map, and leads from there back to the pixels."""
 
 from contextlib import contextmanager
 

@@ -1,4 +1,4 @@
-"""What all fused composites share: the plain layers they stand for, and the runner that does their work."""
+"""What all composites share: the plain layers whose work they do, and the runner that runs them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from minidl.layers.containers import require_cache
 
 
 class Fused(Layer):
-    """The fast form of a run of plain layers, `plain`, whose Parameters and buffers it works on.
+    """The fast form of several plain layers in a row, `plain`, with the same Parameters and buffers.
 
-    A subclass implements `train` (TRAIN: batch statistics, cache kept) and `train_backward`; `tiles`, `fold` and
-    `infer_tile` (INFER). PROBE and `project` go to the plain layers, so that every inner map exists. Names stay those
-    of the plain layers.
+    A subclass implements `train` (TRAIN: batch statistics, with a cache) and `train_backward`; for INFER also
+    `tiles`, `fold` and `infer_tile`. PROBE and `project` use the plain layers, so that every inner map exists. The
+    names are those of the plain layers.
     """
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
@@ -30,7 +30,7 @@ class Fused(Layer):
 
     @property
     def key(self) -> int:
-        """What tells its arrays from those of other layers in the same scratch memory."""
+        """A name that distinguishes its arrays from those of other layers in the same scratch memory."""
         return id(self)
 
     @property
@@ -41,7 +41,7 @@ class Fused(Layer):
         return self.plain.children()
 
     def with_children(self, children: Mapping[str, Layer]) -> Layer:
-        """The plain layers around other children; fused where these are of the same kinds, and NumPy's."""
+        """The plain layers with other children; fused if these are of the same kinds, with NumPy arrays."""
         plain = self.plain.with_children(children) if children else self.plain
         kinds, others = ([type(below) for _, below in layer.places()] for layer in (self.plain, plain))
         numpy = all(isinstance(p.value, np.ndarray) for p in plain.named_parameters().values())
@@ -85,7 +85,7 @@ class Fused(Layer):
         raise NotImplementedError
 
     def train_backward(self, dy: Array, cache: Any, need_dx: bool) -> Array | None:
-        """Adds into the parameters' gradients and returns dx; may overwrite the cache, never dy."""
+        """Adds the parameters' gradients and returns dx. It may overwrite the cache, but never dy."""
         raise NotImplementedError
 
     def infer(self, x: Array) -> Array:
@@ -105,7 +105,7 @@ class Fused(Layer):
         raise NotImplementedError
 
     def fold(self, x: Array) -> Any:
-        """What `infer_tile` needs of weights and running statistics, for inputs like x."""
+        """What `infer_tile` needs of the weights and running statistics, for inputs like x."""
         raise NotImplementedError
 
     def infer_tile(self, x: Array, folded: Any, scratch: Scratch) -> Array:
@@ -114,7 +114,7 @@ class Fused(Layer):
 
 
 class FusedCache:
-    """A TRAIN cache; told apart from a plain one by its type, and given away once."""
+    """A TRAIN cache. Its type tells it from a plain one, and it can be used only once."""
 
     def __init__(self, value: Any) -> None:
         self._value = value

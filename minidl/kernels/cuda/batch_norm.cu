@@ -21,7 +21,7 @@ extern "C" __global__ void batch_norm_dx(const real* __restrict__ dy, const real
     dx[i] = (dy[i] - dbeta[c] * per_pixel - xhat * (dgamma[c] * per_pixel)) * (gamma[c] * inv_std[c]);
 }
 
-// batch_norm_moments: the running statistics take a step towards the batch's mean and var; inv_std = 1/sqrt(var + eps).
+// batch_norm_moments: moves the running statistics towards the batch's mean and var; inv_std = 1/sqrt(var + eps).
 // threads = C.
 extern "C" __global__ void batch_norm_moments(const double* __restrict__ mean, const double* __restrict__ var,
                                               real* __restrict__ running_mean, real* __restrict__ running_var,

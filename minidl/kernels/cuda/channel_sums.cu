@@ -1,12 +1,12 @@
-// Sums over all pixels of a channel, in one pass over memory and two launches: blocks of rows of (M, C) leave one
-// partial result a channel each, then a second launch joins those. Both have fixed orders, so the same input gives
-// the same bits. A thread adds a few numbers as `real`; what many threads found is joined in double, of which
-// a consumer GPU does little.
+// Sums over all pixels of a channel, in one pass over memory and two launches. In the first, each block of rows of
+// (M, C) makes one partial result per channel; in the second these are joined. Both use fixed orders, so the same input
+// gives the same bits. A thread adds a few numbers as `real`. The results of many threads are joined in double, which
+// takes few operations; a consumer GPU is slow at them.
 //
 // A block works on `width` <= 256 neighbouring channels. Its threads form 256 / width lanes: thread t serves channel
 // t % width, and lane l takes every row l, l + lanes, ... of the block's rows. So a block reads contiguous memory.
 
-// The sum of `value` over the lanes of each channel, of use to the threads of lane 0. All threads must call it.
+// The sum of `value` over the lanes of each channel, valid in the threads of lane 0. All threads must call it.
 __device__ double sum_over_lanes(double value, int width) {
     __shared__ double values[BLOCK];
     __syncthreads();  // the sum before this one has been read
@@ -81,8 +81,8 @@ extern "C" __global__ void batch_partial_statistics(const real* __restrict__ x, 
     }
 }
 
-// A block whose mean lies d from the origin, now the first block's mean, adds n d to the sum of deviations and
-// n d^2 to the sum of squares, besides its own squares.
+// The origin is now the first block's mean. A block whose mean differs from it by d adds n d to the sum of deviations,
+// and n d^2 plus its own squares to the sum of squares.
 extern "C" __global__ void batch_join_statistics(const double* __restrict__ partial, double* __restrict__ mean,
                                                  double* __restrict__ var, int blocks, int M, int C, int rows,
                                                  int width) {

@@ -16,8 +16,8 @@ extern "C" __global__ void im2col(const real* __restrict__ x, real* __restrict__
     }
 }
 
-// col2im: its transpose. A thread gathers all copies of its pixel, so nothing is added to from two sides and the
-// sum has one order, that of rising (kh, kw). threads = N H W C.
+// col2im: its transpose. A thread adds up all copies of its pixel, so no two threads add to the same number, and the
+// sum has a fixed order, that of rising (kh, kw). threads = N H W C.
 extern "C" __global__ void col2im(const real* __restrict__ dpatches, real* __restrict__ dx, int threads, int H, int W,
                                   int C, int OH, int OW, int KH, int KW, int stride, int padding) {
     int i = thread_index();

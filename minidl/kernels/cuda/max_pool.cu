@@ -1,5 +1,5 @@
 // max_pool: the maximum of every window and its offset kh K + kw. The comparison is strict, so the first maximum
-// wins; a NaN wins over all numbers and then stays; padding is never looked at. threads = N OH OW C.
+// wins; a NaN wins over all numbers and then stays; padding is never read. threads = N OH OW C.
 extern "C" __global__ void max_pool(const real* __restrict__ x, real* __restrict__ y,
                                     unsigned char* __restrict__ index, int threads, int H, int W, int C, int OH,
                                     int OW, int K, int stride, int padding) {
@@ -22,8 +22,8 @@ extern "C" __global__ void max_pool(const real* __restrict__ x, real* __restrict
     index[i] = offset;
 }
 
-// max_pool_dx: a pixel gathers dy from the windows whose maximum it is, in rising order of (oh, ow). They join to
-// their sum (overlap 0, the gradient), to the last (1) or to the largest (2; a NaN is larger than all).
+// max_pool_dx: a thread reads dy of all windows whose maximum its pixel is, in rising order of (oh, ow), and writes
+// their sum (overlap 0, the gradient), the last (1) or the largest (2; a NaN is larger than all).
 // threads = N H W C.
 extern "C" __global__ void max_pool_dx(const real* __restrict__ dy, const unsigned char* __restrict__ index,
                                        real* __restrict__ dx, int threads, int H, int W, int C, int OH, int OW,

@@ -2,7 +2,7 @@
 __device__ real over_block(real value, bool maximum) {
     __shared__ real values[BLOCK];
     int t = threadIdx.x;
-    __syncthreads();  // what was found before has been read
+    __syncthreads();  // the value before this one has been read
     values[t] = value;
     __syncthreads();
     for (int half = BLOCK / 2; half; half /= 2) {
@@ -15,8 +15,8 @@ __device__ real over_block(real value, bool maximum) {
     return values[0];
 }
 
-// softmax_cross_entropy: a block a row of logits (N, K); losses (N,) are the rows' shares of the mean. The maximum
-// passes over a NaN, but the sum of the exponentials shows it. A label outside of [0, K) makes the loss NaN.
+// softmax_cross_entropy: one block per row of logits (N, K); losses (N,) are the rows' shares of the mean. The maximum
+// ignores a NaN, but the sum of the exponentials becomes NaN. A label outside of [0, K) makes the loss NaN.
 extern "C" __global__ void softmax_cross_entropy(const real* __restrict__ logits, const long long* __restrict__ labels,
                                                  real* __restrict__ losses, real* __restrict__ dlogits, int K,
                                                  real smoothing) {
