@@ -38,6 +38,11 @@ class Sequential(Layer):
         new.layers = dict(children)
         return new
 
+    def __getitem__(self, name: str | int | slice) -> Layer:
+        if isinstance(name, slice):  # some of the layers, as a model
+            return self.with_children(dict(list(self.layers.items())[name]))
+        return super().__getitem__(name)
+
     def out_shape(self, in_shape: Shape) -> Shape:
         for name, layer in self.layers.items():
             with within(self.level(name)):

@@ -194,6 +194,13 @@ def test_any_integer_type_labels(dtype):
     assert_loss_agrees(cuda, logits, labels.astype(dtype), 0.1, np.float64)
 
 
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_makes_the_loss_nan(label):
+    logits, labels = np.zeros((4, 3)), np.array([0, 1, label, 2])
+    assert np.isnan(cuda.softmax_cross_entropy(logits, labels, 0.0)[0])
+    assert np.isfinite(cuda.softmax_cross_entropy(logits[:2], labels[:2], 0.0)[0])
+
+
 # ---------------------------------------------------------------- optimizer
 
 

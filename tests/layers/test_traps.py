@@ -356,6 +356,7 @@ def test_it_just_works():
     net = forms[0]
     assert len(net) == 2 and list(net) == [a, b] and net[0] is net["0"] is a and net[-1] is b and bool(ReLU())
     assert "1" in net and a in net and "2" not in net
+    assert list(net[:1].named_parameters()) == ["0.weight", "0.bias"] and list(net[1:]) == [b]
     np.testing.assert_array_equal(net(X), net.forward(X, INFER)[0])
     assert list(Concat(a, b).named_parameters()) == ["0.weight", "0.bias"]
 
