@@ -64,8 +64,8 @@ class TrainingMemory:
 def training_memory(model: Layer, input_shape: Shape) -> TrainingMemory:
     """The memory of one training step of `model` on an input (N, H, W, C). No array is allocated.
 
-    A leaf layer of a user runs its own code on the arrays without numbers. If that fails, all such layers are assumed
-    to keep their input. Raises ShapeError if the input doesn't fit.
+    A user's own leaf layer runs its own code on the arrays without numbers. If that fails, all such layers are
+    assumed to keep their input. Raises ShapeError if the input doesn't fit.
     """
     try:
         return _training_memory(model, input_shape, own_code=True)
