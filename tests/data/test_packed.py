@@ -176,6 +176,7 @@ def test_processes_that_start_at_once_share_one_packing(tmp_path, cache):
     assert len(folders(cache)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_a_packing_killed_at_any_moment_is_never_read_and_its_leftovers_go(tmp_path, cache):
     root = make_tiny(tmp_path / "tiny", train=2)

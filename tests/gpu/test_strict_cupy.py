@@ -129,6 +129,7 @@ def test_a_training_step_changes_every_weight_as_on_numpy(dtype, xp):
         assert_close(to_host(device_.named_buffers()[name]), b, dtype)
 
 
+@pytest.mark.slow
 def test_twenty_steps_have_numpys_losses(xp):
     losses = []
     for backend in (np, xp):
@@ -340,6 +341,7 @@ def commands(folder, backend):
         yield visualize.main([command[0], run, *command[1:], *figures])
 
 
+@pytest.mark.slow
 def test_every_command_runs_on_the_device_and_says_what_it_says_on_numpy(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
     assert train.main(["export-shapes", str(tmp_path / "data"), "--train", "80", "--val", "24"]) == 0

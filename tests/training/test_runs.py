@@ -299,6 +299,7 @@ def test_an_epoch_that_cannot_be_saved_is_kept_elsewhere_and_can_be_resumed(tmp_
     assert same(weights(folder), weights(whole))
 
 
+@pytest.mark.slow
 def test_a_run_whose_reader_has_gone_ends_as_any_other(tmp_path, pets):
     command = [sys.executable, str(ROOT / "train.py"), *QUICK, "--data", str(pets), "--epochs", "2"]
     command += ["--output", str(tmp_path), "--name", "run"]

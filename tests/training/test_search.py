@@ -168,6 +168,7 @@ def test_a_killed_search_continues_to_the_same_table(whole, tmp_path):
     assert (folder / "figures" / "search.png").is_file()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_search_continues_to_the_same_table(whole, tmp_path, monkeypatch, capsys):
     class StopInTheThirdTrial(Interruption):
         steps = 0
@@ -257,6 +258,7 @@ def test_a_loss_that_is_no_number_after_the_last_step_is_divergence():
     assert search.train_trial(Trainer()) == ([epoch(0.25)], True)
 
 
+@pytest.mark.slow
 def test_a_finished_search_is_shown_again_and_continues_for_more_trials(tmp_path, capsys):
     _, folder = run(tmp_path, "--trials", "2")
     before = table(folder)

@@ -128,6 +128,7 @@ def test_a_resumed_run_keeps_its_settings(whole, capsys):
     assert "--lr" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_real_ctrl_c_saves_and_exits_with_130(whole, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), *SMALL, "--output", str(tmp_path), "--name", "run"]
     process = subprocess.Popen([*command, "--epochs", "500"], stdout=subprocess.PIPE, text=True)
@@ -258,6 +259,7 @@ def test_the_fused_engine_trains_to_the_same_bits_on_any_number_of_threads(tmp_p
     assert_same_run(one, three)
 
 
+@pytest.mark.slow
 def test_the_plain_engine_trains_to_the_same_bits_on_any_number_of_blas_threads(tmp_path):
     runs = []
     for number in (1, 2):
@@ -290,6 +292,7 @@ def test_cupy_without_a_gpu_is_one_line_and_exit_code_2(tmp_path, capsys):
     assert error.count("\n") == 1 and "cupy" in error
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(whole, tmp_path):
     """kill -9 at a checkpoint, twice: there is one after every step."""
     command = [sys.executable, str(ROOT / "train.py"), *SMALL, "--output", str(tmp_path), "--name", "run"]
