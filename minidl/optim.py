@@ -15,6 +15,7 @@ from minidl.backend.named import assign, check_arrays
 from minidl.errors import UsageError
 from minidl.kernels import kernels_for
 from minidl.layers.base import Parameter
+from minidl.layers.parameter import FROZEN
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get_optimizer"]
 
@@ -27,6 +28,7 @@ class Optimizer:
     `params` is Layer.named_parameters(); the optimizer's state has the same names. `groups` sets weight_decay and
     lr_scale for all parameters with a tag: {"norm": {"weight_decay": 0.0}, "bias": {"lr_scale": 2.0}}. A parameter
     with several tags takes the options of all their groups; if two groups set the same option, the later one counts.
+    A parameter with the tag "frozen" stays as it is (`layers.freeze`).
     Raises UsageError for a rate or decay below zero, and for an unknown tag or option.
     """
 
@@ -58,10 +60,12 @@ class Optimizer:
         self._pool: dict[Any, Array] = {}
 
     def step(self, lr: float | None = None) -> None:
-        """One update of every parameter, with the learning rate `lr` (by default `self.lr`)."""
+        """One update of every parameter that isn't frozen, with the learning rate `lr` (by default `self.lr`)."""
         lr = self.lr if lr is None else float(lr)  # with a np.float64, float32 arrays would compute in float64
         self.steps += 1
         for name, p in self.params.items():
+            if FROZEN in p.tags:
+                continue
             option = self.options[name]
             state = [self._state[f"{name}/{slot}"] for slot in self.slots]
             self._update(p.value, p.grad, state, lr * option["lr_scale"], option["weight_decay"])

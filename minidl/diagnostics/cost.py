@@ -13,6 +13,7 @@ from minidl.layers.activation import ReLU
 from minidl.layers.base import TRAIN, Context, Layer, Parameter, Shape
 from minidl.layers.dropout import Dropout
 from minidl.layers.linear import Flatten
+from minidl.layers.parameter import FROZEN
 from minidl.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
 from minidl.layers.tree import rebuilt
 
@@ -81,7 +82,8 @@ def _training_memory(model: Layer, input_shape: Shape, own_code: bool) -> Traini
     shadow = _stand_in(model, own_code)
     y, cache = shadow.forward(x, _STEP)
     caches = meter.live
-    shadow.backward(y, cache)  # y stands for its own gradient
+    frozen = any(FROZEN in p.tags for p in model.named_parameters().values())
+    shadow.backward(y, cache, need_dx=not frozen)  # y stands for its own gradient
     state = 4 * sum(v.nbytes for v in values)
     return TrainingMemory(state, caches, state + meter.peak)
 

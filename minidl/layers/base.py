@@ -101,4 +101,4 @@ class Layer(Named):
 
     def __call__(self, x: Array) -> Array:
         """y for the input x: a forward pass in INFER mode."""
-        return self.forward(x, INFER)[0]
+        return INFER.run("", self, x)[0]

@@ -9,9 +9,8 @@ from minidl.backend.arrays import Array
 from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 from minidl.layers.containers import require_layer
+from minidl.layers.parameter import FROZEN
 from minidl.layers.tree import rebuilt
-
-FROZEN = "frozen"  # the tag of parameters that no optimizer should touch
 
 
 class Frozen(Layer):
@@ -43,7 +42,10 @@ class Frozen(Layer):
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
         if cache is None:
-            raise UsageError(f"{self.label}: frozen layers keep nothing in training for a gradient of their input")
+            raise UsageError(
+                f"{self.label}: frozen layers keep nothing in training for a gradient of their input: call "
+                "model.backward(dy, cache, need_dx=False)"
+            )
         return self.inner.input_grad(dy, cache)
 
     def project(self, s: Array, cache: Any, rule: Rule) -> Array:
@@ -53,8 +55,11 @@ class Frozen(Layer):
 def freeze(model: Layer, last: str) -> Layer:
     """`model` with all layers up to the one named `last` frozen: a new chain of the same layers and Parameters.
 
-    The frozen Parameters get the tag "frozen". Raises UsageError if `last` is not one of the chain's own layers, if
-    nothing would be left to learn, or if `model` is not a chain of layers.
+    The frozen Parameters get the tag "frozen", and every optimizer leaves them as they are, also in `model`. In
+    training call `backward(dlogits, cache, need_dx=False)`: nothing goes back through frozen layers.
+
+    Raises UsageError if `last` is not one of the chain's own layers, if nothing would be left to learn, or if `model`
+    is not a chain of layers.
     """
     layers = model.children() if model.wiring == "chain" else {}
     names = list(layers)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from minidl.backend.arrays import Array, array_module
 
+FROZEN = "frozen"  # the tag of parameters that no optimizer changes
+
 
 class Parameter:
     """A learned array `value`, its gradient `grad` = dL/dvalue, and `tags`.

@@ -35,7 +35,7 @@ from minidl.engine.tiles.runner import ACCUMULATORS, available_cores
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
-from minidl.layers.frozen import FROZEN
+from minidl.layers.parameter import FROZEN
 from minidl.optim import Optimizer, get_optimizer
 from minidl.schedules import Schedule, make_schedule
 from minidl.storage.validate import blamed

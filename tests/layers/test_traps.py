@@ -378,3 +378,24 @@ def test_print_shows_the_tree():
     assert text.splitlines()[0].split() == ["Sequential", "20"]
     assert "a: Conv2D(3 -> 2, 1x1, stride 1, padding 0)  weight 1x1x3x2, bias 2" in text
     assert "fc: Linear(2 -> 4)" in text and text.splitlines()[-1].endswith("12")
+
+
+def test_a_call_refuses_a_forward_that_forgets_the_cache():
+    class Forgets(Layer):
+        def forward(self, x, ctx):
+            return x
+
+    with pytest.raises(UsageError, match=r"Forgets: forward returns ndarray, must return \(y, cache\)"):
+        Forgets()(X)
+
+
+def test_a_float64_gradient_of_a_loss_of_ones_own_is_taken_in_the_models_type():
+    model = Sequential(Conv2D(3, 4, 3, bias=False, rng=0), BatchNorm2D(4), ReLU(), Flatten(), Linear(64, 2, rng=0))
+    gradients = []
+    for net in (model, fuse(model, 1)):
+        model.zero_grad()
+        y, cache = net.forward(X, TRAIN)
+        net.backward(np.ones(y.shape), cache)
+        gradients.append({name: p.grad.copy() for name, p in net.named_parameters().items()})
+    for name, grad in gradients[0].items():
+        np.testing.assert_allclose(gradients[1][name], grad, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -6,9 +6,11 @@ import pytest
 import models
 import train
 from minidl.data import load_shapes, only_classes
+from minidl.diagnostics.summary import summary
 from minidl.engine import fuse
 from minidl.errors import UsageError
 from minidl.layers import INFER, PROBE, TRAIN, Frozen, freeze
+from minidl.optim import SGD, Adam, AdamW
 from minidl.storage.weights import load_arrays
 from minidl.training.checkpoints import load_checkpoint
 from tests.conftest import ENGINE
@@ -173,3 +175,22 @@ def test_only_classes_renumbers_the_chosen_ones_and_keeps_their_images():
 def test_classes_that_are_not_there_are_named(text):
     with pytest.raises(UsageError, match="class"):
         only_classes(load_shapes(20, 20), text)
+
+
+@pytest.mark.parametrize("kind", [AdamW, Adam, SGD])
+def test_no_optimizer_changes_what_is_frozen_not_even_one_from_before(kind):
+    model = models.build("convnet", 3)
+    optimizer = kind(model.named_parameters(), lr=1e-2, weight_decay=0.1)
+    x, dy = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype(np.float32), np.ones((4, 3), np.float32)
+    _, cache = model.forward(x, TRAIN)
+    model.backward(dy, cache)
+    optimizer.step()  # fills the moments
+    frozen = freeze(model, "pool2")
+    before = {name: p.value.copy() for name, p in frozen.named_parameters().items()}
+    optimizer.step()
+    changed = {name for name, p in frozen.named_parameters().items() if not np.array_equal(p.value, before[name])}
+    assert changed == {name for name in before if name.startswith(("conv3", "bn3", "fc"))}
+
+
+def test_a_frozen_model_has_a_summary():
+    assert summary(freeze(models.build("convnet", 3), "pool2"), (4, 64, 64, 3)).memory.arrays > 0

@@ -60,14 +60,15 @@ class Fused(Layer):
             return self.infer(x), None
         with self.runner.lock:
             y, cache = self.train(x)
-        return y, FusedCache(cache)
+        return y, FusedCache(cache, y.dtype)
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         with self.runner.lock:
             if cache is None or (isinstance(cache, FusedCache) and cache.spent):
                 require_cache(self, cache, 1)
             if isinstance(cache, FusedCache):
-                return self.train_backward(dy, cache.take(), need_dx)
+                # A loss of the user's own may give float64.
+                return self.train_backward(dy.astype(cache.dtype, copy=False), cache.take(), need_dx)
             return self.plain.backward(dy, cache, need_dx)
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
@@ -114,10 +115,10 @@ class Fused(Layer):
 
 
 class FusedCache:
-    """A TRAIN cache. Its type tells it from a plain one, and it can be used only once."""
+    """A TRAIN cache. Its type tells it from a plain one, and it can be used only once. `dtype` is that of y."""
 
-    def __init__(self, value: Any) -> None:
-        self._value = value
+    def __init__(self, value: Any, dtype: np.dtype) -> None:
+        self._value, self.dtype = value, dtype
 
     @property
     def spent(self) -> bool:
