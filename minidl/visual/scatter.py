@@ -136,7 +136,9 @@ def _looks(labels: np.ndarray) -> dict[int, dict[str, Any]]:
     }
 
 
-def _dots(axes: Axes, points: np.ndarray, labels: np.ndarray, looks: dict[int, dict[str, Any]], **options: Any) -> None:
+def _dots(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, looks: dict[int, dict[str, Any]], **options: Any
+) -> None:
     size = np.clip(6000 / max(len(points), 1), 8, 30)
     marks, colors = (np.array([looks[label][what] for label in labels.tolist()]) for what in ("marker", "color"))
     for mark in dict.fromkeys(marks.tolist()):  # as a scatter of its own for each of 200 classes takes seconds
