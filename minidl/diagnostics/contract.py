@@ -1,7 +1,7 @@
 """Does each layer keep the promises that every other layer relies on?
 
-A layer writes neither into x nor into dy. One that does may still give a gradient that looks right. So this is
-checked at every layer while a pass runs.
+A layer writes neither into x nor into dy, and dx has the shape of x. A layer that breaks one of these may still give
+a gradient that looks right. So they are checked at every layer while a pass runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import UsageError
-from minidl.layers.base import Context, Layer
+from minidl.layers.base import Context, Layer, Shape
 
 
 @contextmanager
@@ -43,21 +43,27 @@ class _Checked:
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
         self.inner = {name: getattr(layer, name) for name in ("forward", "input_grad", "backward")}
+        self.shapes: set[tuple[Shape, Shape]] = set()  # of x and y, in every forward pass so far
 
     def methods(self) -> dict[str, Callable]:
         return {name: getattr(self, name) for name in self.inner}
 
     def forward(self, x: Array, ctx: Context) -> Any:
         with self._unchanged("forward", "x", x):
-            return self.inner["forward"](x, ctx)
+            result = self.inner["forward"](x, ctx)
+        if isinstance(result, tuple) and len(result) == 2:  # anything else is refused by `ctx.run`
+            self.shapes.add((x.shape, result[0].shape))
+        return result
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
         with self._unchanged("input_grad", "dy", dy):
-            return self.inner["input_grad"](dy, cache)
+            dx = self.inner["input_grad"](dy, cache)
+        return self._of_x("input_grad", dx, dy)
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         with self._unchanged("backward", "dy", dy):
-            return self.inner["backward"](dy, cache, need_dx)
+            dx = self.inner["backward"](dy, cache, need_dx)
+        return self._of_x("backward", dx, dy) if need_dx else dx
 
     @contextmanager
     def _unchanged(self, method: str, name: str, a: Array) -> Iterator[None]:
@@ -69,3 +75,18 @@ class _Checked:
                 f"{self.layer.label}: {method} writes into {name}, which others still read: make a new array, "
                 f"2 * {name} instead of {name} *= 2"
             )
+
+    def _of_x(self, method: str, dx: Any, dy: Array) -> Any:
+        shapes = sorted(x for x, y in self.shapes if y == dy.shape)  # one, unless it is used twice
+        if shapes and getattr(dx, "shape", None) not in shapes:
+            raise UsageError(
+                f"{self.layer.label}: {method} returns {_kind(dx)}, must return dx of the shape of x, "
+                f"{' or '.join(map(str, shapes))}"
+            )
+        return dx
+
+
+def _kind(a: Any) -> str:
+    if a is None:
+        return "None"
+    return f"an array of shape {a.shape}" if hasattr(a, "shape") else f"a {type(a).__name__}"

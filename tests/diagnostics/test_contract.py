@@ -5,7 +5,7 @@ import pytest
 
 from minidl.diagnostics.gradcheck import gradcheck
 from minidl.errors import UsageError
-from minidl.layers import Layer, Linear, ReLU, Residual, Sequential
+from minidl.layers import Flatten, Layer, Linear, ReLU, Residual, Sequential
 
 X = np.random.default_rng(0).normal(size=(2, 3))
 
@@ -56,3 +56,26 @@ def test_the_check_leaves_nothing_behind():
         gradcheck(model, X.copy())
     assert [vars(layer) for _, layer in model.places()] == before
     assert gradcheck(Double(), X.copy()).error < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("dx", "words"),
+    [
+        (lambda dy: dy.sum(axis=0), r"\(3,\)"),
+        (lambda dy: 2 * dy[:1], r"\(1, 3\)"),
+        (lambda dy: None, "None"),
+        (lambda dy: (2 * dy, None), "a tuple"),
+    ],
+)
+def test_a_dx_that_is_not_of_the_shape_of_x_is_named_with_both_shapes(dx, words):
+    layer = Double()
+    layer.input_grad = lambda dy, cache: dx(dy)
+    for model, name in everywhere(layer):
+        with pytest.raises(UsageError, match=name + rf"input_grad returns .*{words}, must .*\(2, 3\)"):
+            gradcheck(model, X.copy(), dy=np.ones((2, 3)))
+
+
+def test_a_layer_that_is_used_twice_may_have_two_shapes_of_x():
+    flat = Flatten()
+    model = Sequential({"a": flat, "fc": Linear(6, 6, rng=0, dtype=np.float64), "b": flat})
+    assert gradcheck(model, X.reshape(1, 1, 2, 3).copy()).error < 1e-7
