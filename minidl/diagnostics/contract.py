@@ -1,7 +1,8 @@
 """Does each layer keep the promises that every other layer relies on?
 
-A layer writes neither into x nor into dy, and dx has the shape of x. A layer that breaks one of these may still give
-a gradient that looks right. So they are checked at every layer while a pass runs.
+A layer writes neither into x nor into dy, y has the shape that `out_shape` computes, and dx has the shape of x. A
+layer that breaks one of these may still give a gradient that looks right, or the error shows only in the layer after
+it. So they are checked at every layer while a pass runs.
 """
 
 from __future__ import annotations
@@ -37,6 +38,18 @@ def contract_checked(model: Layer) -> Iterator[None]:
                     vars(layer)[name] = own[name]
 
 
+def require_out_shape(layer: Layer, in_shape: Shape, y: Any) -> None:
+    """Raises UsageError if the output `y` doesn't have the shape that the layer promises."""
+    if layer.children() and type(layer).out_shape is Layer.out_shape:
+        return  # it promises nothing
+    promised, shape = layer.out_shape(in_shape), getattr(y, "shape", None)
+    if shape != tuple(promised):
+        raise UsageError(
+            f"{layer.label}: forward returns y as {_kind(y)} for x of shape {in_shape}, but out_shape says "
+            f"{tuple(promised)}: a layer whose y has another shape than x needs an out_shape(self, in_shape)"
+        )
+
+
 class _Checked:
     """The three methods of one layer, with checks."""
 
@@ -52,6 +65,7 @@ class _Checked:
         with self._unchanged("forward", "x", x):
             result = self.inner["forward"](x, ctx)
         if isinstance(result, tuple) and len(result) == 2:  # anything else is refused by `ctx.run`
+            require_out_shape(self.layer, x.shape, result[0])
             self.shapes.add((x.shape, result[0].shape))
         return result
 

@@ -132,7 +132,7 @@ def gradcheck(
 
     `x` and the parameters are changed in place and restored, bit for bit, and so are gradients and buffers.
     Raises UsageError for arrays that are not float64, for INFER mode, which has no backward pass, and for a layer
-    that writes into x or dy, or whose dx has a wrong shape.
+    that writes into x or dy, or whose y or dx has a wrong shape.
     """
     mode = mode.mode if isinstance(mode, Context) else mode
     arrays = {"input": x} | {name: p.value for name, p in layer.named_parameters().items()}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.diagnostics.gradcheck import gradcheck
+from minidl.diagnostics.trace import trace
 from minidl.errors import UsageError
 from minidl.layers import Flatten, Layer, Linear, ReLU, Residual, Sequential
 
@@ -79,3 +80,30 @@ def test_a_layer_that_is_used_twice_may_have_two_shapes_of_x():
     flat = Flatten()
     model = Sequential({"a": flat, "fc": Linear(6, 6, rng=0, dtype=np.float64), "b": flat})
     assert gradcheck(model, X.reshape(1, 1, 2, 3).copy()).error < 1e-7
+
+
+class Shorter(Layer):
+    """It forgets its out_shape."""
+
+    def forward(self, x, ctx):
+        return x[:, :2], x.shape
+
+    def input_grad(self, dy, cache):
+        return np.pad(dy, [(0, 0), (0, 1)])
+
+
+@pytest.mark.parametrize("ask", [gradcheck, trace])
+def test_a_forgotten_out_shape_is_told_of_its_own_layer_not_of_the_next(ask):
+    net = Sequential({"own": Shorter(), "fc": Linear(2, 2, rng=0, dtype=np.float64)})
+    for model, name in ((net, r"^own \(Shorter\)"), (Sequential({"b": net}), r"^b\.own \(Shorter\)")):
+        with pytest.raises(UsageError, match=name + r": .*\(2, 2\) for x .*\(2, 3\), .*out_shape says \(2, 3\)"):
+            ask(model, X.copy())
+
+
+def test_a_container_that_promises_another_shape_is_refused():
+    class Wrong(Residual):
+        def out_shape(self, in_shape):
+            return (*in_shape[:-1], 7)
+
+    with pytest.raises(UsageError, match=r"^own \(Wrong\): .*out_shape says \(2, 7\)"):
+        gradcheck(Sequential({"own": Wrong(Double())}), X.copy())
