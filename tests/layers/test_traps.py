@@ -1,5 +1,6 @@
 """What once gave a wrong answer without a word, or an error that named an inner thing: each is right, or refused."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -370,6 +371,13 @@ def test_a_layer_of_a_class_may_be_the_default_of_one_that_is_set():
 def test_it_says_what_is_meant(make, words):
     with pytest.raises(UsageError, match=words):
         make()
+
+
+@pytest.mark.parametrize("name", [0, None, "", " ", ("a", 1), b"fc"])
+@pytest.mark.parametrize("make", [Sequential, Concat, lambda named: Concat([{"a": ReLU()}, named])])
+def test_a_name_that_is_no_text_is_refused(make, name):
+    with pytest.raises(UsageError, match=rf"^Sequential: {re.escape(repr(name))} is not a name"):
+        make({name: ReLU()})
 
 
 def test_it_just_works():
