@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device
+from minidl.diagnostics.contract import contract_checked
 from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer, Mode
 from minidl.text.html import html_table
@@ -130,7 +131,8 @@ def gradcheck(
     loss         instead of dy: a function of the output that returns (L, dL/dy)
 
     `x` and the parameters are changed in place and restored, bit for bit, and so are gradients and buffers.
-    Raises UsageError for arrays that are not float64, and for INFER mode, which has no backward pass.
+    Raises UsageError for arrays that are not float64, for INFER mode, which has no backward pass, and for a layer
+    that writes into x or dy, or whose y or dx has a wrong shape.
     """
     mode = mode.mode if isinstance(mode, Context) else mode
     arrays = {"input": x} | {name: p.value for name, p in layer.named_parameters().items()}
@@ -145,7 +147,7 @@ def gradcheck(
     def analytic() -> dict[str, Array]:
         nonlocal dy
         parameters = layer.named_parameters()
-        with _restored([*buffers, *(p.grad for p in parameters.values())]):
+        with _restored([*buffers, *(p.grad for p in parameters.values())]), contract_checked(layer):
             layer.zero_grad()
             y, cache = ctx.run("", layer, x)
             if loss is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minidl.backend.arrays import Array, array_module, to_device
+from minidl.diagnostics.contract import require_out_shape
 from minidl.layers.base import TRAIN, Context, Layer, Parameter, Shape
 from minidl.layers.context import join
 from minidl.layers.tree import rebuilt
@@ -76,6 +77,7 @@ class _Recorder(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         y, cache = ctx.run("", self.inner, x)
+        require_out_shape(self.inner, x.shape, y)
         self.row.shape, self.row.output = y.shape, _statistics(y)
         return y, cache
 
@@ -121,7 +123,8 @@ def trace(model: Layer, x: Array, labels: Array | None = None) -> Trace:
 
     What to look for: a std that falls or rises from row to row; outputs that are nearly all zero (dead ReLUs; about
     half zeros is normal); gradients that vanish on their way back to the first rows. No gradient reaches a frozen
-    layer. Raises ShapeError if x or the labels don't fit.
+    layer. Raises ShapeError if x or the labels don't fit, UsageError for a leaf whose output hasn't the shape of its
+    out_shape.
     """
     rows: list[TraceRow] = []
     shadow, ctx = _recording(model, "", "", rows), TRAIN.at_step(0)

@@ -19,7 +19,7 @@ class Sequential(Layer):
     Forward:   y = f_k(... f_2(f_1(x)))
     Backward:  the chain rule, from the last layer to the first: the dx of each layer is the dy of the one before it
 
-    Raises UsageError if a child is not a layer, and for a cache that was used already or never made.
+    Raises UsageError if a child is not a layer or has no name, and for a cache that was used already or never made.
     """
 
     def __init__(self, *layers: Layer | Mapping[str, Layer] | Sequence[Layer]) -> None:
@@ -171,6 +171,8 @@ def named_children(label: str, layers: Sequence) -> dict[str, Layer]:
         layers = layers[0]
     named = dict(layers) if isinstance(layers, Mapping) else {str(i): layer for i, layer in enumerate(layers)}
     for name, layer in named.items():
+        if not isinstance(name, str) or not name.strip():
+            raise UsageError(f"{label}: {name!r} is not a name for a layer: choose a text that is not empty")
         require_layer(f"{label}: {name!r}", layer)
     return named
 

@@ -27,17 +27,17 @@ class _Conversion:
 
     def __init__(self, xp: ModuleType | None, dtype: DTypeLike | None) -> None:
         self.xp, self.dtype = xp, dtype
-        self.layers: dict[Layer, Layer] = {}
+        self.layers: dict[int, tuple[Layer, Layer]] = {}  # old and new by id(old): a dataclass has no hash
         self.parameters: dict[Parameter, Parameter] = {}
 
     def layer(self, layer: Layer) -> Layer:
-        if layer not in self.layers:
+        if id(layer) not in self.layers:
             children = {name: self.layer(child) for name, child in layer.children().items()}
             new = rebuilt(layer, children) if children else copy.copy(layer)
             new.params = {name: self.parameter(p) for name, p in layer.params.items()}
             new.buffers = {name: self.array(b) for name, b in layer.buffers.items()}
-            self.layers[layer] = new
-        return self.layers[layer]
+            self.layers[id(layer)] = layer, new  # the old one is kept, so that no other gets its id
+        return self.layers[id(layer)][1]
 
     def parameter(self, p: Parameter) -> Parameter:
         if p not in self.parameters:

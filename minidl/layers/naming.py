@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from minidl.backend.arrays import Array
@@ -38,6 +39,14 @@ class Named:
     params: dict[str, Parameter]  # learned, ordered
     buffers: dict[str, Array]  # saved, not learned, written in place
 
+    _of_class: dict[str, Any] = {}  # layers and Parameters among the class's own attributes
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        attributes = {name: value for c in reversed(cls.__mro__) for name, value in vars(c).items() if c is not Named}
+        attributes.pop("_of_class", None)
+        cls._of_class = {name: value for name, value in attributes.items() if _hidden(value) is not None}
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Named:
         layer = super().__new__(cls)
         layer.params, layer.buffers = {}, {}
@@ -45,11 +54,14 @@ class Named:
 
     def children(self) -> dict[str, Layer]:
         """The layers directly in this one, by name; empty for a leaf."""
-        found = {}
-        for name, value in vars(self).items():
+        own, found = vars(self), {}
+        for name, value in own.items():
             if isinstance(value, Named):
                 found[name] = value
-            elif isinstance(value, list | tuple | dict) and name not in ("params", "buffers"):
+            elif isinstance(value, _COLLECTIONS) and name not in ("params", "buffers"):
+                self._refuse_hidden(name, value)
+        for name, value in self._of_class.items():
+            if name not in own:
                 self._refuse_hidden(name, value)
         return found
 
@@ -184,17 +196,41 @@ class Named:
         return html_table([HEAD, *rows(self)], left=2)
 
     def _refuse_hidden(self, name: str, value: Any) -> None:
-        first = next(iter(value.values() if isinstance(value, dict) else value), None)
-        if isinstance(first, Named):
+        hidden = _hidden(value)
+        if hidden is None:
+            return
+        if hidden is value:
+            kind = "layer" if isinstance(value, Named) else "Parameter"
+            raise UsageError(
+                f"{self.label}.{name}: a {kind} in the class itself is not seen, and all its objects would share it: "
+                f"set self.{name} in __init__"
+            )
+        if isinstance(hidden, Named):
             raise UsageError(
                 f"{self.label}.{name}: layers in a {type(value).__name__} are not seen: put them in a Sequential, or "
                 "name them in children(self) and with_children(self, children)"
             )
-        if isinstance(first, Parameter):
-            raise UsageError(
-                f"{self.label}.{name}: Parameters in a {type(value).__name__} are not seen: give each an attribute, "
-                "or a name in self.params"
-            )
+        raise UsageError(
+            f"{self.label}.{name}: Parameters in a {type(value).__name__} are not seen: give each an attribute, "
+            "or a name in self.params"
+        )
+
+
+_COLLECTIONS = (list, tuple, dict, set, frozenset)
+
+
+def _hidden(value: Any, depth: int = 3) -> Named | Parameter | None:
+    """`value` itself if it is a layer or a Parameter, or the first one in it, if it is a collection.
+
+    It looks at the first few parts of a collection only: `children` is called often, and a list may be long.
+    """
+    if isinstance(value, Named | Parameter):
+        return value
+    if isinstance(value, _COLLECTIONS) and depth:
+        for part in islice(value.values() if isinstance(value, dict) else value, 16):
+            if (found := _hidden(part, depth - 1)) is not None:
+                return found
+    return None
 
 
 def _put(found: dict[str, Any], name: str, value: Any) -> None:

@@ -17,9 +17,8 @@ class Residual(Layer):
     Shapes: x any; y that of body(x) and of shortcut(x), which must be the same.
 
     Forward:   y = f(x) + g(x),   f the body,  g the shortcut or g(x) = x
-    Backward:  x reaches y in two ways, so dx is the sum of the dx of both. Without a shortcut that is dx of the body
-    + dy: the
-               gradient reaches the layers below undiminished, however deep the network is.
+    Backward:  x reaches y in two ways, so dx is the sum of the dx of both. Without a shortcut that is dy plus the dx
+               of the body: the gradient reaches the layers below undiminished, however deep the network is.
     Projection: the signal goes back both ways, each with its own rules, and the results add up.
 
     Names: "body" and "shortcut". Raises ShapeError if their outputs differ in shape.

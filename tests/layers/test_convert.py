@@ -2,13 +2,16 @@
 
 import gc
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import models
+from minidl.diagnostics.gradcheck import gradcheck
+from minidl.diagnostics.trace import trace
 from minidl.engine import fuse
-from minidl.layers import INFER, TRAIN, Context, Linear, Mode, Sequential
+from minidl.layers import INFER, TRAIN, Context, Layer, Linear, Mode, Sequential, freeze
 from minidl.layers.convert import convert
 from tests.examples import EXAMPLES, example, leaf_names
 
@@ -83,6 +86,27 @@ def test_tied_weights_stay_tied():
     a, b, c = new.layers.values()
     assert a is c and a is not first
     assert a.params["weight"] is b.params["weight"] is not first.params["weight"]
+
+
+def test_layers_that_are_equal_but_not_the_same_stay_two():
+    @dataclass
+    class Times(Layer):  # has __eq__, and so no hash
+        factor: float
+
+        def forward(self, x, ctx):
+            return self.factor * x, None
+
+        def input_grad(self, dy, cache):
+            return self.factor * dy
+
+    one, other = Times(2.0), Times(2.0)
+    model = Sequential({"a": one, "fc": Linear(3, 3, rng=0), "b": other, "c": one})
+    new = convert(model, dtype=np.float64)
+    assert new["a"] is new["c"] and new["a"] is not new["b"] and new["a"] is not one
+    x = np.ones((2, 3))
+    assert gradcheck(new, x).error < 1e-7 and len(trace(model, x)) == 4
+    np.testing.assert_allclose(fuse(model, 1)(x), new(x), rtol=1e-6)
+    assert list(freeze(model, "fc").named_layers()) == ["a", "fc", "b", "c"]
 
 
 class Device(np.ndarray):

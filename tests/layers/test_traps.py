@@ -1,5 +1,8 @@
 """What once gave a wrong answer without a word, or an error that named an inner thing: each is right, or refused."""
 
+import re
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -313,7 +316,12 @@ def test_a_parameter_in_an_attribute_is_trained_and_checked():
     assert new.scale is new.params["scale"] is not layer.scale
 
 
-@pytest.mark.parametrize("hidden", [[Linear(1, 1)], {"a": Linear(1, 1)}, [Parameter(np.ones(1))]])
+FC, W = Linear(1, 1), Parameter(np.ones(1))
+
+
+@pytest.mark.parametrize(
+    "hidden", [[FC], (None, FC), {"a": FC}, {FC}, [[FC]], [("fc", FC)], {"a": [W]}, [W], frozenset({W}), ([], [[W]])]
+)
 def test_layers_and_parameters_in_a_list_are_refused(hidden):
     class Hides(Layer):
         def __init__(self):
@@ -321,6 +329,28 @@ def test_layers_and_parameters_in_a_list_are_refused(hidden):
 
     with pytest.raises(UsageError, match=r"Hides\.parts: .* are not seen"):
         Sequential([Hides()]).named_parameters()
+
+
+@pytest.mark.parametrize("shared", [FC, W, [FC], {"a": W}])
+def test_layers_and_parameters_of_a_class_are_refused(shared):
+    class Holds(Layer):
+        part = shared
+
+    class Below(Holds):
+        pass
+
+    for kind in (Holds, Below):
+        with pytest.raises(UsageError, match=rf"{kind.__name__}\.part: .* not seen"):
+            Sequential([kind()]).named_parameters()
+
+
+def test_a_layer_of_a_class_may_be_the_default_of_one_that_is_set():
+    @dataclass(eq=False)
+    class Own(Layer):
+        sizes: tuple = (1, 2)
+        inner: Layer = FC
+
+    assert list(Own().named_parameters()) == ["inner.weight", "inner.bias"]
 
 
 @pytest.mark.parametrize(
@@ -341,6 +371,13 @@ def test_layers_and_parameters_in_a_list_are_refused(hidden):
 def test_it_says_what_is_meant(make, words):
     with pytest.raises(UsageError, match=words):
         make()
+
+
+@pytest.mark.parametrize("name", [0, None, "", " ", ("a", 1), b"fc"])
+@pytest.mark.parametrize("make", [Sequential, Concat, lambda named: Concat([{"a": ReLU()}, named])])
+def test_a_name_that_is_no_text_is_refused(make, name):
+    with pytest.raises(UsageError, match=rf"^Sequential: {re.escape(repr(name))} is not a name"):
+        make({name: ReLU()})
 
 
 def test_it_just_works():
