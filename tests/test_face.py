@@ -129,7 +129,7 @@ def test_what_people_type_first_works_or_says_what_is_meant():
     for name, meant in (("parameters", "named_parameters"), ("eval", r"model\(x\)"), ("state_dict", "minidl.save")):
         with pytest.raises(AttributeError, match=meant):
             getattr(model, name)
-    with pytest.raises(AttributeError, match="TRAIN itself, or Context"):
+    with pytest.raises(UsageError, match="md.PROBE or md.INFER"):
         model.forward(x, md.Mode.TRAIN)
     with pytest.raises(UsageError, match="give a Loader"):
         md.evaluate(model, (x, np.zeros(2)))

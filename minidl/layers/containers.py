@@ -8,7 +8,7 @@ from typing import Any
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError, within
-from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
+from minidl.layers.base import Context, Layer, Mode, Rule, Shape, as_rule
 
 
 class Sequential(Layer):
@@ -50,6 +50,7 @@ class Sequential(Layer):
         return in_shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        require_pass(self, x, ctx)
         caches = []
         for name, layer in self.layers.items():
             x, cache = ctx.run(self.level(name), layer, x)
@@ -136,6 +137,7 @@ class Concat(Layer):
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, tuple[list, list[int]] | None]:
+        require_pass(self, x, ctx)
         self.out_shape(x.shape)
         outputs, caches = zip(*(ctx.run("", branch, x) for branch in self.branches), strict=True)
         y = array_module(x).concatenate(outputs, axis=-1)
@@ -181,6 +183,19 @@ def require_layer(what: str, layer: Any) -> None:
         raise UsageError(f"{what} is the class {layer.__name__}, not a layer: write {layer.__name__}(...)")
     if not isinstance(layer, Layer):
         raise UsageError(f"{what} is {layer!r:.60}, not a layer")
+
+
+def require_pass(layer: Layer, x: Any, ctx: Any) -> None:
+    """Raises UsageError unless x is an array and `ctx` a Context, and says how each kind of pass is written."""
+    if not isinstance(ctx, Context):
+        if isinstance(x, Context):
+            raise UsageError(f"{layer.label}: forward takes (x, ctx), and got them the other way round")
+        given = str(ctx) if isinstance(ctx, Mode) else f"{ctx!r:.60}"
+        raise UsageError(
+            f"{layer.label}: forward(x, {given}) doesn't say which pass it is: give md.TRAIN.at_step(step), md.PROBE "
+            "or md.INFER, or a Context of your own"
+        )
+    array_module(x)
 
 
 def require_cache(layer: Layer, cache: Any, length: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError, within
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
-from minidl.layers.containers import require_cache, require_layer
+from minidl.layers.containers import require_cache, require_layer, require_pass
 
 
 class Residual(Layer):
@@ -47,6 +47,7 @@ class Residual(Layer):
         return out
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        require_pass(self, x, ctx)
         self.out_shape(x.shape)
         y, cache = ctx.run("body", self.body, x)
         around, shortcut_cache = ctx.run("shortcut", self.shortcut, x) if self.shortcut else (x, None)
