@@ -27,10 +27,8 @@ def array_module(x: Array) -> ModuleType:
     if isinstance(x, np.ndarray):
         return np
     module = sys.modules.get(type(x).__module__.partition(".")[0])
-    if not hasattr(module, "ndarray"):  # a list, None, a tensor of torch
-        raise UsageError(
-            f"got a {type(x).__name__} in place of an array: give a NumPy array, as np.asarray(...) does"
-        )
+    if not hasattr(module, "ndarray"):  # of a list, None, a tensor of torch
+        raise UsageError(f"got a {type(x).__name__} in place of an array: give np.asarray(...) of it")
     return module
 
 

@@ -64,7 +64,8 @@ class Sequential(Layer):
         del dy
         for i, (name, layer) in reversed(list(enumerate(self.layers.items()))):
             with within(self.level(name)):
-                gradient.append(layer.backward(gradient.pop(), cache.pop(), need_dx or i > 0))
+                needed = need_dx or i > 0
+                gradient.append(require_dx(layer, layer.backward(gradient.pop(), cache.pop(), needed), needed))
         return gradient.pop()
 
     def input_grad(self, dy: Array, cache: list) -> Array:
@@ -78,7 +79,7 @@ class Sequential(Layer):
         require_cache(self, cache, len(self.layers))
         for (name, layer), c in zip(reversed(self.layers.items()), reversed(cache), strict=True):
             with within(self.level(name)):
-                dy = back(layer, dy, c)
+                dy = require_dx(layer, back(layer, dy, c))
         return dy
 
 
@@ -196,6 +197,15 @@ def require_pass(layer: Layer, x: Any, ctx: Any) -> None:
             "or md.INFER, or a Context of your own"
         )
     array_module(x)
+
+
+def require_dx(layer: Layer, dx: Array | None, needed: bool = True) -> Array | None:
+    """`dx`, which the way back through `layer` returned. Raises UsageError if it is None and `needed`."""
+    if dx is None and needed:
+        raise UsageError(
+            f"{layer.label}: the way back (backward, input_grad or project) returns None, must return dx"
+        )
+    return dx
 
 
 def require_cache(layer: Layer, cache: Any, length: int) -> None:

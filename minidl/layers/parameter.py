@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minidl.backend.arrays import Array, array_module
+from minidl.errors import UsageError
 
 FROZEN = "frozen"  # the tag of parameters that no optimizer changes
 
@@ -20,8 +21,13 @@ class Parameter:
     __slots__ = ("_value", "_grad", "tags")
 
     def __init__(self, value: Array, tags: Iterable[str] = (), grad: Array | None = None) -> None:
+        xp = array_module(value)
+        if value.dtype.kind != "f":
+            raise UsageError(
+                f"Parameter: the value is {value.dtype}, and must be floating: value.astype(np.float32) makes it so"
+            )
         self._value = value
-        self._grad = array_module(value).zeros_like(value) if grad is None else grad
+        self._grad = xp.zeros_like(value) if grad is None else grad
         self.tags = frozenset(tags)
 
     @property

@@ -28,7 +28,7 @@ from minidl.layers import (
     freeze,
 )
 from minidl.layers.convert import convert
-from minidl.losses import softmax_cross_entropy, top_k_correct
+from minidl.losses import softmax, softmax_cross_entropy, top_k_correct
 from minidl.optim import SGD
 from minidl.storage.weights import model_arrays
 
@@ -415,3 +415,39 @@ def test_a_context_in_place_of_the_input_is_named():
     for block in blocks():
         with pytest.raises(UsageError, match="the other way round"):
             block.forward(TRAIN, X)
+
+
+@pytest.mark.parametrize("x", [X.tolist(), None, type("Tensor", (), {"__module__": "math"})()])
+def test_what_is_no_array_is_named_by_its_type(x):
+    calls = [*blocks(), ReLU(), Linear(3, 2), softmax, lambda x: softmax_cross_entropy(x, np.zeros(2, int))]
+    calls += [lambda x: softmax_cross_entropy(np.zeros((2, 3)), x), Parameter]
+    for call in calls:
+        with pytest.raises(UsageError, match=f"got a {type(x).__name__} in place of an array"):
+            call(x)
+
+
+def test_a_parameter_is_an_array_of_floats():
+    with pytest.raises(UsageError, match="the value is int64, and must be floating"):
+        Parameter(np.arange(3))
+
+
+class Silent(ReLU):
+    """A layer whose way back returns nothing."""
+
+    def backward(self, dy, cache, need_dx=True):
+        return None
+
+    def input_grad(self, dy, cache):
+        return None
+
+
+@pytest.mark.parametrize("place", [lambda s: s, lambda s: Residual(s), lambda s: Residual(ReLU(), s), Concat])
+def test_a_way_back_that_returns_nothing_names_its_layer(place):
+    model = Sequential({"a": ReLU(), "b": place(Sequential({"silent": Silent()})), "c": ReLU()})
+    for net in (model, fuse(model)):
+        for back in (net.backward, net.input_grad, lambda dy, cache, net=net: net.project(dy, cache, "gradient")):
+            y, cache = net.forward(X, PROBE)
+            with pytest.raises(
+                UsageError, match=r"b.*silent \(Silent\): the way back .* returns None, must return dx"
+            ):
+                back(y, cache)
