@@ -15,12 +15,12 @@ class Parameter:
 
     Both arrays are changed in place and never replaced, because they may be views of one flat vector: `p.grad += g`
     and `p.value[...] = v` are right, and `p.value = v` raises AttributeError. Tags group parameters for the
-    optimizer: "weight", "bias", "norm" (gamma and beta of a batch normalization).
+    optimizer: "weight", "bias", "norm" (gamma and beta of a batch normalization). A string is one tag.
     """
 
     __slots__ = ("_value", "_grad", "tags")
 
-    def __init__(self, value: Array, tags: Iterable[str] = (), grad: Array | None = None) -> None:
+    def __init__(self, value: Array, tags: Iterable[str] | str = (), grad: Array | None = None) -> None:
         xp = array_module(value)
         if value.dtype.kind != "f":
             raise UsageError(
@@ -28,7 +28,7 @@ class Parameter:
             )
         self._value = value
         self._grad = xp.zeros_like(value) if grad is None else grad
-        self.tags = frozenset(tags)
+        self.tags = frozenset((tags,) if isinstance(tags, str) else tags)
 
     @property
     def value(self) -> Array:

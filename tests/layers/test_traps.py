@@ -451,3 +451,7 @@ def test_a_way_back_that_returns_nothing_names_its_layer(place):
                 UsageError, match=r"b.*silent \(Silent\): the way back .* returns None, must return dx"
             ):
                 back(y, cache)
+
+
+def test_a_string_is_one_tag():
+    assert Parameter(np.ones(3), tags="norm").tags == Parameter(np.ones(3), tags=["norm"]).tags == {"norm"}
