@@ -13,6 +13,7 @@ from minidl.layers import (
     TRAIN,
     BatchNorm2D,
     Concat,
+    Context,
     Conv2D,
     Dropout,
     Flatten,
@@ -455,3 +456,14 @@ def test_a_way_back_that_returns_nothing_names_its_layer(place):
 
 def test_a_string_is_one_tag():
     assert Parameter(np.ones(3), tags="norm").tags == Parameter(np.ones(3), tags=["norm"]).tags == {"norm"}
+
+
+@pytest.mark.parametrize("step", [-1, 0.5, "a", None])
+def test_a_step_that_cannot_be_is_refused_at_once(step):
+    with pytest.raises(UsageError, match=f"step is {step!r}"):
+        TRAIN.at_step(step)
+
+
+def test_the_mode_of_a_context_is_one_of_the_three():
+    with pytest.raises(UsageError, match="mode is 'train'"):
+        Context("train")
