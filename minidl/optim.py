@@ -21,6 +21,13 @@ __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get_optimizer"]
 
 _TAGS = {"weight", "bias", "norm"}  # the tags of minidl's own layers: a group may name one that no parameter has
 
+_MEANT = {  # what people look for who know another framework
+    "zero_grad": "model.zero_grad(): the gradients are the model's",
+    "state_dict": "optimizer.state(), and optimizer.steps",
+    "load_state_dict": "optimizer.load_state(arrays, steps)",
+    "param_groups": "optimizer.lr, and options by tag: groups={...}",
+}
+
 
 class Optimizer:
     """Updates parameters from their gradients. A subclass implements `_update` for one parameter.
@@ -71,6 +78,10 @@ class Optimizer:
             option = self.options[name]
             state = [self._state[f"{name}/{slot}"] for slot in self.slots]
             self._update(p.value, p.grad, state, lr * option["lr_scale"], option["weight_decay"])
+
+    def __getattr__(self, name: str) -> Any:
+        meant = f": write {_MEANT[name]}" if name in _MEANT else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{meant}", name=name, obj=self)
 
     def state(self) -> dict[str, Array]:
         """The state arrays by name, such as "stem.conv.weight/m": the live ones, to be saved with `steps`."""
