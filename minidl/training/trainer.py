@@ -16,7 +16,7 @@ from minidl.backend.arrays import Array, on_device
 from minidl.data.loader import Loader
 from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Context, Layer, Mode
-from minidl.layers.frozen import FROZEN
+from minidl.layers.parameter import FROZEN
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.optim import Optimizer
 from minidl.schedules import Schedule

@@ -400,6 +400,8 @@ def test_a_float64_gradient_of_a_loss_of_ones_own_is_taken_in_the_models_type():
         gradients.append({name: p.grad.copy() for name, p in net.named_parameters().items()})
     for name, grad in gradients[0].items():
         np.testing.assert_allclose(gradients[1][name], grad, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
 def blocks():
     chain = Sequential({"conv": Conv2D(3, 4, 3, rng=0), "bn": BatchNorm2D(4), "relu": ReLU()})
     return [chain, Concat(chain), Residual(ReLU()), fuse(chain), fuse(chain)[0], fuse(Sequential({"a": chain}))]
