@@ -150,9 +150,27 @@ __all__ = [
 ]
 
 
+_MEANT = {  # what people look for who know another framework, without regard to case
+    "adaptiveavgpool2d": "md.GlobalAvgPool",
+    "batchnormalization": "md.BatchNorm2D",
+    "crossentropyloss": "md.softmax_cross_entropy(logits, labels)",
+    "cross_entropy": "md.softmax_cross_entropy(logits, labels)",
+    "dataloader": "md.Loader((images, labels), 32, ...)",
+    "dense": "md.Linear",
+    "globalaveragepooling2d": "md.GlobalAvgPool",
+    "globalavgpool2d": "md.GlobalAvgPool",
+    "maxpooling2d": "md.MaxPool2D",
+    "model": "md.Sequential({...}), or a class of md.Layer",
+    "module": "md.Layer",
+}
+
+
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'minidl' has no attribute {name!r}", name=name, obj=_modules[__name__])
+        own = {known.lower(): f"md.{known}" for known in __all__}
+        meant = (own | _MEANT).get(name.lower())
+        hint = f": write {meant}" if meant else ""
+        raise AttributeError(f"module 'minidl' has no attribute {name!r}{hint}", name=name, obj=_modules[__name__])
     module, _, last = _LATER[name].rpartition(".")
     value = _import_module(_LATER[name]) if module == "minidl" else getattr(_import_module(module), last)
     globals()[name] = value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import index
+from typing import Any
 
 __all__ = [
     "BackendError",
@@ -73,6 +75,16 @@ class OutOfMemoryError(MinidlError):
     """Not enough memory for the request (exit code 5)."""
 
     exit_code = 5
+
+
+def require_whole(name: str, value: Any, least: int = 0) -> None:
+    """Raises UsageError unless `value` is a whole number of at least `least`."""
+    try:
+        fits = index(value) >= least
+    except TypeError:
+        raise UsageError(f"{name} is {value!r:.60}: it must be a whole number, at least {least}") from None
+    if not fits:
+        raise UsageError(f"{name} is {value}: it must be at least {least}")
 
 
 def printable(text: str) -> str:

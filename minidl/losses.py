@@ -64,6 +64,8 @@ def top_k_correct(logits: Array, labels: Array, k: int) -> Array:
 
 
 def _check(logits: Array, labels: Array) -> None:
+    for array in (logits, labels):
+        array_module(array)  # or it says what it is instead
     if logits.ndim != 2 or not logits.size:
         raise ShapeError(f"logits have shape {logits.shape}: expected (N, K) with N and K at least 1")
     if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":

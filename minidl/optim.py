@@ -7,7 +7,7 @@ the step times the lr_scale of the parameter's group, and wd the weight decay. N
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from minidl.backend.arrays import Array, array_module
@@ -20,6 +20,13 @@ from minidl.layers.parameter import FROZEN
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get_optimizer"]
 
 _TAGS = {"weight", "bias", "norm"}  # the tags of minidl's own layers: a group may name one that no parameter has
+
+_MEANT = {  # what people look for who know another framework
+    "zero_grad": "model.zero_grad(): the gradients are the model's",
+    "state_dict": "optimizer.state(), and optimizer.steps",
+    "load_state_dict": "optimizer.load_state(arrays, steps)",
+    "param_groups": "optimizer.lr, and options by tag: groups={...}",
+}
 
 
 class Optimizer:
@@ -45,8 +52,10 @@ class Optimizer:
             raise UsageError(
                 f"{type(self).__name__}: got a {type(params).__name__} of parameters: give model.named_parameters()"
             )
-        _require("lr", lr, 0 <= lr < math.inf)
-        _require("weight_decay", weight_decay, weight_decay >= 0)
+        if other := [name for name, p in params.items() if not isinstance(p, Parameter)]:
+            raise UsageError(f"{type(self).__name__}: {other[0]} is no Parameter: give model.named_parameters()")
+        _require("lr", lr, lambda v: 0 <= v < math.inf)
+        _require("weight_decay", weight_decay, lambda v: v >= 0)
         first = {id(p): name for name, p in reversed(params.items())}
         self.params = {name: p for name, p in params.items() if first[id(p)] == name}  # each once
         self.lr = float(lr)
@@ -61,7 +70,7 @@ class Optimizer:
 
     def step(self, lr: float | None = None) -> None:
         """One update of every parameter that isn't frozen, with the learning rate `lr` (by default `self.lr`)."""
-        lr = self.lr if lr is None else float(lr)  # with a np.float64, float32 arrays would compute in float64
+        lr = self.lr if lr is None else _number("lr", lr)  # no np.float64: float32 arrays would compute in float64
         self.steps += 1
         for name, p in self.params.items():
             if FROZEN in p.tags:
@@ -69,6 +78,10 @@ class Optimizer:
             option = self.options[name]
             state = [self._state[f"{name}/{slot}"] for slot in self.slots]
             self._update(p.value, p.grad, state, lr * option["lr_scale"], option["weight_decay"])
+
+    def __getattr__(self, name: str) -> Any:
+        meant = f": write {_MEANT[name]}" if name in _MEANT else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{meant}", name=name, obj=self)
 
     def state(self) -> dict[str, Array]:
         """The state arrays by name, such as "stem.conv.weight/m": the live ones, to be saved with `steps`."""
@@ -110,13 +123,15 @@ def _options(
     """weight_decay and lr_scale of each parameter, by name."""
     defaults = {"weight_decay": weight_decay, "lr_scale": 1.0}
     tags = _TAGS.union(*(p.tags for p in params.values()))
+    if not isinstance(groups, Mapping) or not all(isinstance(group, Mapping) for group in groups.values()):
+        raise UsageError(f'optimizer: groups is {groups!r:.60}, must be as in {{"norm": {{"weight_decay": 0.0}}}}')
     for tag, group in groups.items():
         if tag not in tags:
             raise UsageError(f"optimizer: no parameter has the tag {tag!r}, choose {', '.join(sorted(tags))}")
         for option, value in group.items():
             if option not in defaults:
                 raise UsageError(f"optimizer: group {tag} has no option {option!r}, choose {', '.join(defaults)}")
-            _require(f"{option} of group {tag}", value, value >= 0)
+            _require(f"{option} of group {tag}", value, lambda v: v >= 0)
     return {
         name: defaults | {k: float(v) for tag in groups if tag in p.tags for k, v in groups[tag].items()}
         for name, p in params.items()
@@ -144,8 +159,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         groups: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
-        _require("momentum", momentum, 0 <= momentum < 1)
-        _require("nesterov", nesterov, bool(momentum) or not nesterov)
+        _require("momentum", momentum, lambda v: 0 <= v < 1)
+        _require("nesterov", nesterov, lambda v: bool(momentum) or not v)
         self.momentum, self.nesterov = float(momentum), nesterov
         self.slots = ("v",) if momentum else ()
         super().__init__(params, lr, weight_decay, groups)
@@ -189,9 +204,14 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         groups: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
-        _require("betas", betas, all(0 <= beta < 1 for beta in betas))
-        _require("eps", eps, eps >= 0)
-        self.betas, self.eps = (float(betas[0]), float(betas[1])), float(eps)
+        try:
+            b1, b2 = betas
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"optimizer: betas is {betas!r}, must be two numbers such as (0.9, 0.999)") from error
+        for beta in (b1, b2):
+            _require("betas", beta, lambda v: 0 <= v < 1)
+        _require("eps", eps, lambda v: v >= 0)
+        self.betas, self.eps = (float(b1), float(b2)), float(eps)
         super().__init__(params, lr, weight_decay, groups)
 
     def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:
@@ -223,6 +243,17 @@ def get_optimizer(name: str) -> type[Optimizer]:
     return OPTIMIZERS[name]
 
 
-def _require(option: str, value: object, fits: bool) -> None:
-    if not fits:
+def _number(option: str, value: Any) -> float:
+    if callable(value):
+        raise UsageError(
+            f"optimizer: {option} is a function, must be a number: a schedule goes to the Trainer, or gives the rate "
+            "of each step: optimizer.step(schedule(step))"
+        )
+    if isinstance(value, str) or not hasattr(value, "__float__"):
+        raise UsageError(f"optimizer: {option} is {value!r:.60}, must be a number")
+    return float(value)
+
+
+def _require(option: str, value: Any, fits: Callable[[float], bool]) -> None:
+    if not fits(_number(option, value)):
         raise UsageError(f"optimizer: {option} can't be {value}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from minidl.errors import UsageError
 from minidl.layers import Layer
 from minidl.models.registry import build
 from minidl.text.html import html_table
@@ -40,7 +41,7 @@ class Run:
     def history(self) -> dict[str, list[float]]:
         """A list for each column of metrics.csv, with a number for each epoch: history["val_top1"]."""
         rows = load_checkpoint(runs.find_checkpoint(self.path, "last")).state.history
-        return {column: [row[column] for row in rows] for column in runs.COLUMNS}
+        return _Columns({column: [row[column] for row in rows] for column in runs.COLUMNS})
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -49,6 +50,13 @@ class Run:
         rows = zip(*(map(_short, column) for column in self.history.values()), strict=True)
         caption = f"{self.path.name}: {self.about.model}, best epoch {self.best.state.best_epoch}"
         return html_table([tuple(self.history), *rows], left=0, caption=caption)
+
+
+class _Columns(dict):
+    """A dict whose KeyError names the columns that there are."""
+
+    def __missing__(self, name: object) -> None:
+        raise UsageError(f"no column {name!r}: choose {', '.join(self)}")
 
 
 def _short(value: float) -> str:

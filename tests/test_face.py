@@ -70,8 +70,25 @@ def test_a_room_lists_what_is_public_or_says_that_it_is_internal(room):
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'adam'"):
-        md.adam  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'adma'$"):
+        md.adma  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Dense", "Linear"),
+        ("Conv2d", "Conv2D"),
+        ("BatchNorm2d", "BatchNorm2D"),
+        ("sequential", "Sequential"),
+        ("CrossEntropyLoss", "softmax_cross_entropy"),
+        ("DataLoader", "Loader"),
+    ],
+)
+def test_a_name_of_another_framework_is_told_ours(name, meant):
+    with pytest.raises(AttributeError, match=rf"no attribute '{name}': write md\.{meant}") as caught:
+        getattr(md, name)
+    assert "\n" not in str(caught.value) and hasattr(md, meant)
 
 
 def test_typed_packages_say_so():
@@ -129,8 +146,10 @@ def test_what_people_type_first_works_or_says_what_is_meant():
     for name, meant in (("parameters", "named_parameters"), ("eval", r"model\(x\)"), ("state_dict", "minidl.save")):
         with pytest.raises(AttributeError, match=meant):
             getattr(model, name)
-    with pytest.raises(AttributeError, match="TRAIN itself, or Context"):
+    with pytest.raises(UsageError, match="md.PROBE or md.INFER"):
         model.forward(x, md.Mode.TRAIN)
+    with pytest.raises(AttributeError, match=r"SGD has no attribute 'zero_grad': write model\.zero_grad\(\)"):
+        md.SGD(model.named_parameters(), 0.1).zero_grad()
     with pytest.raises(UsageError, match="give a Loader"):
         md.evaluate(model, (x, np.zeros(2)))
 

@@ -8,6 +8,7 @@ import pytest
 from minidl.errors import DataError, UsageError
 from minidl.layers.base import Parameter
 from minidl.optim import OPTIMIZERS, SGD, Adam, AdamW, get_optimizer
+from minidl.schedules import constant
 
 MAKERS = {
     "sgd": lambda params, **kw: SGD(params, 0.1, **kw),
@@ -199,12 +200,30 @@ def test_a_parameter_of_two_groups_takes_the_options_of_both_the_later_ones_firs
         lambda p: SGD(p, 0.1, groups={"bias": {"decay": 0.0}}),
         lambda p: SGD(p, 0.1, groups={"bias": {"lr_scale": -1.0}}),
         lambda p: get_optimizer("adm"),
+        lambda p: Adam(p, "0.1"),
+        lambda p: Adam(p, constant(0.1)),
+        lambda p: Adam(p, 0.1, betas=0.9),
+        lambda p: Adam(p, 0.1, betas=(0.9, 0.99, 0.999)),
+        lambda p: Adam(p, 0.1, betas=("0.9", 0.99)),
+        lambda p: Adam(p, 0.1, eps=None),
+        lambda p: SGD(p, 0.1, momentum="0.9"),
+        lambda p: SGD(p, 0.1, weight_decay=[0.1]),
+        lambda p: SGD(p, 0.1, groups={"bias": 0.0}),
+        lambda p: SGD(p, 0.1, groups=["bias"]),
+        lambda p: SGD({name: q.value for name, q in p.items()}, 0.1),
+        lambda p: SGD(p, 0.1).step(constant(0.1)),
+        lambda p: SGD(p, 0.1).step("0.1"),
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors(make):
     with pytest.raises(UsageError) as error:
         make(parameters())
     assert "\n" not in str(error.value)
+
+
+def test_a_schedule_in_place_of_a_rate_is_told_where_it_goes():
+    with pytest.raises(UsageError, match=r"lr is a function, .* optimizer\.step\(schedule\(step\)\)"):
+        Adam(parameters(), lr=constant(0.1))
 
 
 def test_a_group_for_norms_is_welcome_in_a_model_without_any():

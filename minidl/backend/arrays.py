@@ -23,8 +23,13 @@ Array: TypeAlias = Any  # np.ndarray or cupy.ndarray; spelled out in shape comme
 
 
 def array_module(x: Array) -> ModuleType:
-    """The module (numpy or cupy) whose functions accept `x`."""
-    return np if isinstance(x, np.ndarray) else sys.modules[type(x).__module__.partition(".")[0]]
+    """The module (numpy or cupy) whose functions accept `x`. Raises UsageError if x is no array."""
+    if isinstance(x, np.ndarray):
+        return np
+    module = sys.modules.get(type(x).__module__.partition(".")[0])
+    if not hasattr(module, "ndarray"):  # of a list, None, a tensor of torch
+        raise UsageError(f"got a {type(x).__name__} in place of an array: give np.asarray(...) of it")
+    return module
 
 
 def to_host(x: Array) -> np.ndarray:

@@ -49,6 +49,8 @@ def as_split(data: Any) -> Split:
 
 def _checked_images(images: np.ndarray) -> np.ndarray:
     shape, meant = images.shape, "images must be (N, H, W, C), channels last"
+    if images.ndim and not len(images):
+        raise ShapeError(f"there are no images: the array has the shape {shape}, and {meant}")
     if images.ndim == 3:
         raise ShapeError(f"images have the shape {shape}: {meant}. Give gray ones a channel: x[..., None]")
     if images.ndim != 4 or not images.size:

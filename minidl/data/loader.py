@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from minidl.data.arrays import as_split
 from minidl.data.base import Split
-from minidl.errors import ShapeError, UsageError
+from minidl.errors import ShapeError, UsageError, require_whole
 
 Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]  # (uint8 images, indices, seed, epoch) -> images
 
@@ -151,8 +151,8 @@ class Loader:
     ) -> None:
         split = as_split(split)
         for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("limit", limit, 1)):
-            if value is not None and value < least:
-                raise UsageError(f"{name} is {value}: it must be at least {least}")
+            if value is not None or name != "limit":
+                require_whole(name, value, least)
         if len(split) < (batch_size if drop_last else 1):
             raise UsageError(f"a batch of {batch_size} needs more than the {len(split)} images there are")
         if augment is not None and split.images(np.arange(1)).dtype != np.uint8:
@@ -172,6 +172,7 @@ class Loader:
 
     def order(self, epoch: int) -> np.ndarray:
         """The positions of the split in the order of `epoch`, int64 (n,)."""
+        require_whole("epoch", epoch)
         if not self.shuffle:
             return np.arange(len(self.split))
         return np.random.default_rng([self.seed, epoch, zlib.crc32(b"order")]).permutation(len(self.split))

@@ -13,6 +13,7 @@ from minidl.engine.prepare import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.tiles.runner import TileRunner
 from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers.containers import require_layer
 from minidl.layers.tree import rebuilt
 
 CONV_BN_RELU = [Conv2D, BatchNorm2D, ReLU]
@@ -29,6 +30,7 @@ def fuse(model: Layer, threads: int = 0) -> Layer:
     also a user's own, are used as they are. This is for NumPy models only: a model with other arrays is returned
     unchanged.
     """
+    require_layer("fuse: the model", model)
     if not all(isinstance(p.value, np.ndarray) for p in model.named_parameters().values()):
         return model
     return _fused(model, TileRunner(threads), first=True)

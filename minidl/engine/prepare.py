@@ -20,6 +20,7 @@ from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner, til
 from minidl.kernels.shapes import require_float
 from minidl.layers import AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
 from minidl.layers.base import INFER, Context, Layer, Mode
+from minidl.layers.containers import require_pass
 
 TASK_IMAGES = 16
 STAGE_NUMBERS = 1 << 18  # numbers at a layer's input or output that are worked on at once, at most
@@ -46,6 +47,7 @@ class FusedSequential(Sequential):
         self.runner, self.unnamed = runner, unnamed
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        require_pass(self, x, ctx)
         if ctx.mode is not Mode.PROBE:
             self.runner.begin(x.shape)
         return ONE_BLAS_THREAD.during(lambda: self._forward(x, ctx))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minidl.backend.arrays import Array
+from minidl.backend.arrays import Array, array_module
 from minidl.errors import UsageError
 from minidl.layers.context import INFER, PROBE, TRAIN, Context, Mode, Rule, as_rule
 from minidl.layers.naming import Named
@@ -101,4 +101,5 @@ class Layer(Named):
 
     def __call__(self, x: Array) -> Array:
         """y for the input x: a forward pass in INFER mode."""
+        array_module(x)  # or it says what it is instead
         return INFER.run("", self, x)[0]

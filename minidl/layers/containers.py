@@ -8,7 +8,7 @@ from typing import Any
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError, within
-from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
+from minidl.layers.base import Context, Layer, Mode, Rule, Shape, as_rule
 
 
 class Sequential(Layer):
@@ -50,6 +50,7 @@ class Sequential(Layer):
         return in_shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        require_pass(self, x, ctx)
         caches = []
         for name, layer in self.layers.items():
             x, cache = ctx.run(self.level(name), layer, x)
@@ -63,7 +64,8 @@ class Sequential(Layer):
         del dy
         for i, (name, layer) in reversed(list(enumerate(self.layers.items()))):
             with within(self.level(name)):
-                gradient.append(layer.backward(gradient.pop(), cache.pop(), need_dx or i > 0))
+                needed = need_dx or i > 0
+                gradient.append(require_dx(layer, layer.backward(gradient.pop(), cache.pop(), needed), needed))
         return gradient.pop()
 
     def input_grad(self, dy: Array, cache: list) -> Array:
@@ -77,7 +79,7 @@ class Sequential(Layer):
         require_cache(self, cache, len(self.layers))
         for (name, layer), c in zip(reversed(self.layers.items()), reversed(cache), strict=True):
             with within(self.level(name)):
-                dy = back(layer, dy, c)
+                dy = require_dx(layer, back(layer, dy, c))
         return dy
 
 
@@ -136,6 +138,7 @@ class Concat(Layer):
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, tuple[list, list[int]] | None]:
+        require_pass(self, x, ctx)
         self.out_shape(x.shape)
         outputs, caches = zip(*(ctx.run("", branch, x) for branch in self.branches), strict=True)
         y = array_module(x).concatenate(outputs, axis=-1)
@@ -183,6 +186,28 @@ def require_layer(what: str, layer: Any) -> None:
         raise UsageError(f"{what} is the class {layer.__name__}, not a layer: write {layer.__name__}(...)")
     if not isinstance(layer, Layer):
         raise UsageError(f"{what} is {layer!r:.60}, not a layer")
+
+
+def require_pass(layer: Layer, x: Any, ctx: Any) -> None:
+    """Raises UsageError unless x is an array and `ctx` a Context, and says how each kind of pass is written."""
+    if not isinstance(ctx, Context):
+        if isinstance(x, Context):
+            raise UsageError(f"{layer.label}: forward takes (x, ctx), and got them the other way round")
+        given = str(ctx) if isinstance(ctx, Mode) else f"{ctx!r:.60}"
+        raise UsageError(
+            f"{layer.label}: forward(x, {given}) doesn't say which pass it is: give md.TRAIN.at_step(step), md.PROBE "
+            "or md.INFER, or a Context of your own"
+        )
+    array_module(x)
+
+
+def require_dx(layer: Layer, dx: Array | None, needed: bool = True) -> Array | None:
+    """`dx`, which the way back through `layer` returned. Raises UsageError if it is None and `needed`."""
+    if dx is None and needed:
+        raise UsageError(
+            f"{layer.label}: the way back (backward, input_grad or project) returns None, must return dx"
+        )
+    return dx
 
 
 def require_cache(layer: Layer, cache: Any, length: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.backend.arrays import Array
-from minidl.errors import UsageError, within
+from minidl.errors import UsageError, require_whole, within
 
 if TYPE_CHECKING:
     from minidl.layers.base import Layer
@@ -44,6 +44,10 @@ class Context:
     step: int | None = None  # of the training; a TRAIN pass through dropout needs it
     path: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.mode, Mode):
+            raise UsageError(f"Context.mode is {self.mode!r:.60}: give Mode.TRAIN, Mode.PROBE or Mode.INFER")
+
     @property
     def keeps_cache(self) -> bool:
         return self.mode is not Mode.INFER
@@ -53,6 +57,7 @@ class Context:
         return self.mode is Mode.TRAIN
 
     def at_step(self, step: int) -> Context:
+        require_whole("step", step)
         return replace(self, step=step)
 
     def at(self, name: str) -> Context:

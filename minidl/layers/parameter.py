@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minidl.backend.arrays import Array, array_module
+from minidl.errors import UsageError
 
 FROZEN = "frozen"  # the tag of parameters that no optimizer changes
 
@@ -14,15 +15,20 @@ class Parameter:
 
     Both arrays are changed in place and never replaced, because they may be views of one flat vector: `p.grad += g`
     and `p.value[...] = v` are right, and `p.value = v` raises AttributeError. Tags group parameters for the
-    optimizer: "weight", "bias", "norm" (gamma and beta of a batch normalization).
+    optimizer: "weight", "bias", "norm" (gamma and beta of a batch normalization). A string is one tag.
     """
 
     __slots__ = ("_value", "_grad", "tags")
 
-    def __init__(self, value: Array, tags: Iterable[str] = (), grad: Array | None = None) -> None:
+    def __init__(self, value: Array, tags: Iterable[str] | str = (), grad: Array | None = None) -> None:
+        xp = array_module(value)
+        if value.dtype.kind != "f":
+            raise UsageError(
+                f"Parameter: the value is {value.dtype}, and must be floating: value.astype(np.float32) makes it so"
+            )
         self._value = value
-        self._grad = array_module(value).zeros_like(value) if grad is None else grad
-        self.tags = frozenset(tags)
+        self._grad = xp.zeros_like(value) if grad is None else grad
+        self.tags = frozenset((tags,) if isinstance(tags, str) else tags)
 
     @property
     def value(self) -> Array:

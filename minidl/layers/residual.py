@@ -8,7 +8,7 @@ from typing import Any
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError, within
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
-from minidl.layers.containers import require_cache, require_layer
+from minidl.layers.containers import require_cache, require_dx, require_layer, require_pass
 
 
 class Residual(Layer):
@@ -46,6 +46,7 @@ class Residual(Layer):
         return out
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        require_pass(self, x, ctx)
         self.out_shape(x.shape)
         y, cache = ctx.run("body", self.body, x)
         around, shortcut_cache = ctx.run("shortcut", self.shortcut, x) if self.shortcut else (x, None)
@@ -56,9 +57,9 @@ class Residual(Layer):
         dx, around_cache = dy, cache.pop()
         if self.shortcut:
             with within("shortcut"):
-                dx = self.shortcut.backward(dy, around_cache, need_dx)
+                dx = require_dx(self.shortcut, self.shortcut.backward(dy, around_cache, need_dx), need_dx)
         with within("body"):
-            through = self.body.backward(dy, cache.pop(), need_dx)
+            through = require_dx(self.body, self.body.backward(dy, cache.pop(), need_dx), need_dx)
         return through + dx if need_dx else None
 
     def input_grad(self, dy: Array, cache: list) -> Array:
@@ -71,6 +72,6 @@ class Residual(Layer):
     def _both_ways(self, s: Array, cache: list, back: Callable[[Layer, Any], Array]) -> Array:
         require_cache(self, cache, 2)
         with within("shortcut"):
-            around = back(self.shortcut, cache[1]) if self.shortcut else s
+            around = require_dx(self.shortcut, back(self.shortcut, cache[1])) if self.shortcut else s
         with within("body"):
-            return back(self.body, cache[0]) + around
+            return require_dx(self.body, back(self.body, cache[0])) + around

@@ -7,6 +7,7 @@ This is the only module that converts between the layouts of minidl and torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,21 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: types such as bfloat16
-        raise DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})") from error
+        raise _unreadable(path, error) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # an error of Rust, which is not an Exception
             raise
-        raise DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(4).startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file, or an older file of torch
+            return DataError(
+                f"{path}: not safetensors; a file of torch.save is read with "
+                f"minidl.load_torch_state_dict(model, torch.load(path, weights_only=True))"
+            )
+    return DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})")
 
 
 def save_weights(path: str | Path, model: Layer, metadata: Mapping[str, str] | None = None) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 
 from minidl.backend.arrays import Array, on_device
 from minidl.data.loader import Loader
-from minidl.errors import DivergedError
+from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Context, Layer, Mode
+from minidl.layers.parameter import FROZEN
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.optim import Optimizer
 from minidl.schedules import Schedule
@@ -61,7 +62,8 @@ class Trainer:
     With an `average`, the averaged weights are the ones that are evaluated, and saved for use.
 
     Everything random depends on (seed, epoch, step) only, so a run that continues from a saved `state` ends in the
-    same bits. Raises DivergedError if the loss is NaN.
+    same bits. Raises DivergedError if the loss is NaN, UsageError for an argument that is another thing, and
+    for an optimizer without the model's parameters (those tagged "frozen" aside).
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Trainer:
         state: TrainState | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
+        _check(model, optimizer, schedule, train, val, epochs)
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train, self.val, self.epochs = train, val, epochs
         self.label_smoothing, self.patience, self.seed, self.xp = label_smoothing, patience, seed, xp
@@ -179,3 +182,39 @@ class Trainer:
     def _tell(self, event: str, *details: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *details)
+
+
+def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epochs: Any) -> None:
+    """Raises UsageError for an argument of the Trainer that is another thing, with what is meant."""
+    loader = "a Loader, of arrays Loader((images, labels), 32, ...)"
+    for name, value, fits, meant in (
+        ("model", model, isinstance(model, Layer), "a layer, such as a Sequential"),
+        (
+            "optimizer",
+            optimizer,
+            isinstance(optimizer, Optimizer),
+            "Adam(model.named_parameters(), lr=1e-3) or another one",
+        ),
+        (
+            "schedule",
+            schedule,
+            callable(schedule) and not isinstance(schedule, Layer | type),
+            "the rate as a function of the step, such as schedules.constant(1e-3)",
+        ),
+        ("train", train, hasattr(train, "epoch"), loader),
+        ("val", val, hasattr(val, "epoch"), loader),
+        ("epochs", epochs, isinstance(epochs, int | np.integer), "a whole number"),
+    ):
+        if not fits:
+            kind = "class" if isinstance(value, type) else type(value).__name__
+            raise UsageError(
+                f"Trainer(model, optimizer, schedule, train, val, epochs=...): {name} is a {kind}: give {meant}"
+            )
+    held = {id(p) for p in optimizer.params.values()}
+    learning = {name: p for name, p in model.named_parameters().items() if FROZEN not in p.tags}
+    if missing := [name for name, p in learning.items() if id(p) not in held]:
+        raise UsageError(
+            f"Trainer: the optimizer doesn't have {len(missing)} of the model's {len(learning)} parameters, such as "
+            f"{missing[0]}: make it from model.named_parameters() of this model, after convert or a new layer; "
+            "minidl.freeze keeps layers from learning"
+        )

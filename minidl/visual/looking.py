@@ -6,7 +6,7 @@ same functions for a whole data set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -32,8 +32,9 @@ def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None =
     plain, x = _ready(model, x)
     if names is None:
         names = [row.name for row in layer_table(plain, x.shape[1:])]
-    names = [names] if isinstance(names, str) else list(names)
+    names = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
     for name in names:
+        _require_name(name)
         truncate(plain, name)  # raises the error of a name that there isn't
     seen = dict.fromkeys(names)
     with suppress(_AllSeen):
@@ -95,6 +96,7 @@ def _project(
     model: Layer, x: np.ndarray, layer: str, unit: int | ArrayLike, rule: Rule, norm: str, seed: str | None
 ) -> np.ndarray:
     plain, x = _ready(model, x)
+    _require_name(layer)
     shape = truncate(plain, layer).out_shape(x.shape)
     units = np.asarray(unit)
     if units.dtype.kind not in "iu" or units.shape not in ((), (len(x),)):
@@ -103,6 +105,11 @@ def _project(
         seed = RULE_SEEDS[rule.name] if len(shape) == 4 else "ones"
     projector = Projector(plain, layer, rule, norm=norm, seed_map=seed)
     return projector(x, np.arange(len(x)), np.broadcast_to(units, len(x)))
+
+
+def _require_name(layer: str) -> None:
+    if not isinstance(layer, str):
+        raise UsageError(f'{layer!r:.60} is no name of a layer, which follows the images, as in (model, x, "layer")')
 
 
 class _AllSeen(Exception):
@@ -140,6 +147,14 @@ def _watched(layer: Layer, path: str, seen: dict[str, np.ndarray | None]) -> Lay
 
 def _ready(model: Layer, x: np.ndarray) -> tuple[Layer, np.ndarray]:
     """The plain layers of `model`, and its images as floats of its dtype."""
+    if not isinstance(model, Layer):
+        swapped = ", the other way round" if isinstance(x, Layer) else ""
+        raise UsageError(
+            f"got ({type(model).__name__}, {type(x).__name__}){swapped}: the model comes first, then the images x, "
+            'as in (model, x, "layer")'
+        )
+    if isinstance(x, str):
+        raise UsageError(f"got {x!r} for the images: they come before the name, as in (model, x, {x!r})")
     plain, x = unfuse(model), np.asarray(x)
     if x.ndim != 4:
         hint = ": one image is x[None]" if x.ndim == 3 else ""

@@ -55,6 +55,8 @@ def test_the_users_array_is_not_written_to():
     [
         (PIXELS.transpose(0, 3, 1, 2), LABELS, ShapeError, "channels first.*transpose"),
         (PIXELS[..., 0], LABELS, ShapeError, r"x\[..., None\]"),
+        (PIXELS[:0], LABELS[:0], ShapeError, "there are no images"),
+        ([], [], ShapeError, "there are no images"),
         (PIXELS.reshape(10, -1), LABELS, ShapeError, r"\(N, H, W, C\)"),
         (PIXELS.astype(np.int64), LABELS, DataError, "int64.*uint8"),
         (PIXELS, LABELS[:-1], ShapeError, "one for each of the 10 images"),

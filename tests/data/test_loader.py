@@ -139,12 +139,21 @@ def test_what_fails_in_a_worker_is_raised_at_its_batch(workers):
         ({"batch_size": 0}, "batch_size is 0"),
         ({"workers": -1}, "workers is -1"),
         ({"limit": 0}, "limit is 0"),
+        ({"batch_size": "8"}, "batch_size is '8': it must be a whole number"),
+        ({"workers": None}, "workers is None: it must be a whole number"),
     ],
 )
 def test_impossible_loaders_are_refused_in_one_line(options, line):
     with pytest.raises(UsageError, match=line) as caught:
         loader(**options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("epoch", [-1, 0.5, "0", None])
+def test_an_epoch_that_cannot_be_is_refused_when_it_is_asked_for(epoch):
+    for shuffle in (True, False):
+        with pytest.raises(UsageError, match=f"epoch is {epoch!r}"):
+            loader(shuffle=shuffle).epoch(epoch)
 
 
 def test_fewer_images_than_a_batch_will_do_where_no_batch_is_left_out():

@@ -16,6 +16,7 @@ from minidl.layers import (
     TRAIN,
     BatchNorm2D,
     Concat,
+    Context,
     Conv2D,
     Dropout,
     Flatten,
@@ -31,7 +32,7 @@ from minidl.layers import (
     freeze,
 )
 from minidl.layers.convert import convert
-from minidl.losses import softmax_cross_entropy, top_k_correct
+from minidl.losses import softmax, softmax_cross_entropy, top_k_correct
 from minidl.optim import SGD
 from minidl.storage.weights import model_arrays
 
@@ -436,3 +437,72 @@ def test_a_float64_gradient_of_a_loss_of_ones_own_is_taken_in_the_models_type():
         gradients.append({name: p.grad.copy() for name, p in net.named_parameters().items()})
     for name, grad in gradients[0].items():
         np.testing.assert_allclose(gradients[1][name], grad, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def blocks():
+    chain = Sequential({"conv": Conv2D(3, 4, 3, rng=0), "bn": BatchNorm2D(4), "relu": ReLU()})
+    return [chain, Concat(chain), Residual(ReLU()), fuse(chain), fuse(chain)[0], fuse(Sequential({"a": chain}))]
+
+
+@pytest.mark.parametrize("ctx", ["train", True, None, TRAIN.mode, PROBE.mode])
+def test_a_pass_that_is_no_context_is_told_which_there_are(ctx):
+    for block in blocks():
+        with pytest.raises(UsageError, match=r"md\.TRAIN\.at_step\(step\), md\.PROBE or md\.INFER"):
+            block.forward(X, ctx)
+
+
+def test_a_context_in_place_of_the_input_is_named():
+    for block in blocks():
+        with pytest.raises(UsageError, match="the other way round"):
+            block.forward(TRAIN, X)
+
+
+@pytest.mark.parametrize("x", [X.tolist(), None, type("Tensor", (), {"__module__": "math"})()])
+def test_what_is_no_array_is_named_by_its_type(x):
+    calls = [*blocks(), ReLU(), Linear(3, 2), softmax, lambda x: softmax_cross_entropy(x, np.zeros(2, int))]
+    calls += [lambda x: softmax_cross_entropy(np.zeros((2, 3)), x), Parameter]
+    for call in calls:
+        with pytest.raises(UsageError, match=f"got a {type(x).__name__} in place of an array"):
+            call(x)
+
+
+def test_a_parameter_is_an_array_of_floats():
+    with pytest.raises(UsageError, match="the value is int64, and must be floating"):
+        Parameter(np.arange(3))
+
+
+class Silent(ReLU):
+    """A layer whose way back returns nothing."""
+
+    def backward(self, dy, cache, need_dx=True):
+        return None
+
+    def input_grad(self, dy, cache):
+        return None
+
+
+@pytest.mark.parametrize("place", [lambda s: s, lambda s: Residual(s), lambda s: Residual(ReLU(), s), Concat])
+def test_a_way_back_that_returns_nothing_names_its_layer(place):
+    model = Sequential({"a": ReLU(), "b": place(Sequential({"silent": Silent()})), "c": ReLU()})
+    for net in (model, fuse(model)):
+        for back in (net.backward, net.input_grad, lambda dy, cache, net=net: net.project(dy, cache, "gradient")):
+            y, cache = net.forward(X, PROBE)
+            with pytest.raises(
+                UsageError, match=r"b.*silent \(Silent\): the way back .* returns None, must return dx"
+            ):
+                back(y, cache)
+
+
+def test_a_string_is_one_tag():
+    assert Parameter(np.ones(3), tags="norm").tags == Parameter(np.ones(3), tags=["norm"]).tags == {"norm"}
+
+
+@pytest.mark.parametrize("step", [-1, 0.5, "a", None])
+def test_a_step_that_cannot_be_is_refused_at_once(step):
+    with pytest.raises(UsageError, match=f"step is {step!r}"):
+        TRAIN.at_step(step)
+
+
+def test_the_mode_of_a_context_is_one_of_the_three():
+    with pytest.raises(UsageError, match="mode is 'train'"):
+        Context("train")

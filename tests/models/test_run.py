@@ -7,7 +7,7 @@ import pytest
 
 import minidl as md
 import train
-from minidl.errors import DataError
+from minidl.errors import DataError, UsageError
 from tests.text.test_html import Seen
 
 SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "2", "--threads", "1"]
@@ -71,3 +71,8 @@ def test_another_folder_is_no_run(tmp_path):
             call(tmp_path)
     with pytest.raises(DataError, match="nowhere"):
         md.Run("nowhere")
+
+
+def test_a_column_that_is_not_there_is_told_which_are(folder):
+    with pytest.raises(UsageError, match="no column 'val_acc': choose epoch, train_loss, .*val_top1"):
+        md.Run(folder).history["val_acc"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from minidl.errors import DataError, UsageError
+from minidl.layers import Linear
 from minidl.layers.base import Layer, Parameter
 from minidl.storage.files import atomic
 from minidl.storage.weights import (
@@ -330,3 +331,10 @@ def test_a_model_in_the_place_of_the_file_is_named(call, tmp_path):
 def test_a_state_dict_in_the_place_of_the_model_is_named():
     with pytest.raises(UsageError, match="the model comes first, then the state dict"):
         load_torch_state_dict(to_torch_state_dict(Net()), Net())
+
+
+@pytest.mark.parametrize("begin", [b"PK\x03\x04", b"\x80\x02\x8a\x0a"], ids=["zip", "pickle"])
+def test_a_file_of_torch_is_told_how_to_read_it(tmp_path, begin):
+    (tmp_path / "t.pt").write_bytes(begin + b"archive/data.pkl" * 9)
+    with pytest.raises(DataError, match=r"load_torch_state_dict\(model, torch.load\(path, weights_only=True\)\)"):
+        load_weights(tmp_path / "t.pt", Linear(2, 2))

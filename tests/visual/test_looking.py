@@ -130,6 +130,9 @@ def test_a_model_on_a_gpu_is_named(monkeypatch):
 @pytest.mark.parametrize(
     "x, layer, unit, error, said",
     [
+        ("conv", X, 3, UsageError, "they come before the name"),
+        (X, 3, "inception2.b5", UsageError, "3 is no name of a layer"),
+        (X, None, 3, UsageError, "None is no name"),
         (X, "inception2.b55", 3, UsageError, "did you mean inception2.b5"),
         (X, BRANCH, 16, UsageError, "units 0 to 15"),
         (X, BRANCH, -1, UsageError, "units 0 to 15"),
@@ -143,3 +146,12 @@ def test_a_model_on_a_gpu_is_named(monkeypatch):
 def test_what_does_not_fit_is_named(model, x, layer, unit, error, said):
     with pytest.raises(error, match=said):
         md.gradient(model, x, layer, unit)
+
+
+def test_the_model_comes_before_its_images(model):
+    for call in (md.gradient, md.guided, md.deconv):
+        with pytest.raises(UsageError, match=r"got \(ndarray, .*, the other way round: the model comes first"):
+            call(X, model, "inception2.b5", 3)
+    for call in (md.activations, lambda x, model: md.activations(model, x, 3), lambda x, model: md.fuse(x)):
+        with pytest.raises(UsageError, match=r"the model comes first|no name of a layer|not a layer"):
+            call(X, model)

@@ -12,7 +12,7 @@ from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import UsageError
 from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
-from minidl.layers.containers import require_cache
+from minidl.layers.containers import require_cache, require_pass
 
 
 class Fused(Layer):
@@ -51,6 +51,7 @@ class Fused(Layer):
         return self.plain.out_shape(in_shape)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
+        require_pass(self, x, ctx)
         self.out_shape(x.shape)
         require_float(self.label, x)
         if ctx.mode is Mode.PROBE:

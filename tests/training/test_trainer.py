@@ -1,0 +1,60 @@
+"""The Trainer in Python: what it takes, and what it says of anything else."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl.errors import UsageError
+
+ARRAYS = (np.zeros((4, 3, 3, 1), np.uint8), np.arange(4) % 2)
+BATCHES = md.Loader(ARRAYS, 2, workers=0)
+RATE = md.schedules.constant(0.1)
+
+
+def net():
+    return md.Sequential({"flat": md.Flatten(), "hidden": md.Linear(9, 4), "relu": md.ReLU(), "fc": md.Linear(4, 2)})
+
+
+MODEL = net()
+SGD = md.SGD(MODEL.named_parameters(), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"model": SGD, "optimizer": MODEL}, "model is a SGD: give a layer"),
+        ({"optimizer": MODEL}, "optimizer is a Sequential: give Adam"),
+        ({"optimizer": md.SGD}, "optimizer is a class"),
+        ({"optimizer": "adam"}, "optimizer is a str"),
+        ({"schedule": 0.1}, "schedule is a float: give the rate as a function of the step"),
+        ({"schedule": BATCHES}, "schedule is a Loader"),
+        ({"train": ARRAYS}, r"train is a tuple: give a Loader, of arrays Loader\(\(images, labels\)"),
+        ({"val": None}, "val is a NoneType: give a Loader"),
+        ({"epochs": "3"}, "epochs is a str: give a whole number"),
+    ],
+)
+def test_an_argument_that_is_another_thing_is_named(given, line):
+    right = {"model": MODEL, "optimizer": SGD, "schedule": RATE, "train": BATCHES, "val": BATCHES, "epochs": 1}
+    with pytest.raises(UsageError, match=line):
+        md.Trainer(**(right | given))
+
+
+def trainer(model, optimizer):
+    return md.Trainer(model, optimizer, RATE, BATCHES, BATCHES, epochs=1)
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    with pytest.raises(UsageError, match=r"doesn't have 4 of the model's 4 parameters, such as hidden\.weight"):
+        trainer(net(), SGD)
+    head = {name: p for name, p in MODEL.named_parameters().items() if "fc" in name}
+    with pytest.raises(UsageError, match=r"2 of the model's 4 .* minidl\.freeze"):
+        trainer(MODEL, md.SGD(head, 0.1))
+
+
+def test_a_fused_model_shares_its_parameters_and_frozen_ones_need_no_optimizer():
+    assert trainer(md.fuse(MODEL), SGD).fit().epoch == 1
+    model = net()
+    head = {name: p for name, p in model.named_parameters().items() if "fc" in name}
+    before = model["hidden"].weight.value.copy()
+    assert trainer(md.freeze(model, "relu"), md.SGD(head, 0.1)).fit().epoch == 1
+    np.testing.assert_array_equal(model["hidden"].weight.value, before)
