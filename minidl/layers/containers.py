@@ -30,6 +30,14 @@ class Sequential(Layer):
         own = ("forward", "backward", "input_grad", "project", "out_shape", "children")
         return "chain" if all(getattr(type(self), f) is getattr(Sequential, f) for f in own) else None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Layer) and type(self).children is Sequential.children:
+            raise UsageError(
+                f"{self.label}.{name}: a Sequential runs the layers that it is given: give it this one too, or derive "
+                "from Layer and write the forward pass"
+            )
+        super().__setattr__(name, value)
+
     def children(self) -> dict[str, Layer]:
         return self.layers
 

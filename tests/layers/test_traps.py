@@ -506,3 +506,13 @@ def test_a_step_that_cannot_be_is_refused_at_once(step):
 def test_the_mode_of_a_context_is_one_of_the_three():
     with pytest.raises(UsageError, match="mode is 'train'"):
         Context("train")
+
+
+def test_a_layer_in_an_attribute_of_a_sequential_is_refused():
+    class Net(Sequential):
+        def __init__(self):
+            super().__init__(Linear(3, 4, rng=0))
+            self.head = Linear(4, 2, rng=0)
+
+    with pytest.raises(UsageError, match="Net.head: a Sequential runs the layers that it is given"):
+        Net()
