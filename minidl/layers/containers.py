@@ -33,8 +33,8 @@ class Sequential(Layer):
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Layer) and type(self).children is Sequential.children:
             raise UsageError(
-                f"{self.label}.{name}: a Sequential runs the layers that it is given: give it this one too, or derive "
-                "from Layer and write the forward pass"
+                f"{self.label}.{name}: a Sequential runs the layers that it is given: give it this one too, or "
+                "derive from Layer and write the forward pass"
             )
         super().__setattr__(name, value)
 
