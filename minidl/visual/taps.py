@@ -106,7 +106,7 @@ def _cut(model: Layer, names: Sequence[str], shape: Shape) -> list[Piece]:
         pieces[-1].inside = {name: truncate(link.layer, below[name]) for name in inside}
         if pieces[-1].looked_at:
             pieces.append(Piece())
-        pieces[-1].links[link.ends[0]] = link.layer
+        pieces[-1].links[link.ends[0] or "model"] = link.layer  # a model of one link has no name
         pieces[-1].outputs = outputs
         left = {name: None for name in left if name not in outputs and name not in inside}
         shape = link.layer.out_shape(shape)
