@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.data.facts import facts
 from minidl.data.images import decode_sized
-from minidl.data.loader import prefetch
+from minidl.data.loader import map_ahead
 from minidl.data.opening import open_source
 from minidl.data.packed import scan
 from minidl.data.packing import CHUNK
@@ -84,7 +84,7 @@ def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True)
             names = [name for name, _ in files]
             chunks = (names[i : i + CHUNK] for i in range(0, len(names), CHUNK))
             good: list[tuple[bool, tuple[int, int]]] = []
-            for seen in prefetch(look, chunks, os.cpu_count() or 1):
+            for seen in map_ahead(look, chunks, os.cpu_count() or 1):
                 bar.add(len(seen))
                 good += [answer for answer in seen if not isinstance(answer, str)]
                 report.problems += [line for line in seen if isinstance(line, str)]

@@ -99,7 +99,7 @@ def channel_statistics(
     return np.array(mean, np.float32), np.maximum(np.sqrt(variance), 1 / 255).astype(np.float32)
 
 
-def prefetch(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
+def map_ahead(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
     """Like `map(function, items)`, but `workers` threads compute up to two items each in advance. The order is kept.
 
     With workers = 0 an item is computed when it is asked for. An exception of `function` is raised here, at its item.
@@ -109,7 +109,7 @@ def prefetch(function: Callable[[Any], Any], items: Iterable[Any], workers: int)
         for item in items:
             yield function(item)  # not `yield from map(...)`: a StopIteration of the function's would end that
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="minidl-prefetch")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="minidl-batches")
     ahead: deque = deque()
     try:
         for item in items:
@@ -190,4 +190,4 @@ class Loader:
         """The batches of `epoch`, beginning with number `start`."""
         order = self.order(epoch)
         parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self)))
-        return prefetch(lambda part: self.batch(part, epoch), parts, self.workers)
+        return map_ahead(lambda part: self.batch(part, epoch), parts, self.workers)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.images import decode_sized
-from minidl.data.loader import image_sums, prefetch
+from minidl.data.loader import image_sums, map_ahead
 from minidl.data.source import Index, Source
 from minidl.errors import DataError
 from minidl.storage.files import open_own
@@ -77,7 +77,7 @@ def _pack_split(source: Source, index: Index, split: str, folder: Path, size: in
     with open(folder / f"{split}_images.npy", "xb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
-        for images, flags, pixels in prefetch(decode_chunk, range(0, len(files), CHUNK), os.cpu_count() or 1):
+        for images, flags, pixels in map_ahead(decode_chunk, range(0, len(files), CHUNK), os.cpu_count() or 1):
             file.write(images)
             gray += flags
             sizes += pixels

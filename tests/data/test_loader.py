@@ -26,7 +26,7 @@ def same(one, other):
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("minidl-prefetch")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("minidl-batches")]
 
 
 def test_a_batch_is_float32_channels_last_with_int64_labels():
