@@ -18,10 +18,11 @@ from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
 from minidl.training.prediction import BATCH, names_in_split
 from tests.conftest import ENGINE
+from tests.small_runs import OWN
 from tests.tiny_fixture import make_folders, make_tiny, write_image
 
 pytestmark = pytest.mark.usefixtures("sketches")
-FLAGS = ["--model", "convnet", "--image-size", "16", "--batch-size", "4", "--epochs", "1", "--threads", "1", *ENGINE]
+FLAGS = [*OWN, "--epochs", "1"]
 CLASSES = ("cat", "dog", "emu")
 
 

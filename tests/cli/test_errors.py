@@ -11,9 +11,10 @@ from safetensors.numpy import save_file
 import train
 from minidl.storage.weights import load_arrays, save_arrays
 from tests.conftest import ENGINE
+from tests.small_runs import PART
 
 pytestmark = pytest.mark.usefixtures("sketches")
-SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "1", "--threads", "1", *ENGINE]
+SMALL = [*PART, "--epochs", "1"]
 
 
 @pytest.fixture(scope="module")

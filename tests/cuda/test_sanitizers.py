@@ -104,7 +104,7 @@ def with_scatter(code):
             "heap-buffer-overflow",
         ),
         (RACES, "softmax_cross_entropy", "        __syncthreads();\n    }\n", "    }\n", "data race"),
-        (RACES, "softmax_cross_entropy", "    __syncthreads();  // what was", "    // what was", "data race"),
+        (RACES, "softmax_cross_entropy", "    __syncthreads();  // the value", "    // the value", "data race"),
         (RACES, "batch_partial_statistics", "partial[blockIdx.x * C + c] =", "partial[c] =", "data race"),
         (
             RACES,

@@ -9,9 +9,9 @@ import train
 from minidl.errors import DivergedError, UsageError
 from minidl.training.range_test import RangeTest, geometric, range_test
 from minidl.visual.search_plots import save_range_test
-from tests.conftest import ENGINE
+from tests.small_runs import NET
 
-SMALL = ["find-lr", "--model", "convnet", "--subset", "0.04", "--batch-size", "8", "--threads", "1", *ENGINE]
+SMALL = ["find-lr", *NET, "--subset", "0.04", "--batch-size", "8"]
 
 
 class Scripted:

@@ -21,12 +21,10 @@ from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
 from minidl.training.folders import create_folder
 from minidl.training.runs import LOCK, Run
-from tests.conftest import ENGINE
 from tests.faults import make_images
+from tests.small_runs import OWN, ROOT
 
 pytestmark = pytest.mark.usefixtures("sketches")
-ROOT = Path(__file__).parents[2]
-QUICK = ["--model", "convnet", "--image-size", "16", "--batch-size", "4", "--threads", "1", *ENGINE]
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def pets(tmp_path, monkeypatch):
 def fit(tmp_path, pets, *flags, name="run"):
     """Exit code and folder of a run of two epochs."""
     flags = ["--data", str(pets), "--epochs", "2", "--output", str(tmp_path), "--name", name, *flags]
-    return train.main([*QUICK, *flags]), tmp_path / name
+    return train.main([*OWN, *flags]), tmp_path / name
 
 
 def weights(folder, name="last"):
@@ -301,7 +299,7 @@ def test_an_epoch_that_cannot_be_saved_is_kept_elsewhere_and_can_be_resumed(tmp_
 
 @pytest.mark.slow
 def test_a_run_whose_reader_has_gone_ends_as_any_other(tmp_path, pets):
-    command = [sys.executable, str(ROOT / "train.py"), *QUICK, "--data", str(pets), "--epochs", "2"]
+    command = [sys.executable, str(ROOT / "train.py"), *OWN, "--data", str(pets), "--epochs", "2"]
     command += ["--output", str(tmp_path), "--name", "run"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()  # as `| head` does, once it has seen enough
@@ -313,7 +311,7 @@ def test_a_run_whose_reader_has_gone_ends_as_any_other(tmp_path, pets):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 def test_a_full_disk_under_the_output_ends_no_run(tmp_path, pets):
-    command = [sys.executable, str(ROOT / "train.py"), *QUICK, "--data", str(pets), "--epochs", "2"]
+    command = [sys.executable, str(ROOT / "train.py"), *OWN, "--data", str(pets), "--epochs", "2"]
     command += ["--output", str(tmp_path), "--name", "run"]
     with open("/dev/full", "w") as full:
         assert subprocess.run(command, stdout=full, stderr=full).returncode == 0

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -23,10 +22,9 @@ from minidl.training.config import Config
 from minidl.training.search import SAMPLERS, Plan
 from minidl.training.study import Study, create_search, open_study, read_trials
 from minidl.visual.search_plots import save_search
-from tests.conftest import ENGINE
+from tests.small_runs import NET, ROOT
 
-ROOT = Path(__file__).parents[2]
-TRIAL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "20", "--epochs", "1", "--threads", "1", *ENGINE]
+TRIAL = [*NET, "--subset", "0.02", "--batch-size", "20", "--epochs", "1"]
 SMALL = ["search", *TRIAL, "--trials", "4"]
 CONFIG = Config(model="convnet", subset=0.02, batch_size=20, epochs=1, schedule="constant", threads=1)
 

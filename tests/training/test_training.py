@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +20,10 @@ from minidl.training.checkpoints import export_checkpoint, load_checkpoint
 from minidl.training.config import ENGINES, Config
 from minidl.visual.figures import save_history
 from tests.conftest import ENGINE, HANGS, release_blas
+from tests.small_runs import PART, ROOT
 
 pytestmark = pytest.mark.usefixtures("sketches")
-ROOT = Path(__file__).parents[2]
-SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "3", "--dropout", "0.2"]
-SMALL += ["--augment", "online", "--threads", "1", *ENGINE]
+SMALL = [*PART, "--epochs", "3", "--dropout", "0.2", "--augment", "online"]
 
 
 def run(tmp_path, *flags, name="run"):

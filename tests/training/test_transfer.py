@@ -13,11 +13,10 @@ from minidl.layers import INFER, PROBE, TRAIN, Frozen, freeze
 from minidl.optim import SGD, Adam, AdamW
 from minidl.storage.weights import load_arrays
 from minidl.training.checkpoints import load_checkpoint
-from tests.conftest import ENGINE
+from tests.small_runs import PART
 from tests.strategies import randomized
 
 pytestmark = pytest.mark.usefixtures("sketches")
-SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--threads", "1", *ENGINE]
 
 
 @pytest.fixture(params=[lambda model: model, lambda model: fuse(model, 2)], ids=["plain", "fused"])
@@ -98,7 +97,7 @@ def weights(folder, name="last"):
 def first(tmp_path_factory):
     """A run on classes 0 to 14."""
     root = tmp_path_factory.mktemp("transfer")
-    flags = [*SMALL, "--classes", "0-14", "--epochs", "1", "--output", str(root), "--name", "first"]
+    flags = [*PART, "--classes", "0-14", "--epochs", "1", "--output", str(root), "--name", "first"]
     assert train.main(flags) == 0
     return root / "first"
 
@@ -115,7 +114,7 @@ def test_a_run_on_some_classes_knows_only_those(first, capsys):
 
 def test_transfer_to_other_classes_learns_a_new_head_over_frozen_layers(first, tmp_path, capsys):
     flags = ["--classes", "15-19", "--init-from", str(first), "--freeze", "pool2", "--head-lr", "3", "--epochs", "2"]
-    assert train.main([*SMALL, *flags, "--subset", "0.1", "--output", str(tmp_path), "--name", "second"]) == 0
+    assert train.main([*PART, *flags, "--subset", "0.1", "--output", str(tmp_path), "--name", "second"]) == 0
     assert "new: fc.weight, fc.bias" in capsys.readouterr().out
     before, after = weights(first, "best"), weights(tmp_path / "second")
     kept = ("conv1", "bn1", "conv2", "bn2")
@@ -129,7 +128,7 @@ def test_transfer_to_other_classes_learns_a_new_head_over_frozen_layers(first, t
 
 
 def test_a_transfer_that_is_stopped_and_resumed_ends_in_the_same_bits(first, tmp_path):
-    flags = [*SMALL, "--classes", "15-19", "--init-from", str(first), "--freeze", "pool1", "--subset", "0.1"]
+    flags = [*PART, "--classes", "15-19", "--init-from", str(first), "--freeze", "pool1", "--subset", "0.1"]
     flags += ["--epochs", "2", "--snapshot-epochs", "1", "--output", str(tmp_path)]
     assert train.main([*flags, "--name", "whole"]) == 0
     again = tmp_path / "again"
@@ -151,7 +150,7 @@ def test_the_head_learns_at_a_rate_of_its_own(tmp_path):
     for factor in ("1", "10"):
         flags = ["--optimizer", "sgd", "--momentum", "0", "--weight-decay", "0", "--lr", "0.001", "--head-lr", factor]
         flags += ["--schedule", "constant", "--epochs", "1", "--batch-size", "80", "--subset", "0.02"]
-        assert train.main([*SMALL, *flags, "--output", str(tmp_path), "--name", factor]) == 0
+        assert train.main([*PART, *flags, "--output", str(tmp_path), "--name", factor]) == 0
         moved.append(weights(tmp_path / factor))
     start = {n: p.value for n, p in models.build("convnet", 20).named_parameters().items()}
     one, ten = ({name: a[name] - start[name] for name in start} for a in moved)
