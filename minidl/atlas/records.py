@@ -9,11 +9,11 @@
     epoch-EEE-LLL     list of a Seen for each unit: layer LLL in the snapshot after epoch EEE
     other-LLL         list of a Match for each unit: layer LLL in the network of --compare
 
-Numbers of files have three digits or more. A unit is (layer, unit): a number in Index.layers and a channel. An image is
-its position in the split. A class is its number; -1 stands for an unknown one.
+Numbers of files have three digits or more. A unit is (layer, unit): a number in Index.layers and a channel. An image
+is its position in the split. A class is its number; -1 stands for an unknown one.
 
-Pictures are tiles in sheets, `sheets/NAME-KKK.webp`. Tile t of a series is in sheet t // each, at row t % each // across
-and column t % across, a square of `size` pixels every `step` pixels (see Tiles). The series are
+Pictures are tiles in sheets, `sheets/NAME-KKK.webp`. Tile t of a series is in sheet t // each, at row
+t % each // across and column t % across, a square of `size` pixels every `step` pixels (see Tiles). The series are
 
     images              tile = image
     wall-LLL            tile = unit: the first projection of each
