@@ -9,7 +9,19 @@ import pytest
 import minidl as md
 import models
 from minidl.errors import UsageError
-from minidl.layers import INFER, BatchNorm2D, Concat, Conv2D, Flatten, Layer, Linear, ReLU, Residual, Sequential
+from minidl.layers import (
+    INFER,
+    AvgPool2D,
+    BatchNorm2D,
+    Concat,
+    Conv2D,
+    Flatten,
+    Layer,
+    Linear,
+    ReLU,
+    Residual,
+    Sequential,
+)
 from minidl.visual.connections import connections, unit_layers
 from tests.strategies import randomized
 from tests.visual.test_truncate import refined
@@ -136,6 +148,13 @@ def test_the_sums_of_the_residual_example_are_units_with_two_sources():
     assert found.incoming("block1b")[2] == [("block1a", 2, 1.0), ("block1b.sum.body", 2, 1.0)]
 
 
+def test_a_pool_that_keeps_the_size_has_no_units_and_may_be_added():
+    around = Sequential({"pool": AvgPool2D(3, 1, 1)})
+    model = Sequential({"a": conv(3, 4), "sum": Residual(around), "b": conv(4, 2)})
+    assert unit_layers(model, (9, 9, 3)) == ["a", "sum", "b"]
+    np.testing.assert_array_equal(connections(model, (9, 9, 3)).weights["sum", "a"], 2 * np.eye(4))
+
+
 # ------------------------------------------------------------------------------ what a user wrote
 
 
@@ -147,6 +166,15 @@ def test_a_container_that_a_user_wrote_is_followed_by_its_values():
     assert read_by(found, "block") == ["prelu", "block.body"]
     np.testing.assert_array_equal(found.weights["block", "block.body"], -0.5 * np.eye(8))
     np.testing.assert_array_equal(found.weights["block", "prelu"], np.eye(8))
+
+
+def test_a_container_that_changes_nothing_has_the_units_before_it():
+    model = runpy.run_path(str(EXAMPLES / "custom_layer.py"))["build"](4)  # where the gate is 0
+    assert connections(model, SHAPE, ["prelu", "block", "fc"]).weights.keys() == {
+        ("block.body", "prelu"),
+        ("fc", "prelu"),
+    }
+    assert read_by(connections(model, SHAPE), "fc") == ["block"]
 
 
 class Dense(Layer):
@@ -189,8 +217,9 @@ class Mixing(Layer):
 
 
 def test_nothing_is_claimed_of_what_is_not_recognised():
-    found = connections(Sequential({"stem": conv(3, 4), "mix": Mixing(), "after": conv(4, 2)}), (9, 9, 3))
-    assert list(found.weights) == [("after", "mix")] and found.incoming("mix") == [[]] * 4
+    model = Sequential({"stem": conv(3, 4), "conv": conv(4, 4), "mix": Mixing(), "after": conv(4, 2)})
+    found = connections(model, (9, 9, 3))
+    assert list(found.weights) == [("conv", "stem"), ("after", "mix")] and found.incoming("mix") == [[]] * 4
     model = Sequential({"stem": conv(3, 4), "dense": Mixed(conv(4, 2), conv(2, 3)), "after": conv(9, 2)})
     found = connections(model, (9, 9, 3))
     assert read_by(found, "dense.second") == ["dense.second (input)"] and read_by(found, "dense.first") == ["stem"]
