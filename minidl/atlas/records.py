@@ -18,8 +18,8 @@ t % each // across and column t % across, a square of `size` pixels every `step`
     images              tile = image
     wall-LLL            tile = unit: the first projection of each
     units-LLL           tile = unit * Layout.width + Layout.parts[part][0] + rank in that part
-    epoch-EEE-LLL       tile = unit * 9 + rank: deconvnets of the snapshot's own nine images
-    other-LLL           tile = unit * 9 + rank: deconvnets of the matching unit's own nine images
+    epoch-EEE-LLL       tile = unit * n + rank: deconvnets of the snapshot's own images, n = Layout.parts["deconv"][1]
+    other-LLL           tile = unit * n + rank: deconvnets of the matching unit's own images
 """
 
 from __future__ import annotations
@@ -176,6 +176,7 @@ class UnitRecord:
     incoming: list[Link]  # the largest weights that lead to it, by magnitude; the number is signed
     outgoing: list[Link]  # the largest weights that lead from it
     effects: list[Pair]  # by how much a class's score changes without the unit where it is predicted; lowest first
+    drawn: bool = True  # False: it has no pictures, because fewer units were asked for
 
 
 @dataclass

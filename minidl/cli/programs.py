@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minidl.cli.atlas import ATLAS
 from minidl.cli.data import CHECK_DATA, DOWNLOAD, EXPORT_SHAPES, SHOW_BATCH
 from minidl.cli.features import PCA, TSNE
 from minidl.cli.find_lr import FIND_LR
@@ -24,12 +25,12 @@ MINIDL = Program(
     "Train, evaluate and use the networks, and look inside them. RUN is a run folder or a checkpoint file, or "
     "`--pretrained refined` in its place.",
     {
-        "Start here:": {"train": TRAIN, "eval": EVAL, "predict": PREDICT, "deconv": DECONV, "doctor": DOCTOR},
+        "Start here:": {"train": TRAIN, "eval": EVAL, "predict": PREDICT, "atlas": ATLAS, "doctor": DOCTOR},
         "Settings:": {"find-lr": FIND_LR, "search": SEARCH, "search-plot": SEARCH_PLOT},
         "Data:": DATA,
         "A run and its network:": {"history": HISTORY, "layers": LAYERS, "export": EXPORT},
         "Units, features and classes:": {
-            **{name: command for name, command in UNITS.items() if name != "deconv"}, **FEATURES, **CLASSES
+            **UNITS, **FEATURES, **CLASSES
         },
     },
     aliases={"fit": "train"},
@@ -37,7 +38,15 @@ MINIDL = Program(
 
 _TRAIN = {"fit": TRAIN, "search": SEARCH, "find-lr": FIND_LR, "eval": EVAL, "predict": PREDICT, "export": EXPORT}
 _TRAIN |= {**DATA, "doctor": DOCTOR}
-_VISUALIZE = {"history": HISTORY, "layers": LAYERS, "search": SEARCH_PLOT, **FEATURES, **UNITS, **CLASSES}
+_VISUALIZE = {
+    "atlas": ATLAS,
+    "history": HISTORY,
+    "layers": LAYERS,
+    "search": SEARCH_PLOT,
+    **FEATURES,
+    **UNITS,
+    **CLASSES,
+}
 _TYPED = {
     **{name: f"python visualize.py {name}" for name in _VISUALIZE},
     **{name: f"python train.py {name}" for name in _TRAIN},

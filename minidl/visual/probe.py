@@ -73,6 +73,7 @@ def probe(
     engine: str = "fused",
     threads: int = 0,
     on_batch: Callable[[int], None] = lambda images: None,
+    on_norms: Callable[[str, int, np.ndarray], None] = lambda layer, first, norms: None,
 ) -> dict[str, LayerProbe]:
     """For every unit of the `layers`: the TOP images by each of the `norms` of its map, and its mean activation per
     class.
@@ -81,8 +82,9 @@ def probe(
 
     Equal images keep the order of the split, so the loader must not shuffle. `model` is a plain model with arrays of
     module `xp`; on NumPy it may run on the "fused" `engine`, with `threads` threads (0: all cores). `on_batch` is
-    called with the number of images after each batch. Memory: TOP numbers per unit and norm, one number per unit and
-    class, and the maps of a few images.
+    called with the number of images after each batch, and `on_norms` with a layer, a position, and the MapNorms
+    (n, 3, units) of the images from there on. Memory: TOP numbers per unit and norm, one number per unit and class,
+    and the maps of a few images.
 
     Raises UsageError for an unknown layer or norm, DivergedError for an activation that is not a finite number.
     """
@@ -103,6 +105,7 @@ def probe(
                         f"{name}: its activations are not finite numbers, so the network has diverged"
                     )
                 scans[name].add(sizes, labels[part], seen + start)
+                on_norms(name, seen + start, sizes)
         seen += len(x)
         on_batch(len(x))
     return {name: scans[name].result(name, shape) for name, shape in taps.shapes.items()}

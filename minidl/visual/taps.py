@@ -97,10 +97,10 @@ class Taps:
 def _cut(model: Layer, names: Sequence[str], shape: Shape) -> list[Piece]:
     """The pieces of `model` up to the last of the layers `names`, for images of `shape` (1, H, W, C)."""
     pieces, left = [Piece()], dict.fromkeys(names)
-    for link in _links(model, "", [""]):
+    for link in links(model, "", [""]):
         if not left:
             break
-        outputs = {name: channels for name, channels in _outputs(link, shape).items() if name in left}
+        outputs = {name: channels for name, channels in outputs_of(link, shape).items() if name in left}
         below = {join(link.path, place.name): place.name for place in walk(link.layer)}
         inside = [name for name in left if name not in outputs and name in below]
         pieces[-1].inside = {name: truncate(link.layer, below[name]) for name in inside}
@@ -121,7 +121,7 @@ class Link(NamedTuple):
     ends: list[str]  # the names of all layers that end with it, its own first
 
 
-def _links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
+def links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
     """The layers that `layer` and the chains in it run one after the other."""
     children = layer.children()
     if layer.wiring != "chain" or not children:
@@ -129,13 +129,13 @@ def _links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
         return
     for key, child in children.items():
         also = ends if key == list(children)[-1] else []
-        yield from _links(child, join(path, layer.level(key)), [join(path, key), *also])
+        yield from links(child, join(path, layer.level(key)), [join(path, key), *also])
 
 
-def _outputs(link: Link, shape: Shape) -> dict[str, slice]:
+def outputs_of(link: Link, shape: Shape) -> dict[str, slice]:
     """The layers whose output is that of the link, or some of its channels, for an input of `shape`."""
     found, layer = {name: slice(None) for name in link.ends}, link.layer
     for key, channels in layer.outputs(shape).items():
-        *_, last = _links(layer.children()[key], join(link.path, layer.level(key)), [join(link.path, key)])
+        *_, last = links(layer.children()[key], join(link.path, layer.level(key)), [join(link.path, key)])
         found |= {name: channels for name in last.ends}
     return found

@@ -1,0 +1,201 @@
+"""Puts together the records of units, classes and images from what was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.atlas.effects import EffectsFound
+from minidl.atlas.pictures import RULES
+from minidl.atlas.records import ClassRecord, Group, ImageRecord, Layout, Link, Mistake, Pair, UnitRecord
+from minidl.atlas.scan import Scan
+from minidl.atlas.work import Arrays
+from minidl.visual.connections import Connections
+from minidl.visual.truncate import LayerInfo
+
+LINKS = 8  # strongest connections of a unit
+CLASSES = 5  # classes of a unit, mistakes of a class
+EXAMPLES = 12  # images of a class
+STRONGEST = 5  # units of each module on an image or for a class
+SHOWN = 24  # units whose pictures of an image its page shows
+
+
+def short(value: float) -> float:
+    """A number with the six digits that the page may show."""
+    return float(f"{value:.6g}")
+
+
+def pairs(positions: Iterable[int], values: Iterable[float]) -> list[Pair]:
+    return [(int(p), short(v)) for p, v in zip(positions, values, strict=True)]
+
+
+@dataclass
+class Found:
+    """All that was computed for one network."""
+
+    layers: list[LayerInfo]
+    groups: list[Group]
+    scan: Scan
+    norm: str
+    predictions: Arrays
+    deciles: list[np.ndarray]  # of each layer, (units, n)
+    histograms: list[np.ndarray]
+    pictures: list[Arrays]  # empty without projections
+    layout: Layout
+    connections: Connections
+    effects: EffectsFound
+
+    @property
+    def modules(self) -> list[tuple[str, list[int]]]:
+        """Name and layers of each group, and of each layer that is in none; reduce layers of modules are left out."""
+        grouped = {i for group in self.groups for i in group.layers}
+        whole = [(g.layers[0], g.name, g.layers) for g in self.groups]
+        inside = tuple(f"{g.name}." for g in self.groups)
+        alone = [
+            (i, info.name, [i])
+            for i, info in enumerate(self.layers)
+            if i not in grouped and not (inside and info.name.startswith(inside))
+        ]
+        return [(name, layers) for _, name, layers in sorted(whole + alone)]
+
+    def links(self, found: Sequence[tuple[str, int, float]]) -> list[Link]:
+        numbers = {info.name: i for i, info in enumerate(self.layers)}
+        return [(numbers.get(name, -1), int(unit), short(weight)) for name, unit, weight in found]
+
+
+def unit_records(found: Found, number: int) -> list[UnitRecord]:
+    """The records of one layer."""
+    name = found.layers[number].name
+    probe, norms = found.scan.probes[name], found.scan.of(name)
+    selectivity, dead = probe.selectivity, probe.dead
+    tops, values = probe.images[found.norm], probe.values[found.norm]
+    incoming, outgoing = found.connections.incoming(name, LINKS), found.connections.outgoing(name, LINKS)
+    records = []
+    for unit in range(probe.units):
+        here = tops[unit] >= 0
+        tenths = found.deciles[number][unit]
+        mean = np.where(np.isnan(probe.class_mean[unit]), -1, probe.class_mean[unit])
+        best = [c for c in np.argsort(-mean, kind="stable")[:CLASSES] if mean[c] > 0]
+        drawn = found.pictures[number] if found.pictures else None
+        records.append(
+            UnitRecord(
+                top=pairs(tops[unit][here], values[unit][here]),
+                deciles=pairs(tenths, norms[unit, tenths]),
+                blank=[] if drawn is None else np.flatnonzero(drawn["blank"][unit]).tolist(),
+                histogram=found.histograms[number][unit].tolist(),
+                selectivity=short(selectivity[unit]),
+                dead=bool(dead[unit]),
+                classes=pairs(best, mean[best]),
+                likeness={} if drawn is None else _by_rule(drawn["likeness"][:, unit]),
+                incoming=found.links(incoming[unit]),
+                outgoing=found.links(outgoing[unit]),
+                effects=found.effects.of_unit(name, unit, CLASSES),
+            )
+        )
+    return records
+
+
+def _by_rule(values: np.ndarray) -> dict[str, float]:
+    return {rule: short(v) for rule, v in zip(RULES, values, strict=True)}
+
+
+def class_records(found: Found, classes: int) -> list[ClassRecord]:
+    """The records of all classes."""
+    p = found.predictions
+    labels, predicted, probability, loss = p["labels"], p["best"][:, 0], p["probability"][:, 0], p["loss"]
+    selective = _selective(found, classes)
+    records = []
+    for c in range(classes):
+        own = np.flatnonzero(labels == c)
+        right, wrong = own[predicted[own] == c], own[predicted[own] != c]
+        taken = np.bincount(labels[(predicted == c) & (labels >= 0) & (labels != c)], minlength=classes)
+        mistaken = np.bincount(predicted[wrong], minlength=classes)
+        records.append(
+            ClassRecord(
+                surest=right[np.argsort(-probability[right], kind="stable")][:EXAMPLES].tolist(),
+                worst=own[np.argsort(-loss[own], kind="stable")][:EXAMPLES].tolist(),
+                mistakes=[
+                    Mistake(d, n, found.links(found.effects.of_mistake(c, d, STRONGEST)))
+                    for d, n in _largest(mistaken, CLASSES)
+                ],
+                taken=_largest(taken, CLASSES),
+                selective=selective[c],
+            )
+        )
+    return records
+
+
+def _largest(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
+    return [(int(i), int(counts[i])) for i in np.argsort(-counts, kind="stable")[:most] if counts[i]]
+
+
+def _selective(found: Found, classes: int) -> list[list[tuple[str, list[Link]]]]:
+    """For each class and module the units that are most selective for it, and how much: selectivity with this class
+    in the place of the best one."""
+    by_class: list[list] = [[] for _ in range(classes)]
+    for name, layers in found.modules:
+        units = [(i, u) for i in layers for u in range(found.layers[i].units)]
+        mean = np.concatenate([found.scan.probes[found.layers[i].name].class_mean for i in layers])
+        known = ~np.isnan(mean)
+        mean = np.where(known, mean, 0)
+        rest = (mean.sum(axis=1, keepdims=True) - mean) / np.maximum(known.sum(axis=1, keepdims=True) - 1, 1)
+        total = mean + rest
+        values = np.where(total > 0, (mean - rest) / np.where(total > 0, total, 1), 0)
+        for c in range(classes):
+            best = [u for u in np.argsort(-values[:, c], kind="stable")[:STRONGEST] if values[u, c] > 0]
+            by_class[c].append((name, [(*units[u], short(values[u, c])) for u in best]))
+    return by_class
+
+
+def image_records(found: Found, names: Sequence[str] | None) -> list[ImageRecord]:
+    """The records of all images."""
+    p = found.predictions
+    strongest = _strongest(found)
+    shown = _shown(found, len(p["labels"]))
+    return [
+        ImageRecord(
+            label=int(p["labels"][i]),
+            best=pairs(p["best"][i], p["probability"][i]),
+            loss=None if np.isnan(p["loss"][i]) else short(p["loss"][i]),
+            name="" if names is None else names[i],
+            strongest=strongest[i],
+            shown=shown[i],
+        )
+        for i in range(len(p["labels"]))
+    ]
+
+
+def _strongest(found: Found) -> list[list[tuple[str, list[Link]]]]:
+    """For each image and module the units that are nearest to their own maximum."""
+    images = len(found.predictions["labels"])
+    by_image: list[list] = [[] for _ in range(images)]
+    for name, layers in found.modules:
+        units = [(i, u) for i in layers for u in range(found.layers[i].units)]
+        norms = np.concatenate([found.scan.of(found.layers[i].name) for i in layers])  # (units, images)
+        largest = norms.max(axis=1, keepdims=True)
+        norms /= np.where(largest > 0, largest, 1)
+        best = np.argsort(-norms, axis=0, kind="stable")[:STRONGEST]  # (STRONGEST, images)
+        shares = np.take_along_axis(norms, best, axis=0)
+        for i in range(images):
+            rows = zip(best[:, i].tolist(), shares[:, i].tolist(), strict=True)
+            by_image[i].append((name, [(*units[u], round(share, 3)) for u, share in rows if share > 0]))
+    return by_image
+
+
+def _shown(found: Found, images: int) -> list[list[tuple[int, int, int]]]:
+    """For each image the tiles that are deconvnets of it: among a unit's nine images first, then its deciles."""
+    by_image: list[list] = [[] for _ in range(images)]
+    if not found.pictures:
+        return by_image
+    numbers = range(len(found.layers))
+    tops = [found.scan.probes[info.name].images[found.norm] for info in found.layers]
+    for part, chosen in (("deconv", tops), ("deciles", found.deciles)):
+        first = found.layout.parts[part][0]
+        for layer in numbers:
+            for unit, positions in enumerate(chosen[layer].tolist()):
+                for rank, image in enumerate(positions):
+                    if image >= 0 and len(by_image[image]) < SHOWN:
+                        by_image[image].append((layer, unit, first + rank))
+    return by_image

@@ -1,0 +1,147 @@
+"""The pictures of all units: what each sees in its images, and what a network with random weights sees there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from minidl.atlas.records import Layout, Tiles
+from minidl.atlas.sheets import BACKGROUND, PROJECTIONS, Sheets
+from minidl.atlas.viewed import Viewed, shown
+from minidl.atlas.work import Arrays
+from minidl.layers import Layer, Rule
+from minidl.visual.control import likeness
+from minidl.visual.probe import TOP
+from minidl.visual.projection import RULE_SEEDS, Projector
+from minidl.visual.screen import to_screen
+
+RULES = ("deconv", "gradient", "guided")
+SAYS = {
+    "deconv": "deconvnet, BN skipped, from the derivative of the norm; mid-gray is zero",
+    "gradient": "input gradient, from the unit's map; mid-gray is zero",
+    "guided": "guided backpropagation, from the unit's map; mid-gray is zero",
+}
+CONTROLLED = 3  # of a unit's nine images also go through the network with random weights
+UNITS_AT_ONCE = 32
+
+
+def layout(images: int, deciles: int) -> Layout:
+    """Which pictures a unit has if there are this many images, and deciles."""
+    parts, width = {}, 0
+    for name, count in (
+        *((rule, min(TOP, images)) for rule in RULES),
+        *((f"random {rule}", min(CONTROLLED, images)) for rule in RULES),
+        ("deciles", deciles),
+    ):
+        parts[name] = (width, count)
+        width += count
+    return Layout(width, parts)
+
+
+class Pictures:
+    """Draws the units of a layer. `random` is the network with random weights."""
+
+    def __init__(self, viewed: Viewed, random: Layer, layer: str, norm: str, plan: Layout) -> None:
+        self.viewed, self.plan = viewed, plan
+        self.trained, self.random = (_projectors(viewed, m, layer, norm, RULES) for m in (viewed.model, random))
+
+    def draw(
+        self,
+        units: np.ndarray,
+        tops: np.ndarray,
+        deciles: np.ndarray,
+        sheets: tuple[Sheets, Sheets],
+        on_unit: Callable[[int], None],
+    ) -> Arrays:
+        """Draws `units`, int (u,), into the sheets of a layer and of its wall, and returns what is known about them.
+
+        tops, deciles    images of all units of the layer, int (units, n); those that are not drawn get gray tiles
+
+        blank            bool (units, width): pictures of zeros alone
+        likeness         (rules, units) to the same pictures of the network with random weights: mean over its images
+        null             (rules, units) the same to the pictures of another of the unit's images
+        """
+        count, few = len(tops), self.plan.parts["random deconv"][1]
+        found = {
+            "drawn": np.isin(np.arange(count), units),
+            "blank": np.zeros((count, self.plan.width), bool),
+            "likeness": np.full((len(RULES), count), np.nan, np.float32),
+            "null": np.full((len(RULES), count), np.nan, np.float32),
+        }
+        for start in range(0, count, UNITS_AT_ONCE):
+            block = np.arange(start, min(start + UNITS_AT_ONCE, count))
+            chosen = block[found["drawn"][block]]
+            tiles = np.full((len(block), self.plan.width, *self.viewed.image_shape[:2], 3), BACKGROUND, np.uint8)
+            if len(chosen):
+                trained = self._signals(self.trained, chosen, tops[chosen])
+                random = self._signals(self.random, chosen, tops[chosen, :few])
+                tenths = self._signals({"deconv": self.trained["deconv"]}, chosen, deciles[chosen])
+                for i, rule in enumerate(RULES):
+                    found["likeness"][i, chosen] = _mean_likeness(trained[rule][:, :few], random[rule])
+                    found["null"][i, chosen] = _mean_likeness(trained[rule][:, :few], _shifted(random[rule]))
+                pictures, blanks = zip(
+                    *map(_drawn, (*trained.values(), *random.values(), *tenths.values())), strict=True
+                )
+                tiles[chosen - start] = np.concatenate(pictures, axis=1)
+                found["blank"][chosen] = np.concatenate(blanks, axis=1)
+            sheets[0].add(tiles.reshape(-1, *tiles.shape[2:]))  # (units, width, H, W, 3) -> (units width, H, W, 3)
+            sheets[1].add(tiles[:, 0])
+            on_unit(len(chosen))
+        for series in sheets:
+            series.close()
+        return found
+
+    def _signals(
+        self, projectors: dict[str, Projector], units: np.ndarray, images: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The projections of the units on their images (units, n) by each rule, (units, n, H, W, C)."""
+        positions, image = np.unique(images, return_inverse=True)
+        x, image, unit = self.viewed.images(positions), image.ravel(), np.repeat(units, images.shape[1])
+        found = {rule: projector(x, image, unit) for rule, projector in projectors.items()}
+        return {rule: s.reshape(*images.shape, *s.shape[1:]) for rule, s in found.items()}
+
+
+def series(folder: Path, number: int, tiles: Tiles) -> tuple[Sheets, Sheets]:
+    """The sheets of a layer's units and of its wall."""
+    units, wall = (Sheets(folder, f"{what}-{number:03}", tiles, PROJECTIONS) for what in ("units", "wall"))
+    return units, wall
+
+
+def _projectors(viewed: Viewed, model: Layer, layer: str, norm: str, rules: tuple[str, ...]) -> dict[str, Projector]:
+    run = viewed.execution
+    options = {"norm": norm, "engine": run.engine, "threads": run.threads, "xp": viewed.xp}
+    return {rule: Projector(model, layer, Rule(rule), seed_map=RULE_SEEDS[rule], **options) for rule in rules}
+
+
+def _drawn(signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Projections (units, n, H, W, C) for the screen, (units, n, H, W, 3), and which are zero, (units, n)."""
+    pictures, blank = to_screen(signals.reshape(-1, *signals.shape[2:]))
+    pictures = shown(pictures)
+    return pictures.reshape(*signals.shape[:2], *pictures.shape[1:]), blank.reshape(signals.shape[:2])
+
+
+def _mean_likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(units,) from two arrays of projections (units, n, H, W, C)."""
+    flat = (-1, *a.shape[2:])
+    return likeness(a.reshape(flat), b.reshape(flat)).reshape(a.shape[:2]).mean(axis=1)
+
+
+def _shifted(signals: np.ndarray) -> np.ndarray:
+    """Each projection in the place of another image's of the same unit."""
+    return np.roll(signals, 1, axis=1)
+
+
+def draw_deconvs(
+    viewed: Viewed, layer: str, norm: str, units: np.ndarray, tops: np.ndarray, sheets: Sheets,
+    on_unit: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Adds the deconvnets of units (u,) of the model of `viewed` on their images (u, n) to a series of sheets."""
+    projector = _projectors(viewed, viewed.model, layer, norm, ("deconv",))["deconv"]
+    for start in range(0, len(units), UNITS_AT_ONCE):
+        part = slice(start, start + UNITS_AT_ONCE)
+        positions, image = np.unique(tops[part], return_inverse=True)
+        signals = projector(viewed.images(positions), image.ravel(), np.repeat(units[part], tops.shape[1]))
+        sheets.add(shown(to_screen(signals)[0]))  # (units n, H, W, C) -> (units n, H, W, 3)
+        on_unit(len(units[part]))

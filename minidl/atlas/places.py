@@ -1,0 +1,111 @@
+"""Which layers an atlas shows, how they make up groups, and the graph of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minidl.atlas.records import Block, Group
+from minidl.errors import MinidlError, UsageError
+from minidl.layers import AvgPool2D, Conv2D, Dropout, Flatten, GlobalAvgPool, Layer, Linear, MaxPool2D
+from minidl.layers.base import Shape
+from minidl.layers.context import join
+from minidl.layers.naming import no_such_layer
+from minidl.visual.taps import links, outputs_of
+from minidl.visual.truncate import LayerInfo, Place, layer_table, truncate, walk
+
+SAME_UNITS = (MaxPool2D, AvgPool2D, GlobalAvgPool, Dropout, Flatten)  # their channels are those of the layer before
+WEIGHTS = (Conv2D, Linear)
+
+
+def choose(model: Layer, image_shape: Shape, names: Sequence[str] = ()) -> tuple[list[LayerInfo], list[Group]]:
+    """The layers of `names`, or else all whose units are worth a page, and the groups that they make up.
+
+    By default a layer is left out if a neighbour shows the same units better: a convolution or batch normalization
+    before its activation, a pool after it, and a container whose output is that of layers in it. If it joins several
+    of them, as an inception module does, they are a group. In `names` a group stands for its layers.
+
+    Raises UsageError for an unknown name, and if no layer is left.
+    """
+    places = {place.name: place for place in walk(model)}
+    infos = {row.name: row for row in layer_table(model, image_shape)}
+    joined = _joined(model, (1, *image_shape))
+    shown = [name for name in infos if name not in joined and _has_own_units(places[name])]
+    groups = {name: [part for part in parts if part in shown] for name, parts in joined.items()}
+    if names:
+        for name in names:
+            if name not in places:
+                raise no_such_layer(name, infos)
+        wanted = {part for name in names for part in groups.get(name) or [name]}
+        shown = [name for name in places if name in wanted]
+        infos = {name: infos.get(name) or _info(model, places[name], image_shape) for name in shown}
+    shown = [name for name in shown if len(infos[name].shape) in (1, 3)]
+    if not shown:
+        raise UsageError("no layer of this network has units to show: its outputs must be (H, W, C) or (K,)")
+    return [infos[name] for name in shown], [
+        Group(name, [shown.index(part) for part in parts], sum(infos[part].units for part in parts))
+        for name, parts in groups.items()
+        if parts and set(parts) <= set(shown)
+    ]
+
+
+def _info(model: Layer, place: Place, image_shape: Shape) -> LayerInfo:
+    shape = truncate(model, place.name).out_shape((1, *image_shape))[1:]
+    return LayerInfo(place.name, repr(place.layer), shape)
+
+
+def _joined(model: Layer, shape: Shape) -> dict[str, list[str]]:
+    """Containers whose output is that of the ends of their branches, side by side: the names of these ends."""
+    found = {}
+    for link in links(model, "", [""]):
+        if link.layer.wiring == "parallel":
+            ends = outputs_of(link, shape)
+            parts = [name for name in ends if name not in link.ends]
+            if parts:
+                found[link.ends[0]] = sorted(parts, key=lambda name: ends[name].start)
+        shape = link.layer.out_shape(shape)
+    return found
+
+
+def _has_own_units(place: Place) -> bool:
+    layer, siblings = place.layer, list(place.parent.children().items())
+    if isinstance(layer, SAME_UNITS):
+        return False
+    if layer.wiring == "chain" and any(child.children() for child in layer):
+        return False  # the last layer in it has the same output
+    number = [key for key, _ in siblings].index(place.keys[-1])
+    if place.parent.wiring != "chain" or number == len(siblings) - 1:
+        return True
+    after = siblings[number + 1][1]
+    return bool(after.children()) or isinstance(after, (*SAME_UNITS, *WEIGHTS))  # else it is an activation, or BN
+
+
+def graph(model: Layer, image_shape: Shape, shown: Sequence[str], groups: Sequence[Group]) -> Block:
+    """The network as nested blocks."""
+    layers = {name: i for i, name in enumerate(shown)}
+    grouped = {group.name: i for i, group in enumerate(groups)}
+    shapes = {place.name: _shape(model, place, image_shape) for place in walk(model) if place.named}
+
+    def block(layer: Layer, name: str, path: str) -> Block:
+        children = layer.children()
+        return Block(
+            name=name,
+            kind=type(layer).__name__ if children else repr(layer),
+            shape=shapes.get(name, []) if name else list(model.out_shape((1, *image_shape))[1:]),
+            parameters=sum(p.value.size for p in layer.named_parameters().values()),
+            wiring=(layer.wiring or "") if children else "",
+            layer=layers.get(name, -1) if name else -1,
+            group=grouped.get(name, -1) if name else -1,
+            children=[
+                block(child, "" if key in layer.unnamed else join(path, key), join(path, layer.level(key)))
+                for key, child in children.items()
+            ],
+        )
+
+    return block(model, "", "")
+
+
+def _shape(model: Layer, place: Place, image_shape: Shape) -> list[int]:
+    try:
+        return list(truncate(model, place.name).out_shape((1, *image_shape))[1:])
+    except MinidlError:  # of a container of which only its own code knows what runs when
+        return []

@@ -1,0 +1,136 @@
+"""One pass over all images: how strongly each unit responds to each of them, and what the network predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.atlas.viewed import Viewed
+from minidl.atlas.work import Arrays, Work
+from minidl.backend.arrays import to_device, to_host
+from minidl.errors import UsageError
+from minidl.layers import Layer
+from minidl.layers.base import INFER
+from minidl.losses import softmax
+from minidl.text.progress import Progress
+from minidl.training.evaluation import predict
+from minidl.visual.embedding import features
+from minidl.visual.probe import LayerProbe, probe
+from minidl.visual.taps import NORMS
+from minidl.visual.truncate import LayerInfo
+
+BEST = 5  # likeliest classes of an image
+DECILES = 10
+BINS = 20  # of a histogram
+
+
+@dataclass
+class Scan:
+    """The results for all layers; `norms` of a layer are (units, images)."""
+
+    probes: dict[str, LayerProbe]
+    norms: np.ndarray  # float32 (all units, images), of the norm that the atlas uses
+    start: dict[str, int]  # a layer's first row
+
+    def of(self, layer: str) -> np.ndarray:
+        return self.norms[self.start[layer] : self.start[layer] + self.probes[layer].units]
+
+
+def scan(viewed: Viewed, layers: list[LayerInfo], norm: str, work: Work, name: str = "scan") -> Scan:
+    """The norms of all units' maps over all images. `name` is that of the stage."""
+    sizes = [info.units for info in layers]
+    start = dict(zip((info.name for info in layers), np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+    path, images = work.large(name), len(viewed.split)
+
+    def make() -> Arrays:
+        norms = np.lib.format.open_memmap(path, "w+", np.float32, (sum(sizes), images))
+
+        def keep(layer: str, first: int, found: np.ndarray) -> None:
+            rows = slice(start[layer], start[layer] + found.shape[2])
+            norms[rows, first : first + len(found)] = found[:, NORMS.index(norm)].T  # (n, units) -> (units, n)
+
+        with Progress("looking at all images", images, "image") as bar:
+            probes = probe(
+                viewed.placed(viewed.model), [info.name for info in layers], viewed.loader(), len(viewed.classes),
+                xp=viewed.xp, engine=viewed.execution.engine, threads=viewed.execution.threads, on_batch=bar.add,
+                on_norms=keep,
+            )  # fmt: skip
+        norms.flush()
+        return {key: value for i, info in enumerate(layers) for key, value in _packed(i, probes[info.name]).items()}
+
+    found = work.stage(name, make)
+    probes = {info.name: _unpacked(found, i, info) for i, info in enumerate(layers)}
+    return Scan(probes, np.load(path, mmap_mode="r"), start)
+
+
+def _packed(number: int, found: LayerProbe) -> Arrays:
+    arrays = {f"{number:03}_class_mean": found.class_mean.astype(np.float32)}
+    for norm in NORMS:
+        arrays |= {f"{number:03}_{norm}_images": found.images[norm], f"{number:03}_{norm}_values": found.values[norm]}
+    return arrays
+
+
+def _unpacked(arrays: Arrays, number: int, info: LayerInfo) -> LayerProbe:
+    images, values = ({norm: arrays[f"{number:03}_{norm}_{what}"] for norm in NORMS} for what in ("images", "values"))
+    mean = arrays[f"{number:03}_class_mean"].astype(np.float64)
+    return LayerProbe(info.name, info.shape, images, values, mean)
+
+
+def predictions(viewed: Viewed, work: Work) -> Arrays:
+    """What the network says about each image, and its features for the embedding (in large/).
+
+    best, probability    (images, BEST) the likeliest classes
+    loss    (images,) cross-entropy; NaN where the label is unknown
+    """
+
+    def make() -> Arrays:
+        model, rows, scores = viewed.running(viewed.model), [], []
+        with Progress("predicting", len(viewed.split), "image") as bar:
+            try:
+                rows.append(features(model, viewed.loader(), viewed.xp, bar.add))
+                last = list(viewed.placed(viewed.model).leaves())[-1]
+                scores.append(_logits(last, rows[0], viewed))
+            except UsageError:  # the model ends in another layer: its scores are its features
+                for logits, _ in predict(model, viewed.loader(), viewed.xp):
+                    rows.append(to_host(logits))
+                    bar.add(len(logits))
+                scores = rows
+        np.save(work.large("features"), np.concatenate(rows))
+        return _answers(np.concatenate(scores).astype(np.float64), viewed.split.labels)
+
+    return work.stage("predictions", make)
+
+
+def _logits(last: Layer, x: np.ndarray, viewed: Viewed) -> np.ndarray:
+    return to_host(last.forward(to_device(x, viewed.xp), INFER)[0])
+
+
+def _answers(logits: np.ndarray, labels: np.ndarray | None) -> Arrays:
+    p = softmax(logits)
+    best = np.argsort(-p, axis=1, kind="stable")[:, :BEST]
+    labels = np.full(len(p), -1) if labels is None else np.asarray(labels)
+    rows, known = np.arange(len(p)), labels >= 0
+    loss = np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)) + logits.max(axis=1)
+    loss = np.where(known, loss - logits[rows, np.maximum(labels, 0)], np.nan)
+    return {
+        "best": best.astype(np.int32),
+        "probability": np.take_along_axis(p, best, axis=1).astype(np.float32),
+        "loss": loss.astype(np.float32),
+        "labels": labels.astype(np.int32),
+    }
+
+
+def deciles(norms: np.ndarray) -> np.ndarray:
+    """One image from each tenth of all images, by the norms (units, images), strongest first: int (units, n).
+
+    With N images, those of rank floor((k + 1/2) N / 10), k = 0, ..., 9. Equal ones keep the order of the split.
+    """
+    images = norms.shape[1]
+    ranks = np.unique(((np.arange(DECILES) + 0.5) * images / DECILES).astype(int))
+    return np.stack([np.argsort(-row, kind="stable")[ranks] for row in norms])
+
+
+def histograms(norms: np.ndarray) -> np.ndarray:
+    """How many images lie in each of BINS equal bins from 0 to a unit's largest norm, (units, BINS)."""
+    return np.stack([np.histogram(row, BINS, (0, row.max() or 1))[0] for row in norms])

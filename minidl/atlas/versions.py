@@ -1,0 +1,142 @@
+"""Other states of a network beside it: the snapshots of its run, and a second network to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minidl.atlas.pages import pairs, short
+from minidl.atlas.pictures import draw_deconvs
+from minidl.atlas.places import choose
+from minidl.atlas.records import Match, Other, Seen, Snapshot, Tiles
+from minidl.atlas.scan import Scan, scan
+from minidl.atlas.sheets import PROJECTIONS, Sheets
+from minidl.atlas.viewed import Viewed
+from minidl.atlas.work import Work
+from minidl.atlas.write import put
+from minidl.layers import Layer
+from minidl.text.progress import Progress
+from minidl.visual.truncate import LayerInfo
+
+
+@dataclass
+class State:
+    """An earlier state of the network; `load` reads it."""
+
+    epoch: int
+    top1: float | None
+    load: Callable[[], Layer]
+
+
+def add_snapshot(
+    viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, draw: bool, tiles: Tiles, work: Work
+) -> Snapshot:
+    """Looks at all images with an earlier state of the network, and draws its units."""
+    name = f"epoch-{state.epoch:03}"
+    earlier = replace(viewed, model=state.load())
+    seen = scan(earlier, layers, norm, work, name)
+    with Progress(f"drawing epoch {state.epoch}", sum(i.units for i in layers), "unit") as bar:
+        for number, info in enumerate(layers):
+            probe = seen.probes[info.name]
+            tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
+            if draw:
+                _draw(earlier, info.name, f"{name}-{number:03}", norm, units, tops, tiles, work, bar.add)
+            there = tops >= 0
+            put(
+                work.folder,
+                f"{name}-{number:03}",
+                [Seen(pairs(tops[u][there[u]], values[u][there[u]]), short(probe.selectivity[u])) for u in units],
+            )
+    return Snapshot(state.epoch, state.top1)
+
+
+def add_other(
+    viewed: Viewed, other: Viewed, layers: list[LayerInfo], seen: Scan, norm: str, draw: bool,
+    tiles: Tiles, work: Work,
+) -> Other:  # fmt: skip
+    """For every unit of `viewed` the unit of `other` that responds to the same images.
+
+    Among the units of the layer of the same name, if there is one, or else among all. r is the correlation of the
+    norms of the two units' maps over all images.
+    """
+    theirs, _ = choose(other.model, other.image_shape)
+    found = scan(other, theirs, norm, work, "other")
+    names = [info.name for info in theirs]
+    correlations = []
+    with Progress("drawing the matches", sum(i.units for i in layers), "unit") as bar:
+        for number, info in enumerate(layers):
+            among = [info.name] if info.name in names else names
+            units = [(name, u) for name in among for u in range(found.probes[name].units)]
+            best, r = best_matches(seen.of(info.name), np.concatenate([found.of(name) for name in among]))
+            matches = [units[b] for b in best]
+            probes = [found.probes[name] for name, _ in matches]
+            tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
+            values = np.stack([p.values[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
+            if draw:
+                _draw_matches(other, matches, f"other-{number:03}", norm, tops, tiles, work, bar.add)
+            put(
+                work.folder,
+                f"other-{number:03}",
+                [
+                    Match(name, u, short(c), pairs(t[t >= 0], v[t >= 0]), short(p.selectivity[u]))
+                    for (name, u), c, t, v, p in zip(matches, r, tops, values, probes, strict=True)
+                ],
+            )
+            correlations.append(r)
+    return Other(other.title, other.top1, short(np.median(np.concatenate(correlations))))
+
+
+def best_matches(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row of a (units, images) the row of b with the largest correlation, and that correlation."""
+    a, b = (_standardised(x) for x in (a, b))
+    r = a @ b.T
+    best = r.argmax(axis=1)
+    return best, r[np.arange(len(r)), best]
+
+
+def _standardised(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float64)
+    x -= x.mean(axis=1, keepdims=True)
+    size = np.sqrt((x * x).sum(axis=1, keepdims=True))
+    return x / np.where(size > 0, size, 1)  # a unit that never changes is like none
+
+
+def _draw(
+    viewed: Viewed, layer: str, name: str, norm: str, units: np.ndarray, tops: np.ndarray, tiles: Tiles, work: Work,
+    on_unit: Callable[[int], None],
+) -> None:  # fmt: skip
+    sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
+    there = tops[:, : int((tops[0] >= 0).sum())]  # with fewer than nine images all units have them all
+    draw_deconvs(viewed, layer, norm, units, there, sheets, on_unit)
+    sheets.close()
+
+
+def _draw_matches(
+    other: Viewed, matches: list[tuple[str, int]], name: str, norm: str, tops: np.ndarray, tiles: Tiles, work: Work,
+    on_unit: Callable[[int], None],
+) -> None:  # fmt: skip
+    """As `_draw`, for units that may be of several layers: one layer after the other, then back in their order."""
+    sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
+    there = tops[:, : int((tops[0] >= 0).sum())]
+    kept = _Kept()
+    order = sorted(range(len(matches)), key=lambda i: matches[i][0])
+    for layer in dict.fromkeys(matches[i][0] for i in order):
+        rows = [i for i in order if matches[i][0] == layer]
+        draw_deconvs(other, layer, norm, np.array([matches[i][1] for i in rows]), there[rows], kept, on_unit)
+    pictures = np.concatenate(kept.parts).reshape(len(matches), there.shape[1], *kept.parts[0].shape[1:])
+    back = np.empty_like(pictures)
+    back[order] = pictures
+    sheets.add(back.reshape(-1, *back.shape[2:]))
+    sheets.close()
+
+
+class _Kept:
+    """Takes tiles as Sheets do, and keeps them."""
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+
+    def add(self, images: np.ndarray) -> None:
+        self.parts.append(images)

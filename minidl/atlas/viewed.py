@@ -1,0 +1,150 @@
+"""A trained network and the images that it is looked at with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+
+import numpy as np
+
+from minidl.backend.arrays import get_backend
+from minidl.data.base import Split
+from minidl.data.loader import Loader, normalise
+from minidl.engine import unfuse
+from minidl.errors import UsageError
+from minidl.layers import Layer
+from minidl.layers.convert import convert
+from minidl.training import session
+from minidl.training.trainer import TrainState
+from minidl.visual.subject import Subject
+
+BATCH = 100
+
+
+@dataclass
+class Viewed:
+    """What an atlas is made from.
+
+    model    of plain layers, on the host
+    split    images with labels, or without
+    mean, std    how the network takes them (see `normalise`)
+    classes, words    ids of the classes, and their names
+    train    images for the batch statistics of the network with random weights
+    fresh    fresh(seed) makes the network with new random weights; None: each layer draws its own
+    """
+
+    model: Layer
+    split: Split
+    mean: np.ndarray
+    std: np.ndarray
+    classes: Sequence[str]
+    words: Sequence[str]
+    train: Split
+    title: str = "a network"
+    split_name: str = "images"
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    fresh: Callable[[int], Layer] | None = None
+    top1: float | None = None  # on the validation images, as its run says
+    execution: session.Execution = field(default_factory=session.Execution)
+
+    @property
+    def xp(self) -> ModuleType:
+        return get_backend(self.execution.backend, self.execution.tf32)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return self.split.images(np.arange(1)).shape[1:]
+
+    def placed(self, model: Layer) -> Layer:
+        """The plain `model` on the backend."""
+        return model if self.xp is np else convert(model, xp=self.xp)
+
+    def running(self, model: Layer) -> Layer:
+        """The plain `model` on the engine and the backend."""
+        return session.on_engine(model, self.execution)[0]
+
+    def randomised(self) -> Layer:
+        return self.fresh(1)
+
+    def loader(self) -> Loader:
+        """All images once, in order."""
+        return Loader(self.split, BATCH, mean=self.mean, std=self.std, shuffle=False, drop_last=False)
+
+    def images(self, positions: np.ndarray) -> np.ndarray:
+        """Images in the form that the network takes, float32 (n, H, W, C)."""
+        return normalise(self.split.images(np.asarray(positions)), self.mean, self.std)
+
+    def pictures(self, positions: np.ndarray) -> np.ndarray:
+        """The same images for the screen, uint8 (n, H, W, 3)."""
+        images = self.split.images(np.asarray(positions))
+        if images.dtype != np.uint8:  # floats of any range: each image from its darkest to its brightest
+            low, high = (f(images, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
+            images = np.rint(255 * (images - low) / np.where(high > low, high - low, 1)).astype(np.uint8)
+        return shown(images)
+
+
+def shown(images: np.ndarray) -> np.ndarray:
+    """Images (n, H, W, C) as (n, H, W, 3): one channel is gray, and of more than three the first three are shown."""
+    return images.repeat(3, axis=3) if images.shape[3] < 3 else images[..., :3]
+
+
+def of_subject(subject: Subject, build: Callable[..., Layer], images: Viewed | None = None) -> Viewed:
+    """The network of a checkpoint and its images, or those of another one; `build` makes registered networks."""
+    about, state = subject.about, subject.checkpoint.state
+    if images is not None:
+        if images.image_shape != tuple(about.image_shape):
+            size, other = (f"{s[0]}x{s[1]}" for s in (about.image_shape, images.image_shape))
+            raise UsageError(f"{subject.checkpoint.path}: its images have {size} pixels, and the others {other}")
+        return replace(
+            images, model=subject.model, mean=np.array(about.mean), std=np.array(about.std), classes=about.classes,
+            words=about.words, title=subject.source, facts=[], history={}, top1=_top1(state),
+        )  # fmt: skip
+    data = subject.data
+    columns = ("epoch", "train_top1", "val_top1", "train_loss", "val_loss")
+    extent = data.extent.get(subject.split_name, subject.split_name)
+    settings = ("preset", "optimizer", "lr", "batch_size", "epochs", "augment", "seed")
+    return Viewed(
+        model=subject.model,
+        split=subject.split,
+        mean=data.mean,
+        std=data.std,
+        classes=about.classes,
+        words=about.words,
+        train=data.train,
+        title=f"{about.model} on {data.dataset.name}",
+        split_name=subject.split_name,
+        facts=[
+            ("network", about.model),
+            ("weights", f"{subject.source}, after {state.epoch} epochs"),
+            ("data set", f"{data.dataset.name}, {extent}"),
+            ("training", ", ".join(f"{k} {about.config[k]}" for k in settings if about.config.get(k) is not None)),
+        ],
+        history={c: [row[c] for row in state.history] for c in columns} if state.history else {},
+        fresh=lambda seed: build(about.model, classes=len(about.classes), seed=seed),
+        execution=subject.execution,
+    )
+
+
+def _top1(state: TrainState) -> float | None:
+    """The accuracy after the last epoch that the state knows of."""
+    return next((row["val_top1"] for row in state.history if row["epoch"] == state.epoch), None)
+
+
+def of_model(model: Layer, loader: Loader, classes: Sequence[str] | None = None, title: str = "a network") -> Viewed:
+    """A model of your own, and the images of a Loader. `classes` are the names of its outputs."""
+    if not isinstance(model, Layer) or not isinstance(loader, Loader):
+        raise UsageError("an atlas is of a model and the images of a Loader, as in (model, loader, folder)")
+    plain = unfuse(model)
+    first = normalise(loader.split.images(np.arange(1)), loader.mean, loader.std)
+    outputs = plain.out_shape(first.shape)
+    if len(outputs) != 2:
+        raise UsageError(f"the model's output for an image has the shape {outputs[1:]}: an atlas needs scores (K,)")
+    names = [str(c) for c in classes] if classes is not None else [str(k) for k in range(outputs[1])]
+    if len(names) != outputs[1]:
+        raise UsageError(f"{len(names)} names of classes for a model with {outputs[1]} outputs")
+    return Viewed(
+        plain, loader.split, loader.mean, loader.std, names, names, loader.split, title,
+        facts=[("network", title), ("images", f"{len(loader.split):,}")],
+    )  # fmt: skip

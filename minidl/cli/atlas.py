@@ -1,0 +1,98 @@
+"""The command `atlas`: every unit of a network, in a folder that opens with a double-click."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minidl.cli.flags import add_trained_flags, add_use_flags, count, execution
+from minidl.cli.parser import Command, Parser
+from minidl.cli.pictures import SPLITS, read_subject
+from minidl.layers import Layer
+from minidl.models import build
+from minidl.text.console import print_lines, warn
+from minidl.training.checkpoints import load_checkpoint
+from minidl.training.runs import find_checkpoint
+from minidl.visual.subject import Subject
+from minidl.visual.taps import NORMS
+
+if TYPE_CHECKING:
+    from minidl.atlas.versions import State
+    from minidl.atlas.viewed import Viewed
+
+
+def atlas(args: Namespace) -> int:
+    """Makes a folder of pages about every unit, class and image; a browser opens it without a server."""
+    from minidl.atlas.build import Settings, make_atlas
+    from minidl.atlas.viewed import of_subject
+
+    subject = read_subject(args)
+    viewed = of_subject(subject, build)
+    layers = tuple(part.strip() for part in args.layers.split(",")) if args.layers else ()
+    settings = Settings(layers, args.units or 0, not args.no_projections, args.norm)
+    try:
+        page = make_atlas(
+            viewed, _output(args, subject), settings, snapshots=_snapshots(subject), other=_other(args, viewed)
+        )
+    except KeyboardInterrupt:
+        warn("interrupted: the same command goes on from here")
+        raise
+    print_lines(f"wrote {page}: open it in a browser")
+    return 0
+
+
+def _output(args: Namespace, subject: Subject) -> Path:
+    """--output, or atlas/ in the run, or atlas-NAME in the working directory."""
+    if args.output is not None:
+        return Path(args.output)
+    if args.pretrained or subject.run is None:
+        return Path(f"atlas-{args.pretrained or subject.checkpoint.path.stem}")
+    return subject.run / "atlas"
+
+
+def _other(args: Namespace, viewed: Viewed) -> Viewed | None:
+    """The network of --compare, with the images of `viewed`."""
+    from minidl.atlas.viewed import of_subject
+
+    if args.compare is None:
+        return None
+    return of_subject(Subject(find_checkpoint(args.compare), build, execution=execution(args)), build, viewed)
+
+
+def _snapshots(subject: Subject) -> list[State]:
+    """The snapshots of the run, without one of the epoch that the atlas itself shows."""
+    from minidl.atlas.versions import State
+
+    state, found = subject.checkpoint.state, []
+    top1 = {row["epoch"]: row["val_top1"] for row in state.history}
+    for path in sorted((subject.run / "checkpoints").glob("epoch-*.safetensors")) if subject.run else []:
+        number = re.fullmatch("epoch-([0-9]{3,6})", path.stem)
+        if number and int(number[1]) != state.epoch:
+            epoch = int(number[1])
+            found.append(State(epoch, top1.get(epoch), partial(_model, path)))
+    return sorted(found, key=lambda state: state.epoch)
+
+
+def _model(path: Path) -> Layer:
+    return load_checkpoint(path).build(build)
+
+
+def _add_flags(parser: Parser) -> None:
+    add_trained_flags(parser)
+    add_use_flags(parser)
+    parser.add_argument("--split", default="val", choices=SPLITS, help="part of the data set (default val)")
+    parser.add_argument("--output", metavar="DIR", help="the folder to write (default: atlas/ in the run)")
+    layers = "names with commas, such as stem,inception2.b5 or inception2 for its branches (default: all with units)"
+    parser.add_argument("--layers", help=layers)
+    units = "draw only the N most selective units of each layer (default: all)"
+    parser.add_argument("--units", type=count, metavar="N", help=units)
+    parser.add_argument("--norm", default="l2", choices=NORMS, help="by which images are ranked (default l2)")
+    compare = "put the units of another run beside those that respond to the same images"
+    parser.add_argument("--compare", metavar="RUN2", help=compare)
+    parser.add_argument("--no-projections", action="store_true", help="images and numbers only: a minute, not ten")
+
+
+ATLAS = Command(atlas, _add_flags)
