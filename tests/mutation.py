@@ -66,6 +66,7 @@ TESTS_OF = {
 
 # (file name, function, statement after the change): why no test can tell it from the statement before.
 NEVER_POINTWISE = "never takes the shortcut for 1x1 convolutions: slower, the same numbers"
+OTHER_WAY = "takes the other of two ways to dx: slower, the same numbers"
 BLOCK_SIZE = "changes the size of the blocks and no number"
 REDONE = "y holds the NaNs already; what it writes to other images is written again in their turn"
 WIDER_BORDER = "a wider border of padding that no window reaches"
@@ -76,10 +77,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("_pointwise", "return kernel == (1, 0) and stride == 1 and (padding == 0)", NEVER_POINTWISE),
         ("_pointwise", "return kernel == (1, 1) and stride == 0 and (padding == 0)", NEVER_POINTWISE),
         ("_patches", "if _pointwise(stride, kernel, padding):", NEVER_POINTWISE),
-        (
-            "conv2d_dx",
-            "if stride == 0 and kh == kw and (padding < kh):",
-            "never takes the shortcut for stride 1: slower, the same numbers",
+        *(
+            ("conv2d_dx", f"if stride == {one} and kh == kw and (padding < kh) and (f {few}):", OTHER_WAY)
+            for one, few in ((0, "< MANY_FILTERS * c"), (1, "<= MANY_FILTERS * c"), (1, "< MANY_FILTERS / c"))
         ),
         ("_patches", "padded = np.zeros((most, h + 2 * padding, w + 3 * padding, c), x.dtype)", WIDER_BORDER),
         (

@@ -21,6 +21,7 @@ from minidl.kernels.shapes import window_positions
 Array = np.ndarray
 Shape = tuple[int, ...]
 
+MANY_FILTERS = 16  # for each channel, or more: dx is faster by col2im (`conv2d_dx`)
 PATCH_BYTES = 8 << 20  # the largest im2col block (one image at least)
 ELEMENT_BYTES = 128 << 10  # of one operand of an element-wise block
 INNER_LENGTH = 512  # numbers in a row of an element-wise block: the length of NumPy's innermost loop
@@ -95,11 +96,12 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
     indices i = KH - 1 - kh and j = KW - 1 - kw, and the padding q = K - 1 - p of a square filter,
         dx[h,w,c] = sum over i,j,f of  dy[h + i - q, w + j - q, f]  w[KH - 1 - i, KW - 1 - j, c, f]
     This is the formula of `conv2d` with padding q and filters that are turned by 180 degrees, C and F exchanged.
-    It copies patches of dy, where col2im would add patches of dpatches, which is slower. For other strides col2im
-    is used, in blocks.
+    It copies patches of dy, K^2 F numbers for a pixel, where col2im would add K^2 C numbers of dpatches, which is
+    slower unless they are far fewer, as at an image's three channels. Then, and for other strides, col2im is used, in
+    blocks.
     """
-    kh, kw, _, f = w.shape
-    if stride == 1 and kh == kw and padding < kh:
+    kh, kw, c, f = w.shape
+    if stride == 1 and kh == kw and padding < kh and f < MANY_FILTERS * c:
         turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))  # (KH, KW, F, C)
         return conv2d(dy, turned, 1, kh - 1 - padding)
     dx = np.empty(x_shape, dy.dtype)

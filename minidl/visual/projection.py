@@ -11,7 +11,7 @@ Sources: Simonyan et al. 2014, section 3 (gradient); Springenberg et al. 2015, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from minidl.backend.arrays import Array, array_module, to_device, to_host
 from minidl.engine import fuse
 from minidl.engine.prepare import FusedSequential
-from minidl.engine.projection import project_pairs
+from minidl.engine.projection import project_pairs_by
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, PROBE, Layer, Rule, as_rule
 from minidl.layers.convert import convert
@@ -67,7 +67,8 @@ def seed(a: Array, units: Array, norm: str, kind: str) -> Array:
 class Projector:
     """Projections from the units of one layer of `model` (plain layers) to the pixels.
 
-    rule    see `layers.Rule`, or its name; for norm and seed_map see `seed`
+    rule    see `layers.Rule`, or its name; for norm and seed_map see `seed`. Or {rule: its seed map} for several
+            rules, such as RULE_SEEDS: they share the forward pass, and the results have one more axis, the first
     engine  "fused" takes pairs through the network tile by tile (`engine/projection.py`), "plain" takes a batch
             through one layer after the other; with unpool "last" or "max" the stem is plain in either case
 
@@ -78,7 +79,7 @@ class Projector:
         self,
         model: Layer,
         layer: str,
-        rule: Rule | str,
+        rule: Rule | str | Mapping[Rule | str, str],
         *,
         norm: str = "l2",
         seed_map: str = "norm",
@@ -86,23 +87,30 @@ class Projector:
         threads: int = 0,
         xp: ModuleType = np,
     ) -> None:
-        for name, value, choices in (("norm", norm, NORMS), ("seed map", seed_map, SEEDS)):
+        self.several = isinstance(rule, Mapping)
+        self.ways = [(as_rule(r), kind) for r, kind in (rule if self.several else {rule: seed_map}).items()]
+        for name, value, choices in (("norm", norm, NORMS), *(("seed map", kind, SEEDS) for _, kind in self.ways)):
             if value not in choices:
                 raise UsageError(f"{name} {value!r}: choose {', '.join(choices)}")
-        self.rule, self.norm, self.seed_map, self.xp = as_rule(rule), norm, seed_map, xp
+        self.norm, self.xp = norm, xp
         part = truncate(model, layer)
         self.plain = part if xp is np else convert(part, xp=xp)
         self.fused = fuse(self.plain, threads) if engine == "fused" and xp is np else None
 
     def __call__(self, x: np.ndarray, image: np.ndarray, units: np.ndarray) -> np.ndarray:
-        """The signal of every pair at the pixels, (P, H, W, C) on the host.
+        """The signal of every pair at the pixels on the host, (P, H, W, C), or (rules, P, H, W, C) by several rules.
 
         x (N, H, W, C) images; image, units int (P,): the position in x and the channel of each pair.
         Raises UsageError if the layer has no such unit.
         """
         image, units = np.asarray(image), np.asarray(units)
+        signals = self._signals(x, image, units)
+        return signals if self.several else signals[0]
+
+    def _signals(self, x: np.ndarray, image: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """(rules, P, H, W, C)."""
         if not len(image):  # x may be empty as well, which no layer takes
-            return np.empty((0, *x.shape[1:]), x.dtype)
+            return np.empty((len(self.ways), 0, *x.shape[1:]), x.dtype)
         channels = self.plain.out_shape(x.shape)[-1]
         if wrong := [u for u in units.tolist() if not 0 <= u < channels]:
             raise UsageError(f"unit {wrong[0]}: the layer has units 0 to {channels - 1}")
@@ -110,11 +118,13 @@ class Projector:
             return self._plain(x, image, units)
         order = np.argsort(image, kind="stable")
         sorted_units = units[order]
-        signals = project_pairs(
-            self.fused, x, image[order], lambda a, pairs: self._seed(a, sorted_units[pairs]), self.rule
-        )
+
+        def seed_of(kind: str) -> Callable[[Array, slice], Array]:
+            return lambda a, pairs: seed(a, sorted_units[pairs], self.norm, kind)
+
+        signals = project_pairs_by(self.fused, x, image[order], [(rule, seed_of(kind)) for rule, kind in self.ways])
         out = np.empty_like(signals)
-        out[order] = signals
+        out[:, order] = signals
         return out
 
     def strengths(self, x: np.ndarray) -> np.ndarray:
@@ -123,22 +133,21 @@ class Projector:
         return to_host(MapNorms().forward(a, INFER)[0][:, NORMS.index(self.norm)])
 
     def _plain(self, x: np.ndarray, image: np.ndarray, units: np.ndarray) -> np.ndarray:
-        out = np.empty((len(image), *x.shape[1:]), x.dtype)
+        out = np.empty((len(self.ways), len(image), *x.shape[1:]), x.dtype)
         for start in range(0, len(image), PLAIN_PAIRS):
             pairs = slice(start, start + PLAIN_PAIRS)
             a, cache = self.plain.forward(to_device(x[image[pairs]], self.xp), PROBE)
-            s = self._seed(a, to_device(units[pairs], self.xp))
-            out[pairs] = to_host(self.plain.project(s, cache, self.rule))
+            for signals, (rule, kind) in zip(out, self.ways, strict=True):
+                s = seed(a, to_device(units[pairs], self.xp), self.norm, kind)
+                signals[pairs] = to_host(self.plain.project(s, cache, rule))
         return out
-
-    def _seed(self, a: Array, units: Array) -> Array:
-        return seed(a, units, self.norm, self.seed_map)
 
 
 def project_units(
     projector: Projector, images: Callable[[np.ndarray], np.ndarray], tops: np.ndarray, units: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (unit, its projections (n, H, W, C) on its images in their order) for every unit of `units`.
+    """Yields (unit, its projections on its images in their order) for every unit of `units`: (n, H, W, C), or
+    (rules, n, H, W, C) by several rules.
 
     images   gives the normalized images (n, H, W, C) at some positions of the data set
     tops     int (units, n): each unit's images; -1 if there is none
@@ -152,7 +161,7 @@ def project_units(
         positions, image = np.unique(tops[part][there], return_inverse=True)
         counts = there.sum(axis=1)
         signals = projector(images(positions), image, np.repeat(units[part], counts))
-        yield from zip(units[part].tolist(), np.split(signals, np.cumsum(counts)[:-1]), strict=True)
+        yield from zip(units[part].tolist(), np.split(signals, np.cumsum(counts)[:-1], axis=-4), strict=True)
 
 
 def negative_gammas(model: Layer, layer: str) -> tuple[int, int]:

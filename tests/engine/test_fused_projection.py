@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import models
 from minidl.engine import fuse
 from minidl.engine.blocks.projection import ConvStep, InceptionStep
-from minidl.engine.projection import PlainStep, _steps, project_pairs
+from minidl.engine.projection import PlainStep, _steps, project_pairs, project_pairs_by
 from minidl.engine.stem.parity import add_patches, fill_patches
 from minidl.engine.stem.projection import StemStep
 from minidl.engine.tiles.scratch import Scratch, Shelf
@@ -144,7 +144,7 @@ def check(model, shape, rule, pairs=5, seed=0, layout="C", zero_gamma=False):
 
 
 def steps_of(fused, shape, rule):
-    return [type(step) for step in _steps(fused, np.zeros(shape), rule)]
+    return [type(step) for step in _steps(fused, np.zeros(shape), [rule])]
 
 
 # ----------------------------------------------------------- which steps there are
@@ -360,6 +360,33 @@ def test_pairs_of_any_order_in_tasks_of_any_size(image, task_pairs):
         with patch("minidl.engine.projection.TASK_PAIRS", task_pairs):
             got = project_pairs(poisoned(model), x, np.array(image), seed_of(signals), rule)
         close(got, plain_projection(model, x, np.array(image), signals, rule), TOL)
+
+
+# ------------------------------------------------------------------- several rules at once
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_rules_that_share_a_forward_pass_give_the_bits_of_each_alone(net):
+    make, shape = NETS[net]
+    model = randomized(make(), np.random.default_rng(0))
+    x, image, signals = pairs_of(model, shape, 11, np.random.default_rng(1))
+    ways = [(rule, seed_of(k * signals)) for k, rule in enumerate((*RULES[:3], Rule("guided"), RULES[5]), 1)]
+    fused = poisoned(model)
+    together = project_pairs_by(fused, x, image, ways)
+    assert together.shape == (5, 11, *shape[1:]) and not np.array_equal(together[1], together[3])
+    for (rule, seed), one in zip(ways, together, strict=True):
+        same_bits(one, project_pairs(fused, x, image, seed, rule))
+
+
+def test_a_rule_that_needs_the_plain_stem_takes_the_others_with_it():
+    model = randomized(refined(), np.random.default_rng(0))
+    x, image, signals = pairs_of(model, (3, 32, 32, 3), 7, np.random.default_rng(1))
+    fused, mixed = poisoned(model), [Rule(), Rule("deconv"), Rule("deconv", unpool="last")]
+    assert [type(step) for step in _steps(fused, x, mixed)][0] is PlainStep
+    for rule, got in zip(
+        mixed, project_pairs_by(fused, x, image, [(r, seed_of(signals)) for r in mixed]), strict=True
+    ):
+        close(got, plain_projection(model, x, image, signals, rule), TOL)
 
 
 # ------------------------------------------------------------------- ties and zeros

@@ -160,6 +160,14 @@ def test_no_small_geometry_is_an_exception(kernel, stride):
         assert_close(convolution_by(blocked, *arrays), convolution_by(reference, *arrays))
 
 
+@pytest.mark.parametrize("filters", [15, 16, 17, 32, 33])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_many_filters_for_each_channel_are_no_exception(channels, filters):
+    arrays = convolution_arrays(((3, 4, 5, channels), (3, 3, channels, filters), 1, 1), seed=0)
+    with blocks_of(1, 8, 1):
+        assert_close(convolution_by(blocked, *arrays), convolution_by(reference, *arrays))
+
+
 @every_set
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_value_that_is_not_finite_spoils_just_the_windows_that_contain_it(kernels, bad):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import models
-from minidl.engine.projection import project_pairs
+from minidl.engine.projection import project_pairs_by
 from minidl.engine.stem.projection import StemStep
 from minidl.errors import UsageError
 from minidl.layers import (
@@ -23,7 +23,7 @@ from minidl.layers import (
     Rule,
     Sequential,
 )
-from minidl.visual.projection import NORMS, SEEDS, Projector, negative_gammas, project_units, seed
+from minidl.visual.projection import NORMS, RULE_SEEDS, SEEDS, Projector, negative_gammas, project_units, seed
 from minidl.visual.truncate import truncate
 from tests.engine.test_fused_projection import every_rule
 from tests.layers.test_layers import captums_network
@@ -196,13 +196,14 @@ def test_the_engine_asked_for_does_the_work(net, engine, plain_passes, fused_pas
     projector = Projector(net, "pool2", DECONV, engine=engine, threads=3)
     assert projector.fused is None or projector.fused.runner.threads == 3
     plain = patch.object(projector.plain, "project", wraps=projector.plain.project)
-    with plain as plain, patch("minidl.visual.projection.project_pairs", wraps=project_pairs) as fused:
+    with plain as plain, patch("minidl.visual.projection.project_pairs_by", wraps=project_pairs_by) as fused:
         projector(images(), [0], [0])
     assert (plain.call_count, fused.call_count) == (plain_passes, fused_passes)
 
 
-def test_pairs_of_one_image_share_its_way_up(net):
-    projector, seen = Projector(net, "pool2", DECONV, threads=1), []
+@pytest.mark.parametrize("rule", [DECONV, RULE_SEEDS], ids=["one rule", "three rules"])
+def test_pairs_of_one_image_share_its_way_up(net, rule):
+    projector, seen = Projector(net, "pool2", rule, threads=1), []
 
     def forward(self, x, scratch, forward=StemStep.forward):
         seen.append(len(x))
@@ -211,6 +212,25 @@ def test_pairs_of_one_image_share_its_way_up(net):
     with patch.object(StemStep, "forward", forward):
         projector(images(), np.arange(24) % 3, np.arange(24) % 16)  # 3 images in 4 tasks
     assert sum(seen) == 6
+
+
+@both_engines
+@few_layers
+def test_several_rules_give_what_each_gives_alone_with_its_own_seed(net, layer, engine):
+    x = images()
+    image, units = live_units(net, layer, x, 11)
+    together = Projector(net, layer, RULE_SEEDS, norm="inf", engine=engine)(x, image, units)
+    assert together.shape == (3, 11, 24, 28, 3)
+    for (rule, kind), got in zip(RULE_SEEDS.items(), together, strict=True):
+        alone = Projector(net, layer, rule, norm="inf", seed_map=kind, engine=engine)(x, image, units)
+        np.testing.assert_array_equal(got, alone)
+
+
+def test_several_rules_share_the_way_up_in_plain_layers(net):
+    projector = Projector(net, "pool2", RULE_SEEDS, engine="plain")
+    with patch.object(projector.plain, "forward", wraps=projector.plain.forward) as forward:
+        projector(images(), [0, 1, 2], [0, 1, 2])
+    assert forward.call_count == 1
 
 
 def test_plain_layers_take_pairs_a_few_at_a_time(net):
@@ -401,6 +421,9 @@ def test_units_in_portions_of_any_size_give_what_they_give_one_by_one(net, engin
         for signal, position in zip(signals, top[top >= 0], strict=True):
             np.testing.assert_allclose(signal, projector(x, [position], [unit])[0], rtol=0, atol=1e-12)
     assert sum(signals.any() for _, signals in found) >= 4
+    several = Projector(net, "inception2.b3", RULE_SEEDS, engine=engine, threads=1)
+    for (_, signals), (_, by_rules) in zip(found, project_units(several, looked_up(x, []), TOPS, UNITS), strict=True):
+        np.testing.assert_allclose(by_rules[list(RULE_SEEDS).index("deconv")], signals, rtol=0, atol=1e-12)
     for positions in asked:
         assert positions.tolist() == sorted(set(positions.tolist())) and (positions >= 0).all()
     assert len(asked) == -(-6 // at_once)
@@ -414,6 +437,9 @@ def test_units_without_any_image_have_no_signals(net, engine, at_once):
         found = list(project_units(projector, lambda p: images()[p], np.full((3, 9), -1), np.array([4, 0, 2])))
         assert list(project_units(projector, lambda p: images()[p], np.zeros((0, 9), int), np.arange(0))) == []
     assert [(unit, signals.shape) for unit, signals in found] == [(u, (0, 24, 28, 3)) for u in (4, 0, 2)]
+    several = Projector(net, "inception2.b3", RULE_SEEDS, engine=engine)
+    [(_, none)] = project_units(several, lambda p: images()[p], np.full((1, 9), -1), np.array([4]))
+    assert none.shape == (3, 0, 24, 28, 3)
 
 
 def test_units_are_projected_as_they_are_asked_for(net):
@@ -462,12 +488,14 @@ def test_skipping_bn_turns_the_sign_of_a_channel_with_negative_gamma():
         ({"norm": "l1"}, "norm 'l1': choose inf, l2"),
         ({"norm": "L2"}, "norm 'L2': choose inf, l2"),
         ({"seed_map": "one"}, "seed map 'one': choose norm, map, max, ones"),
+        ({"rule": {"gradient": "map", "guided": "one"}}, "seed map 'one': choose norm, map, max, ones"),
+        ({"rule": {"gradient": "map", "guide": "map"}}, "Rule.name is 'guide': choose gradient, guided, deconv"),
     ],
 )
 def test_a_name_that_is_not_known_is_refused_in_one_line(arguments, line):
-    arguments = {"layer": "stem", **arguments}
+    arguments = {"layer": "stem", "rule": DECONV, **arguments}
     with pytest.raises(UsageError) as caught:
-        Projector(models.build("refined", 5), rule=DECONV, **arguments)
+        Projector(models.build("refined", 5), **arguments)
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minidl.engine.blocks.projection import way_back
@@ -17,16 +19,16 @@ Array = np.ndarray
 class StemStep:
     """See `projection.Step`. Signals of windows that share a maximum add up before the ReLU's rule."""
 
-    def __init__(self, layer: FusedStem, x: Array, rule: Rule) -> None:
-        self.layer, self.x_shape, self.rule = layer, x.shape, rule
+    def __init__(self, layer: FusedStem, x: Array, rules: Sequence[Rule]) -> None:
+        self.layer, self.x_shape = layer, x.shape
         self.filters = layer.fold(x)
         scale, _ = layer.bn.folded()
-        w = layer.weight.value * way_back(scale, rule)
-        self.back_filters = aligned_copy(w.reshape(-1, len(scale)))  # (3, 3, C, F) -> (K, F)
+        w = layer.weight.value.reshape(-1, len(scale))  # (3, 3, C, F) -> (K, F)
+        self.back_filters = {rule: aligned_copy(w * way_back(scale, rule)) for rule in rules}
 
     @staticmethod
-    def fits(x: Array, rule: Rule) -> bool:
-        return is_even(x.shape) and (rule.name != "deconv" or rule.unpool == "sum")
+    def fits(x: Array, rules: Sequence[Rule]) -> bool:
+        return is_even(x.shape) and all(rule.name != "deconv" or rule.unpool == "sum" for rule in rules)
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Maxima]:
         n, height, width, c = x.shape
@@ -41,17 +43,18 @@ class StemStep:
         np.greater(y, 0, out=maxima.positive)
         return y, maxima
 
-    def back(self, s: Array, cache: Maxima, of: Array, scratch: Scratch) -> Array:
-        shape = len(s), len(self.back_filters), 4, cache.lower.shape[1]  # (p, K, 4, h w)
+    def back(self, s: Array, cache: Maxima, of: Array, rule: Rule, scratch: Scratch) -> Array:
+        filters = self.back_filters[rule]
+        shape = len(s), len(filters), 4, cache.lower.shape[1]  # (p, K, 4, h w)
         dpatches = scratch("stem dpatches", shape, s.dtype)
         for j, i in enumerate(of):
             maxima = cache.of(i)
-            positive = None if self.rule.name == "deconv" else maxima.positive
+            positive = None if rule.name == "deconv" else maxima.positive
             for a, dz in enumerate(to_winners(s[j], maxima, positive, scratch)):
-                if self.rule.name != "gradient":
+                if rule.name != "gradient":
                     np.maximum(dz, 0, out=dz)
                 out = dpatches[j, :, 2 * a : 2 * a + 2].swapaxes(0, 1)  # (2, K, h w)
-                np.matmul(self.back_filters, dz.swapaxes(1, 2), out=out)  # (K, F) @ (F, h w)
+                np.matmul(filters, dz.swapaxes(1, 2), out=out)  # (K, F) @ (F, h w)
         below = scratch("signal below the stem", (len(s), *self.x_shape[1:]), s.dtype)
         add_patches(dpatches, below, scratch)
         return below
