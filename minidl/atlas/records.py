@@ -3,6 +3,7 @@
     atlas             Index: what the first page needs, and the size of everything else
     layer-LLL         LayerRecord of layer number LLL in Index.layers
     classes-KKK       list of ClassRecord: those of classes KKK * PER_CHUNK and on
+    images            ImageList: what captions and the search need of every image
     images-KKK        list of ImageRecord: those of images KKK * PER_CHUNK and on
     embedding         EmbeddingRecord
     activity-LLL      ActivityRecord of layer LLL
@@ -199,6 +200,13 @@ class ClassRecord:
     mistakes: list[Mistake]  # most frequent first
     taken: list[Pair]  # the classes whose images are taken for this one, and how many
     selective: list[tuple[str, list[Link]]]  # module -> its units that are most selective for the class
+
+
+@dataclass
+class ImageList:
+    labels: list[int]  # -1: unknown
+    predicted: list[int]
+    names: list[str]  # of their files in the split; empty if they have none
 
 
 @dataclass
