@@ -44,11 +44,13 @@ release_blas(1)  # on matrices as small as these several threads take five times
 # gpu. So `pytest` alone runs the same tests on every machine.
 MARKERS = {
     "compiler": "runs the CUDA sources on the CPU; needs g++ with its sanitizers",
+    "browser": "opens the atlas in a browser; needs .[browser] and chromium",
     "parity": "compares with PyTorch, Captum or JAX; needs .[parity]",
     "nvidia": "asks NVIDIA's compiler and CuPy, without a GPU; needs .[cuda-check]",
     "gpu": "computes on a GPU; needs one that CuPy can use",
     "slow": "takes long",
 }
+PROGRAMS = {"compiler": "g++", "browser": os.environ.get("CHROMIUM", "chromium")}  # that a marker's tests need
 
 
 def later(marker):
@@ -83,8 +85,8 @@ def pytest_collection_modifyitems(config, items):
         behind = [name for name in MARKERS if item.get_closest_marker(name)]
         if behind and not named(config) & {*behind}:
             item.add_marker(pytest.mark.skip(later(behind[0])))
-        elif "compiler" in behind and not shutil.which("g++"):
-            item.add_marker(pytest.mark.skip("g++ is not installed"))
+        elif missing := [PROGRAMS[name] for name in behind if name in PROGRAMS and not shutil.which(PROGRAMS[name])]:
+            item.add_marker(pytest.mark.skip(f"{missing[0]} is not installed"))
 
 
 def skips(config):
