@@ -21,6 +21,7 @@ from minidl.atlas.records import (
     FORMAT,
     ActivityRecord,
     Group,
+    ImageList,
     Index,
     LayerRecord,
     Layout,
@@ -181,7 +182,10 @@ def _write(viewed: Viewed, found: Found, placed: Arrays, index: Index, work: Wor
         record = ActivityRecord([short(v) for v in norms.max(axis=1)], [activity(row) for row in norms])
         put(work.folder, f"activity-{number:03}", record)
     put_chunks(work.folder, "classes", class_records(found, len(viewed.classes)))
-    put_chunks(work.folder, "images", image_records(found, getattr(viewed.split, "names", None)))
+    names, said = getattr(viewed.split, "names", None), found.predictions
+    put_chunks(work.folder, "images", image_records(found, names))
+    listed = ImageList(said["labels"].tolist(), said["best"][:, 0].tolist(), list(names or ()))
+    put(work.folder, "images", listed)
     if index.embedding:
         put(work.folder, "embedding", embedding_record(placed, found.predictions, FEATURES))
     sheets = Sheets(work.folder / "sheets", "images", index.tiles, PHOTOS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,8 @@ class Pictures:
 
     def __init__(self, viewed: Viewed, random: Layer, layer: str, norm: str, plan: Layout) -> None:
         self.viewed, self.plan = viewed, plan
-        self.trained, self.random = (_projectors(viewed, m, layer, norm, RULES) for m in (viewed.model, random))
+        self.trained, self.random = (_projector(viewed, m, layer, norm, RULES) for m in (viewed.model, random))
+        self.deconv = _projector(viewed, viewed.model, layer, norm, ("deconv",))
 
     def draw(
         self,
@@ -93,14 +94,11 @@ class Pictures:
             series.close()
         return found
 
-    def _signals(
-        self, projectors: dict[str, Projector], units: np.ndarray, images: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """The projections of the units on their images (units, n) by each rule, (units, n, H, W, C)."""
+    def _signals(self, projector: Projector, units: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """The projections of the units on their images (units, n) by each rule, (rules, units, n, H, W, C)."""
         positions, image = np.unique(images, return_inverse=True)
-        x, image, unit = self.viewed.images(positions), image.ravel(), np.repeat(units, images.shape[1])
-        found = {rule: projector(x, image, unit) for rule, projector in projectors.items()}
-        return {rule: s.reshape(*images.shape, *s.shape[1:]) for rule, s in found.items()}
+        signals = projector(self.viewed.images(positions), image.ravel(), np.repeat(units, images.shape[1]))
+        return signals.reshape(len(signals), *images.shape, *signals.shape[2:])  # (rules, units n, H, W, C)
 
 
 def series(folder: Path, number: int, tiles: Tiles) -> tuple[Sheets, Sheets]:
@@ -109,10 +107,9 @@ def series(folder: Path, number: int, tiles: Tiles) -> tuple[Sheets, Sheets]:
     return units, wall
 
 
-def _projectors(viewed: Viewed, model: Layer, layer: str, norm: str, rules: tuple[str, ...]) -> dict[str, Projector]:
-    run = viewed.execution
-    options = {"norm": norm, "engine": run.engine, "threads": run.threads, "xp": viewed.xp}
-    return {rule: Projector(model, layer, Rule(rule), seed_map=RULE_SEEDS[rule], **options) for rule in rules}
+def _projector(viewed: Viewed, model: Layer, layer: str, norm: str, rules: Sequence[str]) -> Projector:
+    run, seeds = viewed.execution, {Rule(rule): RULE_SEEDS[rule] for rule in rules}
+    return Projector(model, layer, seeds, norm=norm, engine=run.engine, threads=run.threads, xp=viewed.xp)
 
 
 def _drawn(signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,10 +135,10 @@ def draw_deconvs(
     on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
     """Adds the deconvnets of units (u,) of the model of `viewed` on their images (u, n) to a series of sheets."""
-    projector = _projectors(viewed, viewed.model, layer, norm, ("deconv",))["deconv"]
+    projector = _projector(viewed, viewed.model, layer, norm, ("deconv",))
     for start in range(0, len(units), UNITS_AT_ONCE):
         part = slice(start, start + UNITS_AT_ONCE)
         positions, image = np.unique(tops[part], return_inverse=True)
         signals = projector(viewed.images(positions), image.ravel(), np.repeat(units[part], tops.shape[1]))
-        sheets.add(shown(to_screen(signals)[0]))  # (units n, H, W, C) -> (units n, H, W, 3)
+        sheets.add(shown(to_screen(signals[0])[0]))  # (units n, H, W, C) -> (units n, H, W, 3)
         on_unit(len(units[part]))
