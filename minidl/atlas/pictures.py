@@ -78,13 +78,11 @@ class Pictures:
             if len(chosen):
                 trained = self._signals(self.trained, chosen, tops[chosen])
                 random = self._signals(self.random, chosen, tops[chosen, :few])
-                tenths = self._signals({"deconv": self.trained["deconv"]}, chosen, deciles[chosen])
-                for i, rule in enumerate(RULES):
-                    found["likeness"][i, chosen] = _mean_likeness(trained[rule][:, :few], random[rule])
-                    found["null"][i, chosen] = _mean_likeness(trained[rule][:, :few], _shifted(random[rule]))
-                pictures, blanks = zip(
-                    *map(_drawn, (*trained.values(), *random.values(), *tenths.values())), strict=True
-                )
+                tenths = self._signals(self.deconv, chosen, deciles[chosen])
+                for i, (ours, theirs) in enumerate(zip(trained, random, strict=True)):
+                    found["likeness"][i, chosen] = _mean_likeness(ours[:, :few], theirs)
+                    found["null"][i, chosen] = _mean_likeness(ours[:, :few], _shifted(theirs))
+                pictures, blanks = zip(*map(_drawn, (*trained, *random, *tenths)), strict=True)
                 tiles[chosen - start] = np.concatenate(pictures, axis=1)
                 found["blank"][chosen] = np.concatenate(blanks, axis=1)
             sheets[0].add(tiles.reshape(-1, *tiles.shape[2:]))  # (units, width, H, W, 3) -> (units width, H, W, 3)
