@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minidl.atlas.effects import find_effects
-from minidl.atlas.embedding import embedding, embedding_record
+from minidl.atlas.embedding import Beside, embedding, embedding_record
 from minidl.atlas.index import make_index
 from minidl.atlas.pages import Found, class_records, image_records, short, unit_records
 from minidl.atlas.pictures import Pictures, layout, series
@@ -79,10 +78,9 @@ def make_atlas(
     work = Work(output)
     with work.owned(_plan(viewed, settings, snapshots, other)), one_blas_thread():
         seen, said = scan(viewed, layers, settings.norm, work), predictions(viewed, work)
-        with ThreadPoolExecutor(1) as beside:  # t-SNE runs on one thread, and the pictures wait for memory
-            points = beside.submit(embedding, work)
-            found = _find(viewed, settings, layers, groups, seen, said, work)
-            placed = points.result()
+        points = Beside(lambda: embedding(work))  # t-SNE runs on one thread, and takes a minute
+        found = _find(viewed, settings, layers, groups, seen, said, work)
+        placed = points.result()
         tiles, draw = tiles_for(viewed.image_shape), settings.projections
         states = [add_snapshot(viewed, s, layers, settings.norm, draw, tiles, work) for s in snapshots]
         beside_it = other and add_other(viewed, other, layers, seen, settings.norm, draw, tiles, work)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Thread
+
 import numpy as np
 
 from minidl.atlas.records import EmbeddingRecord
@@ -10,6 +13,29 @@ from minidl.errors import UsageError
 from minidl.visual.embedding import TSNE_IMAGES, pca, tsne
 
 SIDE = 4095  # the largest coordinate
+
+
+class Beside:
+    """Computes something in a thread of its own. The program need not wait for it to end, so Ctrl-C works at once."""
+
+    def __init__(self, compute: Callable[[], Arrays]) -> None:
+        self._answer: list[Arrays | BaseException] = []
+        self._thread = Thread(target=self._run, args=(compute,), daemon=True)
+        self._thread.start()
+
+    def _run(self, compute: Callable[[], Arrays]) -> None:
+        try:
+            self._answer.append(compute())
+        except BaseException as error:
+            self._answer.append(error)
+
+    def result(self) -> Arrays:
+        """Waits for the result; raises what went wrong."""
+        self._thread.join()
+        (answer,) = self._answer
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
 
 def embedding(work: Work, seed: int = 0) -> Arrays:

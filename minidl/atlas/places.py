@@ -6,30 +6,27 @@ from collections.abc import Sequence
 
 from minidl.atlas.records import Block, Group
 from minidl.errors import MinidlError, UsageError
-from minidl.layers import AvgPool2D, Conv2D, Dropout, Flatten, GlobalAvgPool, Layer, Linear, MaxPool2D
+from minidl.layers import Layer
 from minidl.layers.base import Shape
 from minidl.layers.context import join
 from minidl.layers.naming import no_such_layer
+from minidl.visual.connections import unit_layers
 from minidl.visual.taps import links, outputs_of
 from minidl.visual.truncate import LayerInfo, Place, layer_table, truncate, walk
 
-SAME_UNITS = (MaxPool2D, AvgPool2D, GlobalAvgPool, Dropout, Flatten)  # their channels are those of the layer before
-WEIGHTS = (Conv2D, Linear)
-
 
 def choose(model: Layer, image_shape: Shape, names: Sequence[str] = ()) -> tuple[list[LayerInfo], list[Group]]:
-    """The layers of `names`, or else all whose units are worth a page, and the groups that they make up.
+    """The layers of `names`, or else all that have units of their own, and the groups that they make up.
 
-    By default a layer is left out if a neighbour shows the same units better: a convolution or batch normalization
-    before its activation, a pool after it, and a container whose output is that of layers in it. If it joins several
-    of them, as an inception module does, they are a group. In `names` a group stands for its layers.
+    A container that joins the outputs of several layers, as an inception module does, makes them a group. In `names`
+    a group stands for its layers.
 
     Raises UsageError for an unknown name, and if no layer is left.
     """
     places = {place.name: place for place in walk(model)}
     infos = {row.name: row for row in layer_table(model, image_shape)}
     joined = _joined(model, (1, *image_shape))
-    shown = [name for name in infos if name not in joined and _has_own_units(places[name])]
+    shown = [name for name in unit_layers(model, image_shape) if name not in joined]
     groups = {name: [part for part in parts if part in shown] for name, parts in joined.items()}
     if names:
         for name in names:
@@ -64,19 +61,6 @@ def _joined(model: Layer, shape: Shape) -> dict[str, list[str]]:
                 found[link.ends[0]] = sorted(parts, key=lambda name: ends[name].start)
         shape = link.layer.out_shape(shape)
     return found
-
-
-def _has_own_units(place: Place) -> bool:
-    layer, siblings = place.layer, list(place.parent.children().items())
-    if isinstance(layer, SAME_UNITS):
-        return False
-    if layer.wiring == "chain" and any(child.children() for child in layer):
-        return False  # the last layer in it has the same output
-    number = [key for key, _ in siblings].index(place.keys[-1])
-    if place.parent.wiring != "chain" or number == len(siblings) - 1:
-        return True
-    after = siblings[number + 1][1]
-    return bool(after.children()) or isinstance(after, (*SAME_UNITS, *WEIGHTS))  # else it is an activation, or BN
 
 
 def graph(model: Layer, image_shape: Shape, shown: Sequence[str], groups: Sequence[Group]) -> Block:

@@ -132,7 +132,9 @@ def _top1(state: TrainState) -> float | None:
     return next((row["val_top1"] for row in state.history if row["epoch"] == state.epoch), None)
 
 
-def of_model(model: Layer, loader: Loader, classes: Sequence[str] | None = None, title: str = "a network") -> Viewed:
+def of_model(
+    model: Layer, loader: Loader, classes: Sequence[str] | None, title: str, fresh: Callable[[int], Layer] | None
+) -> Viewed:
     """A model of your own, and the images of a Loader. `classes` are the names of its outputs."""
     if not isinstance(model, Layer) or not isinstance(loader, Loader):
         raise UsageError("an atlas is of a model and the images of a Loader, as in (model, loader, folder)")
@@ -146,5 +148,5 @@ def of_model(model: Layer, loader: Loader, classes: Sequence[str] | None = None,
         raise UsageError(f"{len(names)} names of classes for a model with {outputs[1]} outputs")
     return Viewed(
         plain, loader.split, loader.mean, loader.std, names, names, loader.split, title,
-        facts=[("network", title), ("images", f"{len(loader.split):,}")],
+        facts=[("network", title)], fresh=fresh,
     )  # fmt: skip
