@@ -1,25 +1,130 @@
-"""What scores lose without a unit: for every class, and for every mistake."""
+"""What scores lose without a unit, for every class, and which units lead to which mistake."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from minidl.atlas.records import Effects, Pair
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays, Work
+from minidl.text.progress import Progress
+from minidl.visual.effects import ablated, first_order, mean_effects
 from minidl.visual.truncate import LayerInfo
+
+IMAGES = 2000  # that the estimates come from
+MISTAKES = 2  # images of each of a class's most frequent mistakes that are among them
+FREQUENT = 5  # mistakes of a class
+TRIED_UNITS, TRIED_IMAGES = 50, 40  # on which the estimate is compared with setting units to zero
 
 
 @dataclass
 class EffectsFound:
+    """Mean changes of scores.
+
+    by_class    by layer, (classes, units): of the class that is predicted; NaN where it never is
+    mistakes    (true, predicted) -> row of `raised`
+    raised    by layer, (mistakes, units): by how much a unit raises the predicted class's score above the true one's
+    """
+
     agreement: Effects
+    by_class: dict[str, np.ndarray]
+    mistakes: dict[tuple[int, int], int]
+    raised: dict[str, np.ndarray]
 
     def of_unit(self, layer: str, unit: int, most: int) -> list[Pair]:
-        return []
+        """The classes whose score loses most without it."""
+        changes = np.nan_to_num(self.by_class[layer][:, unit])
+        return [
+            (int(c), float(f"{changes[c]:.4g}")) for c in np.argsort(changes, kind="stable")[:most] if changes[c] < 0
+        ]
 
     def of_mistake(self, true: int, predicted: int, most: int) -> list[tuple[str, int, float]]:
-        return []
+        """The units that lead to this mistake most; none if no image with it was looked at."""
+        row = self.mistakes.get((true, predicted))
+        if row is None:
+            return []
+        units = [(name, u) for name, raised in self.raised.items() for u in range(raised.shape[1])]
+        values = np.concatenate([raised[row] for raised in self.raised.values()])
+        return [(*units[i], float(values[i])) for i in np.argsort(-values, kind="stable")[:most] if values[i] > 0]
 
 
 def find_effects(viewed: Viewed, layers: list[LayerInfo], said: Arrays, work: Work) -> EffectsFound:
-    return EffectsFound(Effects(None, 0, 0, 0))
+    """The first-order effects on some images, and how well they agree with the real ones."""
+    names = [info.name for info in layers]
+    found = work.stage("effects", lambda: _measure(viewed, layers, said))
+    pairs = {(int(t), int(p)): row for row, (t, p) in enumerate(found["mistakes"])}
+    r = float(found["correlation"])
+    agreement = Effects(
+        None if np.isnan(r) else round(r, 3), int(found["tried"][0]), int(found["tried"][1]), int(found["images"])
+    )
+    inner = names[:-1] if len(names) > 1 else names  # not the scores themselves
+    return EffectsFound(
+        agreement,
+        {name: found[f"{i:03}_by_class"] for i, name in enumerate(names)},
+        pairs,
+        {name: found[f"{i:03}_raised"] for i, name in enumerate(names) if name in inner},
+    )
+
+
+def _measure(viewed: Viewed, layers: list[LayerInfo], said: Arrays) -> Arrays:
+    names, model = [info.name for info in layers], viewed.placed(viewed.model)
+    predicted, labels, classes = said["best"][:, 0], said["labels"], len(viewed.classes)
+    some = sample(predicted, labels, classes)
+    with Progress("effects of units", len(some), "image") as bar:
+        means = mean_effects(
+            model, names, lambda positions: viewed.images(some[positions]), predicted[some], labels[some], classes,
+            xp=viewed.xp, threads=viewed.execution.threads, on_batch=bar.add,
+        )  # fmt: skip
+    pairs = sorted(means.mistakes)
+    arrays = {"images": np.array(len(some)), "mistakes": np.array(pairs, np.int32).reshape(-1, 2)}
+    for i, info in enumerate(layers):
+        rows = [means.mistakes[pair][info.name] for pair in pairs]
+        arrays[f"{i:03}_by_class"] = means.predicted[info.name].astype(np.float32)
+        arrays[f"{i:03}_raised"] = np.stack(rows) if rows else np.zeros((0, info.units), np.float32)
+    correlation, tried = _compare(viewed, layers[:-1] or layers, _spread(some, TRIED_IMAGES), predicted)
+    return {**arrays, "correlation": np.array(correlation), "tried": np.array(tried)}
+
+
+def sample(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Images of every predicted class, about as many of each, and some of each frequent mistake: their positions."""
+    chosen, most = [], max(IMAGES // classes, 2)
+    for c in range(classes):
+        here = np.flatnonzero(predicted == c)
+        chosen.append(_spread(here, most))
+        wrong = predicted[(labels == c) & (predicted != c)]
+        frequent = np.argsort(-np.bincount(wrong, minlength=classes), kind="stable")[:FREQUENT]
+        chosen += [np.flatnonzero((labels == c) & (predicted == d) & (d != c))[:MISTAKES] for d in frequent]
+    return np.unique(np.concatenate(chosen))
+
+
+def _spread(positions: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of them, at equal distances."""
+    return positions[np.linspace(0, len(positions) - 1, min(most, len(positions))).astype(int)]
+
+
+def _compare(
+    viewed: Viewed, layers: list[LayerInfo], positions: np.ndarray, predicted: np.ndarray
+) -> tuple[float, tuple[int, int]]:
+    """The correlation of the estimated with the real change of the predicted class's score, over some units of the
+    layers and some images, and how many of each; NaN if either never changes.
+    """
+    model, x = viewed.placed(viewed.model), viewed.images(positions)
+    scores = np.eye(len(viewed.classes), dtype=x.dtype)[predicted[positions]]
+    estimate, real = [], []
+    estimates = first_order(model, [info.name for info in layers], x, [scores], xp=viewed.xp)
+    each = max(1, TRIED_UNITS // len(layers))
+    with Progress("trying without units", len(layers), "layer") as bar:
+        for info in layers:
+            units = np.unique(np.linspace(0, info.units - 1, min(each, info.units)).astype(int))
+            changes = ablated(
+                model, info.name, units.tolist(), x, engine=viewed.execution.engine,
+                threads=viewed.execution.threads, xp=viewed.xp,
+            )  # fmt: skip
+            real.append((changes * scores).sum(axis=2))  # (units, n, classes) -> (units, n)
+            estimate.append(estimates[info.name][0][:, units].T)
+            bar.add(1)
+    a, b = (np.concatenate(rows).astype(np.float64).ravel() for rows in (estimate, real))
+    varies = a.std() > 0 and b.std() > 0
+    return (float(np.corrcoef(a, b)[0, 1]) if varies else np.nan), (sum(map(len, real)), len(positions))

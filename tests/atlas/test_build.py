@@ -1,0 +1,285 @@
+"""An atlas says what the library says: its numbers are read back and compared."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minidl.atlas.build import Settings, make_atlas
+from minidl.atlas.versions import State
+from minidl.atlas.viewed import Viewed
+from minidl.data import load_shapes
+from minidl.data.loader import normalise
+from minidl.errors import UsageError
+from minidl.layers.base import INFER
+from minidl.losses import softmax
+from minidl.models import build
+from minidl.training.session import Execution
+from minidl.visual.connections import connections
+from minidl.visual.probe import probe
+from minidl.visual.projection import RULE_SEEDS, Projector
+from minidl.visual.screen import to_screen
+from tests.atlas.reading import read, steps, tile
+
+IMAGES = 40
+MEAN, STD = np.full(3, 0.45, np.float32), np.full(3, 0.25, np.float32)
+
+
+def network(seed=0):
+    return build("convnet", classes=20, seed=seed)
+
+
+def viewed(**changes) -> Viewed:
+    data = load_shapes(train=60, val=IMAGES)
+    return replace(
+        Viewed(
+            network(), data.val, MEAN, STD, data.classes, data.words, data.train, "convnet on shapes", "val",
+            fresh=network, execution=Execution(threads=1),
+        ),
+        **changes,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An atlas with a snapshot, and another network beside it."""
+    folder = tmp_path_factory.mktemp("atlas") / "out"
+    snapshot = State(3, 0.25, lambda: network(1))
+    make_atlas(viewed(), folder, snapshots=[snapshot], other=viewed(model=network(0), title="other", top1=0.5))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found():
+    v = viewed()
+    return probe(v.model, ["relu1", "relu2", "relu3", "fc"], v.loader(), 20, threads=1)
+
+
+def test_the_layers_are_those_with_units_of_their_own(made):
+    index = read(made, "atlas")
+    assert [(layer["name"], layer["units"]) for layer in index["layers"]] == [
+        ("relu1", 16), ("relu2", 32), ("relu3", 64), ("fc", 20)]  # fmt: skip
+    assert [layer["logits"] for layer in index["layers"]] == [False, False, False, True]
+    assert (index["images"], index["split"], index["labelled"], index["title"]) == (40, "val", True, "convnet on shapes")
+
+
+@pytest.mark.parametrize("number, name", enumerate(["relu1", "relu2", "relu3", "fc"]))
+def test_top_images_norms_and_selectivity_are_those_of_the_probe(made, found, number, name):
+    units = read(made, f"layer-{number:03}")["units"]
+    for unit, record in enumerate(units):
+        images, values = zip(*record["top"], strict=True)
+        assert list(images) == found[name].images["l2"][unit].tolist()
+        np.testing.assert_allclose(values, found[name].values["l2"][unit], rtol=1e-5)
+        assert record["selectivity"] == pytest.approx(found[name].selectivity[unit], rel=1e-4, abs=1e-6)
+        assert record["dead"] == found[name].dead[unit]
+        best, mean = record["classes"][0] if record["classes"] else (-1, 0)
+        if best >= 0:
+            assert best == found[name].best_class[unit]
+            assert mean == pytest.approx(found[name].class_mean[unit, best], rel=1e-4)
+
+
+def test_deciles_and_histogram_are_of_all_images(made):
+    v = viewed()
+    seen = {}
+
+    def keep(layer, first, norms):
+        seen.setdefault(layer, []).append(norms[:, 1])
+
+    probe(v.model, ["relu2"], v.loader(), 20, threads=1, on_norms=keep)
+    norms = np.concatenate(seen["relu2"]).T  # (units, images)
+    for unit, record in enumerate(read(made, "layer-001")["units"]):
+        ranked = np.argsort(-norms[unit], kind="stable")
+        assert [image for image, _ in record["deciles"]] == ranked[2::4].tolist()  # of each four the third
+        assert sum(record["histogram"]) == IMAGES
+        assert record["histogram"][-1] >= 1
+
+
+def test_connections_are_those_of_the_weights(made):
+    index, linked = read(made, "atlas"), connections(network(), (64, 64, 3), ["relu1", "relu2", "relu3", "fc"])
+    names = [layer["name"] for layer in index["layers"]]
+    record = read(made, "layer-002")["units"][5]
+    assert [(names[layer], unit) for layer, unit, _ in record["incoming"]] == [
+        (layer, unit) for layer, unit, _ in linked.incoming("relu3", 8)[5]
+    ]
+    assert [names[layer] for layer, _, _ in record["outgoing"]] == ["fc"] * 8
+    weights = network()["fc"].params["weight"].value[5]
+    assert record["outgoing"][0][2] == pytest.approx(weights[np.abs(weights).argmax()], rel=1e-4)
+
+
+def test_predictions_losses_and_accuracy_are_those_of_the_network(made):
+    v = viewed()
+    logits, _ = v.model.forward(v.images(np.arange(IMAGES)), INFER)
+    p = softmax(logits.astype(np.float64))
+    records = read(made, "images-000")
+    assert [r["best"][0][0] for r in records] == p.argmax(axis=1).tolist() == read(made, "images")["predicted"]
+    np.testing.assert_allclose([r["best"][0][1] for r in records], p.max(axis=1), rtol=1e-4)
+    np.testing.assert_allclose([r["loss"] for r in records], -np.log(p[np.arange(IMAGES), v.split.labels]), rtol=1e-4)
+    index = read(made, "atlas")
+    right = p.argmax(axis=1) == v.split.labels
+    assert index["top1"] == pytest.approx(right.mean())
+    assert [c["accuracy"] for c in index["classes"]] == [right[v.split.labels == c].mean() for c in range(20)]
+    assert sum(c["predicted"] for c in index["classes"]) == IMAGES
+
+
+def test_a_class_has_its_surest_and_worst_images_and_its_mistakes(made):
+    records, images = read(made, "classes-000"), read(made, "images-000")
+    for c, record in enumerate(records):
+        own = [i for i, image in enumerate(images) if image["label"] == c]
+        assert record["worst"] == sorted(own, key=lambda i: -images[i]["loss"])
+        right = [i for i in own if images[i]["best"][0][0] == c]
+        assert record["surest"] == sorted(right, key=lambda i: -images[i]["best"][0][1])
+        assert sum(m["images"] for m in record["mistakes"]) == len(own) - len(right)
+
+
+@pytest.mark.parametrize("part", ["deconv", "gradient", "guided"])
+def test_a_picture_is_the_projection_of_the_unit(made, part):
+    v, plan = viewed(), read(made, "atlas")["layout"]
+    top = [image for image, _ in read(made, "layer-001")["units"][7]["top"]]
+    projector = Projector(v.model, "relu2", part, seed_map=RULE_SEEDS[part], threads=1)
+    wanted, _ = to_screen(projector(v.images(np.array(top)), np.arange(9), np.full(9, 7)))
+    for rank in range(9):
+        shown = tile(made, "units-001", 7 * plan["width"] + plan["parts"][part][0] + rank)
+        assert np.abs(shown.astype(int) - wanted[rank]).mean() < 16  # WebP at low quality
+        assert np.corrcoef(shown.ravel(), wanted[rank].ravel())[0, 1] > 0.8
+
+
+def test_the_wall_shows_the_first_deconvnet_of_each_unit(made):
+    width = read(made, "atlas")["layout"]["width"]
+    for unit in (0, 31):
+        wall, own = tile(made, "wall-001", unit), tile(made, "units-001", unit * width)
+        assert np.abs(wall.astype(int) - own).mean() < 6
+
+
+def test_the_images_are_in_their_sheet(made):
+    shown, image = tile(made, "images", 21), viewed().split.images(np.array([21]))[0]
+    assert np.abs(shown.astype(int) - image).mean() < 8
+
+
+def test_an_activity_has_the_norm_of_every_image_in_sixteen_steps(made, found):
+    record = read(made, "activity-002")
+    top, values = found["relu3"].images["l2"], found["relu3"].values["l2"]
+    for unit in range(64):
+        level = steps(record["units"][unit], IMAGES)
+        assert record["largest"][unit] == pytest.approx(values[unit, 0], rel=1e-5)
+        if values[unit, 0]:
+            np.testing.assert_array_equal(level[top[unit]], np.rint(15 * np.sqrt(values[unit] / values[unit, 0])))
+
+
+def test_where_an_image_is_shown_there_is_its_picture(made):
+    images = read(made, "images-000")
+    for i in (0, 17):
+        for layer, unit, number in images[i]["shown"]:
+            record = read(made, f"layer-{layer:03}")["units"][unit]
+            ranked = record["top"] if number < 9 else record["deciles"]
+            assert ranked[number if number < 9 else number - 36][0] == i
+
+
+def test_a_snapshot_has_its_own_images(made):
+    v = viewed(model=network(1))
+    other = probe(v.model, ["relu2"], v.loader(), 20, threads=1)["relu2"]
+    records = read(made, "epoch-003-001")
+    assert [[i for i, _ in r["top"]] for r in records] == other.images["l2"].tolist()
+    assert read(made, "atlas")["snapshots"] == [{"epoch": 3, "top1": 0.25}]
+    assert tile(made, "epoch-003-001", 31 * 9 + 8).shape == (64, 64, 3)
+
+
+def test_the_same_network_beside_it_matches_unit_for_unit(made):
+    dead = [unit["dead"] for unit in read(made, "layer-001")["units"]]
+    for unit, match in enumerate(read(made, "other-001")):
+        if not dead[unit]:
+            assert (match["layer"], match["unit"]) == ("relu2", unit)
+            assert match["correlation"] == pytest.approx(1)
+    other = read(made, "atlas")["other"]
+    assert (other["title"], other["top1"], other["correlation"]) == ("other", 0.5, 1)
+
+
+def test_what_is_behind_the_pictures_is_there_as_arrays(made):
+    with np.load(made / "numbers" / "scan.npz", allow_pickle=False) as arrays:
+        assert arrays["001_l2_images"].shape == (32, 9)
+    assert not (made / "large").exists() and not (made / "lock").exists()
+
+
+class Stop(Exception):
+    pass
+
+
+def test_interrupted_work_goes_on_and_ends_the_same(tmp_path, monkeypatch, made):
+    from minidl.atlas import pictures
+
+    draw, drawn = pictures.Pictures.draw, []
+
+    def interrupted(self, *args):
+        drawn.append(len(drawn))
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return draw(self, *args)
+
+    monkeypatch.setattr(pictures.Pictures, "draw", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_atlas(viewed(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    make_atlas(viewed(), tmp_path / "out")
+    assert len(drawn) == 5  # layers 0 and 1 once, 2 twice, 3 once
+    for name in ("layer-001", "layer-003", "classes-000", "images-000"):
+        assert read(tmp_path / "out", name) == read(made, name)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+
+
+def test_work_of_another_network_is_not_continued(tmp_path, monkeypatch):
+    from minidl.atlas import build as builder
+
+    monkeypatch.setattr(builder, "_write", lambda *args: (_ for _ in ()).throw(Stop))
+    with pytest.raises(Stop):
+        make_atlas(viewed(), tmp_path / "out", Settings(projections=False))
+    monkeypatch.undo()
+    make_atlas(viewed(model=network(5)), tmp_path / "out", Settings(projections=False))
+    v = viewed(model=network(5))
+    top = probe(v.model, ["relu1"], v.loader(), 20, threads=1)["relu1"].images["l2"]
+    assert [[i for i, _ in u["top"]] for u in read(tmp_path / "out", "layer-000")["units"]] == top.tolist()
+
+
+def test_a_new_atlas_takes_the_place_of_an_old_one_and_of_nothing_else(tmp_path):
+    few = Settings(projections=False, layers=("relu1",))
+    make_atlas(viewed(), tmp_path / "out", few)
+    (tmp_path / "out" / "of-mine.txt").write_text("x")
+    make_atlas(viewed(), tmp_path / "out", few)
+    assert not (tmp_path / "out" / "of-mine.txt").exists()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("x")
+    with pytest.raises(UsageError, match="not an atlas"):
+        make_atlas(viewed(), tmp_path / "photos", few)
+    assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+def test_with_units_only_the_most_selective_are_drawn(tmp_path):
+    make_atlas(viewed(), tmp_path / "out", Settings(layers=("relu1",), units=2))
+    units = read(tmp_path / "out", "layer-000")["units"]
+    drawn = [u for u, record in enumerate(units) if record["drawn"]]
+    best = sorted(range(16), key=lambda u: -units[u]["selectivity"])[:2]
+    assert drawn == sorted(best) and all(len(record["top"]) == 9 for record in units)
+    assert json.dumps(units[best[0]]["likeness"]) != "{}"
+
+
+def test_names_of_strangers_are_ascii_json(tmp_path):
+    evil = ['</script><script>x()</script>', '"); x(); ("', "\u2028\u202e\U0001f600", *map(str, range(17))]
+    make_atlas(viewed(words=evil), tmp_path / "out", Settings(projections=False, layers=("relu1",)))
+    assert [c["words"] for c in read(tmp_path / "out", "atlas")["classes"]] == evil
+
+
+def test_a_network_with_groups_has_them(tmp_path):
+    from minidl.layers import Concat, GlobalAvgPool, Linear, ReLU, Sequential
+    from minidl.layers.conv import Conv2D
+
+    def conv(name, c, f):
+        return {name: Sequential({"conv": Conv2D(c, f, 3, padding=1, rng=0), "relu": ReLU()})}
+
+    model = Sequential(
+        {"mix": Concat(conv("a", 3, 4), conv("b", 3, 6)), "pool": GlobalAvgPool(), "fc": Linear(10, 20, rng=0)}
+    )
+    make_atlas(viewed(model=model, fresh=lambda seed: model), tmp_path / "out", Settings(projections=False))
+    index = read(tmp_path / "out", "atlas")
+    assert index["groups"] == [{"name": "mix", "layers": [0, 1], "units": 10}]
+    assert [(layer["name"], layer["group"], layer["start"]) for layer in index["layers"]] == [
+        ("mix.a", 0, 0), ("mix.b", 0, 4), ("fc", -1, 0)]  # fmt: skip
+    assert [name for name, _ in read(tmp_path / "out", "images-000")[0]["strongest"]] == ["mix", "fc"]
