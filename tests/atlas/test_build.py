@@ -64,7 +64,7 @@ def test_the_layers_are_those_with_units_of_their_own(made):
     assert (index["images"], index["split"], index["labelled"], index["title"]) == (40, "val", True, "convnet on shapes")
 
 
-@pytest.mark.parametrize("number, name", enumerate(["relu1", "relu2", "relu3", "fc"]))
+@pytest.mark.parametrize("number, name", [(0, "relu1"), (1, "relu2"), (2, "relu3"), (3, "fc")])
 def test_top_images_norms_and_selectivity_are_those_of_the_probe(made, found, number, name):
     units = read(made, f"layer-{number:03}")["units"]
     for unit, record in enumerate(units):
@@ -140,8 +140,9 @@ def test_a_picture_is_the_projection_of_the_unit(made, part):
     wanted, _ = to_screen(projector(v.images(np.array(top)), np.arange(9), np.full(9, 7)))
     for rank in range(9):
         shown = tile(made, "units-001", 7 * plan["width"] + plan["parts"][part][0] + rank)
-        assert np.abs(shown.astype(int) - wanted[rank]).mean() < 16  # WebP at low quality
-        assert np.corrcoef(shown.ravel(), wanted[rank].ravel())[0, 1] > 0.8
+        gray = [picture.mean(axis=2).ravel() for picture in (shown, *wanted)]  # WebP halves the resolution of colours
+        alike = np.corrcoef(gray)[0, 1:]
+        assert alike.argmax() == rank and alike[rank] > 0.9
 
 
 def test_the_wall_shows_the_first_deconvnet_of_each_unit(made):
