@@ -10,7 +10,8 @@ from minidl.atlas.records import Effects, Pair
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays, Work
 from minidl.text.progress import Progress
-from minidl.visual.effects import ablated, first_order, mean_effects
+from minidl.visual.effects import ablated, first_order
+from minidl.visual.mean_effects import mean_effects
 from minidl.visual.truncate import LayerInfo
 
 IMAGES = 2000  # that the estimates come from
