@@ -84,7 +84,7 @@ def test_the_first_order_is_the_slope_at_the_whole_map(model_and_x):
     layers, s, eps = unit_layers(model, x.shape[1:]), scores(len(x), model(x).shape[1]), 1e-6
     found = first_order(model, layers, x, [s])
     assert list(found) == layers
-    for name, changes in found.items():
+    for name, changes in list(found.items())[::3]:
         for unit in range(0, changes.shape[-1], 5):
             slope = (scaled(model, name, unit, 1 + eps, x) - scaled(model, name, unit, 1 - eps, x)) / (2 * eps)
             np.testing.assert_allclose(
