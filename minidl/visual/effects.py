@@ -12,11 +12,8 @@ Sources: Molchanov et al., Pruning convolutional neural networks for resource ef
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -24,15 +21,12 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device, to_host
 from minidl.engine import fuse
-from minidl.engine.tiles.runner import available_cores
 from minidl.errors import UsageError
 from minidl.layers import Sequential
 from minidl.layers.base import INFER, PROBE, Context, Layer, Rule, Shape
 from minidl.layers.tree import rebuilt
-from minidl.training.session import one_blas_thread
 from minidl.visual.truncate import Keys, truncate, walk
 
-BATCH = 16  # images of a thread: plain layers keep all maps of the forward pass
 RUNS = 50  # images that are run without a unit at a time
 
 
@@ -54,111 +48,6 @@ def first_order(
     _, cache = notes.model.forward(to_device(x, xp), PROBE)
     ways = [notes.back(to_device(np.asarray(s, x.dtype), xp), cache) for s in signals]
     return {name: np.stack([way[name] for way in ways]) for name in layers}
-
-
-@dataclass
-class MeanEffects:
-    """First-order effects as means over many images.
-
-    images      how many
-    counts      int (classes,) how many are taken for each class
-    predicted   by layer, float32 (classes, units): how the score of a class changes without the unit, over the images
-                that are taken for the class; NaN without images
-    mistakes    by (true class, predicted class), and then by layer, float32 (units,): by how much the unit raises
-                the predicted class's score above the true one's, over the images with this mistake
-    mistaken    by (true class, predicted class): how many images
-    """
-
-    images: int
-    counts: np.ndarray
-    predicted: dict[str, np.ndarray]
-    mistakes: dict[tuple[int, int], dict[str, np.ndarray]]
-    mistaken: dict[tuple[int, int], int]
-
-
-def mean_effects(
-    model: Layer,
-    layers: Sequence[str],
-    images: Callable[[np.ndarray], np.ndarray],
-    predicted: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    *,
-    xp: ModuleType = np,
-    threads: int = 0,
-    on_batch: Callable[[int], None] = lambda images: None,
-) -> MeanEffects:
-    """The means of `first_order` over the images of a split.
-
-    images      gives the normalized images (n, H, W, C) at some positions, in any thread
-    predicted   int (N,) the class that each image is taken for
-    labels      int (N,) its true class; -1 if it is unknown, and then it counts as rightly recognised
-    threads     that share the images (0: all cores; 1 with arrays other than NumPy's)
-
-    `on_batch` is called with the number of images after each batch. The sums are made in the order of the images, so
-    they don't depend on the threads.
-    """
-    predicted, labels = np.asarray(predicted), np.asarray(labels)
-    wrong = (labels >= 0) & (labels != predicted)
-    batches = [  # those with a mistake come first: they need two ways back
-        part[i : i + BATCH]
-        for part in (np.flatnonzero(wrong), np.flatnonzero(~wrong))
-        for i in range(0, len(part), BATCH)
-    ]
-
-    scores, sums = np.eye(classes, dtype=np.float32), _Sums(classes)
-
-    def effects(part: np.ndarray) -> dict[str, np.ndarray]:
-        signals = [scores[predicted[part]]]
-        if wrong[part[0]]:
-            signals.append(signals[0] - scores[labels[part]])
-        return first_order(model, layers, images(part), signals, xp=xp)
-
-    pool = ThreadPoolExecutor((threads or available_cores()) if xp is np else 1)
-    try:
-        with one_blas_thread():
-            for part, found in zip(batches, pool.map(effects, batches), strict=True):
-                sums.add(found, predicted[part], labels[part])
-                on_batch(len(part))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return sums.means()
-
-
-class _Sums:
-    """What `mean_effects` has found so far."""
-
-    def __init__(self, classes: int) -> None:
-        self.counts = np.zeros(classes, np.int64)
-        self.predicted: dict[str, np.ndarray] = {}
-        self.mistakes: dict[tuple[int, int], dict[str, np.ndarray]] = {}
-        self.mistaken: Counter[tuple[int, int]] = Counter()
-
-    def add(self, found: dict[str, np.ndarray], predicted: np.ndarray, labels: np.ndarray) -> None:
-        """Adds the effects of some images, whose second signal, if there is one, is for their mistakes."""
-        np.add.at(self.counts, predicted, 1)
-        for name, changes in found.items():
-            total = self.predicted.setdefault(name, np.zeros((len(self.counts), changes.shape[-1])))
-            np.add.at(total, predicted, changes[0])
-            for i, pair in enumerate(zip(labels.tolist(), predicted.tolist(), strict=True)):
-                if len(changes) > 1:
-                    into = self.mistakes.setdefault(pair, {})
-                    into[name] = into.get(name, 0) - changes[1, i]
-        if any(len(changes) > 1 for changes in found.values()):
-            self.mistaken.update(zip(labels.tolist(), predicted.tolist(), strict=True))
-
-    def means(self) -> MeanEffects:
-        some = np.where(self.counts, self.counts, np.nan)[:, None]
-        return MeanEffects(
-            int(self.counts.sum()),
-            self.counts,
-            {name: (total / some).astype(np.float32) for name, total in self.predicted.items()},
-            {
-                p: {n: (a / self.mistaken[p]).astype(np.float32) for n, a in m.items()}
-                for p, m in self.mistakes.items()
-            },
-            dict(self.mistaken),
-        )
 
 
 def ablated(

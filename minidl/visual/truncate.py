@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minidl.backend.arrays import Array, array_module
-from minidl.layers.base import Context, Layer, Rule, Shape
+from minidl.layers.base import INFER, Context, Layer, Rule, Shape
 from minidl.layers.containers import Sequential
 from minidl.layers.context import join
 from minidl.layers.naming import no_such_layer
@@ -92,7 +94,13 @@ class Upto(Layer):
     def out_shape(self, in_shape: Shape) -> Shape:
         tap = _Tap(self.children()[self.key])
         self._with(tap).out_shape(in_shape)
-        return tap.shape
+        return tap.shape or self._shape_of_a_run(in_shape)
+
+    def _shape_of_a_run(self, in_shape: Shape) -> Shape:
+        """For a container that computes its own shape without asking the child."""
+        weights = [p.value for p in self.named_parameters().values()]
+        x = array_module(weights[0]).zeros(in_shape, weights[0].dtype) if weights else np.zeros(in_shape, np.float32)
+        return self.forward(x, INFER)[0].shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         tap = _Tap(self.children()[self.key])

@@ -23,6 +23,7 @@ from minidl.layers import (
     Sequential,
 )
 from minidl.visual.connections import connections, unit_layers
+from tests.cuda_standin import RECORD, install
 from tests.strategies import randomized
 from tests.visual.test_truncate import refined
 
@@ -250,6 +251,14 @@ def test_both_precisions_and_the_fused_network_have_the_same_weights():
         assert list(weights) == list(found.weights)
         for pair, w in weights.items():
             np.testing.assert_allclose(w, found.weights[pair], rtol=1e-5, err_msg=str(pair))
+
+
+def test_a_network_on_the_stand_in_for_a_gpu_has_the_same_weights(monkeypatch):
+    model = random(models.build("convnet", 4))
+    found = connections(model, SHAPE).weights
+    there = connections(md.convert(model, xp=install(monkeypatch)), SHAPE).weights
+    assert found.keys() == there.keys() and all(np.array_equal(found[pair], w) for pair, w in there.items())
+    assert not RECORD.refusals
 
 
 def test_the_model_stays_as_it_is():

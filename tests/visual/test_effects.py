@@ -11,8 +11,7 @@ import models
 from minidl.errors import UsageError
 from minidl.layers import INFER, PROBE, Conv2D, GlobalAvgPool, Layer, Linear, ReLU, Sequential
 from minidl.visual.connections import unit_layers
-from minidl.visual.effects import _Notes, ablated, first_order, mean_effects
-from tests.cuda_standin import RECORD, install
+from minidl.visual.effects import _Notes, ablated, first_order
 from tests.strategies import randomized
 from tests.visual.test_truncate import nested, refined
 
@@ -85,8 +84,8 @@ def test_the_first_order_is_the_slope_at_the_whole_map(model_and_x):
     layers, s, eps = unit_layers(model, x.shape[1:]), scores(len(x), model(x).shape[1]), 1e-6
     found = first_order(model, layers, x, [s])
     assert list(found) == layers
-    for name, changes in found.items():
-        for unit in range(0, changes.shape[-1], 3):
+    for name, changes in list(found.items())[::3]:
+        for unit in range(0, changes.shape[-1], 5):
             slope = (scaled(model, name, unit, 1 + eps, x) - scaled(model, name, unit, 1 - eps, x)) / (2 * eps)
             np.testing.assert_allclose(
                 changes[0, :, unit], -(slope * s).sum(axis=1), rtol=1e-4, atol=1e-6, err_msg=name
@@ -171,8 +170,8 @@ def test_an_unknown_layer_or_unit_is_refused():
 @pytest.mark.parametrize("engine", ["fused", "plain"])
 def test_without_a_unit_the_network_gives_what_it_gives_with_a_map_of_zeros(model_and_x, engine):
     model, x = model_and_x
-    for name in unit_layers(model, x.shape[1:]):
-        units = [0] if name.endswith("b5_reduce") else [1, 0]  # in an eighth of the network it has one
+    for name in unit_layers(model, x.shape[1:])[::3]:
+        units = [1, 0]
         changes = ablated(model, name, units, x, engine=engine, threads=1)
         for change, unit in zip(changes, units, strict=True):
             np.testing.assert_allclose(change, scaled(model, name, unit, 0, x) - model(x), rtol=1e-7, atol=1e-9)
@@ -183,61 +182,3 @@ def test_many_images_are_run_a_few_at_a_time(monkeypatch):
     model, x = models.build("convnet", 4, dtype=np.float64), scores(5 * 64, 3).reshape(5, 8, 8, 3)
     changes = ablated(model, "relu2", [3], x, threads=1)
     np.testing.assert_allclose(changes[0], scaled(model, "relu2", 3, 0, x) - model(x), rtol=1e-9, atol=1e-12)
-
-
-# -------------------------------------------------------------------------------------------- means
-
-
-def images_and_classes(n=7):
-    model = randomized(models.build("convnet", 4), np.random.default_rng(0))
-    x = np.random.default_rng(1).normal(size=(n, 9, 9, 3)).astype(np.float32)
-    return model, x, np.array([0, 2, 2, 0, 3, 2, 2])[:n], np.array([0, 1, 2, -1, 3, 1, 0])[:n]
-
-
-def test_the_means_are_those_of_the_images_of_a_class_and_of_a_mistake(monkeypatch):
-    monkeypatch.setattr("minidl.visual.effects.BATCH", 2)
-    model, x, predicted, labels = images_and_classes()
-    layers, seen, eye = ["relu2", "fc"], [], np.eye(4)
-    found = mean_effects(model, layers, lambda p: x[p], predicted, labels, 4, threads=2, on_batch=seen.append)
-    assert (found.images, sum(seen), found.counts.tolist()) == (7, 7, [2, 0, 4, 1])
-    assert found.mistaken == {(1, 2): 2, (0, 2): 1} == {pair: found.mistaken[pair] for pair in found.mistakes}
-    each = first_order(model, layers, x, [eye[predicted], eye[predicted] - eye[labels]])
-    for name in layers:
-        assert np.isnan(found.predicted[name][1]).all()
-        for k in (0, 2, 3):
-            expected = each[name][0, predicted == k].mean(axis=0)
-            np.testing.assert_allclose(found.predicted[name][k], expected, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(
-            found.mistakes[1, 2][name], -each[name][1, [1, 5]].mean(axis=0), rtol=1e-4, atol=1e-6
-        )
-        np.testing.assert_allclose(found.mistakes[0, 2][name], -each[name][1, 6], rtol=1e-4, atol=1e-6)
-
-
-def test_the_number_of_threads_changes_nothing(monkeypatch):
-    monkeypatch.setattr("minidl.visual.effects.BATCH", 2)
-    model, x, predicted, labels = images_and_classes()
-    one, two = (mean_effects(model, ["relu1"], lambda p: x[p], predicted, labels, 4, threads=t) for t in (1, 2))
-    np.testing.assert_array_equal(one.predicted["relu1"], two.predicted["relu1"])
-    np.testing.assert_array_equal(one.mistakes[1, 2]["relu1"], two.mistakes[1, 2]["relu1"])
-
-
-def test_an_error_in_a_thread_is_raised():
-    def images(positions):
-        raise OSError("gone")
-
-    model, _, predicted, labels = images_and_classes()
-    with pytest.raises(OSError, match="gone"):
-        mean_effects(model, ["relu1"], images, predicted, labels, 4, threads=2)
-
-
-def test_they_are_the_same_on_the_stand_in_for_a_gpu(monkeypatch):
-    model, x, predicted, labels = images_and_classes()
-    host = mean_effects(model, ["relu1", "fc"], lambda p: x[p], predicted, labels, 4, threads=1)
-    real = ablated(model, "relu1", [3], x, threads=1)
-    xp = install(monkeypatch)
-    there = md.convert(model, xp=xp)
-    found = mean_effects(there, ["relu1", "fc"], lambda p: x[p], predicted, labels, 4, xp=xp)
-    for name in host.predicted:
-        np.testing.assert_allclose(found.predicted[name], host.predicted[name], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(ablated(there, "relu1", [3], x, xp=xp), real, rtol=1e-4, atol=1e-5)
-    assert not RECORD.refusals

@@ -16,6 +16,7 @@ from minidl.layers import (
     Concat,
     Conv2D,
     Flatten,
+    GlobalAvgPool,
     Layer,
     Linear,
     MaxPool2D,
@@ -310,3 +311,24 @@ def test_what_runs_in_a_container_of_ones_own_has_a_name():
     y, cache = part.forward(x, PROBE)
     np.testing.assert_array_equal(y, model["res.f"].forward(x, INFER)[0])
     np.testing.assert_array_equal(part.project(y, cache, Rule()), model["res.f"].input_grad(y, x))
+
+
+class Gated(Layer):
+    """y = x g(x), where g gives a number for each channel; `out_shape` doesn't ask g."""
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def forward(self, x, ctx):
+        g, _ = ctx.run("gate", self.gate, x)
+        return x * g[:, None, None, :], None
+
+    def out_shape(self, in_shape):
+        return in_shape
+
+
+def test_the_shape_of_a_layer_is_known_in_a_container_that_does_not_ask_it():
+    gate = Sequential({"pool": GlobalAvgPool(), "fc": Linear(4, 4, rng=0, dtype=np.float64)})
+    model = Sequential({"conv": Conv2D(3, 4, 3, rng=0, dtype=np.float64), "gated": Gated(gate)})
+    shapes = {row.name: row.shape for row in layer_table(model, (9, 9, 3))}
+    assert shapes == {"conv": (7, 7, 4), "gated.gate": (4,), "gated": (7, 7, 4)}
