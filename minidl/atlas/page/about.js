@@ -1,7 +1,7 @@
 "use strict";
 
 /* How this atlas was made, what is in its folder, and which keys there are. */
-(() => {
+{
   const { h, name, to, text } = atlas;
 
   const KEYS = [
@@ -42,4 +42,4 @@
     const head = ["layer", "output", "units", "dead", "selectivity (median)"].map((words) => h("th", { scope: "col" }, words));
     return h("section", {}, h("h2", {}, "Layers"), h("div.scroll", {}, h("table.plain", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, index.layers.map(row)))));
   }
-})();
+}

@@ -8,14 +8,15 @@
     class:17  image:345  embedding:STATE  search:WORDS  compare:STATE  trust:  about:
 
 Names are percent-encoded, so they contain neither a colon nor a slash. STATE is KEY=VALUE&KEY=VALUE. */
-(() => {
-  const encode = (text) => encodeURIComponent(text.toWellFormed ? text.toWellFormed() : text);
+{
+  const wellFormed = (text) => text.replaceAll(/\p{Surrogate}/gu, "\ufffd"); // half a character cannot be encoded
+  const encode = (text) => encodeURIComponent(wellFormed(text));
 
   const to = {
     network: () => "#",
-    layer: (layer) => `#${encode(atlas.index.layers[layer].name)}`,
+    layer: (layer) => `#${encode(atlas.index.layers[layer].name) || "/"}`,
     group: (group) => `#${encode(atlas.index.groups[group].name)}`,
-    unit: (layer, unit) => `${to.layer(layer)}/${unit}`,
+    unit: (layer, unit) => `#${encode(atlas.index.layers[layer].name)}/${unit}`,
     class: (number) => `#class:${number}`,
     image: (number) => `#image:${number}`,
     search: (words) => `#search:${encode(words)}`,
@@ -30,8 +31,8 @@ Names are percent-encoded, so they contain neither a colon nor a slash. STATE is
     },
   };
 
-  const layerNamed = (name) => atlas.index.layers.findIndex((layer) => layer.name === name);
-  const groupNamed = (name) => atlas.index.groups.findIndex((group) => group.name === name);
+  const layerNamed = (name) => atlas.index.layers.findIndex((layer) => wellFormed(layer.name) === name);
+  const groupNamed = (name) => atlas.index.groups.findIndex((group) => wellFormed(group.name) === name);
   const whole = (text) => (/^\d{1,9}$/.test(text) ? Number(text) : -1);
 
   /** {layer, unit} of unit `number` of a group. */
@@ -50,7 +51,7 @@ Names are percent-encoded, so they contain neither a colon nor a slash. STATE is
     const layer = layerNamed(name);
     const group = layer < 0 ? groupNamed(name) : -1;
     if (layer < 0 && group < 0) return null;
-    if (number === undefined) return layer < 0 ? { view: "wall", group } : { view: "wall", layer };
+    if (!number) return layer < 0 ? { view: "wall", group } : { view: "wall", layer };
     const unit = whole(number);
     if (layer >= 0) return unit >= 0 && unit < atlas.index.layers[layer].units ? { view: "unit", layer, unit } : null;
     const found = unit < 0 ? null : unitOfGroup(group, unit);
@@ -90,4 +91,4 @@ Names are percent-encoded, so they contain neither a colon nor a slash. STATE is
   }
 
   Object.assign(atlas, { to, parse, place, unitOfGroup });
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Moving over a drawing: drag, wheel, pinch and keys. The world is a square of `size`; the camera looks at (x, y). */
-(() => {
+{
   const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   class Camera {
@@ -113,4 +113,4 @@
   }
 
   atlas.Camera = Camera;
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Small drawings: a histogram, curves over epochs, a scale. */
-(() => {
+{
   const { h, svg, text } = atlas;
 
   /** Images by the norm of a unit's map. The heights are logarithms: most images lie in the first bin. */
@@ -70,4 +70,4 @@
   }
 
   Object.assign(atlas, { histogram, curves, scale });
-})();
+}

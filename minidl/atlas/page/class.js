@@ -1,7 +1,7 @@
 "use strict";
 
 /* A class: its images, what it is mistaken for and by which units, and the units that are selective for it. */
-(() => {
+{
   const { h, name, to, text } = atlas;
 
   atlas.views.class = async ({ number }) => {
@@ -18,8 +18,8 @@
         h("div.top", {}, atlas.crumbs([[to.search(""), "Classes"], [null, text.className(number)]]), atlas.around(before, after, "class")),
         h("h1", { id: "title" }, name(text.className(number), text.classWords(number))),
         lead(number, classes[number]),
-        h("div.columns.two", {}, images("Surest", "Rightly recognised, the most probable first.", record.surest), images("Most wrong", "The largest loss first.", record.worst)),
-        h("div.columns.two", {}, mistakes(record.mistakes), taken(record.taken)),
+        h("div.columns.two", {}, gallery("Surest", "Rightly recognised, the most probable first.", record.surest), gallery("Most wrong", "The largest loss first.", record.worst)),
+        h("div.columns.uneven", {}, mistakes(record.mistakes), taken(record.taken)),
         atlas.unitsByModule("Its most selective units", "The units that this class excites most, compared with the other classes. The number is the selectivity for the class.", record.selective, text.number),
       ],
     };
@@ -36,7 +36,7 @@
     ];
   }
 
-  function images(title, what, list) {
+  function gallery(title, what, list) {
     return h("section", {}, h("h2", {}, title), h("p.soft", {}, what), list.length ? h("div.figures", {}, list.map((image) => atlas.imageFigure(image))) : h("p.soft", {}, "None."));
   }
 
@@ -69,4 +69,4 @@
     modules.some(([, links]) => links.length)
       ? h("section", { id: "modules" }, h("h2", {}, title), h("p.soft", {}, what), modules.map(([module, links]) => h("div.module", {}, h("h3", {}, name(module)), h("div.units", {}, links.map(([l, u, v]) => atlas.unitCard(l, u, show(v)))))))
       : null;
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Two networks side by side: each unit of a layer and its match, the unit of the other that the same images excite. */
-(() => {
+{
   const { h, name, to, text } = atlas;
 
   atlas.views.compare = async ({ state }) => {
@@ -10,7 +10,7 @@
     if (!chosen || chosen.layer === undefined) return atlas.views.lost();
     const { layer } = chosen;
     const [matches, { units }] = await Promise.all([atlas.load(`other-${atlas.three(layer)}`), atlas.loadLayer(layer), atlas.loadImages()]);
-    const order = matches.map((_, u) => u).sort((a, b) => matches[b].correlation - matches[a].correlation);
+    const order = matches.map((_, u) => u).toSorted((a, b) => matches[b].correlation - matches[a].correlation);
     const options = layers.map((l, i) => [String(i), l.name.length > 40 ? `${l.name.slice(0, 40)}…` : l.name]);
     return {
       title: "Compare",
@@ -39,7 +39,7 @@
     const words = text.unitName(layer, unit);
     const picture = (image) => (image ? atlas.imageTile(image[0]) : h("span.tile.none"));
     const theirs = found.top[0];
-    const seen = atlas.index.layout.width ? atlas.tile(`other-${atlas.three(layer)}`, unit * 9, `deconvnet of the match, image ${theirs?.[0]}`) : null;
+    const seen = atlas.index.layout.width ? atlas.tile(`other-${atlas.three(layer)}`, unit * atlas.index.layout.parts.deconv?.[1], `deconvnet of the match, image ${theirs?.[0]}`) : null;
     return h(
       "article.match",
       {},
@@ -48,4 +48,4 @@
       h("span.words", {}, h("small", {}, name(found.layer), `/${found.unit}`), h("b", {}, found.correlation.toFixed(2)), atlas.bar(Math.abs(found.correlation), found.correlation)),
     );
   }
-})();
+}

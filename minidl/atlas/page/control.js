@@ -1,7 +1,7 @@
 "use strict";
 
 /* The control: the same images through the same network with random weights, and how alike the pictures are. */
-(() => {
+{
   const { h, text } = atlas;
 
   atlas.control = function control(layer, unit, record) {
@@ -39,4 +39,4 @@
       h("p.soft", {}, `Pictures that have nothing to do with each other reach ${text.number(none.median)} (median); 95 % of them stay below ${text.number(none.upper)}.`),
     );
   }
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Elements. All text goes in as text: names are a stranger's bytes, and nothing here reads HTML. */
-(() => {
+{
   const SVG = "http://www.w3.org/2000/svg"; // the name of a vocabulary; nothing is loaded from there
 
   /** An element: h("a.name.other", {href: "#", onclick: f, style: {"--w": 64}}, "text", child, [more], null). */
@@ -18,13 +18,13 @@
 
   function fill(element, classes, attributes, children) {
     if (classes.length) element.classList.add(...classes);
-    for (const [name, value] of Object.entries(attributes)) {
+    for (const [key, value] of Object.entries(attributes)) {
       if (value === null || value === undefined || value === false) continue;
-      if (name === "style") {
+      if (key === "style") {
         // The page's policy forbids style attributes, not properties that a script sets.
         for (const [property, v] of Object.entries(value)) element.style.setProperty(property, v);
-      } else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else element.setAttribute(name, value === true ? "" : value);
+      } else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+      else element.setAttribute(key, value === true ? "" : value);
     }
     element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
     return element;
@@ -44,4 +44,4 @@
   }
 
   Object.assign(atlas, { h, svg, name, choice });
-})();
+}

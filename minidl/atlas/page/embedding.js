@@ -3,7 +3,7 @@
 /* The embedding: all images on a plane, coloured by class, by correctness or by a unit's activation.
 
 The state is in the address: map=pca, color=correct, class=17 (all others gray), unit=inception2.b5/17. */
-(() => {
+{
   const { h, to, text } = atlas;
 
   atlas.views.embedding = async ({ state }) => {
@@ -68,4 +68,4 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
       colour === "unit" ? field() : null,
     );
   }
-})();
+}

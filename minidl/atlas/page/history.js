@@ -1,7 +1,7 @@
 "use strict";
 
 /* Accuracy and loss over the epochs of the training. */
-(() => {
+{
   const { h, curves, text } = atlas;
 
   /** Two charts, or as many as the record knows; null if it knows none. */
@@ -19,4 +19,4 @@
     ].filter(Boolean);
     return charts.length ? h("section.history", {}, h("h2", {}, "Training"), charts) : null;
   };
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* An image: what the network takes it for, the units that it excites, and what those see in it. */
-(() => {
+{
   const { h, name, to, text } = atlas;
   const FEW = 12; // units with pictures of it that are shown at first
 
@@ -70,4 +70,4 @@
       h("span.row", {}, tiles.map((t) => h("span.pic", {}, atlas.unitTile(layer, unit, t, `${part(t)} of image ${number}`), h("small", {}, part(t) === "deciles" ? "deconv" : part(t))))),
     );
   }
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Keys: arrows to the neighbours, / for the search, Escape back. */
-(() => {
+{
   const typing = (element) => element.matches("input, select, textarea, canvas");
 
   /** `page()` returns the page that is shown: {before, after}; `step(address)` goes to a neighbour; `back()` goes back. */
@@ -20,4 +20,4 @@
       event.preventDefault();
     });
   };
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Links to classes, images and units, as they occur everywhere. */
-(() => {
+{
   const { h, name, to, text } = atlas;
 
   /** A class by its first name. -1: unknown, and not a link. */
@@ -73,4 +73,4 @@
   }
 
   Object.assign(atlas, { classLink, imageTile, imageFigure, imageCaption, unitCard, unitWords, what, crumbs, bar, around });
-})();
+}

@@ -23,7 +23,7 @@ For tests, these stay as they are:
     search       #found-classes #found-groups #found-layers #found-units #found-images #found-all #nothing
     compare      #compare-layer .match      trust   #trust-likeness ... #likeness (table)
 Arrow keys replace the entry in the browser's history (so Back and Escape lead out of a walk), links add one. */
-(() => {
+{
   const { h, name, to } = atlas;
   const main = document.getElementById("main");
   const search = document.getElementById("search");
@@ -65,10 +65,10 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     else if (document.activeElement !== search) main.focus({ preventScroll: true });
     if (page.view !== "search") search.value = "";
     const number = history.state?.entry;
-    const back = number !== undefined && number !== entry;
+    const known = number !== undefined && number !== entry; // Back or Forward
     if (number === undefined) history.replaceState({ entry: stepping ? entry : entry + 1 }, "");
     entry = history.state.entry;
-    window.scrollTo(0, back ? (places.get(entry) ?? 0) : same && (stepping || page.view === "embedding") ? window.scrollY : 0);
+    window.scrollTo(0, known ? (places.get(entry) ?? 0) : same && (stepping || page.view === "embedding") ? window.scrollY : 0);
     stepping = false;
   }
 
@@ -135,4 +135,4 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
   }
 
   start();
-})();
+}

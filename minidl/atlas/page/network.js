@@ -1,7 +1,7 @@
 "use strict";
 
 /* The network: blocks in blocks, a chain downwards, parallel ones side by side; beside it what is known of the run. */
-(() => {
+{
   const { h, name, to, text } = atlas;
 
   atlas.views.network = () => {
@@ -102,4 +102,4 @@
   }
 
   atlas.factList = (pairs) => h("dl", {}, pairs.map(([label, value]) => [h("dt", {}, name(label)), h("dd", {}, h("bdi", {}, value))]));
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* Colours for the points of the embedding: {colours: one for each image, order: those on top last, legend}. */
-(() => {
+{
   const { h, to, text } = atlas;
   const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const LETTERS = new Map([...ALPHABET].map((letter, i) => [letter, i]));
@@ -17,7 +17,7 @@
     const { labelled } = atlas.index;
     const classes = labelled ? record.labels : record.predicted;
     const shown = (k) => k >= 0 && (chosen < 0 || k === chosen);
-    const order = classes.map((_, i) => i).sort((a, b) => shown(classes[a]) - shown(classes[b]));
+    const order = classes.map((_, i) => i).toSorted((a, b) => shown(classes[a]) - shown(classes[b]));
     const all = `Each ${labelled ? "" : "predicted "}class has a colour; with many classes some look alike. Choose a class to see it alone.`;
     const legend = chosen < 0 ? all : [dot(ofClass(chosen)), atlas.classLink(chosen), " ", dot(faint()), "all others"];
     return { colours: classes.map((k) => (shown(k) ? ofClass(k) : faint())), order, legend };
@@ -35,7 +35,7 @@
     const palette = Array.from({ length: 16 }, (_, step) => ramp(step));
     const link = h("a", { href: to.unit(layer, unit), "data-unit": text.unitName(layer, unit) }, atlas.unitWords(layer, unit));
     const legend = ["How strongly images excite ", link, ": 0 ", h("span.ramp", {}, palette.map(dot)), ` ${text.number(activity.largest[unit])} (root scale)`];
-    return { colours: Array.from(steps, (step) => palette[step]), order: Array.from(steps.keys()).sort((a, b) => steps[a] - steps[b]), legend };
+    return { colours: Array.from(steps, (step) => palette[step]), order: Array.from(steps.keys()).toSorted((a, b) => steps[a] - steps[b]), legend };
   }
 
   /** The steps 0 to 15 of a unit on all images: two letters hold three of them (see ActivityRecord). */
@@ -51,9 +51,9 @@
 
   /** From faint to strong. */
   function ramp(step) {
-    const share = step / 15;
-    return atlas.isDark() ? `hsl(${215 - 175 * share} ${12 + 83 * share}% ${24 + 44 * share}%)` : `hsl(${215 - 200 * share} ${15 + 70 * share}% ${86 - 46 * share}%)`;
+    const [from, until] = atlas.isDark() ? [[48, 54, 62], [255, 196, 92]] : [[222, 219, 212], [166, 36, 0]];
+    return `rgb(${from.map((c, i) => Math.round(c + ((until[i] - c) * step) / 15)).join(" ")})`;
   }
 
   atlas.paint = { class: byClass, correct: byCorrectness, unit: byUnit, decode };
-})();
+}

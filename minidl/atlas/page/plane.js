@@ -1,7 +1,7 @@
 "use strict";
 
 /* The plane of the embedding: the canvas with its camera, and beside it the image that is pointed at. */
-(() => {
+{
   const { h, to, text } = atlas;
   const SIZE = 4096; // of the world
   const kept = { map: "", x: 0, y: 0, zoom: 1 }; // the camera stays when colours change
@@ -63,4 +63,4 @@
       h("dl", {}, label < 0 ? null : [h("dt", {}, "class"), h("dd", {}, atlas.classLink(label))], predicted < 0 ? null : [h("dt", {}, "taken for"), h("dd", {}, atlas.classLink(predicted))]),
     );
   }
-})();
+}

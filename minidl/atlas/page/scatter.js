@@ -1,7 +1,7 @@
 "use strict";
 
 /* Drawing many images as points, or as thumbnails where few enough are in view. */
-(() => {
+{
   const THUMBNAILS = 400; // in view
 
   /** Draws on `canvas`. `points`: x0, y0, x1, y1 ...; `paint`: see paint.js. `redraw` is called when a sheet arrives. */
@@ -62,4 +62,4 @@
   }
 
   atlas.scatter = { draw, nearest };
-})();
+}

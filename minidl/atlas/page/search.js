@@ -1,7 +1,7 @@
 "use strict";
 
 /* Search: classes, layers, units, images by number or file name, and the word "dead". Without words: all there is. */
-(() => {
+{
   const { h, name, to, text } = atlas;
   const MOST = 60; // results of a kind
 
@@ -61,7 +61,7 @@
   /** Those whose names contain the words: equal ones first, then those that begin with them. */
   function ranked(items, names, query) {
     const rank = (item) => Math.min(...names(item).toLowerCase().split(",").map((n) => n.trim()).map((n) => (n === query ? 0 : n.startsWith(query) ? 1 : n.includes(query) ? 2 : 3)));
-    return items.map((item) => [rank(item), item]).filter(([r]) => r < 3).sort((a, b) => a[0] - b[0]).map(([, item]) => item);
+    return items.map((item) => [rank(item), item]).filter(([r]) => r < 3).toSorted((a, b) => a[0] - b[0]).map(([, item]) => item);
   }
 
   /** "inception2.b5/17", "b5 17", "b5[17]": units of the layers whose names contain the first part. */
@@ -85,9 +85,10 @@
   function imagesNamed(query, words) {
     const digits = words.match(/^(?:image\s*)?(\d{1,9})$/i);
     const byNumber = digits && Number(digits[1]) < atlas.index.images ? [Number(digits[1])] : [];
-    const byName = numbers(atlas.images.names).filter((i) => atlas.images.names[i].toLowerCase().includes(query) && i !== byNumber[0]);
     const stem = (i) => atlas.images.names[i].toLowerCase().replace(/\.\w+$/, "");
-    byName.sort((a, b) => (stem(b) === query) - (stem(a) === query));
+    const byName = numbers(atlas.images.names)
+      .filter((i) => atlas.images.names[i].toLowerCase().includes(query) && i !== byNumber[0])
+      .toSorted((a, b) => (stem(b) === query) - (stem(a) === query));
     return [...byNumber, ...byName];
   }
-})();
+}

@@ -4,8 +4,15 @@
 
 Each file data/NAME.js calls atlas.put(NAME, record); minidl/atlas/records.py says what the records are.
 atlas.load(NAME) brings a file, once. All files are scripts, because a page that is opened from a disk may not read
-other files. */
-const atlas = (() => {
+other files. Every script of the page is a block, so that nothing else of it is global. */
+const atlas = {
+  index: null, // the record "atlas": main.js loads it before any view
+  images: null, // the record "images"
+  views: {}, // name -> function of an address that returns (a promise of) a page; see main.js
+};
+
+{
+  const PER_CHUNK = 200; // images and classes in a file
   const records = new Map();
   const loading = new Map(); // name -> promise of its record
 
@@ -20,8 +27,8 @@ const atlas = (() => {
         const script = document.createElement("script");
         const fail = (what) => reject(new Error(`The file data/${name}.js of this atlas ${what}.`));
         script.src = `data/${name}.js`;
-        script.onload = () => (records.has(name) ? resolve(records.get(name)) : fail("is damaged"));
-        script.onerror = () => fail("is missing");
+        script.addEventListener("load", () => (records.has(name) ? resolve(records.get(name)) : fail("is damaged")));
+        script.addEventListener("error", () => fail("is missing"));
         document.head.append(script);
       });
       promise.catch(() => loading.delete(name)); // it may be there the next time
@@ -33,37 +40,36 @@ const atlas = (() => {
   /** 7 -> "007" */
   const three = (number) => String(number).padStart(3, "0");
 
-  const PER_CHUNK = 200; // images and classes in a file
-
   async function inChunk(series, number) {
     const chunk = await load(`${series}-${three(Math.floor(number / PER_CHUNK))}`);
     return chunk[number % PER_CHUNK];
   }
 
-  return {
-    index: null, // the record "atlas": main.js loads it before any view
-    images: null, // the record "images"
-    views: {}, // name -> function of an address that returns (a promise of) a page; see main.js
+  /** Makes atlas.images available; if it is missing, the page goes on without captions, and says so. */
+  async function loadImages() {
+    try {
+      atlas.images = await load("images");
+    } catch (error) {
+      notice(error.message);
+      atlas.images = { labels: [], predicted: [], names: [] };
+    }
+  }
+
+  /** Says something in a line under the head of the page. It stays until the next address. */
+  function notice(text) {
+    const line = document.getElementById("notice");
+    line.textContent = text;
+    line.hidden = !text;
+  }
+
+  Object.assign(atlas, {
     put,
     load,
     three,
+    loadImages,
+    notice,
     loadLayer: (layer) => load(`layer-${three(layer)}`),
     loadClass: (number) => inChunk("classes", number),
     loadImage: (number) => inChunk("images", number),
-    /** Makes atlas.images available, or says that it is missing and goes on without captions. */
-    async loadImages() {
-      try {
-        atlas.images = await load("images");
-      } catch (error) {
-        atlas.notice(error.message);
-        atlas.images = { labels: [], predicted: [], names: [] };
-      }
-    },
-    /** Says something in a line under the head of the page; it stays until the next address. */
-    notice(text) {
-      const line = document.getElementById("notice");
-      line.textContent = text;
-      line.hidden = !text;
-    },
-  };
-})();
+  });
+}

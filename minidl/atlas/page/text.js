@@ -1,7 +1,7 @@
 "use strict";
 
 /* Numbers and names in words. */
-(() => {
+{
   const count = (n) => Math.round(n).toLocaleString("en");
   const percent = (share, digits = 1) => (share === null ? "unknown" : `${(100 * share).toFixed(digits)} %`);
 
@@ -51,4 +51,4 @@
   Object.assign(atlas, {
     text: { count, percent, number, signed, many, shape, classWords, className, unitName, imageWords, ruleName },
   });
-})();
+}

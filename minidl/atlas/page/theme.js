@@ -1,7 +1,7 @@
 "use strict";
 
 /* Dark or light: as the system says, or as the switch says. It is remembered as long as the page is open. */
-(() => {
+{
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
 
@@ -25,4 +25,4 @@
     system.addEventListener("change", update);
     say();
   };
-})();
+}

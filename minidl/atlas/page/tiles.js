@@ -1,7 +1,7 @@
 "use strict";
 
 /* Tiles: square pictures that lie side by side in sheets, sheets/SERIES-KKK.webp. */
-(() => {
+{
   const { h } = atlas;
   const sheets = new Map(); // address -> Image, so that it stays decoded
 
@@ -17,10 +17,10 @@
   function sheet(url) {
     if (!sheets.has(url)) {
       const image = new Image();
-      image.onerror = () => {
+      image.addEventListener("error", () => {
         atlas.notice(`The file ${url} of this atlas is missing: some pictures are not shown.`);
         sheets.delete(url);
-      };
+      });
       image.src = url;
       sheets.set(url, image);
     }
@@ -62,4 +62,4 @@
   }
 
   Object.assign(atlas, { tile, photo, face, unitTile, preloadUnit, tilePlace: place, sheet });
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* How far to trust each kind of picture and number. */
-(() => {
+{
   const { h, name, to, text } = atlas;
 
   const PARTS = [
@@ -96,4 +96,4 @@
       )),
     ];
   }
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* A unit: its nine images with what it sees in them, then everything else that is known of it. */
-(() => {
+{
   const { h, name, to, text } = atlas;
   let rulesShown = "all"; // "all", or one rule: kept from unit to unit
 
@@ -21,7 +21,7 @@
         h("div.top", {}, crumbs(layer, unit), atlas.around(before, after, "unit")),
         h("h1", { id: "title" }, name(summary.name), h("span.number", {}, `/${unit}`)),
         lead(layer, unit, record),
-        record.dead ? null : [nine(layer, unit, record), atlas.control(layer, unit, record)],
+        record.dead ? null : [nine(layer, unit, record), record.drawn ? atlas.control(layer, unit, record) : null],
         record.dead ? null : atlas.unitNumbers(layer, unit, record),
         atlas.connections(record),
         others,
@@ -57,7 +57,7 @@
   /** The nine images, each with its projections, in columns; on a narrow screen in rows. */
   function nine(layer, unit, record) {
     const { rules, layout, norm } = atlas.index;
-    const kinds = Object.keys(rules).filter((rule) => rule in layout.parts);
+    const kinds = record.drawn ? Object.keys(rules).filter((rule) => rule in layout.parts) : [];
     const grid = h("div.nine", { id: "nine" });
     const fill = () => {
       const shown = rulesShown === "all" ? kinds : kinds.filter((rule) => rule === rulesShown);
@@ -78,6 +78,7 @@
         kinds.length > 1 ? atlas.choice("rules", "Show", [["all", "all side by side"], ...kinds.map((rule) => [rule, text.ruleName(rule)])], rulesShown, set) : null),
       grid,
       h("p.soft", {}, `The number is the ${norm === "inf" ? "largest value" : "norm (root of the sum of squares)"} of the unit's map. ✗ marks images that the network takes for another class.`),
+      record.drawn || !layout.width ? null : h("p", {}, "There are no projections of this unit: of each layer, only the most selective ones were drawn."),
       kinds.map((rule) => atlas.what([h("b", {}, `${rule}: `), `${rules[rule]}.`], rule)),
     );
   }
@@ -97,4 +98,4 @@
   }
 
   atlas.projection = projection;
-})();
+}

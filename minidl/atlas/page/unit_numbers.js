@@ -1,7 +1,7 @@
 "use strict";
 
 /* A unit in numbers: a sample from weak to strong, the histogram, the classes, and what they lose without it. */
-(() => {
+{
   const { h, to, text } = atlas;
 
   atlas.unitNumbers = (layer, unit, record) => [
@@ -10,7 +10,7 @@
   ];
 
   function deciles(layer, unit, record) {
-    const shown = "deciles" in atlas.index.layout.parts;
+    const shown = record.drawn && "deciles" in atlas.index.layout.parts;
     const column = ([image, value], rank) => h("div.column", {}, atlas.imageTile(image),
       shown ? atlas.projection(layer, unit, record, "deciles", rank, image) : null,
       h("span.words", {}, atlas.imageCaption(image), h("small", {}, text.number(value))));
@@ -67,4 +67,4 @@
   }
 
   const row = (k, value, most, words) => h("tr", {}, h("th", { scope: "row" }, atlas.classLink(k)), h("td", {}, atlas.bar(Math.abs(value) / most, value)), h("td.value", {}, words));
-})();
+}

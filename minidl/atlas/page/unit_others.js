@@ -1,7 +1,7 @@
 "use strict";
 
 /* A unit and others: its connections, itself in earlier epochs, and its match in another network. */
-(() => {
+{
   const { h, name, to, text } = atlas;
 
   atlas.connections = function connections(record) {
@@ -68,7 +68,7 @@
   async function columnsOf({ epoch }, layer, unit) {
     const series = `epoch-${atlas.three(epoch)}-${atlas.three(layer)}`;
     const { top } = (await atlas.load(series))[unit];
-    return top.map((pair, rank) => column(pair, series, unit * 9 + rank));
+    return top.map((pair, rank) => column(pair, series, unit * atlas.index.layout.parts.deconv?.[1] + rank));
   }
 
   async function columnsNow(layer, unit) {
@@ -89,8 +89,8 @@
       h("p", {}, "In ", name(atlas.index.other.title), ", the unit that is excited by the same images most is ", h("b", {}, name(match.layer), `/${match.unit}`),
         `: the correlation over all images is ${match.correlation.toFixed(2)}, its selectivity ${text.number(match.selectivity)}. `,
         h("a", { href: to.compare(layer) }, "Compare the whole layer")),
-      h("div.nine.small", { style: { "--rows": atlas.index.layout.width ? 2 : 1 } }, match.top.map((pair, rank) => column(pair, series, unit * 9 + rank))),
+      h("div.nine.small", { style: { "--rows": atlas.index.layout.width ? 2 : 1 } }, match.top.map((pair, rank) => column(pair, series, unit * atlas.index.layout.parts.deconv?.[1] + rank))),
       atlas.what("The images that excite the matching unit most, and what it sees in them.", "deconv"),
     );
   }
-})();
+}

@@ -1,7 +1,7 @@
 "use strict";
 
 /* The wall of a layer, or of a group of layers: every unit as one tile, sorted and filtered. */
-(() => {
+{
   const { h, name, to, text } = atlas;
   const kept = { sort: "unit", state: "all", share: "1", class: "" }; // from wall to wall
 
@@ -21,7 +21,7 @@
     const records = await Promise.all(layers.map(atlas.loadLayer));
     if (!index.layout.width) await atlas.loadImages();
     const items = records.flatMap((record, i) => record.units.map((unit, u) => ({ layer: layers[i], unit: u, record: unit })));
-    items.forEach((item, place) => Object.assign(item, { place, cell: cell(item) }));
+    items.forEach((item, place) => Object.assign(item, { place, cell: cell(item, group) }));
     const title = layer === undefined ? index.groups[group].name : index.layers[layer].name;
     return {
       title,
@@ -52,13 +52,22 @@
     ];
   }
 
+  /** On the wall of a layer the number; on that of a group also the rest of the layer's name. */
+  function short(layer, unit, group) {
+    if (group === undefined) return String(unit);
+    const full = text.unitName(layer, unit);
+    const start = `${atlas.index.groups[group].name}.`;
+    return full.startsWith(start) ? full.slice(start.length) : full;
+  }
+
   /** A unit's tile as a link. */
-  function cell({ layer, unit, record }) {
+  function cell({ layer, unit, record }, group) {
     const words = text.unitName(layer, unit);
     const best = record.classes[0];
     const label = `${words}${record.dead ? ", dead" : best ? `, most excited by ${text.className(best[0])}` : ""}`;
-    const picture = atlas.index.layout.width || !record.top.length ? atlas.face(layer, unit) : atlas.photo(record.top[0][0]);
-    return h(record.dead ? "a.cell.dead" : "a.cell", { href: to.unit(layer, unit), "data-unit": words, "aria-label": label }, picture, h("small", {}, String(unit)));
+    const seen = (atlas.index.layout.width && record.drawn) || !record.top.length;
+    const picture = seen ? atlas.face(layer, unit) : atlas.photo(record.top[0][0]);
+    return h(record.dead ? "a.cell.dead" : "a.cell", { href: to.unit(layer, unit), "data-unit": words, "aria-label": label }, picture, h("small", {}, name(short(layer, unit, group))));
   }
 
   function wall(items, layers) {
@@ -90,7 +99,7 @@
     const sorted = items
       .filter(({ record }) => kept.state === "all" || record.dead === (kept.state === "dead"))
       .filter(({ record }) => !words || record.classes.slice(0, 3).some(([k]) => `${text.classWords(k)} ${atlas.index.classes[k].id}`.toLowerCase().includes(words)))
-      .sort((a, b) => sign * (measure(a) - measure(b)));
+      .toSorted((a, b) => sign * (measure(a) - measure(b)));
     return sorted.slice(0, Math.ceil(sorted.length * Number(kept.share)));
   }
 
@@ -147,4 +156,4 @@
     event.stopPropagation();
     cells[here + step]?.focus();
   }
-})();
+}
