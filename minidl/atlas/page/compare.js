@@ -17,7 +17,7 @@
       up: to.network(),
       content: [
         h("h1", { id: "title" }, "Two networks side by side"),
-        h("table.plain", {}, h("tbody", {}, side("this one", title, top1), side("the other", other.title, other.top1))),
+        h("div.scroll", {}, h("table.plain", {}, h("tbody", {}, side("this one", title, top1), side("the other", other.title, other.top1)))),
         h("p.lead", {}, `Each unit is matched with the unit of the other network whose activations over the same images correlate with its own most. The median of these correlations is ${other.correlation.toFixed(2)}.`),
         h("div.controls", {}, atlas.choice("compare-layer", "Layer", options, String(layer), (value) => location.replace(to.compare(Number(value))))),
         atlas.what("For each unit: its best image and what it sees in it, then the same of its match; the best correlation first.", "deconv"),

@@ -31,7 +31,7 @@
 
   /** A unit as a link: its face and its name. `value`: a text for a second line; `below`: more elements. */
   function unitCard(layer, unit, value = null) {
-    if (layer < 0) return h("span.unit.outside", {}, h("span.tile.none"), h("span.words", {}, h("span.soft", {}, "not in this atlas"), value && h("small", {}, value)));
+    if (layer < 0) return h("span.unit.outside", {}, atlas.index.layout.width ? h("span.tile.none") : null, h("span.words", {}, h("span.soft", {}, "not in this atlas"), value && h("small", {}, value)));
     const words = text.unitName(layer, unit);
     return h(
       "a.unit",

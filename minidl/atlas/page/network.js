@@ -29,34 +29,37 @@
   const graph = (index) => [h("p.end", {}, "image"), h("span.arrow", { "aria-hidden": "true" }), ...chain(index.network.children.length ? index.network.children : [index.network]), h("p.end", {}, index.network.shape.length === 1 ? `scores of ${text.many(index.network.shape[0], "class", "classes")}` : "output")];
 
   /** Blocks one below the other, with arrows between them. */
-  const chain = (blocks) => blocks.flatMap((child) => [block(child), h("span.arrow", { "aria-hidden": "true" })]);
+  const chain = (blocks, within = "") => blocks.flatMap((child) => [block(child, within), h("span.arrow", { "aria-hidden": "true" })]);
 
-  /** A block. One that only holds others and has no name is not drawn, only what it holds. */
-  function block(b) {
+  /** A block in the one named `within`. One that only holds others and has no name is not drawn, only what it holds. */
+  function block(b, within) {
     const leaf = b.layer >= 0 || b.children.length === 0 || b.children.every((child) => !reachable(child));
-    if (leaf) return box(b);
-    const inner = b.wiring === "parallel" ? h("div.parallel", {}, b.children.map((child) => h("div.chain", {}, block(child)))) : h("div.chain", {}, chain(b.children).slice(0, -1));
+    if (leaf) return box(b, within);
+    const inside = b.name || within;
+    const inner = b.wiring === "parallel" ? h("div.parallel", {}, b.children.map((child) => h("div.chain", {}, block(child, inside)))) : h("div.chain", {}, chain(b.children, inside).slice(0, -1));
     if (b.name === "") return inner;
-    return h("div.block", {}, h("div.blockhead", {}, title(b), details(b)), inner);
+    return h("div.block", {}, h("div.blockhead", {}, title(b, within), details(b)), inner);
   }
 
   /** Whether a block or one in it leads to a wall. */
   const reachable = (b) => b.layer >= 0 || b.group >= 0 || b.children.some(reachable);
 
   /** A block without others in it: its name, what it does, its first units. */
-  function box(b) {
+  function box(b, within) {
     const inside = b.children.length ? b.children.map((child) => child.kind).join(", ") : b.kind;
     return h(
       b.layer >= 0 ? "div.box.open" : "div.box",
       {},
-      h("div.boxhead", {}, title(b), h("span.kind", { title: inside }, inside)),
+      h("div.boxhead", {}, title(b, within), h("span.kind", { title: inside }, inside)),
       details(b),
       b.layer >= 0 ? faces(b.layer) : null,
     );
   }
 
-  function title(b) {
-    const words = b.name === "" ? name(b.kind) : name(b.name);
+  /** Its name, without that of the block it is in; of one without a name, the kind. */
+  function title(b, within) {
+    const short = within && b.name.startsWith(`${within}.`) ? b.name.slice(within.length + 1) : b.name;
+    const words = b.name === "" ? name(b.kind) : name(short, b.name);
     if (b.layer >= 0) return h("a.layer", { href: to.layer(b.layer), "data-layer": atlas.index.layers[b.layer].name }, words);
     if (b.group >= 0) return h("a.layer", { href: to.group(b.group), "data-layer": atlas.index.groups[b.group].name }, words);
     return h("span.layer", {}, words);

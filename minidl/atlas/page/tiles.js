@@ -40,9 +40,9 @@
 
   const photo = (image, label) => tile("images", image, label);
 
-  /** The picture of a unit on the walls: its first projection. Without projections there is none. */
+  /** The picture of a unit on the walls: its first projection. An atlas without projections has none. */
   function face(layer, unit, label) {
-    if (!atlas.index.layout.width) return h("span.tile.none", { "aria-hidden": "true" });
+    if (!atlas.index.layout.width) return null;
     return tile(`wall-${atlas.three(layer)}`, unit, label);
   }
 

@@ -63,7 +63,7 @@
       const shown = rulesShown === "all" ? kinds : kinds.filter((rule) => rule === rulesShown);
       grid.style.setProperty("--rows", shown.length + 1);
       const heads = h("div.column.heads", {}, h("span.rowhead", {}, "image"), shown.map((rule) => h("span.rowhead", {}, rule)));
-      grid.replaceChildren(heads, ...record.top.map(([image, value], rank) => column(layer, unit, record, image, value, rank, shown)));
+      grid.replaceChildren(...(shown.length ? [heads] : []), ...record.top.map(([image, value], rank) => column(layer, unit, record, image, value, rank, shown)));
     };
     if (!kinds.includes(rulesShown)) rulesShown = "all";
     const set = (value) => {

@@ -65,8 +65,8 @@
     const words = text.unitName(layer, unit);
     const best = record.classes[0];
     const label = `${words}${record.dead ? ", dead" : best ? `, most excited by ${text.className(best[0])}` : ""}`;
-    const seen = (atlas.index.layout.width && record.drawn) || !record.top.length;
-    const picture = seen ? atlas.face(layer, unit) : atlas.photo(record.top[0][0]);
+    const seen = atlas.index.layout.width && record.drawn;
+    const picture = seen || !record.top.length ? atlas.face(layer, unit) : atlas.photo(record.top[0][0]);
     return h(record.dead ? "a.cell.dead" : "a.cell", { href: to.unit(layer, unit), "data-unit": words, "aria-label": label }, picture, h("small", {}, name(short(layer, unit, group))));
   }
 
@@ -132,7 +132,7 @@
   function numbers({ layer, unit, record }) {
     const best = record.top[0];
     return [
-      h("div.pair", {}, atlas.face(layer, unit), best ? atlas.photo(best[0]) : null),
+      h("div.pair", {}, record.drawn ? atlas.face(layer, unit) : null, best ? atlas.photo(best[0]) : null),
       h("h2", {}, atlas.unitWords(layer, unit)),
       record.dead ? h("p", {}, "Dead: zero on every image.") : null,
       h("dl", {},
