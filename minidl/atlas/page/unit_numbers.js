@@ -1,0 +1,70 @@
+"use strict";
+
+/* A unit in numbers: a sample from weak to strong, the histogram, the classes, and what they lose without it. */
+{
+  const { h, to, text } = atlas;
+
+  atlas.unitNumbers = (layer, unit, record) => [
+    deciles(layer, unit, record),
+    h("div.columns", {}, distribution(layer, unit, record), classes(record), effects(record)),
+  ];
+
+  function deciles(layer, unit, record) {
+    const shown = record.drawn && "deciles" in atlas.index.layout.parts;
+    const column = ([image, value], rank) => h("div.column", {}, atlas.imageTile(image),
+      shown ? atlas.projection(layer, unit, record, "deciles", rank, image) : null,
+      h("span.words", {}, atlas.imageCaption(image), h("small", {}, text.number(value))));
+    if (!record.deciles.length) return null;
+    return h(
+      "section",
+      {},
+      h("h2", {}, "From strong to weak"),
+      atlas.what(`The strongest images alone can mislead. Here is one image from each tenth of all images, by how much they excite the unit${shown ? ", and its deconvnet" : ""}.`, "deciles"),
+      h("div.nine.deciles", { style: { "--rows": shown ? 2 : 1 } }, record.deciles.map(column)),
+    );
+  }
+
+  function distribution(layer, unit, record) {
+    const largest = record.top[0]?.[1] ?? 0;
+    const all = record.histogram.reduce((a, b) => a + b, 0);
+    return h(
+      "section",
+      {},
+      h("h2", {}, "How often it is excited"),
+      atlas.histogram(record.histogram, largest),
+      h("p.soft", {}, `${text.many(all, "image")} by the norm of the unit's map. Heights are logarithms.`),
+      atlas.index.embedding ? h("p", {}, h("a", { href: to.embedding({ unit: { layer, unit } }) }, "Where these images lie in the embedding")) : null,
+    );
+  }
+
+  function classes(record) {
+    if (!record.classes.length) return null;
+    const most = Math.max(...record.classes.map(([, value]) => Math.abs(value))) || 1;
+    return h(
+      "section",
+      {},
+      h("h2", {}, "Classes that excite it"),
+      h("table.bars", {}, h("tbody", {}, record.classes.map(([k, value]) => row(k, value, most, text.number(value))))),
+      h("p.soft", {}, "The mean of |activation| over the images of the class."),
+    );
+  }
+
+  function effects(record) {
+    if (!record.effects.length) return null;
+    const most = Math.max(...record.effects.map(([, value]) => Math.abs(value))) || 1;
+    const { correlation, units, images, over } = atlas.index.effects;
+    const check = correlation === null
+      ? "It was not compared with really setting units to zero."
+      : `On ${text.many(units, "unit")} and ${text.many(images, "image")} it has a correlation of ${correlation.toFixed(2)} with really setting the unit to zero.`;
+    return h(
+      "section",
+      {},
+      h("h2", {}, "What the predicted classes lose without it"),
+      h("table.bars", {}, h("tbody", {}, record.effects.map(([k, value]) => row(k, value, most, text.signed(value))))),
+      h("p.soft", {}, `The change of a class's score where it is predicted: an estimate to first order (activation times gradient) over ${text.many(over, "image")}. ${check} `,
+        h("a", { href: to.trust("effects") }, "How far to trust this")),
+    );
+  }
+
+  const row = (k, value, most, words) => h("tr", {}, h("th", { scope: "row" }, atlas.classLink(k)), h("td", {}, atlas.bar(Math.abs(value) / most, value)), h("td.value", {}, words));
+}
