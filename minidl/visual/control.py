@@ -2,10 +2,10 @@
 
 Deconvnets and guided backpropagation partly recover the image whatever the weights are (Nie et al. 2018). Adebayo et
 al. proposed a test: draw all weights anew, make the picture again, and measure how alike the two are. A picture that
-stays the same says something about the image and the architecture, and nothing about the weights.
+stays the same says something about the image and the architecture, and nothing about what was learned.
 
-Sources: Adebayo et al., Sanity checks for saliency maps, 2018, sections 3 and 4; Nie, Zhang & Patel, A theoretical
-explanation for perplexing behaviors of backpropagation-based visualizations, 2018.
+Sources: Adebayo et al., Sanity checks for saliency maps, 2018 (the model parameter randomization test); Nie, Zhang &
+Patel, A theoretical explanation for perplexing behaviors of backpropagation-based visualizations, 2018.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from minidl.data.base import Split
+from minidl.data.loader import normalise
 from minidl.engine import fuse, unfuse
 from minidl.errors import UsageError
 from minidl.layers import BatchNorm2D, Conv2D, Layer, Linear
@@ -22,64 +24,53 @@ from minidl.layers.convert import convert
 from minidl.layers.frozen import Frozen
 from minidl.layers.init import he_normal
 from minidl.layers.tree import rebuilt
-from minidl.visual.subject import Subject
 
-IMAGES, BATCH = 256, 32  # over which the statistics of a random network are computed
-
-
-def control_of(subject: Subject, build: Callable[..., Layer], seed: int = 0) -> Layer:
-    """The `randomised` network of a checkpoint: `build(name, classes=, dropout=, seed=)` draws its weights.
-
-    `seed` counts the draws; none is the one with which the training began. The statistics are those of IMAGES
-    training images, or of the split that is looked at if there are none.
-    """
-    about = subject.about
-    new = about.config.get("seed", 0) + 1 + seed
-    initial = build(about.model, classes=len(about.classes), dropout=about.config["dropout"], seed=new)
-    return randomised(subject.model, _batches(subject), initial=initial, threads=subject.execution.threads)
+IMAGES, BATCH = 256, 32  # for the statistics of a random network
+SEED = 1_000_003  # by which hardly any training begins: its first weights and its last ones are not independent
 
 
-def _batches(subject: Subject) -> Iterator[np.ndarray]:
-    try:
-        split = subject.data.split("train")
-    except UsageError:
-        split = subject.split
-    positions = np.linspace(0, len(split) - 1, min(IMAGES, len(split))).astype(int)  # all classes, if sorted by them
+def some_images(split: Split, mean: np.ndarray, std: np.ndarray) -> Iterator[np.ndarray]:
+    """Batches for `randomised`: IMAGES images spread over the split, or all if it has fewer; see `normalise`."""
+    positions = np.linspace(0, len(split) - 1, min(IMAGES, len(split))).astype(int)
     for part in np.array_split(positions, -(-len(positions) // BATCH)):
-        yield subject.normalised(split.images(part))
+        yield normalise(split.images(part), mean, std)
 
 
 def randomised(
-    model: Layer, batches: Iterable[np.ndarray], *, initial: Layer | None = None, seed: int = 0, threads: int = 0
+    model: Layer,
+    batches: Iterable[np.ndarray],
+    fresh: Callable[[int], Layer] | None = None,
+    *,
+    seed: int = SEED,
+    threads: int = 0,
 ) -> Layer:
     """The network `model` before any training, as plain layers on the host; `model` doesn't change.
 
-    initial   a new network of the same architecture with the weights that its own initialiser drew. Without it every
-              layer is drawn anew from `seed`: the weights of Conv2D and Linear as these classes draw them, biases 0,
-              BN's gamma 1 and beta 0. What another class draws is unknown; the numbers of each of its parameters are
-              put in random order.
     batches   images (n, H, W, C) as the network takes them. A trained network's batch normalizations have seen many
-              images, so those of the new one get statistics, too: a TRAIN pass for each batch, and then
+              images, so those of the new one get statistics too: a TRAIN pass for each batch b, and then
 
-        running_mean = mean over batches of mean_b,    running_var = mean over batches of M / (M - 1) var_b
+                  running_mean = mean over b of mean_b,    running_var = mean over b of M / (M - 1) var_b
 
-              with mean_b and var_b the moments of batch b, M numbers for each channel. So the order of the batches
-              is of no consequence. Without any, the statistics are 0 and 1.
-    threads   of these passes; 0: all cores
+              with mean_b and var_b the moments of the batch's M numbers for a channel. So the order of the batches
+              makes no difference. Without any, the statistics are 0 and 1.
+    fresh     fresh(seed) is a new network of the same architecture, with weights from its own initialiser. Without
+              it, each layer is drawn anew: the weights of Conv2D and Linear as these classes draw them, biases 0,
+              BN's gamma 1 and beta 0. What another class draws is unknown: each of its parameters keeps its numbers,
+              in random order.
+    threads   of the TRAIN passes; 0: all cores
 
-    Raises UsageError if `initial` has other parameters than `model`.
+    Raises UsageError if the network of `fresh` has other parameters than `model`.
     """
     dtypes = {p.value.dtype for p in model.named_parameters().values()}
-    new = convert(
-        unfuse(model if initial is None else initial), xp=np, dtype=dtypes.pop() if len(dtypes) == 1 else None
-    )
+    new = unfuse(model if fresh is None else fresh(seed))
+    new = convert(new, xp=np, dtype=dtypes.pop() if len(dtypes) == 1 else None)
     own, drawn = ({name: p.value.shape for name, p in m.named_parameters().items()} for m in (model, new))
     if own != drawn:
         name = sorted(own.items() ^ drawn.items())[0][0]
-        raise UsageError(f"initial: {name} is {drawn.get(name)} in it and {own.get(name)} in the model")
-    if initial is None:
+        raise UsageError(f"fresh: its {name} is {drawn.get(name)}, and that of the model {own.get(name)}")
+    if fresh is None:
         rng = np.random.default_rng(seed)
-        for layer in {id(layer): layer for layer in (new, *new.named_layers().values())}.values():
+        for layer in {id(layer): layer for _, layer in new.places()}.values():
             _draw(layer, rng)
     _take_statistics(new, batches, threads)
     return new
@@ -91,7 +82,7 @@ def _draw(layer: Layer, rng: np.random.Generator) -> None:
         shape = p.value.shape
         if isinstance(layer, Conv2D | Linear):
             fan_in = int(np.prod(shape[:-1])) * (2 if isinstance(layer, Linear) else 1)  # see Linear
-            p.value[...] = he_normal(rng, shape, fan_in, p.value.dtype) if name == "weight" else 0
+            p.value[...] = he_normal(rng, shape, fan_in) if name == "weight" else 0
         elif isinstance(layer, BatchNorm2D):
             p.value[...] = 1 if name == "gamma" else 0
         else:
@@ -123,41 +114,51 @@ def _thawed(layer: Layer) -> Layer:
     return rebuilt(layer, children) if children else layer
 
 
-def likeness(trained: np.ndarray, random: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How alike a unit's pictures by the trained and by the random network are: of the same images (n,), and of
-    different ones (n, n - 1).
+def likeness(trained: np.ndarray, random: np.ndarray) -> np.ndarray:
+    """How alike each two pictures are, (...), by the trained and by the random network: (..., H, W, C) each.
 
-    trained, random   (n, H, W, C): projections of the same n images for the same unit
-    result            Spearman's rank correlation of the magnitudes m = sum over C of |g|, in [-1, 1]:
+    It is Spearman's rank correlation of the magnitudes m = sum over C of |g|, in [-1, 1]:
 
         r = cov(R(m), R(m')) / (std(R(m)) std(R(m'))),    R(m) the ranks of the H W pixels; equal ones share the mean
 
-    1: both pictures find the same pixels strong and weak, 0: they have nothing to do with each other. NaN if one of
-    the two is blank, or equal everywhere: it has no ranks.
+    1: both pictures find the same pixels strong and weak. 0: they have nothing to do with each other. NaN: one of
+    them is blank, or equal everywhere, and has no ranks.
 
-    The second result is the null distribution. It compares the trained picture of one image with the random picture
-    of another, so what is alike there is not the image: margins that a unit never sees, centres that it always does.
-    How to read a likeness: far above the null distribution, the picture comes from the image and the architecture,
-    whatever the network has learned.
+    How to read it: compare it with `null`. A picture whose likeness is far above that comes from the image and the
+    architecture, whatever the network has learned. Near it, the picture does depend on what was learned, which
+    doesn't mean that it is a good explanation. Adebayo et al. use this measure, among others.
     """
-    table = _standard_ranks(trained) @ _standard_ranks(random).T  # (n, n): trained picture i, random picture j
-    same = np.eye(len(table), dtype=bool)
-    return table[same], table[~same].reshape(len(table), max(len(table) - 1, 0))
+    return (_standard_ranks(trained) * _standard_ranks(random)).sum(axis=-1)
+
+
+def null(trained: np.ndarray, random: np.ndarray) -> np.ndarray:
+    """The null distribution of `likeness`, (..., n), from pictures (..., n, H, W, C) of n images by each unit.
+
+    The trained picture of an image is compared with the random picture of the unit's next one (after the last comes
+    the first). So what is alike here is not the image: margins that a unit never sees, centres that it always does.
+    NaN if n = 1.
+    """
+    if trained.shape[-4] == 1:
+        return np.full(trained.shape[:-3], np.nan)
+    return likeness(trained, np.roll(random, -1, axis=-4))
 
 
 def _standard_ranks(pictures: np.ndarray) -> np.ndarray:
-    """The ranks of the pixels' magnitudes, as rows with mean 0 and norm 1; NaN where all are equal. (n, H W)."""
-    magnitudes = np.abs(pictures).sum(axis=-1).reshape(len(pictures), -1)  # (n, H, W, C) -> (n, H W)
-    centred = np.stack([_ranks(m) for m in magnitudes]) - (magnitudes.shape[1] - 1) / 2
-    norms = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    return centred / np.where(norms > 0, norms, np.nan)
+    """The ranks of the pixels' magnitudes, as rows with mean 0 and norm 1; NaN where all are equal. (..., H W)."""
+    magnitudes = np.abs(pictures).sum(axis=-1)
+    rows = magnitudes.reshape(-1, magnitudes.shape[-2] * magnitudes.shape[-1])  # (..., H, W) -> (P, H W)
+    ranks = np.empty(rows.shape)
+    for m, r in zip(rows, ranks, strict=True):
+        _rank(m, r)
+    ranks -= (rows.shape[1] - 1) / 2
+    norms = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
+    ranks /= np.where(norms > 0, norms, np.nan)
+    return ranks.reshape(*magnitudes.shape[:-2], rows.shape[1])  # (P, H W) -> (..., H W)
 
 
-def _ranks(m: np.ndarray) -> np.ndarray:
-    """Ranks from 0 on; equal numbers share the mean of theirs. A third of the time of `scipy.stats.rankdata`."""
+def _rank(m: np.ndarray, out: np.ndarray) -> None:
+    """Ranks from 0 on; equal numbers share the mean of theirs. `scipy.stats.rankdata` takes twice as long."""
     order = m.argsort()
     rises = np.diff(m[order]) > 0
     edges = np.concatenate([[0], np.flatnonzero(rises) + 1, [len(m)]])  # where numbers that are equal begin
-    ranks = np.empty(len(m))
-    ranks[order] = np.repeat((edges[1:] + edges[:-1] - 1) / 2, np.diff(edges))
-    return ranks
+    out[order] = np.repeat((edges[1:] + edges[:-1] - 1) / 2, np.diff(edges))
