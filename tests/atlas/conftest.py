@@ -28,6 +28,10 @@ class Windows:
             if not (allowed and re.search(allowed, text)):
                 self.complaints.append(text)
 
+        def said(message):
+            if message.type in ("error", "warning"):
+                complain(f"{message.text} {message.location['url']}")
+
         def inside(request):
             if not request.url.startswith(index.parent.as_uri() + "/"):
                 complain(f"a request that leaves the folder: {request.url}")
@@ -38,7 +42,7 @@ class Windows:
         context.set_default_timeout(10_000)
         page = context.new_page()
         page.add_init_script(VIOLATION)
-        page.on("console", lambda message: complain(message.text) if message.type in ("error", "warning") else None)
+        page.on("console", said)
         page.on("pageerror", lambda error: complain(f"uncaught: {error}"))
         page.on("dialog", lambda dialog: (complain(f"a dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", inside)

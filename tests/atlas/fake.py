@@ -6,19 +6,12 @@ tile it is.
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-from PIL import Image
 
-import minidl
 from minidl.atlas.records import (
-    ALPHABET,
     FORMAT,
     PER_CHUNK,
     ActivityRecord,
@@ -28,6 +21,7 @@ from minidl.atlas.records import (
     Effects,
     EmbeddingRecord,
     Group,
+    ImageList,
     ImageRecord,
     Index,
     LayerRecord,
@@ -42,8 +36,9 @@ from minidl.atlas.records import (
     Tiles,
     UnitRecord,
 )
+from minidl.atlas.sheets import Sheets
+from minidl.atlas.write import activity, add_page, put
 
-PAGE = Path(minidl.__file__).parent / "atlas" / "page"
 TILES = Tiles(size=24, step=32, across=16, each=256)  # small sheets, so that a few tiles fill several of them
 RULES = {
     "deconv": "deconvnet, batch norm skipped; mid-gray is zero",
@@ -83,28 +78,10 @@ def colors(series: str, tiles: np.ndarray) -> np.ndarray:
     return np.stack([number & 255, number >> 8 & 255, number >> 16 & 255], axis=-1).astype(np.uint8)
 
 
-def sheets(series: str, count: int) -> Iterable[Image.Image]:
-    """The sheets of a series, in their order."""
-    for first in range(0, count, TILES.each):
-        tiles = np.arange(first, min(first + TILES.each, count))
-        shown = np.full((-(-len(tiles) // TILES.across) * TILES.across, TILES.step, TILES.step, 3), 128, np.uint8)
-        shown[: len(tiles), : TILES.size, : TILES.size] = colors(series, tiles)[:, None, None]
-        rows = shown.reshape(-1, TILES.across, TILES.step, TILES.step, 3).swapaxes(1, 2)  # rows, step, across, step
-        yield Image.fromarray(rows.reshape(-1, TILES.across * TILES.step, 3))
-
-
 def pairs(numbers: np.ndarray, count: int) -> list[tuple[int, float]]:
     """The largest numbers and where they stand."""
     order = np.argsort(-numbers, kind="stable")[:count]
     return [(int(k), round(float(numbers[k]), 3)) for k in order]
-
-
-def steps(norms: np.ndarray) -> str:
-    """The letters of ActivityRecord for one unit: norms (images,)."""
-    s = np.round(15 * np.sqrt(norms / max(norms.max(), 1e-9))).astype(int)
-    s = np.pad(s, (0, -len(s) % 3)).reshape(-1, 3)  # (images,) -> (images / 3, 3)
-    codes = s @ [256, 16, 1]
-    return "".join(ALPHABET[c // 64] + ALPHABET[c % 64] for c in codes)
 
 
 class Fake:
@@ -156,6 +133,8 @@ class Fake:
             self.counts = {"images": images}
         self.chunks("classes", [self.class_record(c) for c in range(classes)])
         self.chunks("images", [self.image_record(i) for i in range(images)])
+        files = [self.name(i, f"val/{label}/{i}.png") for i, label in enumerate(self.labels)]
+        self.files["images"] = ImageList(self.labels.tolist(), self.predicted.tolist(), files)
         if embedding:
             self.files["embedding"] = EmbeddingRecord(
                 *self.rng.integers(4096, size=(2, 2 * images)).tolist(),
@@ -223,9 +202,7 @@ class Fake:
                     self.shown[image].append((k, unit, PARTS["deciles"][0] + rank))
         self.files[f"layer-{k:03d}"] = LayerRecord(records)
         largest = self.norms[k].max(axis=0)
-        self.files[f"activity-{k:03d}"] = ActivityRecord(
-            largest.tolist(), [steps(norms) for norms in self.norms[k].T]
-        )
+        self.files[f"activity-{k:03d}"] = ActivityRecord(largest.tolist(), [activity(n) for n in self.norms[k].T])
         self.counts[f"wall-{k:03d}"] = len(records)
         self.counts[f"units-{k:03d}"] = len(records) * WIDTH
 
@@ -323,16 +300,15 @@ class Fake:
 
     def write(self, folder: Path) -> Path:
         """Writes the folder of the atlas; returns the path of its index.html."""
-        for path in PAGE.rglob("*"):
-            if path.is_file():
-                (folder / path.relative_to(PAGE)).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, folder / path.relative_to(PAGE))
         (folder / "data").mkdir()
         for name, record in self.files.items():
-            body = [asdict(r) for r in record] if isinstance(record, list) else asdict(record)
-            (folder / "data" / f"{name}.js").write_text(f"atlas.put({json.dumps(name)}, {json.dumps(body)});\n")
+            put(folder, name, record)
         (folder / "sheets").mkdir()
         for series, count in self.counts.items():
-            for k, sheet in enumerate(sheets(series, count)):
-                sheet.save(folder / "sheets" / f"{series}-{k:03d}.webp", lossless=True, method=0)
+            sheets = Sheets(folder / "sheets", series, TILES, quality=90)
+            sheets.add(
+                np.broadcast_to(colors(series, np.arange(count))[:, None, None], (count, TILES.size, TILES.size, 3))
+            )
+            sheets.close()
+        add_page(folder)
         return folder / "index.html"

@@ -10,7 +10,6 @@ from minidl.atlas.build import Settings, make_atlas
 from minidl.atlas.versions import State
 from minidl.atlas.viewed import Viewed
 from minidl.data import load_shapes
-from minidl.data.loader import normalise
 from minidl.errors import UsageError
 from minidl.layers.base import INFER
 from minidl.losses import softmax
@@ -61,7 +60,12 @@ def test_the_layers_are_those_with_units_of_their_own(made):
     assert [(layer["name"], layer["units"]) for layer in index["layers"]] == [
         ("relu1", 16), ("relu2", 32), ("relu3", 64), ("fc", 20)]  # fmt: skip
     assert [layer["logits"] for layer in index["layers"]] == [False, False, False, True]
-    assert (index["images"], index["split"], index["labelled"], index["title"]) == (40, "val", True, "convnet on shapes")
+    assert (index["images"], index["split"], index["labelled"], index["title"]) == (
+        40,
+        "val",
+        True,
+        "convnet on shapes",
+    )
 
 
 @pytest.mark.parametrize("number, name", [(0, "relu1"), (1, "relu2"), (2, "relu3"), (3, "fc")])
@@ -263,7 +267,7 @@ def test_with_units_only_the_most_selective_are_drawn(tmp_path):
 
 
 def test_names_of_strangers_are_ascii_json(tmp_path):
-    evil = ['</script><script>x()</script>', '"); x(); ("', "\u2028\u202e\U0001f600", *map(str, range(17))]
+    evil = ["</script><script>x()</script>", '"); x(); ("', "\u2028\u202e\U0001f600", *map(str, range(17))]
     make_atlas(viewed(words=evil), tmp_path / "out", Settings(projections=False, layers=("relu1",)))
     assert [c["words"] for c in read(tmp_path / "out", "atlas")["classes"]] == evil
 
