@@ -11,7 +11,7 @@ from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays, Work
 from minidl.text.progress import Progress
 from minidl.visual.effects import ablated, first_order
-from minidl.visual.mean_effects import mean_effects
+from minidl.visual.mean_effects import BATCH, mean_effects
 from minidl.visual.truncate import LayerInfo
 
 IMAGES = 2000  # that the estimates come from
@@ -114,7 +114,8 @@ def _compare(
     model, x = viewed.placed(viewed.model), viewed.images(positions)
     scores = np.eye(len(viewed.classes), dtype=x.dtype)[predicted[positions]]
     estimate, real = [], []
-    estimates = first_order(model, [info.name for info in layers], x, [scores], xp=viewed.xp)
+    names, parts = [info.name for info in layers], range(0, len(x), BATCH)
+    batches = [first_order(model, names, x[i : i + BATCH], [scores[i : i + BATCH]], xp=viewed.xp) for i in parts]
     each = max(1, TRIED_UNITS // len(layers))
     with Progress("trying without units", len(layers), "layer") as bar:
         for info in layers:
@@ -124,7 +125,7 @@ def _compare(
                 threads=viewed.execution.threads, xp=viewed.xp,
             )  # fmt: skip
             real.append((changes * scores).sum(axis=2))  # (units, n, classes) -> (units, n)
-            estimate.append(estimates[info.name][0][:, units].T)
+            estimate.append(np.concatenate([batch[info.name][0][:, units] for batch in batches]).T)
             bar.add(1)
     a, b = (np.concatenate(rows).astype(np.float64).ravel() for rows in (estimate, real))
     varies = a.std() > 0 and b.std() > 0

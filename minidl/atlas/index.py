@@ -71,8 +71,11 @@ def _layer(found: Found, number: int, classes: int) -> LayerSummary:
     if found.pictures:
         drawn = found.pictures[number]
         for rule, alike, unlike in zip(RULES, drawn["likeness"], drawn["null"], strict=True):
-            likeness[rule] = short(np.nanmedian(alike))
-            null[rule] = Null(short(np.nanmedian(unlike)), short(np.nanquantile(unlike, 0.95)))
+            alike, unlike = (values[~np.isnan(values)] for values in (alike, unlike))
+            if len(alike):
+                likeness[rule] = short(np.median(alike))
+            if len(unlike):
+                null[rule] = Null(short(np.median(unlike)), short(np.quantile(unlike, 0.95)))
     return LayerSummary(
         name=info.name,
         kind=info.layer,

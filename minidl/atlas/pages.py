@@ -98,7 +98,7 @@ def unit_records(found: Found, number: int) -> list[UnitRecord]:
 
 
 def _by_rule(values: np.ndarray) -> dict[str, float]:
-    return {rule: short(v) for rule, v in zip(RULES, values, strict=True)}
+    return {rule: short(v) for rule, v in zip(RULES, values, strict=True) if not np.isnan(v)}
 
 
 def class_records(found: Found, classes: int) -> list[ClassRecord]:

@@ -12,7 +12,7 @@ from minidl.atlas.sheets import BACKGROUND, PROJECTIONS, Sheets
 from minidl.atlas.viewed import Viewed, shown
 from minidl.atlas.work import Arrays
 from minidl.layers import Layer, Rule
-from minidl.visual.control import likeness
+from minidl.visual.control import likeness, null
 from minidl.visual.probe import TOP
 from minidl.visual.projection import RULE_SEEDS, Projector
 from minidl.visual.screen import to_screen
@@ -61,7 +61,8 @@ class Pictures:
         tops, deciles    images of all units of the layer, int (units, n); those that are not drawn get gray tiles
 
         blank            bool (units, width): pictures of zeros alone
-        likeness         (rules, units) to the same pictures of the network with random weights: mean over its images
+        likeness         (rules, units) to the same pictures of the network with random weights: mean over its images,
+                         NaN without pictures
         null             (rules, units) the same to the pictures of another of the unit's images
         """
         count, few = len(tops), self.plan.parts["random deconv"][1]
@@ -80,8 +81,8 @@ class Pictures:
                 random = self._signals(self.random, chosen, tops[chosen, :few])
                 tenths = self._signals(self.deconv, chosen, deciles[chosen])
                 for i, (ours, theirs) in enumerate(zip(trained, random, strict=True)):
-                    found["likeness"][i, chosen] = _mean_likeness(ours[:, :few], theirs)
-                    found["null"][i, chosen] = _mean_likeness(ours[:, :few], _shifted(theirs))
+                    found["likeness"][i, chosen] = _mean(likeness(ours[:, :few], theirs))
+                    found["null"][i, chosen] = _mean(null(ours[:, :few], theirs))
                 pictures, blanks = zip(*map(_drawn, (*trained, *random, *tenths)), strict=True)
                 tiles[chosen - start] = np.concatenate(pictures, axis=1)
                 found["blank"][chosen] = np.concatenate(blanks, axis=1)
@@ -117,15 +118,11 @@ def _drawn(signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pictures.reshape(*signals.shape[:2], *pictures.shape[1:]), blank.reshape(signals.shape[:2])
 
 
-def _mean_likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(units,) from two arrays of projections (units, n, H, W, C)."""
-    flat = (-1, *a.shape[2:])
-    return likeness(a.reshape(flat), b.reshape(flat)).reshape(a.shape[:2]).mean(axis=1)
-
-
-def _shifted(signals: np.ndarray) -> np.ndarray:
-    """Each projection in the place of another image's of the same unit."""
-    return np.roll(signals, 1, axis=1)
+def _mean(values: np.ndarray) -> np.ndarray:
+    """The means of rows (units, n) without NaN; NaN where there is no number."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=1)
+    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
 def draw_deconvs(

@@ -17,6 +17,7 @@ from minidl.layers import Layer
 from minidl.layers.convert import convert
 from minidl.training import session
 from minidl.training.trainer import TrainState
+from minidl.visual.control import randomised, some_images
 from minidl.visual.subject import Subject
 
 BATCH = 100
@@ -66,7 +67,9 @@ class Viewed:
         return session.on_engine(model, self.execution)[0]
 
     def randomised(self) -> Layer:
-        return self.fresh(1)
+        """The network before any training."""
+        images = some_images(self.train, self.mean, self.std)
+        return randomised(self.model, images, self.fresh, threads=self.execution.threads)
 
     def loader(self) -> Loader:
         """All images once, in order."""
