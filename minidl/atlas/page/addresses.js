@@ -60,7 +60,9 @@ Names are percent-encoded, so they contain neither a colon nor a slash. STATE is
 
   function state(text) {
     const pairs = text.split("&").filter((part) => part.includes("="));
-    return Object.fromEntries(pairs.map((part) => [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)]));
+    return Object.fromEntries(
+      pairs.map((part) => [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)]),
+    );
   }
 
   const fixed = {

@@ -45,7 +45,8 @@
       const sheet = atlas.sheet(place.url);
       context.fillStyle = colours[i]; // a frame
       context.fillRect(x - side / 2 - 2, y - side / 2 - 2, side + 4, side + 4);
-      if (sheet.complete && sheet.naturalWidth) context.drawImage(sheet, place.x, place.y, size, size, x - side / 2, y - side / 2, side, side);
+      if (sheet.complete && sheet.naturalWidth)
+        context.drawImage(sheet, place.x, place.y, size, size, x - side / 2, y - side / 2, side, side);
       else sheet.addEventListener("load", redraw, { once: true });
     }
   }
