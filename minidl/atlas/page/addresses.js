@@ -81,7 +81,7 @@ Names are percent-encoded, so they contain neither a colon nor a slash. STATE is
   /** What an address asks for: {view, ...}; the view "lost" if it leads nowhere. */
   function parse(hash) {
     const text = hash.replace(/^#/, "");
-    if (text === "" || text === "main") return { view: "network" };
+    if (text === "") return { view: "network" };
     try {
       const colon = text.indexOf(":");
       const kind = text.slice(0, colon);

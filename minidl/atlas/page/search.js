@@ -99,7 +99,7 @@
         id: "found-images",
         title: "Images",
         items: imagesNamed(query, words),
-        show: (i) => atlas.imageFigure(i, atlas.images.names[i] || `image ${i}`),
+        show: (i) => atlas.imageFigure(i, name(atlas.images.names[i] || `image ${i}`)),
         list: "div.figures",
       },
     ];
