@@ -33,7 +33,7 @@
         h(
           "p.lead",
           {},
-          `Each unit is matched with the unit of the other network whose activations over the same images correlate with its own most. The median of these correlations is ${other.correlation.toFixed(2)}.`,
+          `Each unit is matched with the unit of the other network whose activations over the same images correlate with its own most. The median of these correlations is ${text.hundredths(other.correlation)}.`,
         ),
         h(
           "div.controls",
@@ -103,7 +103,7 @@
         "span.words",
         {},
         h("small", {}, name(found.layer), `/${found.unit}`),
-        h("b", {}, found.correlation.toFixed(2)),
+        h("b", {}, text.hundredths(found.correlation)),
         atlas.bar(Math.abs(found.correlation), found.correlation),
       ),
     );

@@ -41,7 +41,7 @@
       h("h3", {}, text.ruleName(rule)),
       row(rule, "trained"),
       row(`random ${rule}`, "random"),
-      likeness === undefined || !none ? null : verdict(likeness, none),
+      likeness === undefined || likeness === null || !none ? null : verdict(likeness, none),
     );
   }
 

@@ -27,6 +27,7 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
   const { h, name, to } = atlas;
   const main = document.getElementById("main");
   const search = document.getElementById("search");
+  const nav = document.getElementById("nav");
   const places = new Map(); // entry of the browser's history -> how far it was scrolled
   let page = {};
   let entry = 0; // number of the entry that is shown
@@ -63,6 +64,10 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     const held = main.contains(document.activeElement) && focused;
     document.title = `${page.title} · ${atlas.index.title}`;
     main.dataset.view = page.view;
+    for (const link of nav.children) {
+      if (link.dataset.for === page.view) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
     main.replaceChildren(...page.content.flat(Infinity).filter(Boolean));
     if (held && document.getElementById(focused)) document.getElementById(focused).focus({ preventScroll: true });
     else if (document.activeElement !== search) main.focus({ preventScroll: true });
@@ -122,14 +127,14 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     const { index } = atlas;
     document.getElementById("home").append(name(index.title));
     const links = [
-      ["#", "Network"],
-      [to.search(""), "Classes"],
-      index.embedding ? [to.embedding(), "Embedding"] : null,
-      index.other ? [to.compare(), "Compare"] : null,
-      [to.trust(), "Trust"],
-      [to.about(), "About"],
-    ];
-    document.getElementById("nav").append(...links.filter(Boolean).map(([href, words]) => h("a", { href }, words)));
+      ["network", "Network", "#"],
+      ["search", "Classes", to.search("")],
+      ["embedding", "Embedding", index.embedding && to.embedding()],
+      ["compare", "Compare", index.other && to.compare()],
+      ["trust", "Trust", to.trust()],
+      ["about", "About", to.about()],
+    ].filter(([, , href]) => href);
+    nav.append(...links.map(([view, words, href]) => h("a", { href, "data-for": view }, words)));
     document.getElementById("skip").addEventListener("click", (event) => {
       event.preventDefault(); // its address would be a layer's
       main.focus();

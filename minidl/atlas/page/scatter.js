@@ -14,7 +14,7 @@
       if (x > -32 && y > -32 && x < width + 32 && y < height + 32) seen.push([i, x, y]);
     }
     const small = seen.length > THUMBNAILS;
-    if (small) dots(context, seen, colours, Math.min(6, 2 + Math.sqrt(camera.zoom)));
+    if (small) dots(context, seen, colours, Math.min(7, 1.5 + Math.sqrt(camera.zoom) + 60 / Math.sqrt(order.length)));
     else thumbnails(context, seen, colours, Math.sqrt((width * height) / Math.max(1, seen.length)), redraw);
     canvas.dataset.mode = small ? "points" : "thumbnails";
     canvas.dataset.visible = seen.length;

@@ -122,7 +122,7 @@
       {},
       correlation === null
         ? "In this atlas the estimate was not compared with really setting units to zero."
-        : `In this atlas ${text.many(units, "unit")} were really set to zero on ${text.many(images, "image")}: the correlation of the estimate with the true change is ${correlation.toFixed(2)}.`,
+        : `In this atlas ${text.many(units, "unit")} were really set to zero on ${text.many(images, "image")}: the correlation of the estimate with the true change is ${text.hundredths(correlation)}.`,
     );
   }
 
@@ -140,8 +140,8 @@
       return h(
         "td.value",
         {},
-        h(none && value > none.upper ? "b.alike" : "b", {}, value.toFixed(2)),
-        none ? h("small", {}, ` (${none.median.toFixed(2)}, ${none.upper.toFixed(2)})`) : null,
+        h(none && value > none.upper ? "b.alike" : "b", {}, text.hundredths(value)),
+        none ? h("small", {}, ` (${text.hundredths(none.median)}, ${text.hundredths(none.upper)})`) : null,
       );
     };
     return [

@@ -78,7 +78,7 @@
     const check =
       correlation === null
         ? "It was not compared with really setting units to zero."
-        : `On ${text.many(units, "unit")} and ${text.many(images, "image")} it has a correlation of ${correlation.toFixed(2)} with really setting the unit to zero.`;
+        : `On ${text.many(units, "unit")} and ${text.many(images, "image")} it has a correlation of ${text.hundredths(correlation)} with really setting the unit to zero.`;
     return h(
       "section",
       {},

@@ -130,7 +130,7 @@
         name(atlas.index.other.title),
         ", the unit that is excited by the same images most is ",
         h("b", {}, name(match.layer), `/${match.unit}`),
-        `: the correlation over all images is ${match.correlation.toFixed(2)}, its selectivity ${text.number(match.selectivity)}. `,
+        `: the correlation over all images is ${text.hundredths(match.correlation)}, its selectivity ${text.number(match.selectivity)}. `,
         h("a", { href: to.compare(layer) }, "Compare the whole layer"),
       ),
       h(

@@ -68,8 +68,9 @@
     ];
   }
 
-  /** On the wall of a layer the number; on that of a group also the rest of the layer's name. */
+  /** On the wall of a layer the number, on that of a group also the rest of the layer's name; of scores, the class. */
   function short(layer, unit, group) {
+    if (atlas.index.layers[layer].logits && unit < atlas.index.classes.length) return text.className(unit);
     if (group === undefined) return String(unit);
     const full = text.unitName(layer, unit);
     const start = `${atlas.index.groups[group].name}.`;
