@@ -21,25 +21,77 @@
 
   atlas.views.about = () => {
     const { index } = atlas;
-    const table = (rows) => h("table.plain", {}, h("tbody", {}, rows.map(([what, words]) => h("tr", {}, h("th", { scope: "row" }, what), h("td", {}, words)))));
+    const table = (rows) =>
+      h(
+        "table.plain",
+        {},
+        h(
+          "tbody",
+          {},
+          rows.map(([what, words]) => h("tr", {}, h("th", { scope: "row" }, what), h("td", {}, words))),
+        ),
+      );
     return {
       title: "About this atlas",
       up: to.network(),
       content: [
         h("h1", { id: "title" }, "About this atlas"),
-        h("p.lead", {}, name(index.title), ": ", `${text.many(index.layers.reduce((sum, l) => sum + l.units, 0), "unit")} of ${text.many(index.layers.length, "layer")}, ${text.many(index.images, `${index.split} image`)}, ${text.many(index.classes.length, "class", "classes")}.`),
+        h(
+          "p.lead",
+          {},
+          name(index.title),
+          ": ",
+          `${text.many(
+            index.layers.reduce((sum, l) => sum + l.units, 0),
+            "unit",
+          )} of ${text.many(index.layers.length, "layer")}, ${text.many(index.images, `${index.split} image`)}, ${text.many(index.classes.length, "class", "classes")}.`,
+        ),
         h("section", {}, h("h2", {}, "How it was made"), atlas.factList(index.facts)),
-        Object.keys(index.rules).length ? h("section", {}, h("h2", {}, "Pictures"), atlas.factList(Object.entries(index.rules)), h("p", {}, h("a", { href: to.trust() }, "How far to trust a picture"))) : null,
+        Object.keys(index.rules).length
+          ? h(
+              "section",
+              {},
+              h("h2", {}, "Pictures"),
+              atlas.factList(Object.entries(index.rules)),
+              h("p", {}, h("a", { href: to.trust() }, "How far to trust a picture")),
+            )
+          : null,
         h("section", {}, h("h2", {}, "Keys"), table(KEYS.map(([key, words]) => [h("kbd", {}, key), words]))),
-        h("section", {}, h("h2", {}, "This folder"), h("p", {}, "It needs no network and no server, and it loads nothing from outside. Copy it as a whole."), table(FOLDER.map(([file, words]) => [h("code", {}, file), words]))),
+        h(
+          "section",
+          {},
+          h("h2", {}, "This folder"),
+          h("p", {}, "It needs no network and no server, and it loads nothing from outside. Copy it as a whole."),
+          table(FOLDER.map(([file, words]) => [h("code", {}, file), words])),
+        ),
         layers(index),
       ],
     };
   };
 
   function layers(index) {
-    const row = (layer, l) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: to.layer(l), "data-layer": layer.name }, name(layer.name))), h("td.value", {}, text.shape(layer.shape)), h("td.value", {}, text.count(layer.units)), h("td.value", {}, text.count(layer.dead)), h("td.value", {}, text.number(layer.selectivity)));
-    const head = ["layer", "output", "units", "dead", "selectivity (median)"].map((words) => h("th", { scope: "col" }, words));
-    return h("section", {}, h("h2", {}, "Layers"), h("div.scroll", {}, h("table.plain", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, index.layers.map(row)))));
+    const row = (layer, l) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, h("a", { href: to.layer(l), "data-layer": layer.name }, name(layer.name))),
+        h("td.value", {}, text.shape(layer.shape)),
+        h("td.value", {}, text.count(layer.units)),
+        h("td.value", {}, text.count(layer.dead)),
+        h("td.value", {}, text.number(layer.selectivity)),
+      );
+    const head = ["layer", "output", "units", "dead", "selectivity (median)"].map((words) =>
+      h("th", { scope: "col" }, words),
+    );
+    return h(
+      "section",
+      {},
+      h("h2", {}, "Layers"),
+      h(
+        "div.scroll",
+        {},
+        h("table.plain", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, index.layers.map(row))),
+      ),
+    );
   }
 }

@@ -60,7 +60,9 @@ Names are percent-encoded, so they contain neither a colon nor a slash. STATE is
 
   function state(text) {
     const pairs = text.split("&").filter((part) => part.includes("="));
-    return Object.fromEntries(pairs.map((part) => [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)]));
+    return Object.fromEntries(
+      pairs.map((part) => [part.slice(0, part.indexOf("=")), part.slice(part.indexOf("=") + 1)]),
+    );
   }
 
   const fixed = {
@@ -79,7 +81,7 @@ Names are percent-encoded, so they contain neither a colon nor a slash. STATE is
   /** What an address asks for: {view, ...}; the view "lost" if it leads nowhere. */
   function parse(hash) {
     const text = hash.replace(/^#/, "");
-    if (text === "" || text === "main") return { view: "network" };
+    if (text === "") return { view: "network" };
     try {
       const colon = text.indexOf(":");
       const kind = text.slice(0, colon);

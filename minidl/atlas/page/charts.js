@@ -15,14 +15,24 @@
       const until = (largest * (i + 1)) / counts.length;
       const words = `${text.many(n, "image")} from ${text.number(from)} to ${text.number(until)}`;
       const rect = svg("rect", { x: i * step + 1, y: height - size, width: step - 2, height: size });
-      return svg("g", {}, svg("title", {}, words), svg("rect.catch", { x: i * step, y: 0, width: step, height }), rect);
+      return svg(
+        "g",
+        {},
+        svg("title", {}, words),
+        svg("rect.catch", { x: i * step, y: 0, width: step, height }),
+        rect,
+      );
     });
     const all = counts.reduce((a, b) => a + b, 0);
     const label = `Histogram of ${text.many(all, "image")}, from 0 to ${text.number(largest)}`;
     return h(
       "div.chart",
       {},
-      svg("svg.histogram", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, preserveAspectRatio: "none" }, bars),
+      svg(
+        "svg.histogram",
+        { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, preserveAspectRatio: "none" },
+        bars,
+      ),
       h("div.axis", { "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, text.number(largest))),
     );
   }
@@ -36,9 +46,17 @@
     const x = (i) => (xs.length > 1 ? (width * i) / (xs.length - 1) : width / 2);
     const y = (v) => height - (height * (v - low)) / (high - low || 1);
     const drawn = lines.map(({ label, values: v, kind }) => {
-      const points = v.map((value, i) => (Number.isFinite(value) ? `${x(i).toFixed(1)},${y(value).toFixed(1)}` : null)).filter(Boolean);
+      const points = v
+        .map((value, i) => (Number.isFinite(value) ? `${x(i).toFixed(1)},${y(value).toFixed(1)}` : null))
+        .filter(Boolean);
       const dots = v.map((value, i) =>
-        Number.isFinite(value) ? svg("circle", { cx: x(i), cy: y(value), r: 3 }, svg("title", {}, `${label}, epoch ${xs[i]}: ${show(value)}`)) : null,
+        Number.isFinite(value)
+          ? svg(
+              "circle",
+              { cx: x(i), cy: y(value), r: 3 },
+              svg("title", {}, `${label}, epoch ${xs[i]}: ${show(value)}`),
+            )
+          : null,
       );
       return svg(`g.line.${kind}`, {}, svg("polyline", { points: points.join(" ") }), dots);
     });
@@ -48,17 +66,28 @@
       "div.chart",
       {},
       h("h3", {}, title),
-      svg("svg.curves", { viewBox: `-4 -4 ${width + 8} ${height + 8}`, role: "img", "aria-label": words },
-        svg("path.grid", { d: `M0 ${height}H${width}M0 ${height / 2}H${width}M0 0H${width}` }), drawn),
-      h("div.axis", { "aria-hidden": "true" }, h("span", {}, `epoch ${xs[0]}`), h("span", {}, `0 to ${show(high)}`), h("span", {}, `${xs.at(-1)}`)),
+      svg(
+        "svg.curves",
+        { viewBox: `-4 -4 ${width + 8} ${height + 8}`, role: "img", "aria-label": words },
+        svg("path.grid", { d: `M0 ${height}H${width}M0 ${height / 2}H${width}M0 0H${width}` }),
+        drawn,
+      ),
+      h(
+        "div.axis",
+        { "aria-hidden": "true" },
+        h("span", {}, `epoch ${xs[0]}`),
+        h("span", {}, `0 to ${show(high)}`),
+        h("span", {}, `${xs.at(-1)}`),
+      ),
       h("div.keys", {}, key),
     );
   }
 
-  /** A scale from 0 to 1: unrelated pictures reach up to `upper`, half of them `median`; the dot is `value`. */
+  /** A scale up to 1 from 0, or from what is below: unrelated pictures reach up to `upper`, half of them `median`; the dot is `value`. */
   function scale(value, { median, upper }) {
-    const at = (v) => 200 * Math.min(1, Math.max(0, v));
-    const words = `${text.number(value)} on a scale from 0 to 1; unrelated pictures: median ${text.number(median)}, 95 % below ${text.number(upper)}`;
+    const low = Math.min(0, value, median);
+    const at = (v) => (200 * (v - low)) / (1 - low);
+    const words = `${text.number(value)} on a scale up to 1; unrelated pictures: median ${text.number(median)}, 95 % below ${text.number(upper)}`;
     return svg(
       "svg.scale",
       { viewBox: "-8 0 216 20", role: "img", "aria-label": words },

@@ -10,7 +10,8 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
     const [record] = await Promise.all([atlas.load("embedding"), atlas.loadImages()]);
     const unit = state.unit ? atlas.place(state.unit) : null;
     const number = Number(state.class || -1);
-    if ((state.unit && unit?.view !== "unit") || (state.class && !(number in atlas.index.classes))) return atlas.views.lost();
+    if ((state.unit && unit?.view !== "unit") || (state.class && !(number in atlas.index.classes)))
+      return atlas.views.lost();
     const now = {
       map: state.map === "pca" || !record.tsne.length ? "pca" : "tsne",
       color: state.color === "correct" && atlas.index.labelled ? "correct" : "",
@@ -24,7 +25,11 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
       up: to.network(),
       content: [
         h("h1", { id: "title" }, "Embedding"),
-        h("p.lead", {}, "Every image at a place that its features give it. Images that the network sees alike lie close together."),
+        h(
+          "p.lead",
+          {},
+          "Every image at a place that its features give it. Images that the network sees alike lie close together.",
+        ),
         controls(record, now),
         h("p.legend", { id: "legend" }, paint.legend),
         plane.content,
@@ -42,7 +47,8 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
   };
 
   function meaning({ explained }, map) {
-    if (map === "tsne") return "t-SNE: neighbours in the features are neighbours here. Distances between groups, and their sizes, mean little.";
+    if (map === "tsne")
+      return "t-SNE: neighbours in the features are neighbours here. Distances between groups, and their sizes, mean little.";
     const shares = explained.map((share) => text.percent(share)).join(" and ");
     return `PCA: the two directions in which the features vary most${shares ? `; they hold ${shares} of the variance` : ""}.`;
   }
@@ -51,20 +57,63 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
     const { classes, layers, labelled } = atlas.index;
     const go = (change) => location.replace(to.embedding({ ...now, ...change }));
     const colour = now.unit ? "unit" : now.color || "class";
-    const colours = [["class", labelled ? "class" : "predicted class"], ...(labelled ? [["correct", "right or wrong"]] : []), ["unit", "a unit's activation"]];
+    const colours = [
+      ["class", labelled ? "class" : "predicted class"],
+      ...(labelled ? [["correct", "right or wrong"]] : []),
+      ["unit", "a unit's activation"],
+    ];
     const start = { class: {}, correct: { color: "correct" }, unit: { unit: { layer: 0, unit: 0 } } };
     const short = (words) => (words.length > 40 ? `${words.slice(0, 40)}…` : words);
-    const field = () => h("label.field", {}, h("span", {}, "Unit"), h("input", {
-      id: "embed-unit", type: "number", min: 0, max: layers[now.unit.layer].units - 1, value: now.unit.unit,
-      onchange: (event) => go({ unit: { layer: now.unit.layer, unit: Number(event.target.value) } }),
-    }));
+    const field = () =>
+      h(
+        "label.field",
+        {},
+        h("span", {}, "Unit"),
+        h("input", {
+          id: "embed-unit",
+          type: "number",
+          min: 0,
+          max: layers[now.unit.layer].units - 1,
+          value: now.unit.unit,
+          onchange: (event) => go({ unit: { layer: now.unit.layer, unit: Number(event.target.value) } }),
+        }),
+      );
     return h(
       "div.controls",
       { role: "group", "aria-label": "Map and colours" },
-      record.tsne.length ? atlas.choice("embed-map", "Map", [["tsne", "t-SNE"], ["pca", "PCA"]], now.map, (map) => go({ map })) : null,
-      atlas.choice("embed-colour", "Colour by", colours, colour, (value) => go({ color: "", class: "", unit: null, ...start[value] })),
-      colour === "class" ? atlas.choice("embed-class", "Class", [["", "all"], ...classes.map((_, k) => [String(k), short(text.className(k))])], now.class, (k) => go({ class: k })) : null,
-      colour === "unit" ? atlas.choice("embed-layer", "Layer", layers.map(({ name }, i) => [String(i), short(name)]), String(now.unit.layer), (layer) => go({ unit: { layer: Number(layer), unit: 0 } })) : null,
+      record.tsne.length
+        ? atlas.choice(
+            "embed-map",
+            "Map",
+            [
+              ["tsne", "t-SNE"],
+              ["pca", "PCA"],
+            ],
+            now.map,
+            (map) => go({ map }),
+          )
+        : null,
+      atlas.choice("embed-colour", "Colour by", colours, colour, (value) =>
+        go({ color: "", class: "", unit: null, ...start[value] }),
+      ),
+      colour === "class"
+        ? atlas.choice(
+            "embed-class",
+            "Class",
+            [["", "all"], ...classes.map((_, k) => [String(k), short(text.className(k))])],
+            now.class,
+            (k) => go({ class: k }),
+          )
+        : null,
+      colour === "unit"
+        ? atlas.choice(
+            "embed-layer",
+            "Layer",
+            layers.map(({ name }, i) => [String(i), short(name)]),
+            String(now.unit.layer),
+            (layer) => go({ unit: { layer: Number(layer), unit: 0 } }),
+          )
+        : null,
       colour === "unit" ? field() : null,
     );
   }

@@ -9,10 +9,14 @@
     const epochs = history.epoch || [];
     if (!epochs.length) return null;
     const lines = (measure) =>
-      [["training", `train_${measure}`, "first"], ["validation", `val_${measure}`, "second"]]
+      [
+        ["training", `train_${measure}`, "first"],
+        ["validation", `val_${measure}`, "second"],
+      ]
         .filter(([, key]) => (history[key] || []).some(Number.isFinite))
         .map(([label, key, kind]) => ({ label, values: history[key], kind }));
-    const chart = (title, measure, show) => (lines(measure).length ? curves(title, epochs, lines(measure), show) : null);
+    const chart = (title, measure, show) =>
+      lines(measure).length ? curves(title, epochs, lines(measure), show) : null;
     const charts = [
       chart("Accuracy", "top1", (v) => text.percent(v ?? null)),
       chart("Loss", "loss", text.number),

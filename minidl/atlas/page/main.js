@@ -27,10 +27,14 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
   const { h, name, to } = atlas;
   const main = document.getElementById("main");
   const search = document.getElementById("search");
+  const nav = document.getElementById("nav");
   const places = new Map(); // entry of the browser's history -> how far it was scrolled
   let page = {};
   let entry = 0; // number of the entry that is shown
   let turn = 0;
+
+  const here = () => location.hash || "#";
+  const shown = () => main.dataset.address === here(); // not while the browser is on its way to another address
 
   async function show() {
     const mine = (turn += 1);
@@ -50,7 +54,7 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     page = { view: address.view, ...next };
     put(same);
     page.settled?.();
-    main.dataset.address = location.hash || "#";
+    main.dataset.address = here();
     main.setAttribute("aria-busy", "false");
   }
 
@@ -60,6 +64,10 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     const held = main.contains(document.activeElement) && focused;
     document.title = `${page.title} · ${atlas.index.title}`;
     main.dataset.view = page.view;
+    for (const link of nav.children) {
+      if (link.dataset.for === page.view) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
     main.replaceChildren(...page.content.flat(Infinity).filter(Boolean));
     if (held && document.getElementById(focused)) document.getElementById(focused).focus({ preventScroll: true });
     else if (document.activeElement !== search) main.focus({ preventScroll: true });
@@ -68,7 +76,10 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     const known = number !== undefined && number !== entry; // Back or Forward
     if (number === undefined) history.replaceState({ entry: stepping ? entry : entry + 1 }, "");
     entry = history.state.entry;
-    window.scrollTo(0, known ? (places.get(entry) ?? 0) : same && (stepping || page.view === "embedding") ? window.scrollY : 0);
+    window.scrollTo(
+      0,
+      known ? (places.get(entry) ?? 0) : same && (stepping || page.view === "embedding") ? window.scrollY : 0,
+    );
     stepping = false;
   }
 
@@ -88,22 +99,42 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     view: "lost",
     title: "Not found",
     up: to.network(),
-    content: [h("h1", { id: "title" }, "Nothing here"), h("p.lead", {}, "This atlas has no page ", address.text ? name(address.text) : "with this address", ". ", h("a", { href: "#" }, "To the start"))],
+    content: [
+      h("h1", { id: "title" }, "Nothing here"),
+      h(
+        "p.lead",
+        {},
+        "This atlas has no page ",
+        address.text ? name(address.text) : "with this address",
+        ". ",
+        h("a", { href: "#" }, "To the start"),
+      ),
+    ],
   });
 
   const broken = (error) => ({
     view: "broken",
     title: "Not complete",
     up: to.network(),
-    content: [h("h1", { id: "title" }, "This page is not complete"), h("p.lead", {}, error.message, " ", h("a", { href: "#" }, "To the start"))],
+    content: [
+      h("h1", { id: "title" }, "This page is not complete"),
+      h("p.lead", {}, error.message, " ", h("a", { href: "#" }, "To the start")),
+    ],
   });
 
   /** The links at the top, and the search that shows what it finds while one types. */
   function head() {
     const { index } = atlas;
     document.getElementById("home").append(name(index.title));
-    const links = [["#", "Network"], [to.search(""), "Classes"], index.embedding ? [to.embedding(), "Embedding"] : null, index.other ? [to.compare(), "Compare"] : null, [to.trust(), "Trust"], [to.about(), "About"]];
-    document.getElementById("nav").append(...links.filter(Boolean).map(([href, words]) => h("a", { href }, words)));
+    const links = [
+      ["network", "Network", "#"],
+      ["search", "Classes", to.search("")],
+      ["embedding", "Embedding", index.embedding && to.embedding()],
+      ["compare", "Compare", index.other && to.compare()],
+      ["trust", "Trust", to.trust()],
+      ["about", "About", to.about()],
+    ].filter(([, , href]) => href);
+    nav.append(...links.map(([view, words, href]) => h("a", { href, "data-for": view }, words)));
     document.getElementById("skip").addEventListener("click", (event) => {
       event.preventDefault(); // its address would be a layer's
       main.focus();
@@ -127,10 +158,10 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     }
     document.documentElement.style.setProperty("--size", atlas.index.tiles.size);
     head();
-    atlas.themeSwitch(document.getElementById("theme"), show);
+    atlas.themeSwitch(document.getElementById("theme"), () => page.view === "embedding" && show()); // a canvas has no style sheet
     atlas.listenToKeys({ page: () => page, step, back, search });
     window.addEventListener("hashchange", show);
-    window.addEventListener("scroll", () => places.set(entry, window.scrollY), { passive: true });
+    window.addEventListener("scroll", () => shown() && places.set(entry, window.scrollY), { passive: true });
     await show();
   }
 

@@ -26,17 +26,36 @@
     return `${text.many(units, "unit")} in ${text.many(index.layers.length, "layer")}, seen through ${text.many(index.images, "image")}. Choose a layer to see what each of its units responds to.`;
   }
 
-  const graph = (index) => [h("p.end", {}, "image"), h("span.arrow", { "aria-hidden": "true" }), ...chain(index.network.children.length ? index.network.children : [index.network]), h("p.end", {}, index.network.shape.length === 1 ? `scores of ${text.many(index.network.shape[0], "class", "classes")}` : "output")];
+  const graph = (index) => [
+    h("p.end", {}, "image"),
+    h("span.arrow", { "aria-hidden": "true" }),
+    ...chain(index.network.children.length ? index.network.children : [index.network]),
+    h(
+      "p.end",
+      {},
+      index.network.shape.length === 1
+        ? `scores of ${text.many(index.network.shape[0], "class", "classes")}`
+        : "output",
+    ),
+  ];
 
   /** Blocks one below the other, with arrows between them. */
-  const chain = (blocks, within = "") => blocks.flatMap((child) => [block(child, within), h("span.arrow", { "aria-hidden": "true" })]);
+  const chain = (blocks, within = "") =>
+    blocks.flatMap((child) => [block(child, within), h("span.arrow", { "aria-hidden": "true" })]);
 
   /** A block in the one named `within`. One that only holds others and has no name is not drawn, only what it holds. */
   function block(b, within) {
     const leaf = b.layer >= 0 || b.children.length === 0 || b.children.every((child) => !reachable(child));
     if (leaf) return box(b, within);
     const inside = b.name || within;
-    const inner = b.wiring === "parallel" ? h("div.parallel", {}, b.children.map((child) => h("div.chain", {}, block(child, inside)))) : h("div.chain", {}, chain(b.children, inside).slice(0, -1));
+    const inner =
+      b.wiring === "parallel"
+        ? h(
+            "div.parallel",
+            {},
+            b.children.map((child) => h("div.chain", {}, block(child, inside))),
+          )
+        : h("div.chain", {}, chain(b.children, inside).slice(0, -1));
     if (b.name === "") return inner;
     return h("div.block", {}, h("div.blockhead", {}, title(b, within), details(b)), inner);
   }
@@ -60,12 +79,21 @@
   function title(b, within) {
     const short = within && b.name.startsWith(`${within}.`) ? b.name.slice(within.length + 1) : b.name;
     const words = b.name === "" ? name(b.kind) : name(short, b.name);
-    if (b.layer >= 0) return h("a.layer", { href: to.layer(b.layer), "data-layer": atlas.index.layers[b.layer].name }, words);
-    if (b.group >= 0) return h("a.layer", { href: to.group(b.group), "data-layer": atlas.index.groups[b.group].name }, words);
+    if (b.layer >= 0)
+      return h("a.layer", { href: to.layer(b.layer), "data-layer": atlas.index.layers[b.layer].name }, words);
+    if (b.group >= 0)
+      return h("a.layer", { href: to.group(b.group), "data-layer": atlas.index.groups[b.group].name }, words);
     return h("span.layer", {}, words);
   }
 
-  const details = (b) => h("span.details", {}, [b.shape.length ? text.shape(b.shape) : null, b.parameters ? text.many(b.parameters, "parameter") : null].filter(Boolean).join(" · "));
+  const details = (b) =>
+    h(
+      "span.details",
+      {},
+      [b.shape.length ? text.shape(b.shape) : null, b.parameters ? text.many(b.parameters, "parameter") : null]
+        .filter(Boolean)
+        .join(" · "),
+    );
 
   /** A few of a layer's units, evenly spaced. Their sheet is loaded when the box comes into view. */
   function faces(layer) {
@@ -90,19 +118,40 @@
   }
 
   function accuracy(index) {
-    if (index.top1 === null) return h("section", {}, h("h2", {}, "Accuracy"), h("p.soft", {}, "Unknown: the images have no labels."));
+    if (index.top1 === null)
+      return h("section", {}, h("h2", {}, "Accuracy"), h("p.soft", {}, "Unknown: the images have no labels."));
     return h(
       "section.accuracy",
       {},
       h("h2", {}, "Accuracy"),
-      h("p.big", {}, h("b", {}, text.percent(index.top1)), " of ", text.many(index.images, `${index.split} image`), " are classified correctly."),
-      index.top5 === null ? null : h("p.soft", {}, `In ${text.percent(index.top5)} the right class is among the five likeliest.`),
+      h(
+        "p.big",
+        {},
+        h("b", {}, text.percent(index.top1)),
+        " of ",
+        text.many(index.images, `${index.split} image`),
+        " are classified correctly.",
+      ),
+      index.top5 === null
+        ? null
+        : h("p.soft", {}, `In ${text.percent(index.top5)} the right class is among the five likeliest.`),
     );
   }
 
   function facts(index) {
-    return h("section.facts", {}, h("h2", {}, "How this atlas was made"), atlas.factList(index.facts), h("p", {}, h("a", { href: to.about() }, "More about this atlas")));
+    return h(
+      "section.facts",
+      {},
+      h("h2", {}, "How this atlas was made"),
+      atlas.factList(index.facts),
+      h("p", {}, h("a", { href: to.about() }, "More about this atlas")),
+    );
   }
 
-  atlas.factList = (pairs) => h("dl", {}, pairs.map(([label, value]) => [h("dt", {}, name(label)), h("dd", {}, h("bdi", {}, value))]));
+  atlas.factList = (pairs) =>
+    h(
+      "dl",
+      {},
+      pairs.map(([label, value]) => [h("dt", {}, name(label)), h("dd", {}, h("bdi", {}, value))]),
+    );
 }

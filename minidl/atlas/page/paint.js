@@ -19,23 +19,42 @@
     const shown = (k) => k >= 0 && (chosen < 0 || k === chosen);
     const order = classes.map((_, i) => i).toSorted((a, b) => shown(classes[a]) - shown(classes[b]));
     const all = `Each ${labelled ? "" : "predicted "}class has a colour; with many classes some look alike. Choose a class to see it alone.`;
-    const legend = chosen < 0 ? all : [dot(ofClass(chosen)), atlas.classLink(chosen), " ", dot(faint()), "all others"];
+    const legend =
+      chosen < 0 ? all : [dot(ofClass(chosen)), atlas.classLink(chosen), " ", dot(faint()), "all others"];
     return { colours: classes.map((k) => (shown(k) ? ofClass(k) : faint())), order, legend };
   }
 
   function byCorrectness({ labels, predicted }) {
     const [right, wrong] = atlas.isDark() ? ["#5aa9e6", "#f0a35e"] : ["#1b6ca8", "#c2560c"];
     const colour = (k, i) => (k < 0 ? faint() : k === predicted[i] ? right : wrong);
-    return { colours: labels.map(colour), order: labels.map((_, i) => i), legend: [dot(right), "recognised ", dot(wrong), "taken for another class"] };
+    return {
+      colours: labels.map(colour),
+      order: labels.map((_, i) => i),
+      legend: [dot(right), "recognised ", dot(wrong), "taken for another class"],
+    };
   }
 
   async function byUnit({ layer, unit }) {
     const activity = await atlas.load(`activity-${atlas.three(layer)}`);
     const steps = decode(activity.units[unit], atlas.index.images);
     const palette = Array.from({ length: 16 }, (_, step) => ramp(step));
-    const link = h("a", { href: to.unit(layer, unit), "data-unit": text.unitName(layer, unit) }, atlas.unitWords(layer, unit));
-    const legend = ["How strongly images excite ", link, ": 0 ", h("span.ramp", {}, palette.map(dot)), ` ${text.number(activity.largest[unit])} (root scale)`];
-    return { colours: Array.from(steps, (step) => palette[step]), order: Array.from(steps.keys()).toSorted((a, b) => steps[a] - steps[b]), legend };
+    const link = h(
+      "a",
+      { href: to.unit(layer, unit), "data-unit": text.unitName(layer, unit) },
+      atlas.unitWords(layer, unit),
+    );
+    const legend = [
+      "How strongly images excite ",
+      link,
+      ": 0 ",
+      h("span.ramp", {}, palette.map(dot)),
+      ` ${text.number(activity.largest[unit])} (root scale)`,
+    ];
+    return {
+      colours: Array.from(steps, (step) => palette[step]),
+      order: Array.from(steps.keys()).toSorted((a, b) => steps[a] - steps[b]),
+      legend,
+    };
   }
 
   /** The steps 0 to 15 of a unit on all images: two letters hold three of them (see ActivityRecord). */
@@ -51,7 +70,15 @@
 
   /** From faint to strong. */
   function ramp(step) {
-    const [from, until] = atlas.isDark() ? [[48, 54, 62], [255, 196, 92]] : [[222, 219, 212], [166, 36, 0]];
+    const [from, until] = atlas.isDark()
+      ? [
+          [48, 54, 62],
+          [255, 196, 92],
+        ]
+      : [
+          [222, 219, 212],
+          [166, 36, 0],
+        ];
     return `rgb(${from.map((c, i) => Math.round(c + ((until[i] - c) * step) / 15)).join(" ")})`;
   }
 

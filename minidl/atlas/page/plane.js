@@ -25,18 +25,26 @@
       pressed: (place, by) => {
         const image = at(place, by === "key" ? Infinity : 24);
         if (image < 0) return;
-        if (by === "touch") tell(about, image); // a finger cannot point: it shows first, the link opens
+        if (by === "touch")
+          tell(about, image); // a finger cannot point: it shows first, the link opens
         else location.hash = to.image(image);
       },
     });
     if (kept.map === map) Object.assign(camera, { x: kept.x, y: kept.y, zoom: kept.zoom });
     const resized = new ResizeObserver(redraw);
-    const button = (id, sign, label, act) => h("button", { id, type: "button", "aria-label": label, title: label, onclick: act }, sign);
+    const button = (id, sign, label, act) =>
+      h("button", { id, type: "button", "aria-label": label, title: label, onclick: act }, sign);
     const all = () => {
       camera.reset();
       redraw();
     };
-    const buttons = h("div.zoom", {}, button("zoom-in", "+", "Closer", () => camera.zoomAt(1.6)), button("zoom-out", "−", "Farther", () => camera.zoomAt(1 / 1.6)), button("zoom-all", "⤢", "Show all", all));
+    const buttons = h(
+      "div.zoom",
+      {},
+      button("zoom-in", "+", "Closer", () => camera.zoomAt(1.6)),
+      button("zoom-out", "−", "Farther", () => camera.zoomAt(1 / 1.6)),
+      button("zoom-all", "⤢", "Show all", all),
+    );
     return {
       content: h("div.beside.wide", {}, h("div.map", {}, canvas, buttons), about),
       settled() {
@@ -50,7 +58,8 @@
     };
   };
 
-  const hint = () => h("p.soft", {}, "Point at an image to see it, click to open its page. Zoom in to see thumbnails.");
+  const hint = () =>
+    h("p.soft", {}, "Point at an image to see it, click to open its page. Zoom in to see thumbnails.");
 
   function tell(about, image) {
     if (image < 0 || about.dataset.image === String(image)) return;
@@ -60,7 +69,12 @@
     about.replaceChildren(
       atlas.imageTile(image),
       h("p", {}, h("a", { href: to.image(image), "data-image": image }, `Image ${image}`)),
-      h("dl", {}, label < 0 ? null : [h("dt", {}, "class"), h("dd", {}, atlas.classLink(label))], predicted < 0 ? null : [h("dt", {}, "taken for"), h("dd", {}, atlas.classLink(predicted))]),
+      h(
+        "dl",
+        {},
+        label < 0 ? null : [h("dt", {}, "class"), h("dd", {}, atlas.classLink(label))],
+        predicted < 0 ? null : [h("dt", {}, "taken for"), h("dd", {}, atlas.classLink(predicted))],
+      ),
     );
   }
 }

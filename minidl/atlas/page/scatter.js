@@ -14,7 +14,7 @@
       if (x > -32 && y > -32 && x < width + 32 && y < height + 32) seen.push([i, x, y]);
     }
     const small = seen.length > THUMBNAILS;
-    if (small) dots(context, seen, colours, Math.min(6, 2 + Math.sqrt(camera.zoom)));
+    if (small) dots(context, seen, colours, Math.min(7, 1.5 + Math.sqrt(camera.zoom) + 60 / Math.sqrt(order.length)));
     else thumbnails(context, seen, colours, Math.sqrt((width * height) / Math.max(1, seen.length)), redraw);
     canvas.dataset.mode = small ? "points" : "thumbnails";
     canvas.dataset.visible = seen.length;
@@ -45,7 +45,8 @@
       const sheet = atlas.sheet(place.url);
       context.fillStyle = colours[i]; // a frame
       context.fillRect(x - side / 2 - 2, y - side / 2 - 2, side + 4, side + 4);
-      if (sheet.complete && sheet.naturalWidth) context.drawImage(sheet, place.x, place.y, size, size, x - side / 2, y - side / 2, side, side);
+      if (sheet.complete && sheet.naturalWidth)
+        context.drawImage(sheet, place.x, place.y, size, size, x - side / 2, y - side / 2, side, side);
       else sheet.addEventListener("load", redraw, { once: true });
     }
   }

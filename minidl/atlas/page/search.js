@@ -14,8 +14,14 @@
       title: query === "" ? "Classes and layers" : `Search: ${words}`,
       up: to.network(),
       content: [
-        h("h1", { id: "title" }, query === "" ? "Classes and layers" : ["Search: ", name(words)]),
-        parts.length ? null : h("p.lead", { id: "nothing" }, "Nothing found. Try a class (volleyball), a layer (inception3.b3), a unit (inception3.b3/17), the number or file name of an image, or dead."),
+        h("h1", { id: "title" }, query === "" ? "Classes and layers" : ["Search:\u00a0", name(words)]),
+        parts.length
+          ? null
+          : h(
+              "p.lead",
+              { id: "nothing" },
+              "Nothing found. Try a class (volleyball), a layer (inception3.b3), a unit (inception3.b3/17), the number or file name of an image, or dead.",
+            ),
         parts.map(part),
       ],
       settled() {
@@ -27,13 +33,38 @@
 
   function part({ id, title, items, show, list = "ul.results" }) {
     const limit = id === "found-all" ? Infinity : MOST;
-    return h("section", { id }, h("h2", {}, `${title} `, h("small", {}, text.count(items.length))), h(list, {}, items.slice(0, limit).map(show)),
-      items.length > limit ? h("p.soft", {}, `and ${text.count(items.length - limit)} more`) : null);
+    return h(
+      "section",
+      { id },
+      h("h2", {}, `${title} `, h("small", {}, text.count(items.length))),
+      h(list, {}, items.slice(0, limit).map(show)),
+      items.length > limit ? h("p.soft", {}, `and ${text.count(items.length - limit)} more`) : null,
+    );
   }
 
-  const classItem = (k) => h("li", {}, atlas.classLink(k), h("small", {}, [atlas.index.classes[k].accuracy === null ? null : text.percent(atlas.index.classes[k].accuracy, 0)]));
-  const layerItem = (l) => h("li", {}, h("a", { href: to.layer(l), "data-layer": atlas.index.layers[l].name }, name(atlas.index.layers[l].name)), h("small", {}, text.many(atlas.index.layers[l].units, "unit")));
-  const groupItem = (g) => h("li", {}, h("a", { href: to.group(g), "data-layer": atlas.index.groups[g].name }, name(atlas.index.groups[g].name)), h("small", {}, text.many(atlas.index.groups[g].units, "unit")));
+  const classItem = (k) =>
+    h(
+      "li",
+      {},
+      atlas.classLink(k),
+      h("small", {}, [
+        atlas.index.classes[k].accuracy === null ? null : text.percent(atlas.index.classes[k].accuracy, 0),
+      ]),
+    );
+  const layerItem = (l) =>
+    h(
+      "li",
+      {},
+      h("a", { href: to.layer(l), "data-layer": atlas.index.layers[l].name }, name(atlas.index.layers[l].name)),
+      h("small", {}, text.many(atlas.index.layers[l].units, "unit")),
+    );
+  const groupItem = (g) =>
+    h(
+      "li",
+      {},
+      h("a", { href: to.group(g), "data-layer": atlas.index.groups[g].name }, name(atlas.index.groups[g].name)),
+      h("small", {}, text.many(atlas.index.groups[g].units, "unit")),
+    );
   const numbers = (list) => list.map((_, i) => i);
 
   const groups = (items) => ({ id: "found-groups", title: "Modules", items, show: groupItem });
@@ -47,21 +78,48 @@
 
   async function results(query, words) {
     const { index } = atlas;
-    const classes = ranked(numbers(index.classes), (k) => `${index.classes[k].words},${index.classes[k].id},${k}`, query);
+    const classes = ranked(
+      numbers(index.classes),
+      (k) => `${index.classes[k].words},${index.classes[k].id},${k}`,
+      query,
+    );
     const units = [...unitsNamed(query), ...(query === "dead" ? await deadUnits() : [])];
     return [
       { id: "found-classes", title: "Classes", items: classes, show: classItem },
       groups(ranked(numbers(index.groups), (g) => index.groups[g].name, query)),
       layers(ranked(numbers(index.layers), (l) => index.layers[l].name, query)),
-      { id: "found-units", title: query === "dead" ? "Dead units" : "Units", items: units, show: ([l, u]) => atlas.unitCard(l, u), list: "div.units" },
-      { id: "found-images", title: "Images", items: imagesNamed(query, words), show: (i) => atlas.imageFigure(i, atlas.images.names[i] || `image ${i}`), list: "div.figures" },
+      {
+        id: "found-units",
+        title: query === "dead" ? "Dead units" : "Units",
+        items: units,
+        show: ([l, u]) => atlas.unitCard(l, u),
+        list: "div.units",
+      },
+      {
+        id: "found-images",
+        title: "Images",
+        items: imagesNamed(query, words),
+        show: (i) => atlas.imageFigure(i, name(atlas.images.names[i] || `image ${i}`)),
+        list: "div.figures",
+      },
     ];
   }
 
   /** Those whose names contain the words: equal ones first, then those that begin with them. */
   function ranked(items, names, query) {
-    const rank = (item) => Math.min(...names(item).toLowerCase().split(",").map((n) => n.trim()).map((n) => (n === query ? 0 : n.startsWith(query) ? 1 : n.includes(query) ? 2 : 3)));
-    return items.map((item) => [rank(item), item]).filter(([r]) => r < 3).toSorted((a, b) => a[0] - b[0]).map(([, item]) => item);
+    const rank = (item) =>
+      Math.min(
+        ...names(item)
+          .toLowerCase()
+          .split(",")
+          .map((n) => n.trim())
+          .map((n) => (n === query ? 0 : n.startsWith(query) ? 1 : n.includes(query) ? 2 : 3)),
+      );
+    return items
+      .map((item) => [rank(item), item])
+      .filter(([r]) => r < 3)
+      .toSorted((a, b) => a[0] - b[0])
+      .map(([, item]) => item);
   }
 
   /** "inception2.b5/17", "b5 17", "b5[17]": units of the layers whose names contain the first part. */
@@ -69,8 +127,13 @@
     const [, layer, digits] = query.match(/^(.+?)[\s/[]+(\d{1,9})\]?$/) || [];
     if (!layer) return [];
     const unit = Number(digits);
-    const inLayers = ranked(numbers(atlas.index.layers), (l) => atlas.index.layers[l].name, layer).filter((l) => unit < atlas.index.layers[l].units).map((l) => [l, unit]);
-    const inGroups = ranked(numbers(atlas.index.groups), (g) => atlas.index.groups[g].name, layer).map((g) => atlas.unitOfGroup(g, unit)).filter(Boolean).map((found) => [found.layer, found.unit]);
+    const inLayers = ranked(numbers(atlas.index.layers), (l) => atlas.index.layers[l].name, layer)
+      .filter((l) => unit < atlas.index.layers[l].units)
+      .map((l) => [l, unit]);
+    const inGroups = ranked(numbers(atlas.index.groups), (g) => atlas.index.groups[g].name, layer)
+      .map((g) => atlas.unitOfGroup(g, unit))
+      .filter(Boolean)
+      .map((found) => [found.layer, found.unit]);
     const all = [...inGroups, ...inLayers];
     return all.filter(([l, u], i) => all.findIndex(([l2, u2]) => l === l2 && u === u2) === i);
   }

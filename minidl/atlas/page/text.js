@@ -3,7 +3,8 @@
 /* Numbers and names in words. */
 {
   const count = (n) => Math.round(n).toLocaleString("en");
-  const percent = (share, digits = 1) => (share === null ? "unknown" : `${(100 * share).toFixed(digits)} %`);
+  const percent = (share, digits = 1) => (share === null ? "unknown" : minus(`${(100 * share).toFixed(digits)} %`));
+  const hundredths = (x) => (x === null || x === undefined ? "unknown" : minus(x.toFixed(2)));
 
   /** Three digits: 12.3, 0.0456, 1,230. */
   function number(x) {
@@ -49,6 +50,19 @@
   const ruleName = (rule) => ({ deconv: "deconvnet", guided: "guided backpropagation" })[rule] || rule;
 
   Object.assign(atlas, {
-    text: { count, percent, number, signed, many, shape, classWords, className, unitName, imageWords, ruleName },
+    text: {
+      count,
+      percent,
+      hundredths,
+      number,
+      signed,
+      many,
+      shape,
+      classWords,
+      className,
+      unitName,
+      imageWords,
+      ruleName,
+    },
   });
 }

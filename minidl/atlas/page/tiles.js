@@ -27,14 +27,20 @@
     return sheets.get(url);
   }
 
-  const preload = (series, t) => sheet(place(series, t).url);
+  /** Loads and decodes a sheet before it is wanted. */
+  const preload = (series, t) =>
+    sheet(place(series, t).url)
+      .decode()
+      .catch(() => {}); // sheet() says what is missing
 
   /** Tile `t` of a series as an element. Its side is --w pixels; `label` says what it is. */
   function tile(series, t, label) {
     const { url, x, y } = place(series, t);
     sheet(url);
     // The inner square has the tile's own size and is scaled: so the size of the sheet need not be known.
-    const picture = h("i", { style: { "background-image": `url("${url}")`, "background-position": `-${x}px -${y}px` } });
+    const picture = h("i", {
+      style: { "background-image": `url("${url}")`, "background-position": `-${x}px -${y}px` },
+    });
     return h("span.tile", label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" }, picture);
   }
 

@@ -5,41 +5,81 @@
   const { h, name, to, text } = atlas;
 
   const PARTS = [
-    ["deconv", "Deconvnets", [
-      "A deconvnet (Zeiler & Fergus 2013) sends a signal from the unit back to the pixels: through the transposed filters, through the places where each max pool found its maximum, and through ReLUs that let only positive signals pass.",
-      "It is not the gradient of anything. It partly recovers the image whatever the weights are: its rules let edges pass, and a network with random weights gives pictures much like those of a trained one (Nie et al. 2018; Adebayo et al. 2018). So compare it with the random control on the unit's page, and compare several units on one image, not only several images of one unit.",
-    ]],
-    ["gradient", "Gradients", [
-      "The input gradient (Simonyan et al. 2014) says how the unit's map would change with each pixel. It is what the network computes, it depends on the weights, and it looks noisier for it.",
-      "It is local: it says what a small change would do, not what the unit has learnt.",
-    ]],
-    ["guided", "Guided backpropagation", [
-      "Guided backpropagation (Springenberg et al. 2015) is the gradient, but a ReLU also stops negative signals. Its pictures are sharp. Like deconvnets they show much of the image whatever the weights are.",
-    ]],
-    ["zero", "Mid-gray is zero", [
-      "In each projection, mid-gray is zero, and black and white are the 99.5th percentile of the absolute values of that picture. Every picture has its own scale, so a faint one looks as strong as any other. A projection that is zero everywhere says so.",
-      "The pictures are stored with loss (WebP): look at them, but do not measure them. The numbers are in the data files.",
-    ]],
-    ["likeness", "Likeness to the random control", [
-      "The same images go through the same network with random weights, drawn by its own initialiser, with batch-norm statistics computed anew. The number says how alike the two pictures are (the sanity check of Adebayo et al. 2018).",
-      "Such a number means nothing alone: two pictures of the same kind that have nothing to do with each other are a little alike too. So the page also says how alike those are: the median, and the bound that 95 % of them stay below. A likeness within this range means that the picture depends on what was learnt. A likeness above it means that random weights show much of the same; then the picture says more about the image than about the unit.",
-      "A small likeness does not prove that the picture explains the unit. It only passes a test that an explanation must pass.",
-    ]],
-    ["deciles", "The strongest images mislead", [
-      "Nine images out of thousands are the far end of a distribution. A unit whose nine images all show dogs may respond to many other things a little less. The row from strong to weak has one image from each tenth of all images; the histogram shows how rare the strong ones are.",
-    ]],
-    ["selectivity", "Selectivity", [
-      "Let m be the mean of |activation| over the images of one class. Selectivity is (largest m − mean of the others) / (largest m + mean of the others): 1 for a unit that only one class excites, 0 for one that all classes excite alike (Morcos et al. 2018). A network can work well without selective units.",
-    ]],
-    ["effects", "What classes lose without a unit", [
-      "The change of a score if the unit were zero is estimated to first order: activation times gradient. Later layers are not linear, so it is an estimate.",
-    ]],
-    ["connections", "Weights between units", [
-      "A large weight from one unit to another matters only if the first one is active. Units differ in scale, so weights from different layers cannot be compared.",
-    ]],
-    ["embedding", "PCA and t-SNE", [
-      "PCA is a projection: straight, and blind to all but two directions. t-SNE keeps neighbours together and bends everything else: distances between groups and the sizes of groups mean little, and it can show groups where there are none.",
-    ]],
+    [
+      "deconv",
+      "Deconvnets",
+      [
+        "A deconvnet (Zeiler & Fergus 2013) sends a signal from the unit back to the pixels: through the transposed filters, through the places where each max pool found its maximum, and through ReLUs that let only positive signals pass.",
+        "It is not the gradient of anything. It partly recovers the image whatever the weights are: its rules let edges pass, and a network with random weights gives pictures much like those of a trained one (Nie et al. 2018; Adebayo et al. 2018). So compare it with the random control on the unit's page, and compare several units on one image, not only several images of one unit.",
+      ],
+    ],
+    [
+      "gradient",
+      "Gradients",
+      [
+        "The input gradient (Simonyan et al. 2014) says how the unit's map would change with each pixel. It is what the network computes, it depends on the weights, and it looks noisier for it.",
+        "It is local: it says what a small change would do, not what the unit has learnt.",
+      ],
+    ],
+    [
+      "guided",
+      "Guided backpropagation",
+      [
+        "Guided backpropagation (Springenberg et al. 2015) is the gradient, but a ReLU also stops negative signals. Its pictures are sharp. Like deconvnets they show much of the image whatever the weights are.",
+      ],
+    ],
+    [
+      "zero",
+      "Mid-gray is zero",
+      [
+        "In each projection, mid-gray is zero, and black and white are the 99.5th percentile of the absolute values of that picture. Every picture has its own scale, so a faint one looks as strong as any other. A projection that is zero everywhere says so.",
+        "The pictures are stored with loss (WebP): look at them, but do not measure them. The numbers are in the data files.",
+      ],
+    ],
+    [
+      "likeness",
+      "Likeness to the random control",
+      [
+        "The same images go through the same network with random weights, drawn by its own initialiser, with batch-norm statistics computed anew. The number says how alike the two pictures are (the sanity check of Adebayo et al. 2018).",
+        "Such a number means nothing alone: two pictures of the same kind that have nothing to do with each other are a little alike too. So the page also says how alike those are: the median, and the bound that 95 % of them stay below. A likeness within this range means that the picture depends on what was learnt. A likeness above it means that part of the picture is there with any weights: that part says something about the image and nothing about the unit. The larger the number, the larger that part.",
+        "A small likeness does not prove that the picture explains the unit. It only passes a test that an explanation must pass.",
+      ],
+    ],
+    [
+      "deciles",
+      "The strongest images mislead",
+      [
+        "Nine images out of thousands are the far end of a distribution. A unit whose nine images all show dogs may respond to many other things a little less. The row from strong to weak has one image from each tenth of all images; the histogram shows how rare the strong ones are.",
+      ],
+    ],
+    [
+      "selectivity",
+      "Selectivity",
+      [
+        "Let m be the mean of |activation| over the images of one class. Selectivity is (largest m − mean of the others) / (largest m + mean of the others): 1 for a unit that only one class excites, 0 for one that all classes excite alike (Morcos et al. 2018). A network can work well without selective units.",
+      ],
+    ],
+    [
+      "effects",
+      "What classes lose without a unit",
+      [
+        "The change of a score if the unit were zero is estimated to first order: activation times gradient. Later layers are not linear, so it is an estimate.",
+      ],
+    ],
+    [
+      "connections",
+      "Weights between units",
+      [
+        "A large weight from one unit to another matters only if the first one is active. Units differ in scale, so weights from different layers cannot be compared.",
+      ],
+    ],
+    [
+      "embedding",
+      "PCA and t-SNE",
+      [
+        "PCA is a projection: straight, and blind to all but two directions. t-SNE keeps neighbours together and bends everything else: distances between groups and the sizes of groups mean little, and it can show groups where there are none.",
+      ],
+    ],
   ];
 
   atlas.views.trust = ({ part }) => ({
@@ -47,7 +87,11 @@
     up: to.network(),
     content: [
       h("h1", { id: "title" }, "How far to trust a picture"),
-      h("p.lead", {}, "A picture of what a unit sees is made by a rule. Some rules show the unit, some mostly show the image. Here is what each picture and number can tell and what it cannot."),
+      h(
+        "p.lead",
+        {},
+        "A picture of what a unit sees is made by a rule. Some rules show the unit, some mostly show the image. Here is what each picture and number can tell and what it cannot.",
+      ),
       PARTS.filter(([id]) => !(id in rulesMade()) || rulesMade()[id]).map(section),
     ],
     settled() {
@@ -56,7 +100,8 @@
   });
 
   /** Which of the three ways back this atlas has. */
-  const rulesMade = () => Object.fromEntries(["deconv", "gradient", "guided"].map((rule) => [rule, rule in atlas.index.rules]));
+  const rulesMade = () =>
+    Object.fromEntries(["deconv", "gradient", "guided"].map((rule) => [rule, rule in atlas.index.rules]));
 
   function section([id, title, paragraphs]) {
     return h(
@@ -72,28 +117,69 @@
 
   function effects() {
     const { correlation, units, images } = atlas.index.effects;
-    return h("p", {}, correlation === null
-      ? "In this atlas the estimate was not compared with really setting units to zero."
-      : `In this atlas ${text.many(units, "unit")} were really set to zero on ${text.many(images, "image")}: the correlation of the estimate with the true change is ${correlation.toFixed(2)}.`);
+    return h(
+      "p",
+      {},
+      correlation === null
+        ? "In this atlas the estimate was not compared with really setting units to zero."
+        : `In this atlas ${text.many(units, "unit")} were really set to zero on ${text.many(images, "image")}: the correlation of the estimate with the true change is ${text.hundredths(correlation)}.`,
+    );
   }
 
   /** Layer by layer: the median likeness, and what unrelated pictures reach. */
   function likeness() {
     const rules = Object.keys(atlas.index.rules);
-    const rows = atlas.index.layers.map((layer, l) => [l, layer]).filter(([, { likeness: of }]) => rules.some((rule) => rule in of));
+    const rows = atlas.index.layers
+      .map((layer, l) => [l, layer])
+      .filter(([, { likeness: of }]) => rules.some((rule) => rule in of));
     if (!rows.length) return h("p", {}, "This atlas has no random control.");
     const cell = (layer, rule) => {
       const value = layer.likeness[rule];
       const none = layer.null[rule];
       if (value === undefined) return h("td", {}, "");
-      return h("td.value", {}, h(none && value > none.upper ? "b.alike" : "b", {}, value.toFixed(2)), none ? h("small", {}, ` (${none.median.toFixed(2)}, ${none.upper.toFixed(2)})`) : null);
+      return h(
+        "td.value",
+        {},
+        h(none && value > none.upper ? "b.alike" : "b", {}, text.hundredths(value)),
+        none ? h("small", {}, ` (${text.hundredths(none.median)}, ${text.hundredths(none.upper)})`) : null,
+      );
     };
     return [
-      h("p", {}, `Here: ${atlas.index.measure}. The table has the median of each layer and, in brackets, the median of unrelated pictures and their 95 % bound.`),
-      h("div.scroll", {}, h("table.plain", { id: "likeness" },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "layer"), rules.map((rule) => h("th", { scope: "col" }, rule)))),
-        h("tbody", {}, rows.map(([l, layer]) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: to.layer(l), "data-layer": layer.name }, name(layer.name))), rules.map((rule) => cell(layer, rule))))),
-      )),
+      h(
+        "p",
+        {},
+        `Here: ${atlas.index.measure}. The table has the median of each layer and, in brackets, the median of unrelated pictures and their 95 % bound.`,
+      ),
+      h(
+        "div.scroll",
+        {},
+        h(
+          "table.plain",
+          { id: "likeness" },
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              h("th", { scope: "col" }, "layer"),
+              rules.map((rule) => h("th", { scope: "col" }, rule)),
+            ),
+          ),
+          h(
+            "tbody",
+            {},
+            rows.map(([l, layer]) =>
+              h(
+                "tr",
+                {},
+                h("th", { scope: "row" }, h("a", { href: to.layer(l), "data-layer": layer.name }, name(layer.name))),
+                rules.map((rule) => cell(layer, rule)),
+              ),
+            ),
+          ),
+        ),
+      ),
     ];
   }
 }

@@ -40,8 +40,16 @@
 
   function lead(layer, unit, record) {
     const { selectivity, logits } = atlas.index.layers[layer];
-    if (record.dead) return h("p.lead", {}, `This unit is dead: it is zero on all ${text.many(atlas.index.images, "image")}. There is nothing to see.`);
-    const score = logits && unit < atlas.index.classes.length ? ["It is the score of the class ", atlas.classLink(unit), ". "] : null;
+    if (record.dead)
+      return h(
+        "p.lead",
+        {},
+        `This unit is dead: it is zero on all ${text.many(atlas.index.images, "image")}. There is nothing to see.`,
+      );
+    const score =
+      logits && unit < atlas.index.classes.length
+        ? ["It is the score of the class ", atlas.classLink(unit), ". "]
+        : null;
     const best = record.classes[0];
     return h(
       "p.lead",
@@ -57,13 +65,22 @@
   /** The nine images, each with its projections, in columns; on a narrow screen in rows. */
   function nine(layer, unit, record) {
     const { rules, layout, norm } = atlas.index;
+    const { logits } = atlas.index.layers[layer];
     const kinds = record.drawn ? Object.keys(rules).filter((rule) => rule in layout.parts) : [];
     const grid = h("div.nine", { id: "nine" });
     const fill = () => {
       const shown = rulesShown === "all" ? kinds : kinds.filter((rule) => rule === rulesShown);
       grid.style.setProperty("--rows", shown.length + 1);
-      const heads = h("div.column.heads", {}, h("span.rowhead", {}, "image"), shown.map((rule) => h("span.rowhead", {}, rule)));
-      grid.replaceChildren(...(shown.length ? [heads] : []), ...record.top.map(([image, value], rank) => column(layer, unit, record, image, value, rank, shown)));
+      const heads = h(
+        "div.column.heads",
+        {},
+        h("span.rowhead", {}, "image"),
+        shown.map((rule) => h("span.rowhead", {}, rule)),
+      );
+      grid.replaceChildren(
+        ...(shown.length ? [heads] : []),
+        ...record.top.map(([image, value], rank) => column(layer, unit, record, image, value, rank, shown)),
+      );
     };
     if (!kinds.includes(rulesShown)) rulesShown = "all";
     const set = (value) => {
@@ -74,18 +91,50 @@
     return h(
       "section",
       { "aria-labelledby": "nine-title" },
-      h("div.sectionhead", {}, h("h2", { id: "nine-title" }, record.top.length === 9 ? "The nine images that excite it most" : "The images that excite it most"),
-        kinds.length > 1 ? atlas.choice("rules", "Show", [["all", "all side by side"], ...kinds.map((rule) => [rule, text.ruleName(rule)])], rulesShown, set) : null),
+      h(
+        "div.sectionhead",
+        {},
+        h(
+          "h2",
+          { id: "nine-title" },
+          record.top.length === 9 ? "The nine images that excite it most" : "The images that excite it most",
+        ),
+        kinds.length > 1
+          ? atlas.choice(
+              "rules",
+              "Show",
+              [["all", "all side by side"], ...kinds.map((rule) => [rule, text.ruleName(rule)])],
+              rulesShown,
+              set,
+            )
+          : null,
+      ),
       grid,
-      h("p.soft", {}, `The number is the ${norm === "inf" ? "largest value" : "norm (root of the sum of squares)"} of the unit's map. ✗ marks images that the network takes for another class.`),
-      record.drawn || !layout.width ? null : h("p", {}, "There are no projections of this unit: of each layer, only the most selective ones were drawn."),
+      h(
+        "p.soft",
+        {},
+        `The number is the ${norm === "inf" ? "largest value" : "norm (root of the sum of squares)"} of the unit's map. ✗ is what the network takes an image for if that is wrong.${logits ? " The norm of a score is its size, whatever its sign." : ""}`,
+      ),
+      record.drawn || !layout.width
+        ? null
+        : h(
+            "p",
+            {},
+            "There are no projections of this unit: of each layer, only the most selective ones were drawn.",
+          ),
       kinds.map((rule) => atlas.what([h("b", {}, `${rule}: `), `${rules[rule]}.`], rule)),
     );
   }
 
   function column(layer, unit, record, image, value, rank, shown) {
     const pictures = shown.map((rule) => projection(layer, unit, record, rule, rank, image));
-    return h("div.column", {}, atlas.imageTile(image), pictures, h("span.words", {}, atlas.imageCaption(image), h("small", {}, text.number(value))));
+    return h(
+      "div.column",
+      {},
+      atlas.imageTile(image),
+      pictures,
+      h("span.words", {}, atlas.imageCaption(image), h("small", {}, text.number(value))),
+    );
   }
 
   /** The projection of a unit's image `rank` by a rule, as a link to the image; one that is zero everywhere says so. */
@@ -93,8 +142,13 @@
     const [first, many] = atlas.index.layout.parts[part];
     if (rank >= many) return h("span.tile.none");
     const words = `${text.ruleName(part)} of image ${image}`;
-    if (record.blank.includes(first + rank)) return h("span.tile.none", { role: "img", "aria-label": `${words}: zero everywhere` }, h("small", {}, "zero"));
-    return h("a.shot", { href: to.image(image), "data-image": image, "aria-label": words, title: words }, atlas.unitTile(layer, unit, first + rank));
+    if (record.blank.includes(first + rank))
+      return h("span.tile.none", { role: "img", "aria-label": `${words}: zero everywhere` }, h("small", {}, "zero"));
+    return h(
+      "a.shot",
+      { href: to.image(image), "data-image": image, "aria-label": words, title: words },
+      atlas.unitTile(layer, unit, first + rank),
+    );
   }
 
   atlas.projection = projection;

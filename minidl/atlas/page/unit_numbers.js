@@ -11,15 +11,23 @@
 
   function deciles(layer, unit, record) {
     const shown = record.drawn && "deciles" in atlas.index.layout.parts;
-    const column = ([image, value], rank) => h("div.column", {}, atlas.imageTile(image),
-      shown ? atlas.projection(layer, unit, record, "deciles", rank, image) : null,
-      h("span.words", {}, atlas.imageCaption(image), h("small", {}, text.number(value))));
+    const column = ([image, value], rank) =>
+      h(
+        "div.column",
+        {},
+        atlas.imageTile(image),
+        shown ? atlas.projection(layer, unit, record, "deciles", rank, image) : null,
+        h("span.words", {}, atlas.imageCaption(image), h("small", {}, text.number(value))),
+      );
     if (!record.deciles.length) return null;
     return h(
       "section",
       {},
       h("h2", {}, "From strong to weak"),
-      atlas.what(`The strongest images alone can mislead. Here is one image from each tenth of all images, by how much they excite the unit${shown ? ", and its deconvnet" : ""}.`, "deciles"),
+      atlas.what(
+        `The strongest images alone can mislead. Here is one image from each tenth of all images, by how much they excite the unit${shown ? ", and its deconvnet" : ""}.`,
+        "deciles",
+      ),
       h("div.nine.deciles", { style: { "--rows": shown ? 2 : 1 } }, record.deciles.map(column)),
     );
   }
@@ -33,7 +41,13 @@
       h("h2", {}, "How often it is excited"),
       atlas.histogram(record.histogram, largest),
       h("p.soft", {}, `${text.many(all, "image")} by the norm of the unit's map. Heights are logarithms.`),
-      atlas.index.embedding ? h("p", {}, h("a", { href: to.embedding({ unit: { layer, unit } }) }, "Where these images lie in the embedding")) : null,
+      atlas.index.embedding
+        ? h(
+            "p",
+            {},
+            h("a", { href: to.embedding({ unit: { layer, unit } }) }, "Where these images lie in the embedding"),
+          )
+        : null,
     );
   }
 
@@ -44,7 +58,15 @@
       "section",
       {},
       h("h2", {}, "Classes that excite it"),
-      h("table.bars", {}, h("tbody", {}, record.classes.map(([k, value]) => row(k, value, most, text.number(value))))),
+      h(
+        "table.bars",
+        {},
+        h(
+          "tbody",
+          {},
+          record.classes.map(([k, value]) => row(k, value, most, text.number(value))),
+        ),
+      ),
       h("p.soft", {}, "The mean of |activation| over the images of the class."),
     );
   }
@@ -53,18 +75,38 @@
     if (!record.effects.length) return null;
     const most = Math.max(...record.effects.map(([, value]) => Math.abs(value))) || 1;
     const { correlation, units, images, over } = atlas.index.effects;
-    const check = correlation === null
-      ? "It was not compared with really setting units to zero."
-      : `On ${text.many(units, "unit")} and ${text.many(images, "image")} it has a correlation of ${correlation.toFixed(2)} with really setting the unit to zero.`;
+    const check =
+      correlation === null
+        ? "It was not compared with really setting units to zero."
+        : `On ${text.many(units, "unit")} and ${text.many(images, "image")} it has a correlation of ${text.hundredths(correlation)} with really setting the unit to zero.`;
     return h(
       "section",
       {},
       h("h2", {}, "What the predicted classes lose without it"),
-      h("table.bars", {}, h("tbody", {}, record.effects.map(([k, value]) => row(k, value, most, text.signed(value))))),
-      h("p.soft", {}, `The change of a class's score where it is predicted: an estimate to first order (activation times gradient) over ${text.many(over, "image")}. ${check} `,
-        h("a", { href: to.trust("effects") }, "How far to trust this")),
+      h(
+        "table.bars",
+        {},
+        h(
+          "tbody",
+          {},
+          record.effects.map(([k, value]) => row(k, value, most, text.signed(value))),
+        ),
+      ),
+      h(
+        "p.soft",
+        {},
+        `The change of a class's score where it is predicted: an estimate to first order (activation times gradient) over ${text.many(over, "image")}. ${check} `,
+        h("a", { href: to.trust("effects") }, "How far to trust this"),
+      ),
     );
   }
 
-  const row = (k, value, most, words) => h("tr", {}, h("th", { scope: "row" }, atlas.classLink(k)), h("td", {}, atlas.bar(Math.abs(value) / most, value)), h("td.value", {}, words));
+  const row = (k, value, most, words) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, atlas.classLink(k)),
+      h("td", {}, atlas.bar(Math.abs(value) / most, value)),
+      h("td.value", {}, words),
+    );
 }

@@ -5,12 +5,28 @@
   const { h, name, to, text } = atlas;
 
   atlas.connections = function connections(record) {
-    const side = (id, title, links, none) => h("section", { id }, h("h2", {}, title), links.length ? h("div.units", {}, links.map(weight)) : h("p.soft", {}, none));
+    const side = (id, title, links, none) =>
+      h(
+        "section",
+        { id },
+        h("h2", {}, title),
+        links.length ? h("div.units", {}, links.map(weight)) : h("p.soft", {}, none),
+      );
     return h(
       "div.columns.two",
       {},
-      side("incoming", "Strongest incoming weights", record.incoming, "None: it sees the pixels, or its weights are not known."),
-      side("outgoing", "Strongest outgoing weights", record.outgoing, "None: nothing with weights follows, or they are not known."),
+      side(
+        "incoming",
+        "Strongest incoming weights",
+        record.incoming,
+        "None: it sees the pixels, or its weights are not known.",
+      ),
+      side(
+        "outgoing",
+        "Strongest outgoing weights",
+        record.outgoing,
+        "None: nothing with weights follows, or they are not known.",
+      ),
     );
   };
 
@@ -39,11 +55,21 @@
     const { snapshots, layout } = atlas.index;
     const place = h("div.nine.small", { style: { "--rows": layout.width ? 2 : 1 } });
     const words = h("output", { for: "epochs", id: "epoch" });
-    const slider = h("input", { id: "epochs", type: "range", min: 0, max: snapshots.length, step: 1, value: snapshots.length, "aria-label": "Epoch" });
+    const slider = h("input", {
+      id: "epochs",
+      type: "range",
+      min: 0,
+      max: snapshots.length,
+      step: 1,
+      value: snapshots.length,
+      "aria-label": "Epoch",
+    });
     const show = async () => {
       const step = Number(slider.value);
       const snapshot = snapshots[step];
-      const said = snapshot ? `after epoch ${snapshot.epoch}${snapshot.top1 === null ? "" : `, accuracy ${text.percent(snapshot.top1)}`}` : "the state of this atlas";
+      const said = snapshot
+        ? `after epoch ${snapshot.epoch}${snapshot.top1 === null ? "" : `, accuracy ${text.percent(snapshot.top1)}`}`
+        : "the state of this atlas";
       words.textContent = said;
       slider.setAttribute("aria-valuetext", said);
       try {
@@ -61,7 +87,10 @@
       h("h2", {}, "Through training"),
       h("div.slider", {}, slider, words),
       place,
-      atlas.what(`The images that excited the unit most at that time${layout.width ? ", and their deconvnets" : ""} (Zeiler & Fergus 2013, figure 4).`, "deconv"),
+      atlas.what(
+        `The images that excited the unit most at that time${layout.width ? ", and their deconvnets" : ""} (Zeiler & Fergus 2013, figure 4).`,
+        "deconv",
+      ),
     );
   }
 
@@ -74,11 +103,19 @@
   async function columnsNow(layer, unit) {
     const record = (await atlas.loadLayer(layer)).units[unit];
     const first = atlas.index.layout.parts.deconv?.[0] ?? 0;
-    return record.top.map((pair, rank) => column(pair, `units-${atlas.three(layer)}`, unit * atlas.index.layout.width + first + rank));
+    return record.top.map((pair, rank) =>
+      column(pair, `units-${atlas.three(layer)}`, unit * atlas.index.layout.width + first + rank),
+    );
   }
 
   const column = ([image, value], series, t) =>
-    h("div.column", {}, atlas.imageTile(image), atlas.index.layout.width ? atlas.tile(series, t, `deconvnet of image ${image}`) : null, h("small", {}, text.number(value)));
+    h(
+      "div.column",
+      {},
+      atlas.imageTile(image),
+      atlas.index.layout.width ? atlas.tile(series, t, `deconvnet of image ${image}`) : null,
+      h("small", {}, text.number(value)),
+    );
 
   function matching(layer, unit, match) {
     const series = `other-${atlas.three(layer)}`;
@@ -86,10 +123,21 @@
       "section",
       { id: "match" },
       h("h2", {}, "Its match in the other network"),
-      h("p", {}, "In ", name(atlas.index.other.title), ", the unit that is excited by the same images most is ", h("b", {}, name(match.layer), `/${match.unit}`),
-        `: the correlation over all images is ${match.correlation.toFixed(2)}, its selectivity ${text.number(match.selectivity)}. `,
-        h("a", { href: to.compare(layer) }, "Compare the whole layer")),
-      h("div.nine.small", { style: { "--rows": atlas.index.layout.width ? 2 : 1 } }, match.top.map((pair, rank) => column(pair, series, unit * atlas.index.layout.parts.deconv?.[1] + rank))),
+      h(
+        "p",
+        {},
+        "In ",
+        name(atlas.index.other.title),
+        ", the unit that is excited by the same images most is ",
+        h("b", {}, name(match.layer), `/${match.unit}`),
+        `: the correlation over all images is ${text.hundredths(match.correlation)}, its selectivity ${text.number(match.selectivity)}. `,
+        h("a", { href: to.compare(layer) }, "Compare the whole layer"),
+      ),
+      h(
+        "div.nine.small",
+        { style: { "--rows": atlas.index.layout.width ? 2 : 1 } },
+        match.top.map((pair, rank) => column(pair, series, unit * atlas.index.layout.parts.deconv?.[1] + rank)),
+      ),
       atlas.what("The images that excite the matching unit most, and what it sees in them.", "deconv"),
     );
   }

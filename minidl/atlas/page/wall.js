@@ -3,16 +3,6 @@
 /* The wall of a layer, or of a group of layers: every unit as one tile, sorted and filtered. */
 {
   const { h, name, to, text } = atlas;
-  const kept = { sort: "unit", state: "all", share: "1", class: "" }; // from wall to wall
-
-  const MEASURES = {
-    unit: ["number", (item) => item.place],
-    selectivity: ["selectivity", (item) => item.record.selectivity],
-    strength: ["strength", (item) => item.record.top[0]?.[1] ?? 0],
-    likeness: ["likeness to the random control", (item) => item.record.likeness[firstRule()] ?? 0],
-  };
-  // "-" before a measure: highest first
-  const SORTS = ["unit", "-selectivity", "selectivity", "-strength", "strength", "likeness", "-likeness"];
   const firstRule = () => Object.keys(atlas.index.rules)[0];
 
   atlas.views.wall = async ({ layer, group }) => {
@@ -20,13 +10,20 @@
     const layers = layer === undefined ? index.groups[group].layers : [layer];
     const records = await Promise.all(layers.map(atlas.loadLayer));
     if (!index.layout.width) await atlas.loadImages();
-    const items = records.flatMap((record, i) => record.units.map((unit, u) => ({ layer: layers[i], unit: u, record: unit })));
+    const items = records.flatMap((record, i) =>
+      record.units.map((unit, u) => ({ layer: layers[i], unit: u, record: unit })),
+    );
     items.forEach((item, place) => Object.assign(item, { place, cell: cell(item, group) }));
     const title = layer === undefined ? index.groups[group].name : index.layers[layer].name;
     return {
       title,
       up: layer !== undefined && index.layers[layer].group >= 0 ? to.group(index.layers[layer].group) : to.network(),
-      content: [crumbs(layer, group), h("h1", { id: "title" }, name(title)), about(layers, group), wall(items, layers)],
+      content: [
+        crumbs(layer, group),
+        h("h1", { id: "title" }, name(title)),
+        about(layers, group),
+        wall(items, layers, title),
+      ],
     };
   };
 
@@ -34,7 +31,10 @@
     const { index } = atlas;
     if (layer === undefined) return atlas.crumbs([[null, index.groups[group].name]]);
     const of = index.layers[layer].group;
-    return atlas.crumbs([...(of < 0 ? [] : [[to.group(of), index.groups[of].name]]), [null, index.layers[layer].name]]);
+    return atlas.crumbs([
+      ...(of < 0 ? [] : [[to.group(of), index.groups[of].name]]),
+      [null, index.layers[layer].name],
+    ]);
   }
 
   function about(layers, group) {
@@ -42,18 +42,35 @@
     const units = all.reduce((sum, l) => sum + l.units, 0);
     const dead = all.reduce((sum, l) => sum + l.dead, 0);
     const first = group === undefined ? `${all[0].kind}, output ${text.shape(all[0].shape)}. ` : "";
-    const parts = group === undefined ? null : [" It is put together from ", all.map((l, i) => [i ? ", " : "", h("a", { href: to.layer(layers[i]), "data-layer": l.name }, name(l.name))]), "."];
+    const parts =
+      group === undefined
+        ? null
+        : [
+            " It is put together from ",
+            all.map((l, i) => [
+              i ? ", " : "",
+              h("a", { href: to.layer(layers[i]), "data-layer": l.name }, name(l.name)),
+            ]),
+            ".",
+          ];
     const picture = atlas.index.layout.width
       ? `Each tile is what a unit sees in the image that excites it most (${atlas.index.rules[firstRule()]}).`
       : "Each tile is the image that excites a unit most.";
     return [
-      h("p.lead", {}, first, `${text.many(units, "unit")}${dead ? `, ${text.count(dead)} of them dead (zero on every image)` : ""}.`, parts),
+      h(
+        "p.lead",
+        {},
+        first,
+        `${text.many(units, "unit")}${dead ? `, ${text.count(dead)} of them dead (zero on every image)` : ""}.`,
+        parts,
+      ),
       atlas.what(picture, firstRule() || ""),
     ];
   }
 
-  /** On the wall of a layer the number; on that of a group also the rest of the layer's name. */
+  /** On the wall of a layer the number, on that of a group also the rest of the layer's name; of scores, the class. */
   function short(layer, unit, group) {
+    if (atlas.index.layers[layer].logits && unit < atlas.index.classes.length) return text.className(unit);
     if (group === undefined) return String(unit);
     const full = text.unitName(layer, unit);
     const start = `${atlas.index.groups[group].name}.`;
@@ -67,13 +84,22 @@
     const label = `${words}${record.dead ? ", dead" : best ? `, most excited by ${text.className(best[0])}` : ""}`;
     const seen = atlas.index.layout.width && record.drawn;
     const picture = seen || !record.top.length ? atlas.face(layer, unit) : atlas.photo(record.top[0][0]);
-    return h(record.dead ? "a.cell.dead" : "a.cell", { href: to.unit(layer, unit), "data-unit": words, "aria-label": label }, picture, h("small", {}, name(short(layer, unit, group))));
+    return h(
+      record.dead ? "a.cell.dead" : "a.cell",
+      { href: to.unit(layer, unit), "data-unit": words, "aria-label": label },
+      picture,
+      h("small", {}, name(short(layer, unit, group))),
+    );
   }
 
-  function wall(items, layers) {
+  function wall(items, layers, title) {
     const grid = h("div.wall", { id: "wall" });
     const shown = h("p.soft", { id: "shown", role: "status" });
-    const detail = h("aside.detail", { id: "detail", "aria-live": "off" }, h("p.soft", {}, "Point at a unit, or move to it with Tab, to read its numbers."));
+    const detail = h(
+      "aside.detail",
+      { id: "detail", "aria-live": "off" },
+      h("p.soft", {}, "Point at a unit, or move to it with Tab, to read its numbers."),
+    );
     const byCell = new Map(items.map((item) => [item.cell, item]));
     const tell = (event) => {
       const item = byCell.get(event.target.closest(".cell"));
@@ -82,50 +108,14 @@
     grid.addEventListener("pointerover", tell);
     grid.addEventListener("focusin", tell);
     grid.addEventListener("keydown", (event) => walk(event, grid));
+    const { controls, choose } = atlas.wallChoice(title, layers);
     const update = () => {
       const chosen = choose(items);
       grid.replaceChildren(...chosen.map((item) => item.cell));
       shown.textContent = `${text.count(chosen.length)} of ${text.many(items.length, "unit")} shown`;
     };
     update();
-    return [controls(layers, update), shown, h("div.beside.wide", {}, grid, detail)];
-  }
-
-  /** The items that pass the filters, in order. Equal ones keep their places. */
-  function choose(items) {
-    const [, measure] = MEASURES[kept.sort.replace("-", "")];
-    const sign = kept.sort.startsWith("-") ? -1 : 1;
-    const words = kept.class.trim().toLowerCase();
-    const sorted = items
-      .filter(({ record }) => kept.state === "all" || record.dead === (kept.state === "dead"))
-      .filter(({ record }) => !words || record.classes.slice(0, 3).some(([k]) => `${text.classWords(k)} ${atlas.index.classes[k].id}`.toLowerCase().includes(words)))
-      .toSorted((a, b) => sign * (measure(a) - measure(b)));
-    return sorted.slice(0, Math.ceil(sorted.length * Number(kept.share)));
-  }
-
-  function controls(layers, update) {
-    const set = (key) => (value) => {
-      kept[key] = value;
-      update();
-    };
-    const likeness = layers.some((l) => firstRule() in atlas.index.layers[l].likeness);
-    const sorts = SORTS.filter((sort) => likeness || !sort.includes("likeness")).map((sort) => [sort, sortWords(sort)]);
-    if (!sorts.some(([sort]) => sort === kept.sort)) kept.sort = "unit";
-    const input = h("input", { id: "filter-class", type: "search", value: kept.class, placeholder: "any", autocomplete: "off", title: "Units with this class among the three that excite them most", oninput: () => set("class")(input.value) });
-    return h(
-      "div.controls",
-      { role: "group", "aria-label": "Sort and filter" },
-      atlas.choice("sort", "Sort by", sorts, kept.sort, set("sort")),
-      atlas.choice("filter-share", "Show", [["1", "all"], ["0.5", "the first half"], ["0.1", "the first tenth"]], kept.share, set("share")),
-      atlas.choice("filter-state", "Units", [["all", "dead or alive"], ["alive", "alive"], ["dead", "dead"]], kept.state, set("state")),
-      h("label.field", {}, h("span", {}, "Class"), input),
-    );
-  }
-
-  function sortWords(sort) {
-    const words = MEASURES[sort.replace("-", "")][0];
-    if (sort === "unit") return words;
-    return `${words}, ${sort.startsWith("-") ? "highest" : "lowest"} first`;
+    return [controls(update), shown, h("div.beside.wide", {}, grid, detail)];
   }
 
   /** What is said of the unit that is pointed at. */
@@ -135,11 +125,23 @@
       h("div.pair", {}, record.drawn ? atlas.face(layer, unit) : null, best ? atlas.photo(best[0]) : null),
       h("h2", {}, atlas.unitWords(layer, unit)),
       record.dead ? h("p", {}, "Dead: zero on every image.") : null,
-      h("dl", {},
-        h("dt", {}, "selectivity"), h("dd", {}, text.number(record.selectivity)),
-        h("dt", {}, "strength"), h("dd", {}, text.number(best?.[1] ?? 0)),
-        Object.entries(record.likeness).map(([rule, value]) => [h("dt", {}, `likeness, ${rule}`), h("dd", {}, text.number(value))]),
-        h("dt", {}, "classes"), h("dd", {}, record.classes.slice(0, 3).map(([k], i) => [i ? ", " : "", name(text.className(k))])),
+      h(
+        "dl",
+        {},
+        h("dt", {}, "selectivity"),
+        h("dd", {}, text.number(record.selectivity)),
+        h("dt", {}, "strength"),
+        h("dd", {}, text.number(best?.[1] ?? 0)),
+        Object.entries(record.likeness).map(([rule, value]) => [
+          h("dt", {}, `likeness, ${rule}`),
+          h("dd", {}, text.number(value)),
+        ]),
+        h("dt", {}, "classes"),
+        h(
+          "dd",
+          {},
+          record.classes.slice(0, 3).map(([k], i) => [i ? ", " : "", name(text.className(k))]),
+        ),
       ),
     ];
   }
