@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.atlas.effects import EffectsFound
 from minidl.atlas.pictures import RULES
+from minidl.atlas.places import modules
 from minidl.atlas.records import ClassRecord, Group, ImageRecord, Layout, Link, Mistake, Pair, UnitRecord
 from minidl.atlas.scan import Scan
 from minidl.atlas.work import Arrays
@@ -49,16 +50,7 @@ class Found:
 
     @property
     def modules(self) -> list[tuple[str, list[int]]]:
-        """Name and layers of each group, and of each layer that is in none; reduce layers of modules are left out."""
-        grouped = {i for group in self.groups for i in group.layers}
-        whole = [(g.layers[0], g.name, g.layers) for g in self.groups]
-        inside = tuple(f"{g.name}." for g in self.groups)
-        alone = [
-            (i, info.name, [i])
-            for i, info in enumerate(self.layers)
-            if i not in grouped and not (inside and info.name.startswith(inside))
-        ]
-        return [(name, layers) for _, name, layers in sorted(whole + alone)]
+        return modules(self.layers, self.groups)
 
     def links(self, found: Sequence[tuple[str, int, float]]) -> list[Link]:
         numbers = {info.name: i for i, info in enumerate(self.layers)}

@@ -193,7 +193,7 @@ class Mistake:
 
     predicted: int
     images: int
-    units: list[Link]  # what raises score(predicted) - score(true) most on them, to first order
+    units: list[Link]  # of the last module: what raises score(predicted) - score(true) most on them, to first order
 
 
 @dataclass
