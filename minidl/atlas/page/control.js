@@ -62,8 +62,8 @@
           "span",
           { class: alike ? "alike" : "unlike" },
           alike
-            ? "More alike than unrelated pictures are: random weights show much of the same."
-            : "No more alike than unrelated pictures are: this picture depends on the learnt weights.",
+            ? "More than 95 % of unrelated pictures: part of what it shows is there with any weights."
+            : "No more than unrelated pictures: what it shows depends on the learnt weights.",
         ),
       ),
       h(

@@ -63,13 +63,19 @@
     );
   }
 
+  /** A long name without its middle: the end says what a layer is. */
+  function middleCut(words) {
+    const letters = [...words];
+    return letters.length > 36 ? [...letters.slice(0, 15), "…", ...letters.slice(-15)].join("") : words;
+  }
+
   /** The name of a unit; of the scores of the classes, the class too. */
   function unitWords(layer, unit) {
-    const { name: layerName, logits } = atlas.index.layers[layer];
+    const { name: full, logits } = atlas.index.layers[layer];
     return h(
       "span.unitname",
       {},
-      name(layerName),
+      name(middleCut(full), full),
       h("b", {}, `/${unit}`),
       logits && unit < atlas.index.classes.length ? [" ", name(text.className(unit))] : null,
     );

@@ -41,7 +41,7 @@
       "Likeness to the random control",
       [
         "The same images go through the same network with random weights, drawn by its own initialiser, with batch-norm statistics computed anew. The number says how alike the two pictures are (the sanity check of Adebayo et al. 2018).",
-        "Such a number means nothing alone: two pictures of the same kind that have nothing to do with each other are a little alike too. So the page also says how alike those are: the median, and the bound that 95 % of them stay below. A likeness within this range means that the picture depends on what was learnt. A likeness above it means that random weights show much of the same; then the picture says more about the image than about the unit.",
+        "Such a number means nothing alone: two pictures of the same kind that have nothing to do with each other are a little alike too. So the page also says how alike those are: the median, and the bound that 95 % of them stay below. A likeness within this range means that the picture depends on what was learnt. A likeness above it means that part of the picture is there with any weights: that part says something about the image and nothing about the unit. The larger the number, the larger that part.",
         "A small likeness does not prove that the picture explains the unit. It only passes a test that an explanation must pass.",
       ],
     ],

@@ -65,6 +65,7 @@
   /** The nine images, each with its projections, in columns; on a narrow screen in rows. */
   function nine(layer, unit, record) {
     const { rules, layout, norm } = atlas.index;
+    const { logits } = atlas.index.layers[layer];
     const kinds = record.drawn ? Object.keys(rules).filter((rule) => rule in layout.parts) : [];
     const grid = h("div.nine", { id: "nine" });
     const fill = () => {
@@ -112,7 +113,7 @@
       h(
         "p.soft",
         {},
-        `The number is the ${norm === "inf" ? "largest value" : "norm (root of the sum of squares)"} of the unit's map. ✗ is what the network takes an image for if that is wrong.`,
+        `The number is the ${norm === "inf" ? "largest value" : "norm (root of the sum of squares)"} of the unit's map. ✗ is what the network takes an image for if that is wrong.${logits ? " The norm of a score is its size, whatever its sign." : ""}`,
       ),
       record.drawn || !layout.width
         ? null
