@@ -1,4 +1,5 @@
 """The atlas: every unit of a network in a folder of static files, for a browser.
 
-`records` says what an atlas contains; `build` makes it; `page/` shows it.
+Internal: `minidl.make_atlas` and the command `atlas` use it. `records` says what an atlas contains, `build` makes it,
+and `page/` shows it.
 """

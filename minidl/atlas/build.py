@@ -128,7 +128,7 @@ def _find(
     tenths = [deciles(seen.of(info.name)) for info in layers]
     shape = viewed.image_shape
     plan = layout(len(viewed.split), tenths[0].shape[1]) if settings.projections else Layout(0, {})
-    effects = find_effects(viewed, layers, said, work)
+    effects = find_effects(viewed, layers, groups, said, work)
     pictures = _draw(viewed, settings, layers, seen, tenths, plan, work) if settings.projections else []
     return Found(
         layers=layers,

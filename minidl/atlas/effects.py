@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.atlas.records import Effects, Pair
+from minidl.atlas.places import modules
+from minidl.atlas.records import Effects, Group, Pair
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays, Work
 from minidl.text.progress import Progress
@@ -26,7 +27,8 @@ class EffectsFound:
 
     by_class    by layer, (classes, units): of the class that is predicted; NaN where it never is
     mistakes    (true, predicted) -> row of `raised`
-    raised    by layer, (mistakes, units): by how much a unit raises the predicted class's score above the true one's
+    raised    by layer of the last module before the scores, (mistakes, units): by how much a unit raises the score of
+              the predicted class above that of the true one
     """
 
     agreement: Effects
@@ -51,25 +53,28 @@ class EffectsFound:
         return [(*units[i], float(values[i])) for i in np.argsort(-values, kind="stable")[:most] if values[i] > 0]
 
 
-def find_effects(viewed: Viewed, layers: list[LayerInfo], said: Arrays, work: Work) -> EffectsFound:
+def find_effects(
+    viewed: Viewed, layers: list[LayerInfo], groups: list[Group], said: Arrays, work: Work
+) -> EffectsFound:
     """The first-order effects on some images, and how well they agree with the real ones."""
     names = [info.name for info in layers]
-    found = work.stage("effects", lambda: _measure(viewed, layers, said))
+    whole = modules(layers, groups)
+    last = whole[-2 if len(whole) > 1 else -1][1]
+    found = work.stage("effects", lambda: _measure(viewed, layers, last, said))
     pairs = {(int(t), int(p)): row for row, (t, p) in enumerate(found["mistakes"])}
     r = float(found["correlation"])
     agreement = Effects(
         None if np.isnan(r) else round(r, 3), int(found["tried"][0]), int(found["tried"][1]), int(found["images"])
     )
-    inner = names[:-1] if len(names) > 1 else names  # not the scores themselves
     return EffectsFound(
         agreement,
         {name: found[f"{i:03}_by_class"] for i, name in enumerate(names)},
         pairs,
-        {name: found[f"{i:03}_raised"] for i, name in enumerate(names) if name in inner},
+        {names[i]: found[f"{i:03}_raised"] for i in last},
     )
 
 
-def _measure(viewed: Viewed, layers: list[LayerInfo], said: Arrays) -> Arrays:
+def _measure(viewed: Viewed, layers: list[LayerInfo], last: list[int], said: Arrays) -> Arrays:
     names, model = [info.name for info in layers], viewed.placed(viewed.model)
     predicted, labels, classes = said["best"][:, 0], said["labels"], len(viewed.classes)
     some = sample(predicted, labels, classes)
@@ -81,9 +86,10 @@ def _measure(viewed: Viewed, layers: list[LayerInfo], said: Arrays) -> Arrays:
     pairs = sorted(means.mistakes)
     arrays = {"images": np.array(len(some)), "mistakes": np.array(pairs, np.int32).reshape(-1, 2)}
     for i, info in enumerate(layers):
-        rows = [means.mistakes[pair][info.name] for pair in pairs]
         arrays[f"{i:03}_by_class"] = means.predicted[info.name].astype(np.float32)
-        arrays[f"{i:03}_raised"] = np.stack(rows) if rows else np.zeros((0, info.units), np.float32)
+    for i in last:
+        rows = [means.mistakes[pair][names[i]] for pair in pairs]
+        arrays[f"{i:03}_raised"] = np.stack(rows) if rows else np.zeros((0, layers[i].units), np.float32)
     correlation, tried = _compare(viewed, layers[:-1] or layers, _spread(some, TRIED_IMAGES), predicted)
     return {**arrays, "correlation": np.array(correlation), "tried": np.array(tried)}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.atlas.effects import EffectsFound
 from minidl.atlas.pictures import RULES
+from minidl.atlas.places import modules
 from minidl.atlas.records import ClassRecord, Group, ImageRecord, Layout, Link, Mistake, Pair, UnitRecord
 from minidl.atlas.scan import Scan
 from minidl.atlas.work import Arrays
@@ -49,16 +50,7 @@ class Found:
 
     @property
     def modules(self) -> list[tuple[str, list[int]]]:
-        """Name and layers of each group, and of each layer that is in none; reduce layers of modules are left out."""
-        grouped = {i for group in self.groups for i in group.layers}
-        whole = [(g.layers[0], g.name, g.layers) for g in self.groups]
-        inside = tuple(f"{g.name}." for g in self.groups)
-        alone = [
-            (i, info.name, [i])
-            for i, info in enumerate(self.layers)
-            if i not in grouped and not (inside and info.name.startswith(inside))
-        ]
-        return [(name, layers) for _, name, layers in sorted(whole + alone)]
+        return modules(self.layers, self.groups)
 
     def links(self, found: Sequence[tuple[str, int, float]]) -> list[Link]:
         numbers = {info.name: i for i, info in enumerate(self.layers)}
@@ -76,7 +68,7 @@ def unit_records(found: Found, number: int) -> list[UnitRecord]:
     for unit in range(probe.units):
         here = tops[unit] >= 0
         tenths = found.deciles[number][unit]
-        mean = np.where(np.isnan(probe.class_mean[unit]), -1, probe.class_mean[unit])
+        mean = np.nan_to_num(probe.class_mean[unit])
         best = [c for c in np.argsort(-mean, kind="stable")[:CLASSES] if mean[c] > 0]
         drawn = found.pictures[number] if found.pictures else None
         records.append(
@@ -92,6 +84,7 @@ def unit_records(found: Found, number: int) -> list[UnitRecord]:
                 incoming=found.links(incoming[unit]),
                 outgoing=found.links(outgoing[unit]),
                 effects=found.effects.of_unit(name, unit, CLASSES),
+                drawn=drawn is None or bool(drawn["drawn"][unit]),
             )
         )
     return records
@@ -141,8 +134,8 @@ def _selective(found: Found, classes: int) -> list[list[tuple[str, list[Link]]]]
         known = ~np.isnan(mean)
         mean = np.where(known, mean, 0)
         rest = (mean.sum(axis=1, keepdims=True) - mean) / np.maximum(known.sum(axis=1, keepdims=True) - 1, 1)
-        total = mean + rest
-        values = np.where(total > 0, (mean - rest) / np.where(total > 0, total, 1), 0)
+        total = np.abs(mean) + np.abs(rest)
+        values = np.where(total > 0, (mean - rest) / np.where(total > 0, total, 1), 0)  # see LayerProbe.selectivity
         for c in range(classes):
             best = [u for u in np.argsort(-values[:, c], kind="stable")[:STRONGEST] if values[u, c] > 0]
             by_class[c].append((name, [(*units[u], short(values[u, c])) for u in best]))
@@ -173,7 +166,9 @@ def _strongest(found: Found) -> list[list[tuple[str, list[Link]]]]:
     by_image: list[list] = [[] for _ in range(images)]
     for name, layers in found.modules:
         units = [(i, u) for i in layers for u in range(found.layers[i].units)]
-        norms = np.concatenate([found.scan.of(found.layers[i].name) for i in layers])  # (units, images)
+        norms = np.maximum(
+            np.concatenate([found.scan.of(found.layers[i].name) for i in layers]), 0
+        )  # (units, images)
         largest = norms.max(axis=1, keepdims=True)
         norms /= np.where(largest > 0, largest, 1)
         best = np.argsort(-norms, axis=0, kind="stable")[:STRONGEST]  # (STRONGEST, images)

@@ -63,6 +63,21 @@ def _joined(model: Layer, shape: Shape) -> dict[str, list[str]]:
     return found
 
 
+def modules(layers: Sequence[LayerInfo], groups: Sequence[Group]) -> list[tuple[str, list[int]]]:
+    """Name and layers of each group, and of each layer that is in none, in forward order.
+
+    Layers inside a module that are not part of its output, such as reduce layers, are left out.
+    """
+    grouped = {i for group in groups for i in group.layers}
+    inside = tuple(f"{group.name}." for group in groups)
+    alone = [
+        (i, info.name, [i])
+        for i, info in enumerate(layers)
+        if i not in grouped and not (inside and info.name.startswith(inside))
+    ]
+    return [(name, parts) for _, name, parts in sorted([*alone, *((g.layers[0], g.name, g.layers) for g in groups)])]
+
+
 def graph(model: Layer, image_shape: Shape, shown: Sequence[str], groups: Sequence[Group]) -> Block:
     """The network as nested blocks."""
     layers = {name: i for i, name in enumerate(shown)}

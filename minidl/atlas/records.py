@@ -169,7 +169,9 @@ class UnitRecord:
     top: list[Pair]  # the nine images that excite it most, best first, and the norm of the map
     deciles: list[Pair]  # one image from each tenth of all images, by the norm of the map, strongest first
     blank: list[int]  # those of its tiles (0 to Layout.width - 1) whose projection is zero everywhere
-    histogram: list[int]  # images by the norm of the map, in 20 equal bins from 0 to the largest
+    histogram: list[
+        int
+    ]  # images by the norm of the map, in 20 equal bins from 0 to the largest (a score below 0 is in the first)
     selectivity: float
     dead: bool
     classes: list[Pair]  # the classes with the largest mean activation, best first
@@ -191,7 +193,7 @@ class Mistake:
 
     predicted: int
     images: int
-    units: list[Link]  # what raises score(predicted) - score(true) most on them, to first order
+    units: list[Link]  # of the last module: what raises score(predicted) - score(true) most on them, to first order
 
 
 @dataclass
@@ -236,8 +238,8 @@ class EmbeddingRecord:
 class ActivityRecord:
     """The norm of every unit's map on every image, in 16 steps from 0 to its largest.
 
-    step = round(15 sqrt(norm / largest)). Three images are two letters: with a, b, c their steps, 256 a + 16 b + c is
-    64 p + q, and the letters are numbers p and q of ALPHABET.
+    step = round(15 sqrt(norm / largest)), and 0 for a score below 0. Three images are two letters: with a, b, c their
+    steps, 256 a + 16 b + c is 64 p + q, and the letters are numbers p and q of ALPHABET.
     """
 
     largest: list[float]

@@ -132,5 +132,9 @@ def deciles(norms: np.ndarray) -> np.ndarray:
 
 
 def histograms(norms: np.ndarray) -> np.ndarray:
-    """How many images lie in each of BINS equal bins from 0 to a unit's largest norm, (units, BINS)."""
-    return np.stack([np.histogram(row, BINS, (0, row.max() or 1))[0] for row in norms])
+    """How many images lie in each of BINS equal bins from 0 to a unit's largest norm, (units, BINS).
+
+    Scores below 0 count as 0.
+    """
+    rows = np.maximum(norms, 0)
+    return np.stack([np.histogram(row, BINS, (0, row.max() or 1))[0] for row in rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def add_snapshot(
             probe = seen.probes[info.name]
             tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
             if draw:
-                _draw(earlier, info.name, f"{name}-{number:03}", norm, units, tops, tiles, work, bar.add)
+                series = f"{name}-{number:03}"
+                work.once(series, partial(_draw, earlier, info.name, series, norm, units, tops, tiles, work, bar.add))
             there = tops >= 0
             put(
                 work.folder,
@@ -75,7 +77,8 @@ def add_other(
             tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             values = np.stack([p.values[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             if draw:
-                _draw_matches(other, matches, f"other-{number:03}", norm, tops, tiles, work, bar.add)
+                series = f"other-{number:03}"
+                work.once(series, partial(_draw_matches, other, matches, series, norm, tops, tiles, work, bar.add))
             put(
                 work.folder,
                 f"other-{number:03}",

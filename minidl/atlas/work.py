@@ -61,6 +61,13 @@ class Work:
         """The arrays that `make` computes; if they are in numbers/<name>.npz already, from there."""
         return self.load(name) if self.done(name) else self.save(name, make())
 
+    def once(self, name: str, do: Callable[[], None]) -> None:
+        """Calls `do`, unless it was done before."""
+        mark = self.folder / "large" / f"{name}.done"
+        if not mark.exists():
+            do()
+            mark.touch()
+
     def save(self, name: str, arrays: Arrays) -> Arrays:
         with atomic(self._numbers(name)) as temporary:
             np.savez_compressed(temporary, **arrays)

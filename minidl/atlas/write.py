@@ -47,7 +47,8 @@ def add_page(folder: Path) -> None:
 def activity(norms: np.ndarray) -> str:
     """The norms of a unit over all images as text (see records.ActivityRecord)."""
     largest = float(norms.max())
-    steps = np.rint(STEPS * np.sqrt(norms / largest)).astype(int) if largest > 0 else np.zeros(len(norms), int)
+    shares = np.maximum(norms, 0) / largest if largest > 0 else np.zeros(len(norms))
+    steps = np.rint(STEPS * np.sqrt(shares)).astype(int)
     steps = np.pad(steps, (0, -len(steps) % 3)).reshape(-1, 3)  # (images,) -> (n, 3)
     words = steps @ [256, 16, 1]
     letters = np.frombuffer(ALPHABET.encode(), np.uint8)

@@ -91,7 +91,7 @@ def _draw(layer: Layer, rng: np.random.Generator) -> None:
 
 def _take_statistics(model: Layer, batches: Iterable[np.ndarray], threads: int) -> None:
     """See `randomised`."""
-    norms = list({id(layer): layer for layer in model.leaves() if isinstance(layer, BatchNorm2D)}.values())
+    norms = [layer for layer in model.leaves() if isinstance(layer, BatchNorm2D)]
     momenta, moments = [norm.momentum for norm in norms], []  # moments: of each batch, of each BN
     for norm in norms:
         norm.buffers["running_mean"][...], norm.buffers["running_var"][...] = 0, 1

@@ -43,23 +43,26 @@ class LayerProbe:
     def best_class(self) -> np.ndarray:
         """The class with the largest mean, int64 (units,); -1 if no label is known."""
         known = ~np.isnan(self.class_mean)
-        return np.where(known.any(axis=1), np.where(known, self.class_mean, -1).argmax(axis=1), -1)
+        means = np.where(known, self.class_mean, -np.inf)
+        return np.where(known.any(axis=1), means.argmax(axis=1), -1)
 
     @property
     def selectivity(self) -> np.ndarray:
         """How much the best class stands out, float64 (units,) in [0, 1].
 
-            (mu_max - mu_rest) / (mu_max + mu_rest),    mu_rest = mean over the other classes
+            (mu_max - mu_rest) / (|mu_max| + |mu_rest|),    mu_rest = mean over the other classes
 
-        Classes without images don't count. It is 0 for a dead unit, and if fewer than two classes have images.
+        Classes without images don't count. It is 0 for a dead unit, and if fewer than two classes have images. Only
+        the means of single numbers, such as scores, can be below zero.
         Source: Morcos et al., On the importance of single directions for generalization, 2018, section 2.3.
         """
         known = ~np.isnan(self.class_mean)
-        means = np.where(known, self.class_mean, 0)
-        best = means.max(axis=1)
-        rest = (means.sum(axis=1) - best) / np.maximum(known.sum(axis=1) - 1, 1)
-        defined = (best > 0) & (known.sum(axis=1) > 1)
-        return np.where(defined, (best - rest) / np.where(defined, best + rest, 1), 0)
+        best = np.where(known, self.class_mean, -np.inf).max(axis=1, initial=-np.inf)
+        best = np.where(known.any(axis=1), best, 0)
+        rest = (np.where(known, self.class_mean, 0).sum(axis=1) - best) / np.maximum(known.sum(axis=1) - 1, 1)
+        total = np.abs(best) + np.abs(rest)
+        defined = (total > 0) & (known.sum(axis=1) > 1)
+        return np.where(defined, (best - rest) / np.where(defined, total, 1), 0)
 
 
 def probe(
@@ -79,6 +82,7 @@ def probe(
     class.
 
         inf: max |a|,    l2: sqrt(sum a^2),    over the unit's map a: one number per image and unit
+        both: a, if a is a single number, as the score of a class
 
     Equal images keep the order of the split, so the loader must not shuffle. `model` is a plain model with arrays of
     module `xp`; on NumPy it may run on the "fused" `engine`, with `threads` threads (0: all cores). `on_batch` is

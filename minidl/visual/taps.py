@@ -26,9 +26,12 @@ NORMS = ("inf", "l2")  # the first two rows of MapNorms; the third is the mean
 class MapNorms(Layer):
     """The size of every unit's map, in three numbers.
 
-    Shapes: a (N, H, W, C), or (N, C) as maps of one pixel; y (N, 3, C).
+    Shapes: a (N, H, W, C), or (N, C) for units without a map; y (N, 3, C).
 
     Forward:   y[n,:,c] = max |a|,  sqrt(sum a^2),  mean |a|    over h, w of a[n,h,w,c]
+
+    A single number a[n,c] is its own size, three times and with its sign: the score of a class that is far below zero
+    is small.
     """
 
     def out_shape(self, in_shape: Shape) -> Shape:
@@ -36,7 +39,9 @@ class MapNorms(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, None]:
         xp = array_module(x)
-        a = xp.abs(x.reshape(len(x), *(x.shape[1:-1] or (1, 1)), x.shape[-1]))  # (N, C) -> (N, 1, 1, C)
+        if x.ndim == 2:
+            return xp.stack([x, x, x], axis=1), None
+        a = xp.abs(x)
         # First over H: rows of W C numbers make long inner loops, and sums in two steps lose fewer digits.
         largest, mean = a.max(axis=1).max(axis=1), a.mean(axis=1).mean(axis=1)
         a *= a

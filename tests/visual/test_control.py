@@ -24,6 +24,7 @@ from minidl.layers import (
     Sequential,
     freeze,
 )
+from minidl.layers.convert import convert
 from minidl.visual.control import BATCH, IMAGES, likeness, null, randomised, some_images
 from minidl.visual.projection import RULE_SEEDS, Projector
 from tests.strategies import randomized
@@ -87,6 +88,7 @@ def test_it_has_other_weights_and_statistics_under_the_same_names(net, given):
         assert not np.shares_memory(a, old[name])
         alone = a.size == 1 and not given  # a single number has no other order
         assert alone or not np.array_equal(a, old[name]), name
+    assert {leaf.momentum for leaf in new.leaves() if isinstance(leaf, BatchNorm2D)} <= {0.1}
     y = new.forward(batches_for(model)[0], INFER)[0]
     assert np.isfinite(y).all() and y.std() > 0
 
@@ -142,6 +144,11 @@ def test_layers_are_drawn_as_their_classes_draw_them_and_others_keep_their_numbe
     assert sorted(new["own.w"].ravel()) == sorted(old["own.w"].ravel()) and not np.array_equal(
         new["own.w"], old["own.w"]
     )
+
+
+def test_it_has_the_precision_of_the_model_whatever_fresh_makes():
+    double = randomised(convert(convnet(0), dtype=np.float64), [images(4, dtype=np.float64)], convnet)
+    assert {a.dtype for a in arrays_of(double).values()} == {np.dtype(np.float64)}
 
 
 def test_another_architecture_is_refused_in_one_line():

@@ -8,7 +8,7 @@ import pytest
 import models
 from minidl.data import Loader
 from minidl.errors import DivergedError, UsageError
-from minidl.layers import Concat, Conv2D, Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers import Concat, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
 from minidl.layers.base import INFER, PROBE
 from minidl.visual.probe import MAPS, NORMS, TOP, LayerProbe, probe
 from minidl.visual.taps import MapNorms
@@ -71,7 +71,8 @@ def by_loops(net, name, loader, classes):
     """What the probe must find, from whole maps, one unit, class and image after the other."""
     batches = list(loader.epoch(0))
     x, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
-    maps = np.abs(truncate(net, name).forward(x, PROBE)[0])
+    maps = truncate(net, name).forward(x, PROBE)[0]
+    maps = np.abs(maps) if maps.ndim == 4 else maps
     images, values = ({norm: np.full((maps.shape[-1], TOP), fill) for norm in NORMS} for fill in (-1, 0.0))
     class_mean = np.full((maps.shape[-1], classes), np.nan)
     for unit in range(maps.shape[-1]):
@@ -79,6 +80,8 @@ def by_loops(net, name, loader, classes):
             "inf": [maps[i, ..., unit].max() for i in range(len(x))],
             "l2": [np.linalg.norm(maps[i, ..., unit].ravel()) for i in range(len(x))],
         }
+        if maps.ndim == 2:
+            of_norm["l2"] = of_norm["inf"]
         for norm, sizes in of_norm.items():
             best = sorted(range(len(x)), key=lambda i: (-sizes[i], i))[:TOP]
             images[norm][unit, : len(best)] = best
@@ -254,6 +257,17 @@ def test_a_negative_activation_counts_by_its_size():
     found = probe(net, ["conv"], Images(images, np.array([0, 1, 1])), 2)["conv"]
     assert found.images["inf"][0, :3].tolist() == found.images["l2"][0, :3].tolist() == [1, 2, 0]
     np.testing.assert_allclose(found.class_mean, [[3 * 10 / 255, 3 * 150 / 255]], 1e-6)
+
+
+def test_a_score_counts_with_its_sign():
+    images = np.array([10, 200, 100], np.uint8).repeat(12).reshape(3, 2, 2, 3)
+    net = Sequential({"flatten": Flatten(), "fc": Linear(12, 2, rng=0)})
+    net.layers["fc"].params["weight"].value[...] = np.array([1, -1])
+    found = probe(net, ["fc"], Images(images, np.array([0, 1, 1])), 2)["fc"]
+    assert found.images["l2"][:, :3].tolist() == found.images["inf"][:, :3].tolist() == [[1, 2, 0], [0, 2, 1]]
+    np.testing.assert_allclose(found.values["l2"][1, 0], -12 * 10 / 255, 1e-6)
+    assert found.best_class.tolist() == [1, 0] and not found.dead.any()
+    np.testing.assert_allclose(found.selectivity, [140 / 160, 140 / 160], 1e-6)
 
 
 def test_only_the_norms_asked_for_are_kept():

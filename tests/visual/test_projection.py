@@ -279,9 +279,10 @@ def test_new_weights_are_seen(net, engine):
     )
 
 
-def test_the_strength_of_a_unit_is_the_norm_of_its_map(net):
+def test_the_strength_of_a_unit_is_the_norm_of_its_map_and_that_of_a_score_the_score(net):
     x = images()
-    for layer in ("stem", "inception2.b3", "fc"):
+    np.testing.assert_array_equal(Projector(net, "fc", GRADIENT).strengths(x), net.forward(x, INFER)[0])
+    for layer in ("stem", "inception2.b3"):
         a = truncate(net, layer).forward(x, INFER)[0]
         for norm, ord in (("inf", np.inf), ("l2", 2)):
             got = Projector(net, layer, GRADIENT, norm=norm).strengths(x)
