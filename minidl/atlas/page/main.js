@@ -92,7 +92,7 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
 
   function back() {
     if (entry > 1) history.back();
-    else if (page.up && page.view !== "network") location.hash = page.up;
+    else if (page.up && page.view !== "network") step(page.up); // opened here: there is nothing to go back to
   }
 
   atlas.views.lost = (address = {}) => ({

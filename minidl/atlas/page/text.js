@@ -47,6 +47,14 @@
     return text;
   }
 
+  /** What says how strongly an image excites a unit of a layer. */
+  function strength(layer) {
+    if (atlas.index.layers[layer].shape.length === 1) return "the unit's value";
+    return atlas.index.norm === "inf"
+      ? "the largest value of the unit's map"
+      : "the norm of the unit's map (the root of its sum of squares)";
+  }
+
   const ruleName = (rule) => ({ deconv: "deconvnet", guided: "guided backpropagation" })[rule] || rule;
 
   Object.assign(atlas, {
@@ -63,6 +71,7 @@
       unitName,
       imageWords,
       ruleName,
+      strength,
     },
   });
 }

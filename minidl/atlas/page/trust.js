@@ -56,7 +56,7 @@
       "selectivity",
       "Selectivity",
       [
-        "Let m be the mean of |activation| over the images of one class. Selectivity is (largest m − mean of the others) / (largest m + mean of the others): 1 for a unit that only one class excites, 0 for one that all classes excite alike (Morcos et al. 2018). A network can work well without selective units.",
+        "Let m be the mean of |activation| over the images of one class (for units that are one number, such as scores, of the activation with its sign). Selectivity is (largest m − mean of the others) / (|largest m| + |mean of the others|): 1 for a unit that only one class excites, 0 for one that all classes excite alike (Morcos et al. 2018). A network can work well without selective units.",
       ],
     ],
     [

@@ -64,8 +64,7 @@
 
   /** The nine images, each with its projections, in columns; on a narrow screen in rows. */
   function nine(layer, unit, record) {
-    const { rules, layout, norm } = atlas.index;
-    const { logits } = atlas.index.layers[layer];
+    const { rules, layout } = atlas.index;
     const kinds = record.drawn ? Object.keys(rules).filter((rule) => rule in layout.parts) : [];
     const grid = h("div.nine", { id: "nine" });
     const fill = () => {
@@ -113,7 +112,7 @@
       h(
         "p.soft",
         {},
-        `The number is the ${norm === "inf" ? "largest value" : "norm (root of the sum of squares)"} of the unit's map. ✗ is what the network takes an image for if that is wrong.${logits ? " The norm of a score is its size, whatever its sign." : ""}`,
+        `The number is ${text.strength(layer)}. ✗ is what the network takes an image for if that is wrong.`,
       ),
       record.drawn || !layout.width
         ? null

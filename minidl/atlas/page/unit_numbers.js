@@ -6,8 +6,11 @@
 
   atlas.unitNumbers = (layer, unit, record) => [
     deciles(layer, unit, record),
-    h("div.columns", {}, distribution(layer, unit, record), classes(record), effects(record)),
+    h("div.columns", {}, distribution(layer, unit, record), classes(layer, record), effects(record)),
   ];
+
+  /** Whether the layer's units are single numbers, with a sign, and not maps. */
+  const isNumber = (layer) => atlas.index.layers[layer].shape.length === 1;
 
   function deciles(layer, unit, record) {
     const shown = record.drawn && "deciles" in atlas.index.layout.parts;
@@ -40,7 +43,11 @@
       {},
       h("h2", {}, "How often it is excited"),
       atlas.histogram(record.histogram, largest),
-      h("p.soft", {}, `${text.many(all, "image")} by the norm of the unit's map. Heights are logarithms.`),
+      h(
+        "p.soft",
+        {},
+        `${text.many(all, "image")} by ${text.strength(layer)}${isNumber(layer) ? "; those below 0 count as 0" : ""}. Heights are logarithms.`,
+      ),
       atlas.index.embedding
         ? h(
             "p",
@@ -51,7 +58,7 @@
     );
   }
 
-  function classes(record) {
+  function classes(layer, record) {
     if (!record.classes.length) return null;
     const most = Math.max(...record.classes.map(([, value]) => Math.abs(value))) || 1;
     return h(
@@ -67,7 +74,11 @@
           record.classes.map(([k, value]) => row(k, value, most, text.number(value))),
         ),
       ),
-      h("p.soft", {}, "The mean of |activation| over the images of the class."),
+      h(
+        "p.soft",
+        {},
+        `The mean of ${isNumber(layer) ? "the activation" : "|activation|"} over the images of the class.`,
+      ),
     );
   }
 
