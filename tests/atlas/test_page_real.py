@@ -42,11 +42,11 @@ def test_a_unit_shows_the_numbers_and_pictures_of_its_files(windows, real, layer
     folder, index = real
     name, record = read(folder, "atlas")["layers"][layer]["name"], read(folder, f"layer-{layer:03}")["units"][unit]
     page = settled(windows.open(index, f"{name}/{unit}"), f"{name}/{unit}")
-    values = [number(text) for text in page.locator("#nine .words > small").all_inner_texts()]
+    values = [number(text) for text in page.locator("#nine .words > small:last-child").all_inner_texts()]
     assert values == pytest.approx([value for _, value in record["top"]], rel=0.006)
     images = page.locator("#nine .column .shot:first-child").evaluate_all("all => all.map(a => +a.dataset.image)")
     assert images == [image for image, _ in record["top"]]
-    page.wait_for_timeout(500)
+    page.wait_for_function("url => atlas.sheet(url).complete", arg="sheets/images-000.webp")
     shown = Image.open(io.BytesIO(page.locator("#nine .column .tile").first.screenshot())).convert("RGB")
     stored = Image.fromarray(tile(folder, "images", images[0])).resize(shown.size)
     assert np.abs(np.asarray(shown).astype(int) - np.asarray(stored)).mean() < 12
