@@ -21,6 +21,7 @@ setup(
     package_dir={"minidl.models": "models"},  # one import name: a user may have a models.py of their own
     package_data={
         "minidl": ["py.typed"],
+        "minidl.atlas": ["page/*"],
         "minidl.kernels": ["cuda/*.cu", "cuda/*.cuh"],
         "minidl.models": ["weights/*"],
     },

@@ -25,7 +25,7 @@ from minidl.atlas.records import (
     LayerRecord,
     Layout,
 )
-from minidl.atlas.scan import Scan, deciles, histograms, predictions, scan
+from minidl.atlas.scan import Scan, deciles, histograms, scan_and_predict
 from minidl.atlas.sheets import PHOTOS, Sheets, tiles_for
 from minidl.atlas.versions import State, add_other, add_snapshot
 from minidl.atlas.viewed import BATCH, Viewed
@@ -77,7 +77,7 @@ def make_atlas(
     layers, groups = choose(viewed.model, viewed.image_shape, settings.layers)
     work = Work(output)
     with work.owned(_plan(viewed, settings, snapshots, other)), one_blas_thread():
-        seen, said = scan(viewed, layers, settings.norm, work), predictions(viewed, work)
+        seen, said = scan_and_predict(viewed, layers, settings.norm, work)
         points = Beside(lambda: embedding(work))  # t-SNE runs on one thread, and takes a minute
         found = _find(viewed, settings, layers, groups, seen, said, work)
         placed = points.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -72,26 +73,42 @@ class Pictures:
             "likeness": np.full((len(RULES), count), np.nan, np.float32),
             "null": np.full((len(RULES), count), np.nan, np.float32),
         }
-        for start in range(0, count, UNITS_AT_ONCE):
-            block = np.arange(start, min(start + UNITS_AT_ONCE, count))
-            chosen = block[found["drawn"][block]]
-            tiles = np.full((len(block), self.plan.width, *self.viewed.image_shape[:2], 3), BACKGROUND, np.uint8)
-            if len(chosen):
-                trained = self._signals(self.trained, chosen, tops[chosen])
-                random = self._signals(self.random, chosen, tops[chosen, :few])
-                tenths = self._signals(self.deconv, chosen, deciles[chosen])
-                for i, (ours, theirs) in enumerate(zip(trained, random, strict=True)):
-                    found["likeness"][i, chosen] = _mean(likeness(ours[:, :few], theirs))
-                    found["null"][i, chosen] = _mean(null(ours[:, :few], theirs))
-                pictures, blanks = zip(*map(_drawn, (*trained, *random, *tenths)), strict=True)
-                tiles[chosen - start] = np.concatenate(pictures, axis=1)
-                found["blank"][chosen] = np.concatenate(blanks, axis=1)
-            sheets[0].add(tiles.reshape(-1, *tiles.shape[2:]))  # (units, width, H, W, 3) -> (units width, H, W, 3)
-            sheets[1].add(tiles[:, 0])
-            on_unit(len(chosen))
+        with ThreadPoolExecutor(1) as beside:  # pictures are put on the sheets while the next ones are computed
+            last = None
+            for start in range(0, count, UNITS_AT_ONCE):
+                block = np.arange(start, min(start + UNITS_AT_ONCE, count))
+                chosen = block[found["drawn"][block]]
+                signals = ()
+                if len(chosen):
+                    trained = self._signals(self.trained, chosen, tops[chosen])
+                    random = self._signals(self.random, chosen, tops[chosen, :few])
+                    signals = (trained, random, self._signals(self.deconv, chosen, deciles[chosen]))
+                if last is not None:
+                    on_unit(last.result())
+                last = beside.submit(self._put, found, block, chosen, signals, sheets)
+            on_unit(last.result())
         for series in sheets:
             series.close()
         return found
+
+    def _put(
+        self, found: Arrays, block: np.ndarray, chosen: np.ndarray, signals: Sequence[np.ndarray],
+        sheets: tuple[Sheets, Sheets],
+    ) -> int:  # fmt: skip
+        """Puts the pictures of a block of units on the sheets, and adds what is known of them to `found`."""
+        tiles = np.full((len(block), self.plan.width, *self.viewed.image_shape[:2], 3), BACKGROUND, np.uint8)
+        if signals:
+            trained, random, tenths = signals
+            for i, (ours, theirs) in enumerate(zip(trained, random, strict=True)):
+                few = ours[:, : theirs.shape[1]]
+                found["likeness"][i, chosen] = _mean(likeness(few, theirs))
+                found["null"][i, chosen] = _mean(null(few, theirs))
+            pictures, blanks = zip(*map(_drawn, (*trained, *random, *tenths)), strict=True)
+            tiles[chosen - block[0]] = np.concatenate(pictures, axis=1)
+            found["blank"][chosen] = np.concatenate(blanks, axis=1)
+        sheets[0].add(tiles.reshape(-1, *tiles.shape[2:]))  # (units, width, H, W, 3) -> (units width, H, W, 3)
+        sheets[1].add(tiles[:, 0])
+        return len(chosen)
 
     def _signals(self, projector: Projector, units: np.ndarray, images: np.ndarray) -> np.ndarray:
         """The projections of the units on their images (units, n) by each rule, (rules, units, n, H, W, C)."""

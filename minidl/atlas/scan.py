@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays, Work
-from minidl.backend.arrays import to_device, to_host
-from minidl.errors import UsageError
-from minidl.layers import Layer
-from minidl.layers.base import INFER
+from minidl.backend.arrays import to_host
 from minidl.losses import softmax
 from minidl.text.progress import Progress
 from minidl.training.evaluation import predict
-from minidl.visual.embedding import features
+from minidl.visual.embedding import ends
 from minidl.visual.probe import LayerProbe, probe
 from minidl.visual.taps import NORMS
-from minidl.visual.truncate import LayerInfo
+from minidl.visual.truncate import LayerInfo, truncate
 
 BEST = 5  # likeliest classes of an image
 DECILES = 10
@@ -37,27 +35,44 @@ class Scan:
         return self.norms[self.start[layer] : self.start[layer] + self.probes[layer].units]
 
 
-def scan(viewed: Viewed, layers: list[LayerInfo], norm: str, work: Work, name: str = "scan") -> Scan:
-    """The norms of all units' maps over all images. `name` is that of the stage."""
-    sizes = [info.units for info in layers]
-    start = dict(zip((info.name for info in layers), np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+def scan(
+    viewed: Viewed,
+    layers: list[LayerInfo],
+    norm: str,
+    work: Work,
+    name: str = "scan",
+    kept: Mapping[str, str] | None = None,
+) -> Scan:
+    """The norms of all units' maps over all images. `name` is that of the stage.
+
+    kept    by layer of single numbers, the name in large/ under which its values (images, units) are kept
+    """
+    kept = kept or {}
+    names, sizes = [info.name for info in layers], [info.units for info in layers]
+    start = dict(zip(names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
     path, images = work.large(name), len(viewed.split)
 
     def make() -> Arrays:
         norms = np.lib.format.open_memmap(path, "w+", np.float32, (sum(sizes), images))
+        values: dict[str, list[np.ndarray]] = {layer: [] for layer in kept}
 
         def keep(layer: str, first: int, found: np.ndarray) -> None:
-            rows = slice(start[layer], start[layer] + found.shape[2])
-            norms[rows, first : first + len(found)] = found[:, NORMS.index(norm)].T  # (n, units) -> (units, n)
+            if layer in start:
+                rows = slice(start[layer], start[layer] + found.shape[2])
+                norms[rows, first : first + len(found)] = found[:, NORMS.index(norm)].T  # (n, units) -> (units, n)
+            if layer in values:
+                values[layer].append(found[:, 0].astype(np.float32))
 
         with Progress("looking at all images", images, "image") as bar:
             probes = probe(
-                viewed.placed(viewed.model), [info.name for info in layers], viewed.loader(), len(viewed.classes),
-                xp=viewed.xp, engine=viewed.execution.engine, threads=viewed.execution.threads, on_batch=bar.add,
-                on_norms=keep,
+                viewed.placed(viewed.model), [*names, *(layer for layer in kept if layer not in start)],
+                viewed.loader(), len(viewed.classes), xp=viewed.xp, engine=viewed.execution.engine,
+                threads=viewed.execution.threads, on_batch=bar.add, on_norms=keep,
             )  # fmt: skip
         norms.flush()
-        return {key: value for i, info in enumerate(layers) for key, value in _packed(i, probes[info.name]).items()}
+        for layer, parts in values.items():
+            np.save(work.large(kept[layer]), np.concatenate(parts))
+        return {key: value for i, layer in enumerate(names) for key, value in _packed(i, probes[layer]).items()}
 
     found = work.stage(name, make)
     probes = {info.name: _unpacked(found, i, info) for i, info in enumerate(layers)}
@@ -77,33 +92,31 @@ def _unpacked(arrays: Arrays, number: int, info: LayerInfo) -> LayerProbe:
     return LayerProbe(info.name, info.shape, images, values, mean)
 
 
-def predictions(viewed: Viewed, work: Work) -> Arrays:
-    """What the network says about each image, and its features for the embedding (in large/).
+def scan_and_predict(viewed: Viewed, layers: list[LayerInfo], norm: str, work: Work) -> tuple[Scan, Arrays]:
+    """`scan`, and what the network says about each image. Its features are kept for the embedding, in large/.
 
     best, probability    (images, BEST) the likeliest classes
     loss    (images,) cross-entropy; NaN where the label is unknown
+    labels    (images,) the true classes
     """
+    names = ends(viewed.model)
+    flat = all(name and len(truncate(viewed.model, name).out_shape((1, *viewed.image_shape))) == 2 for name in names)
+    seen = scan(
+        viewed, layers, norm, work, kept=dict(zip(names, ("scores", "features"), strict=True)) if flat else {}
+    )
 
     def make() -> Arrays:
-        model, rows, scores = viewed.running(viewed.model), [], []
-        with Progress("predicting", len(viewed.split), "image") as bar:
-            try:
-                rows.append(features(model, viewed.loader(), viewed.xp, bar.add))
-                last = list(viewed.placed(viewed.model).leaves())[-1]
-                scores.append(_logits(last, rows[0], viewed))
-            except UsageError:  # the model ends in another layer: its scores are its features
-                for logits, _ in predict(model, viewed.loader(), viewed.xp):
-                    rows.append(to_host(logits))
+        if not flat:  # the features of a network that doesn't end in a linear layer are its scores
+            with Progress("predicting", len(viewed.split), "image") as bar:
+                scores = []
+                for logits, _ in predict(viewed.running(viewed.model), viewed.loader(), viewed.xp):
+                    scores.append(to_host(logits))
                     bar.add(len(logits))
-                scores = rows
-        np.save(work.large("features"), np.concatenate(rows))
-        return _answers(np.concatenate(scores).astype(np.float64), viewed.split.labels)
+            for what in ("scores", "features"):
+                np.save(work.large(what), np.concatenate(scores))
+        return _answers(np.load(work.large("scores")).astype(np.float64), viewed.split.labels)
 
-    return work.stage("predictions", make)
-
-
-def _logits(last: Layer, x: np.ndarray, viewed: Viewed) -> np.ndarray:
-    return to_host(last.forward(to_device(x, viewed.xp), INFER)[0])
+    return seen, work.stage("predictions", make)
 
 
 def _answers(logits: np.ndarray, labels: np.ndarray | None) -> Arrays:

@@ -123,6 +123,24 @@ def _checked(x: np.ndarray, dims: int, least: int, name: str) -> np.ndarray:
     return x.astype(np.float64)
 
 
+def ends(model: Layer) -> tuple[str, str]:
+    """The names of the model's last layer and of the one before it, whose outputs are its scores and its features.
+
+    "" stands for a layer without a name, and for one whose output isn't known to enter the last.
+    """
+    path, before, last, children = "", "", "", model.children()
+    layer = model
+    while children and layer.wiring != "parallel":
+        names = list(children)
+        before = "" if len(names) < 2 or names[-2] in layer.unnamed else join(path, names[-2])
+        last = "" if names[-1] in layer.unnamed else join(path, names[-1])
+        path = join(path, layer.level(names[-1]))
+        layer = children[names[-1]]
+        before = before if isinstance(layer, Linear) else ""
+        children = layer.children()
+    return last, before
+
+
 def _without_head(model: Layer) -> Layer:
     """`model` without its last layer, over the same layers and on the same engine."""
     keys, last, path = (), model, ""

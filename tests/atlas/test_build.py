@@ -1,8 +1,10 @@
 """An atlas says what the library says: its numbers are read back and compared."""
 
 import json
+import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from minidl.visual.projection import RULE_SEEDS, Projector
 from minidl.visual.screen import to_screen
 from tests.atlas.reading import read, steps, tile
 
+ROOT = Path(__file__).parents[2]
 IMAGES = 40
 MEAN, STD = np.full(3, 0.45, np.float32), np.full(3, 0.25, np.float32)
 
@@ -222,6 +225,15 @@ def test_what_is_behind_the_pictures_is_there_as_arrays(made):
     with np.load(made / "numbers" / "scan.npz", allow_pickle=False) as arrays:
         assert arrays["001_l2_images"].shape == (8, 9)
     assert not (made / "large").exists() and not (made / "lock").exists()
+
+
+def test_the_lines_in_the_docs_read_a_record(made, tmp_path, monkeypatch):
+    (tmp_path / "atlas").symlink_to(made)
+    monkeypatch.chdir(tmp_path)
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "atlas.md").read_text("utf-8"), re.DOTALL)
+    names = {}
+    exec(lines, names)
+    assert names["unit"] == read(made, "layer-002")["units"][3]
 
 
 class Stop(Exception):

@@ -8,9 +8,9 @@ import models
 from minidl.data.loader import Loader
 from minidl.engine import fuse
 from minidl.errors import UsageError
-from minidl.layers import INFER, Concat, Conv2D, Dropout, GlobalAvgPool, Linear, ReLU, Sequential
+from minidl.layers import INFER, Concat, Conv2D, Dropout, Flatten, GlobalAvgPool, Linear, ReLU, Sequential
 from minidl.visual import embedding
-from minidl.visual.embedding import features, of_classes, pca, tsne
+from minidl.visual.embedding import ends, features, of_classes, pca, tsne
 from tests.strategies import randomized
 
 
@@ -201,3 +201,15 @@ def test_what_cannot_be_embedded_is_refused_in_one_line(ask, shape, named):
     with pytest.raises(UsageError, match=named) as caught:
         ask(np.random.default_rng(0).normal(size=shape))
     assert "\n" not in str(caught.value)
+
+
+def test_the_ends_of_a_network_are_its_scores_and_its_features():
+    def linear():
+        return Linear(4, 2, rng=0)
+
+    assert ends(models.build("refined", dropout=0.5)) == ("fc", "dropout")
+    assert ends(models.build("convnet", 5)) == ("fc", "avgpool")
+    assert ends(Sequential({"body": Sequential({"flat": Flatten(), "fc": linear()})})) == ("body.fc", "body.flat")
+    assert ends(Sequential({"flat": Flatten(), "head": Sequential(linear())})) == ("head.0", "")
+    assert ends(Sequential({"conv": Conv2D(3, 2, 3, rng=0)})) == ("conv", "")
+    assert ends(linear()) == ("", "")
