@@ -31,6 +31,8 @@ class Work:
 
     def __init__(self, output: Path) -> None:
         self.output = Path(os.path.abspath(output))  # so it has a name, even if `output` is ".."
+        if not self.output.name:
+            raise UsageError(f"{self.output}: an atlas can't be there: give another --output")
         self.folder = self.output.with_name(self.output.name + ".unfinished")
         self._open = False
 
