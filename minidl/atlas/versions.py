@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +13,7 @@ from minidl.atlas.pictures import draw_deconvs
 from minidl.atlas.places import choose
 from minidl.atlas.records import Match, Other, Seen, Snapshot, Tiles
 from minidl.atlas.scan import Scan, scan
-from minidl.atlas.sheets import PROJECTIONS, Sheets
+from minidl.atlas.sheets import BACKGROUND, PROJECTIONS, Sheets
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Work
 from minidl.atlas.write import put
@@ -32,19 +32,22 @@ class State:
 
 
 def add_snapshot(
-    viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, draw: bool, tiles: Tiles, work: Work
-) -> Snapshot:
-    """Looks at all images with an earlier state of the network, and draws its units."""
+    viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, drawn: Sequence[np.ndarray], tiles: Tiles,
+    work: Work,
+) -> Snapshot:  # fmt: skip
+    """Looks at all images with an earlier state of the network, and draws the units `drawn` of each layer, (u,)."""
     name = f"epoch-{state.epoch:03}"
     earlier = replace(viewed, model=state.load())
     seen = scan(earlier, layers, norm, work, name)
-    with Progress(f"drawing epoch {state.epoch}", sum(i.units for i in layers), "unit") as bar:
+    with Progress(f"drawing epoch {state.epoch}", sum(map(len, drawn)), "unit") as bar:
         for number, info in enumerate(layers):
             probe = seen.probes[info.name]
             tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
-            if draw:
+            if drawn:
                 series = f"{name}-{number:03}"
-                work.once(series, partial(_draw, earlier, info.name, series, norm, units, tops, tiles, work, bar.add))
+                own = [(info.name, u) for u in units]
+                draw = partial(_draw, earlier, own, series, norm, drawn[number], tops, tiles, work, bar.add)
+                work.once(series, draw)
             there = tops >= 0
             put(
                 work.folder,
@@ -55,19 +58,19 @@ def add_snapshot(
 
 
 def add_other(
-    viewed: Viewed, other: Viewed, layers: list[LayerInfo], seen: Scan, norm: str, draw: bool,
+    viewed: Viewed, other: Viewed, layers: list[LayerInfo], seen: Scan, norm: str, drawn: Sequence[np.ndarray],
     tiles: Tiles, work: Work,
 ) -> Other:  # fmt: skip
     """For every unit of `viewed` the unit of `other` that responds to the same images.
 
     Among the units of the layer of the same name, if there is one, or else among all. r is the correlation of the
-    norms of the two units' maps over all images.
+    norms of the two units' maps over all images. The matches of the units `drawn` of each layer, (u,), are drawn.
     """
     theirs, _ = choose(other.model, other.image_shape)
     found = scan(other, theirs, norm, work, "other")
     names = [info.name for info in theirs]
     correlations = []
-    with Progress("drawing the matches", sum(i.units for i in layers), "unit") as bar:
+    with Progress("drawing the matches", sum(map(len, drawn)), "unit") as bar:
         for number, info in enumerate(layers):
             among = [info.name] if info.name in names else names
             units = [(name, u) for name in among for u in range(found.probes[name].units)]
@@ -76,9 +79,10 @@ def add_other(
             probes = [found.probes[name] for name, _ in matches]
             tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             values = np.stack([p.values[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
-            if draw:
-                series = f"other-{number:03}"
-                work.once(series, partial(_draw_matches, other, matches, series, norm, tops, tiles, work, bar.add))
+            if drawn:
+                series, units = f"other-{number:03}", drawn[number]
+                draw = partial(_draw, other, matches, series, norm, units, tops, tiles, work, bar.add)
+                work.once(series, draw)
             put(
                 work.folder,
                 f"other-{number:03}",
@@ -107,31 +111,19 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 def _draw(
-    viewed: Viewed, layer: str, name: str, norm: str, units: np.ndarray, tops: np.ndarray, tiles: Tiles, work: Work,
-    on_unit: Callable[[int], None],
+    viewed: Viewed, shown: list[tuple[str, int]], name: str, norm: str, units: np.ndarray, tops: np.ndarray,
+    tiles: Tiles, work: Work, on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
-    sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
+    """Draws into a series what unit `shown[u]` (layer and number) sees, for u in `units`; other places stay gray."""
     there = tops[:, : int((tops[0] >= 0).sum())]  # with fewer than nine images all units have them all
-    draw_deconvs(viewed, layer, norm, units, there, sheets, on_unit)
-    sheets.close()
-
-
-def _draw_matches(
-    other: Viewed, matches: list[tuple[str, int]], name: str, norm: str, tops: np.ndarray, tiles: Tiles, work: Work,
-    on_unit: Callable[[int], None],
-) -> None:  # fmt: skip
-    """As `_draw`, for units that may be of several layers: one layer after the other, then back in their order."""
+    pictures = np.full((*there.shape, *viewed.image_shape[:2], 3), BACKGROUND, np.uint8)
+    for layer in sorted({shown[i][0] for i in units}):
+        rows = [i for i in units if shown[i][0] == layer]
+        kept = _Kept()
+        draw_deconvs(viewed, layer, norm, np.array([shown[i][1] for i in rows]), there[rows], kept, on_unit)
+        pictures[rows] = np.concatenate(kept.parts).reshape(len(rows), *pictures.shape[1:])
     sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
-    there = tops[:, : int((tops[0] >= 0).sum())]
-    kept = _Kept()
-    order = sorted(range(len(matches)), key=lambda i: matches[i][0])
-    for layer in dict.fromkeys(matches[i][0] for i in order):
-        rows = [i for i in order if matches[i][0] == layer]
-        draw_deconvs(other, layer, norm, np.array([matches[i][1] for i in rows]), there[rows], kept, on_unit)
-    pictures = np.concatenate(kept.parts).reshape(len(matches), there.shape[1], *kept.parts[0].shape[1:])
-    back = np.empty_like(pictures)
-    back[order] = pictures
-    sheets.add(back.reshape(-1, *back.shape[2:]))
+    sheets.add(pictures.reshape(-1, *pictures.shape[2:]))  # (units, n, H, W, 3) -> (units n, H, W, 3)
     sheets.close()
 
 
