@@ -175,7 +175,7 @@ def _strongest(found: Found) -> list[list[tuple[str, list[Link]]]]:
         shares = np.take_along_axis(norms, best, axis=0)
         for i in range(images):
             rows = zip(best[:, i].tolist(), shares[:, i].tolist(), strict=True)
-            by_image[i].append((name, [(*units[u], round(share, 3)) for u, share in rows if share > 0]))
+            by_image[i].append((name, [(*units[u], round(share, 2)) for u, share in rows if share > 0]))
     return by_image
 
 

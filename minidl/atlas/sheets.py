@@ -51,7 +51,7 @@ class Sheets:
 
     def _write(self, number: int, rows: int) -> None:
         picture = Image.fromarray(self._sheet[: rows * self.tiles.step])
-        picture.save(self.folder / f"{self.name}-{number:03}.webp", quality=self.quality, method=2)
+        picture.save(self.folder / f"{self.name}-{number:03}.webp", quality=self.quality, method=4)
 
     def _blank(self) -> np.ndarray:
         side = self.tiles.across * self.tiles.step
