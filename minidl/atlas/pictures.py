@@ -59,7 +59,8 @@ class Pictures:
     ) -> Arrays:
         """Draws `units`, int (u,), into the sheets of a layer and of its wall, and returns what is known about them.
 
-        tops, deciles    images of all units of the layer, int (units, n); those that are not drawn get gray tiles
+        tops, deciles    images of all units of the layer, int (units, n); those that are not drawn get gray tiles,
+                         and on the wall the best image itself
 
         blank            bool (units, width): pictures of zeros alone
         likeness         (rules, units) to the same pictures of the network with random weights: mean over its images,
@@ -83,9 +84,11 @@ class Pictures:
                     trained = self._signals(self.trained, chosen, tops[chosen])
                     random = self._signals(self.random, chosen, tops[chosen, :few])
                     signals = (trained, random, self._signals(self.deconv, chosen, deciles[chosen]))
+                rest = block[~found["drawn"][block]]
+                photos = self.viewed.pictures(tops[rest, 0]) if len(rest) else ()
                 if last is not None:
                     on_unit(last.result())
-                last = beside.submit(self._put, found, block, chosen, signals, sheets)
+                last = beside.submit(self._put, found, block, chosen, signals, photos, sheets)
             on_unit(last.result())
         for series in sheets:
             series.close()
@@ -93,7 +96,7 @@ class Pictures:
 
     def _put(
         self, found: Arrays, block: np.ndarray, chosen: np.ndarray, signals: Sequence[np.ndarray],
-        sheets: tuple[Sheets, Sheets],
+        photos: Sequence[np.ndarray], sheets: tuple[Sheets, Sheets],
     ) -> int:  # fmt: skip
         """Puts the pictures of a block of units on the sheets, and adds what is known of them to `found`."""
         tiles = np.full((len(block), self.plan.width, *self.viewed.image_shape[:2], 3), BACKGROUND, np.uint8)
@@ -107,7 +110,10 @@ class Pictures:
             tiles[chosen - block[0]] = np.concatenate(pictures, axis=1)
             found["blank"][chosen] = np.concatenate(blanks, axis=1)
         sheets[0].add(tiles.reshape(-1, *tiles.shape[2:]))  # (units, width, H, W, 3) -> (units width, H, W, 3)
-        sheets[1].add(tiles[:, 0])
+        wall, rest = tiles[:, 0], ~found["drawn"][block]
+        if rest.any():
+            wall[rest] = photos
+        sheets[1].add(wall)
         return len(chosen)
 
     def _signals(self, projector: Projector, units: np.ndarray, images: np.ndarray) -> np.ndarray:
