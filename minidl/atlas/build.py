@@ -89,9 +89,9 @@ def make_atlas(
         points = Beside(lambda: embedding(work))  # t-SNE runs on one thread, and takes a minute
         found = _find(viewed, settings, layers, groups, seen, said, work)
         placed = points.result()
-        tiles, draw = tiles_for(viewed.image_shape), settings.projections
-        states = [add_snapshot(viewed, s, layers, settings.norm, draw, tiles, work) for s in snapshots]
-        beside_it = other and add_other(viewed, other, layers, seen, settings.norm, draw, tiles, work)
+        tiles, drawn = tiles_for(viewed.image_shape), [np.flatnonzero(p["drawn"]) for p in found.pictures]
+        states = [add_snapshot(viewed, s, layers, settings.norm, drawn, tiles, work) for s in snapshots]
+        beside_it = other and add_other(viewed, other, layers, seen, settings.norm, drawn, tiles, work)
         index = make_index(viewed, found, placed)
         index.snapshots, index.other = states, beside_it
         index.facts.append(("made in", f"{(time.monotonic() - started) / 60:.1f} minutes"))

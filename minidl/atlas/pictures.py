@@ -60,7 +60,8 @@ class Pictures:
     ) -> Arrays:
         """Draws `units`, int (u,), into the sheets of a layer and of its wall, and returns what is known about them.
 
-        tops, deciles    images of all units of the layer, int (units, n); those that are not drawn get gray tiles
+        tops, deciles    images of all units of the layer, int (units, n); those that are not drawn get gray tiles,
+                         and on the wall the best image itself
 
         blank            bool (units, width): pictures of zeros alone
         likeness         (rules, units) to the same pictures of the network with random weights: mean over its images,
@@ -85,9 +86,11 @@ class Pictures:
                     trained = self._signals(self.trained, chosen, tops[chosen])
                     random = self._signals(self.random, chosen, tops[chosen, :few])
                     signals = (trained, random, self._signals(self.deconv, chosen, deciles[chosen]))
+                rest = block[~found["drawn"][block]]
+                photos = self.viewed.pictures(tops[rest, 0]) if len(rest) else ()
                 if last is not None:
                     on_unit(last.result())
-                last = beside.submit(self._put, found, block, chosen, signals, sheets)
+                last = beside.submit(self._put, found, block, chosen, signals, photos, sheets)
             on_unit(last.result())
         for series in sheets:
             series.close()
@@ -95,7 +98,7 @@ class Pictures:
 
     def _put(
         self, found: Arrays, block: np.ndarray, chosen: np.ndarray, signals: Sequence[np.ndarray],
-        sheets: tuple[Sheets, Sheets],
+        photos: Sequence[np.ndarray], sheets: tuple[Sheets, Sheets],
     ) -> int:  # fmt: skip
         """Puts the pictures of a block of units on the sheets, and adds what is known of them to `found`."""
         tiles = np.full((len(block), self.plan.width, *self.viewed.image_shape[:2], 3), BACKGROUND, np.uint8)
@@ -109,7 +112,10 @@ class Pictures:
             tiles[chosen - block[0]] = np.concatenate(pictures, axis=1)
             found["blank"][chosen] = np.concatenate(blanks, axis=1)
         sheets[0].add(tiles.reshape(-1, *tiles.shape[2:]))  # (units, width, H, W, 3) -> (units width, H, W, 3)
-        sheets[1].add(tiles[:, 0])
+        wall, rest = tiles[:, 0], ~found["drawn"][block]
+        if rest.any():
+            wall[rest] = photos
+        sheets[1].add(wall)
         return len(chosen)
 
     def _signals(self, projector: Projector, units: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -145,27 +151,32 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def draw_deconvs(
-    viewed: Viewed, units: Sequence[tuple[str, int]], norm: str, tops: np.ndarray, sheets: Sheets,
+    viewed: Viewed, units: Sequence[tuple[str, int]], norm: str, chosen: np.ndarray, tops: np.ndarray, sheets: Sheets,
     on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Adds the deconvnets of units (layer, unit) of the model of `viewed` on their images (units, n) to sheets."""
+    """Adds the deconvnets of units (layer, unit) of the model of `viewed` on their images (units, n) to sheets.
+
+    chosen    which of them, int (u,); the tiles of the others are gray
+    """
+    wanted = np.isin(np.arange(len(units)), chosen)
     projectors: dict[str, Projector] = {}
     height, width = viewed.image_shape[:2]
     at_once = units_at_once(viewed.image_shape)
     for start in range(0, len(units), at_once):
         block, images = units[start : start + at_once], tops[start : start + at_once]
-        pictures = np.empty((*images.shape, height, width, 3), np.uint8)
-        for layer in dict.fromkeys(layer for layer, _ in block):
+        own = np.flatnonzero(wanted[start : start + at_once])
+        pictures = np.full((*images.shape, height, width, 3), BACKGROUND, np.uint8)
+        for layer in dict.fromkeys(block[i][0] for i in own):
             if layer not in projectors:
                 projectors[layer] = _projector(viewed, viewed.model, layer, norm, ("deconv",))
-            rows = [i for i, (name, _) in enumerate(block) if name == layer]
+            rows = [i for i in own if block[i][0] == layer]
             positions, image = np.unique(images[rows], return_inverse=True)
             numbers = np.repeat([block[i][1] for i in rows], images.shape[1])
             signals = projectors[layer](viewed.images(positions), image.ravel(), numbers)
             drawn = shown(to_screen(signals[0])[0])  # (rows n, H, W, 3)
             pictures[rows] = drawn.reshape(len(rows), *pictures.shape[1:])
         sheets.add(pictures.reshape(-1, *pictures.shape[2:]))  # (units, n, H, W, 3) -> (units n, H, W, 3)
-        on_unit(len(block))
+        on_unit(len(own))
 
 
 def units_at_once(image_shape: Shape) -> int:

@@ -34,20 +34,22 @@ class State:
 
 
 def add_snapshot(
-    viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, draw: bool, tiles: Tiles, work: Work
-) -> Snapshot:
-    """Looks at all images with an earlier state of the network, and draws its units."""
+    viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, drawn: Sequence[np.ndarray], tiles: Tiles,
+    work: Work,
+) -> Snapshot:  # fmt: skip
+    """Looks at all images with an earlier state of the network, and draws the units `drawn` of each layer, (u,)."""
     name = f"epoch-{state.epoch:03}"
     earlier = replace(viewed, model=state.load())
     seen = scan(earlier, layers, norm, work, name)
-    with Progress(f"drawing epoch {state.epoch}", sum(i.units for i in layers), "unit") as bar:
+    with Progress(f"drawing epoch {state.epoch}", sum(map(len, drawn)), "unit") as bar:
         for number, info in enumerate(layers):
             probe = seen.probes[info.name]
             tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
-            if draw:
+            if drawn:
                 series = f"{name}-{number:03}"
-                named = [(info.name, u) for u in units]
-                work.once(series, partial(_draw, earlier, named, series, norm, tops, tiles, work, bar.add))
+                own = [(info.name, u) for u in units]
+                draw = partial(_draw, earlier, own, series, norm, drawn[number], tops, tiles, work, bar.add)
+                work.once(series, draw)
             there = tops >= 0
             put(
                 work.folder,
@@ -58,19 +60,19 @@ def add_snapshot(
 
 
 def add_other(
-    viewed: Viewed, other: Viewed, layers: list[LayerInfo], seen: Scan, norm: str, draw: bool,
+    viewed: Viewed, other: Viewed, layers: list[LayerInfo], seen: Scan, norm: str, drawn: Sequence[np.ndarray],
     tiles: Tiles, work: Work,
 ) -> Other:  # fmt: skip
     """For every unit of `viewed` the unit of `other` that responds to the same images.
 
     Among the units of the layer of the same name, if there is one, or else among all. r is the correlation of the
-    norms of the two units' maps over all images.
+    norms of the two units' maps over all images. The matches of the units `drawn` of each layer, (u,), are drawn.
     """
     theirs, _ = choose(other.model, other.image_shape)
     found = scan(other, theirs, norm, work, "other")
     names = [info.name for info in theirs]
     correlations = []
-    with Progress("drawing the matches", sum(i.units for i in layers), "unit") as bar:
+    with Progress("drawing the matches", sum(map(len, drawn)), "unit") as bar:
         for number, info in enumerate(layers):
             among = [info.name] if info.name in names else names
             units = [(name, u) for name in among for u in range(found.probes[name].units)]
@@ -79,9 +81,10 @@ def add_other(
             probes = [found.probes[name] for name, _ in matches]
             tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             values = np.stack([p.values[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
-            if draw:
-                series = f"other-{number:03}"
-                work.once(series, partial(_draw, other, matches, series, norm, tops, tiles, work, bar.add))
+            if drawn:
+                series, units = f"other-{number:03}", drawn[number]
+                draw = partial(_draw, other, matches, series, norm, units, tops, tiles, work, bar.add)
+                work.once(series, draw)
             put(
                 work.folder,
                 f"other-{number:03}",
@@ -116,11 +119,14 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 def _draw(
-    viewed: Viewed, units: Sequence[tuple[str, int]], name: str, norm: str, tops: np.ndarray, tiles: Tiles,
-    work: Work, on_unit: Callable[[int], None],
+    viewed: Viewed, units: Sequence[tuple[str, int]], name: str, norm: str, drawn: np.ndarray, tops: np.ndarray,
+    tiles: Tiles, work: Work, on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Draws the deconvnets of units (layer, unit) on their images (units, n) into the series `name`."""
+    """Draws the deconvnets of units (layer, unit) on their images (units, n) into the series `name`.
+
+    drawn    which of them, int (u,); the tiles of the others stay gray
+    """
     sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
     there = tops[:, : int((tops[0] >= 0).sum())]  # with fewer than nine images all units have them all
-    draw_deconvs(viewed, units, norm, there, sheets, on_unit)
+    draw_deconvs(viewed, units, norm, drawn, there, sheets, on_unit)
     sheets.close()
