@@ -13,13 +13,15 @@ from minidl.atlas.pictures import draw_deconvs
 from minidl.atlas.places import choose
 from minidl.atlas.records import Match, Other, Seen, Snapshot, Tiles
 from minidl.atlas.scan import Scan, scan
-from minidl.atlas.sheets import BACKGROUND, PROJECTIONS, Sheets
+from minidl.atlas.sheets import PROJECTIONS, Sheets
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Work
 from minidl.atlas.write import put
 from minidl.layers import Layer
 from minidl.text.progress import Progress
 from minidl.visual.truncate import LayerInfo
+
+ROWS = 256  # units whose norms are in memory, twice
 
 
 @dataclass
@@ -35,19 +37,21 @@ def add_snapshot(
     viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, drawn: Sequence[np.ndarray], tiles: Tiles,
     work: Work,
 ) -> Snapshot:  # fmt: skip
-    """Looks at all images with an earlier state of the network, and draws the units `drawn` of each layer, (u,)."""
+    """Looks at all images with an earlier state of the network, and draws its units.
+
+    drawn    of each layer, bool (units,): which ones; nothing: none
+    """
     name = f"epoch-{state.epoch:03}"
     earlier = replace(viewed, model=state.load())
     seen = scan(earlier, layers, norm, work, name)
-    with Progress(f"drawing epoch {state.epoch}", sum(map(len, drawn)), "unit") as bar:
+    with Progress(f"drawing epoch {state.epoch}", int(sum(map(np.sum, drawn))), "unit") as bar:
         for number, info in enumerate(layers):
             probe = seen.probes[info.name]
             tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
             if drawn:
                 series = f"{name}-{number:03}"
-                own = [(info.name, u) for u in units]
-                draw = partial(_draw, earlier, own, series, norm, drawn[number], tops, tiles, work, bar.add)
-                work.once(series, draw)
+                named = [(info.name, u) if drawn[number][u] else None for u in units]
+                work.once(series, partial(_draw, earlier, named, series, norm, tops, tiles, work, bar.add))
             there = tops >= 0
             put(
                 work.folder,
@@ -64,25 +68,25 @@ def add_other(
     """For every unit of `viewed` the unit of `other` that responds to the same images.
 
     Among the units of the layer of the same name, if there is one, or else among all. r is the correlation of the
-    norms of the two units' maps over all images. The matches of the units `drawn` of each layer, (u,), are drawn.
+    norms of the two units' maps over all images. The matches of the units `drawn` are drawn (see add_snapshot).
     """
     theirs, _ = choose(other.model, other.image_shape)
     found = scan(other, theirs, norm, work, "other")
     names = [info.name for info in theirs]
     correlations = []
-    with Progress("drawing the matches", sum(map(len, drawn)), "unit") as bar:
+    with Progress("drawing the matches", int(sum(map(np.sum, drawn))), "unit") as bar:
         for number, info in enumerate(layers):
             among = [info.name] if info.name in names else names
             units = [(name, u) for name in among for u in range(found.probes[name].units)]
-            best, r = best_matches(seen.of(info.name), np.concatenate([found.of(name) for name in among]))
+            best, r = best_matches(seen.of(info.name), found.of(info.name) if info.name in names else found.norms)
             matches = [units[b] for b in best]
             probes = [found.probes[name] for name, _ in matches]
             tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             values = np.stack([p.values[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             if drawn:
-                series, units = f"other-{number:03}", drawn[number]
-                draw = partial(_draw, other, matches, series, norm, units, tops, tiles, work, bar.add)
-                work.once(series, draw)
+                series = f"other-{number:03}"
+                named = [match if here else None for match, here in zip(matches, drawn[number], strict=True)]
+                work.once(series, partial(_draw, other, named, series, norm, tops, tiles, work, bar.add))
             put(
                 work.folder,
                 f"other-{number:03}",
@@ -97,10 +101,16 @@ def add_other(
 
 def best_matches(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each row of a (units, images) the row of b with the largest correlation, and that correlation."""
-    a, b = (_standardised(x) for x in (a, b))
-    r = a @ b.T
-    best = r.argmax(axis=1)
-    return best, r[np.arange(len(r)), best]
+    best, r = np.zeros(len(a), int), np.full(len(a), -np.inf)
+    for i in range(0, len(a), ROWS):
+        ours, rows = _standardised(a[i : i + ROWS]), np.arange(i, min(i + ROWS, len(a)))
+        for j in range(0, len(b), ROWS):
+            found = ours @ _standardised(b[j : j + ROWS]).T
+            nearest = found.argmax(axis=1)
+            found = found[np.arange(len(ours)), nearest]
+            better = rows[found > r[rows]]
+            best[better], r[better] = nearest[better - i] + j, found[better - i]
+    return best, r
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:
@@ -111,27 +121,11 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 def _draw(
-    viewed: Viewed, shown: list[tuple[str, int]], name: str, norm: str, units: np.ndarray, tops: np.ndarray,
-    tiles: Tiles, work: Work, on_unit: Callable[[int], None],
+    viewed: Viewed, units: Sequence[tuple[str, int] | None], name: str, norm: str, tops: np.ndarray, tiles: Tiles,
+    work: Work, on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Draws into a series what unit `shown[u]` (layer and number) sees, for u in `units`; other places stay gray."""
-    there = tops[:, : int((tops[0] >= 0).sum())]  # with fewer than nine images all units have them all
-    pictures = np.full((*there.shape, *viewed.image_shape[:2], 3), BACKGROUND, np.uint8)
-    for layer in sorted({shown[i][0] for i in units}):
-        rows = [i for i in units if shown[i][0] == layer]
-        kept = _Kept()
-        draw_deconvs(viewed, layer, norm, np.array([shown[i][1] for i in rows]), there[rows], kept, on_unit)
-        pictures[rows] = np.concatenate(kept.parts).reshape(len(rows), *pictures.shape[1:])
+    """Draws the deconvnets of units (layer, unit) on their images (units, n) into the series `name`; None: gray."""
     sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
-    sheets.add(pictures.reshape(-1, *pictures.shape[2:]))  # (units, n, H, W, 3) -> (units n, H, W, 3)
+    there = tops[:, : int((tops[0] >= 0).sum())]  # with fewer than nine images all units have them all
+    draw_deconvs(viewed, units, norm, there, sheets, on_unit)
     sheets.close()
-
-
-class _Kept:
-    """Takes tiles as Sheets do, and keeps them."""
-
-    def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
-
-    def add(self, images: np.ndarray) -> None:
-        self.parts.append(images)
