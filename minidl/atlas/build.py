@@ -89,7 +89,7 @@ def make_atlas(
         points = Beside(lambda: embedding(work))  # t-SNE runs on one thread, and takes a minute
         found = _find(viewed, settings, layers, groups, seen, said, work)
         placed = points.result()
-        tiles, drawn = tiles_for(viewed.image_shape), [np.flatnonzero(p["drawn"]) for p in found.pictures]
+        tiles, drawn = tiles_for(viewed.image_shape), [p["drawn"] for p in found.pictures]
         states = [add_snapshot(viewed, s, layers, settings.norm, drawn, tiles, work) for s in snapshots]
         beside_it = other and add_other(viewed, other, layers, seen, settings.norm, drawn, tiles, work)
         index = make_index(viewed, found, placed)

@@ -151,32 +151,30 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def draw_deconvs(
-    viewed: Viewed, units: Sequence[tuple[str, int]], norm: str, chosen: np.ndarray, tops: np.ndarray, sheets: Sheets,
+    viewed: Viewed, units: Sequence[tuple[str, int] | None], norm: str, tops: np.ndarray, sheets: Sheets,
     on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
     """Adds the deconvnets of units (layer, unit) of the model of `viewed` on their images (units, n) to sheets.
 
-    chosen    which of them, int (u,); the tiles of the others are gray
+    In the place of a unit None the tiles are gray.
     """
-    wanted = np.isin(np.arange(len(units)), chosen)
     projectors: dict[str, Projector] = {}
     height, width = viewed.image_shape[:2]
     at_once = units_at_once(viewed.image_shape)
     for start in range(0, len(units), at_once):
         block, images = units[start : start + at_once], tops[start : start + at_once]
-        own = np.flatnonzero(wanted[start : start + at_once])
         pictures = np.full((*images.shape, height, width, 3), BACKGROUND, np.uint8)
-        for layer in dict.fromkeys(block[i][0] for i in own):
+        for layer in dict.fromkeys(unit[0] for unit in block if unit):
             if layer not in projectors:
                 projectors[layer] = _projector(viewed, viewed.model, layer, norm, ("deconv",))
-            rows = [i for i in own if block[i][0] == layer]
+            rows = [i for i, unit in enumerate(block) if unit and unit[0] == layer]
             positions, image = np.unique(images[rows], return_inverse=True)
             numbers = np.repeat([block[i][1] for i in rows], images.shape[1])
             signals = projectors[layer](viewed.images(positions), image.ravel(), numbers)
             drawn = shown(to_screen(signals[0])[0])  # (rows n, H, W, 3)
             pictures[rows] = drawn.reshape(len(rows), *pictures.shape[1:])
         sheets.add(pictures.reshape(-1, *pictures.shape[2:]))  # (units, n, H, W, 3) -> (units n, H, W, 3)
-        on_unit(len(own))
+        on_unit(sum(unit is not None for unit in block))
 
 
 def units_at_once(image_shape: Shape) -> int:

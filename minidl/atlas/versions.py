@@ -37,19 +37,21 @@ def add_snapshot(
     viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, drawn: Sequence[np.ndarray], tiles: Tiles,
     work: Work,
 ) -> Snapshot:  # fmt: skip
-    """Looks at all images with an earlier state of the network, and draws the units `drawn` of each layer, (u,)."""
+    """Looks at all images with an earlier state of the network, and draws its units.
+
+    drawn    of each layer, bool (units,): which ones; nothing: none
+    """
     name = f"epoch-{state.epoch:03}"
     earlier = replace(viewed, model=state.load())
     seen = scan(earlier, layers, norm, work, name)
-    with Progress(f"drawing epoch {state.epoch}", sum(map(len, drawn)), "unit") as bar:
+    with Progress(f"drawing epoch {state.epoch}", int(sum(map(np.sum, drawn))), "unit") as bar:
         for number, info in enumerate(layers):
             probe = seen.probes[info.name]
             tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
             if drawn:
                 series = f"{name}-{number:03}"
-                own = [(info.name, u) for u in units]
-                draw = partial(_draw, earlier, own, series, norm, drawn[number], tops, tiles, work, bar.add)
-                work.once(series, draw)
+                named = [(info.name, u) if drawn[number][u] else None for u in units]
+                work.once(series, partial(_draw, earlier, named, series, norm, tops, tiles, work, bar.add))
             there = tops >= 0
             put(
                 work.folder,
@@ -66,13 +68,13 @@ def add_other(
     """For every unit of `viewed` the unit of `other` that responds to the same images.
 
     Among the units of the layer of the same name, if there is one, or else among all. r is the correlation of the
-    norms of the two units' maps over all images. The matches of the units `drawn` of each layer, (u,), are drawn.
+    norms of the two units' maps over all images. The matches of the units `drawn` are drawn (see add_snapshot).
     """
     theirs, _ = choose(other.model, other.image_shape)
     found = scan(other, theirs, norm, work, "other")
     names = [info.name for info in theirs]
     correlations = []
-    with Progress("drawing the matches", sum(map(len, drawn)), "unit") as bar:
+    with Progress("drawing the matches", int(sum(map(np.sum, drawn))), "unit") as bar:
         for number, info in enumerate(layers):
             among = [info.name] if info.name in names else names
             units = [(name, u) for name in among for u in range(found.probes[name].units)]
@@ -82,9 +84,9 @@ def add_other(
             tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             values = np.stack([p.values[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             if drawn:
-                series, units = f"other-{number:03}", drawn[number]
-                draw = partial(_draw, other, matches, series, norm, units, tops, tiles, work, bar.add)
-                work.once(series, draw)
+                series = f"other-{number:03}"
+                named = [match if here else None for match, here in zip(matches, drawn[number], strict=True)]
+                work.once(series, partial(_draw, other, named, series, norm, tops, tiles, work, bar.add))
             put(
                 work.folder,
                 f"other-{number:03}",
@@ -119,14 +121,11 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 def _draw(
-    viewed: Viewed, units: Sequence[tuple[str, int]], name: str, norm: str, drawn: np.ndarray, tops: np.ndarray,
-    tiles: Tiles, work: Work, on_unit: Callable[[int], None],
+    viewed: Viewed, units: Sequence[tuple[str, int] | None], name: str, norm: str, tops: np.ndarray, tiles: Tiles,
+    work: Work, on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Draws the deconvnets of units (layer, unit) on their images (units, n) into the series `name`.
-
-    drawn    which of them, int (u,); the tiles of the others stay gray
-    """
+    """Draws the deconvnets of units (layer, unit) on their images (units, n) into the series `name`; None: gray."""
     sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
     there = tops[:, : int((tops[0] >= 0).sum())]  # with fewer than nine images all units have them all
-    draw_deconvs(viewed, units, norm, drawn, there, sheets, on_unit)
+    draw_deconvs(viewed, units, norm, there, sheets, on_unit)
     sheets.close()
