@@ -13,6 +13,7 @@ from minidl.atlas.sheets import BACKGROUND, PROJECTIONS, Sheets
 from minidl.atlas.viewed import Viewed, shown
 from minidl.atlas.work import Arrays
 from minidl.layers import Layer, Rule
+from minidl.layers.base import Shape
 from minidl.visual.control import likeness, null
 from minidl.visual.probe import TOP
 from minidl.visual.projection import RULE_SEEDS, Projector
@@ -25,7 +26,7 @@ SAYS = {
     "guided": "guided backpropagation, from the unit's map; mid-gray is zero",
 }
 CONTROLLED = 3  # of a unit's nine images also go through the network with random weights
-UNITS_AT_ONCE = 32
+UNITS_AT_ONCE, PIXELS_AT_ONCE = 32, 32 * 64 * 64
 
 
 def layout(images: int, deciles: int) -> Layout:
@@ -75,8 +76,9 @@ class Pictures:
         }
         with ThreadPoolExecutor(1) as beside:  # pictures are put on the sheets while the next ones are computed
             last = None
-            for start in range(0, count, UNITS_AT_ONCE):
-                block = np.arange(start, min(start + UNITS_AT_ONCE, count))
+            at_once = units_at_once(self.viewed.image_shape)
+            for start in range(0, count, at_once):
+                block = np.arange(start, min(start + at_once, count))
                 chosen = block[found["drawn"][block]]
                 signals = ()
                 if len(chosen):
@@ -143,14 +145,29 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def draw_deconvs(
-    viewed: Viewed, layer: str, norm: str, units: np.ndarray, tops: np.ndarray, sheets: Sheets,
+    viewed: Viewed, units: Sequence[tuple[str, int]], norm: str, tops: np.ndarray, sheets: Sheets,
     on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Adds the deconvnets of units (u,) of the model of `viewed` on their images (u, n) to a series of sheets."""
-    projector = _projector(viewed, viewed.model, layer, norm, ("deconv",))
-    for start in range(0, len(units), UNITS_AT_ONCE):
-        part = slice(start, start + UNITS_AT_ONCE)
-        positions, image = np.unique(tops[part], return_inverse=True)
-        signals = projector(viewed.images(positions), image.ravel(), np.repeat(units[part], tops.shape[1]))
-        sheets.add(shown(to_screen(signals[0])[0]))  # (units n, H, W, C) -> (units n, H, W, 3)
-        on_unit(len(units[part]))
+    """Adds the deconvnets of units (layer, unit) of the model of `viewed` on their images (units, n) to sheets."""
+    projectors: dict[str, Projector] = {}
+    height, width = viewed.image_shape[:2]
+    at_once = units_at_once(viewed.image_shape)
+    for start in range(0, len(units), at_once):
+        block, images = units[start : start + at_once], tops[start : start + at_once]
+        pictures = np.empty((*images.shape, height, width, 3), np.uint8)
+        for layer in dict.fromkeys(layer for layer, _ in block):
+            if layer not in projectors:
+                projectors[layer] = _projector(viewed, viewed.model, layer, norm, ("deconv",))
+            rows = [i for i, (name, _) in enumerate(block) if name == layer]
+            positions, image = np.unique(images[rows], return_inverse=True)
+            numbers = np.repeat([block[i][1] for i in rows], images.shape[1])
+            signals = projectors[layer](viewed.images(positions), image.ravel(), numbers)
+            drawn = shown(to_screen(signals[0])[0])  # (rows n, H, W, 3)
+            pictures[rows] = drawn.reshape(len(rows), *pictures.shape[1:])
+        sheets.add(pictures.reshape(-1, *pictures.shape[2:]))  # (units, n, H, W, 3) -> (units n, H, W, 3)
+        on_unit(len(block))
+
+
+def units_at_once(image_shape: Shape) -> int:
+    """How many units are drawn at once: fewer if the images are large, for the memory."""
+    return max(1, min(UNITS_AT_ONCE, PIXELS_AT_ONCE // (image_shape[0] * image_shape[1])))

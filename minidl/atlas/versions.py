@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,6 +20,8 @@ from minidl.atlas.write import put
 from minidl.layers import Layer
 from minidl.text.progress import Progress
 from minidl.visual.truncate import LayerInfo
+
+ROWS = 256  # units whose norms are in memory, twice
 
 
 @dataclass
@@ -44,7 +46,8 @@ def add_snapshot(
             tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
             if draw:
                 series = f"{name}-{number:03}"
-                work.once(series, partial(_draw, earlier, info.name, series, norm, units, tops, tiles, work, bar.add))
+                named = [(info.name, u) for u in units]
+                work.once(series, partial(_draw, earlier, named, series, norm, tops, tiles, work, bar.add))
             there = tops >= 0
             put(
                 work.folder,
@@ -71,14 +74,14 @@ def add_other(
         for number, info in enumerate(layers):
             among = [info.name] if info.name in names else names
             units = [(name, u) for name in among for u in range(found.probes[name].units)]
-            best, r = best_matches(seen.of(info.name), np.concatenate([found.of(name) for name in among]))
+            best, r = best_matches(seen.of(info.name), found.of(info.name) if info.name in names else found.norms)
             matches = [units[b] for b in best]
             probes = [found.probes[name] for name, _ in matches]
             tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             values = np.stack([p.values[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             if draw:
                 series = f"other-{number:03}"
-                work.once(series, partial(_draw_matches, other, matches, series, norm, tops, tiles, work, bar.add))
+                work.once(series, partial(_draw, other, matches, series, norm, tops, tiles, work, bar.add))
             put(
                 work.folder,
                 f"other-{number:03}",
@@ -93,10 +96,16 @@ def add_other(
 
 def best_matches(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each row of a (units, images) the row of b with the largest correlation, and that correlation."""
-    a, b = (_standardised(x) for x in (a, b))
-    r = a @ b.T
-    best = r.argmax(axis=1)
-    return best, r[np.arange(len(r)), best]
+    best, r = np.zeros(len(a), int), np.full(len(a), -np.inf)
+    for i in range(0, len(a), ROWS):
+        ours, rows = _standardised(a[i : i + ROWS]), np.arange(i, min(i + ROWS, len(a)))
+        for j in range(0, len(b), ROWS):
+            found = ours @ _standardised(b[j : j + ROWS]).T
+            nearest = found.argmax(axis=1)
+            found = found[np.arange(len(ours)), nearest]
+            better = rows[found > r[rows]]
+            best[better], r[better] = nearest[better - i] + j, found[better - i]
+    return best, r
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:
@@ -107,39 +116,11 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 def _draw(
-    viewed: Viewed, layer: str, name: str, norm: str, units: np.ndarray, tops: np.ndarray, tiles: Tiles, work: Work,
-    on_unit: Callable[[int], None],
+    viewed: Viewed, units: Sequence[tuple[str, int]], name: str, norm: str, tops: np.ndarray, tiles: Tiles,
+    work: Work, on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
+    """Draws the deconvnets of units (layer, unit) on their images (units, n) into the series `name`."""
     sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
     there = tops[:, : int((tops[0] >= 0).sum())]  # with fewer than nine images all units have them all
-    draw_deconvs(viewed, layer, norm, units, there, sheets, on_unit)
+    draw_deconvs(viewed, units, norm, there, sheets, on_unit)
     sheets.close()
-
-
-def _draw_matches(
-    other: Viewed, matches: list[tuple[str, int]], name: str, norm: str, tops: np.ndarray, tiles: Tiles, work: Work,
-    on_unit: Callable[[int], None],
-) -> None:  # fmt: skip
-    """As `_draw`, for units that may be of several layers: one layer after the other, then back in their order."""
-    sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
-    there = tops[:, : int((tops[0] >= 0).sum())]
-    kept = _Kept()
-    order = sorted(range(len(matches)), key=lambda i: matches[i][0])
-    for layer in dict.fromkeys(matches[i][0] for i in order):
-        rows = [i for i in order if matches[i][0] == layer]
-        draw_deconvs(other, layer, norm, np.array([matches[i][1] for i in rows]), there[rows], kept, on_unit)
-    pictures = np.concatenate(kept.parts).reshape(len(matches), there.shape[1], *kept.parts[0].shape[1:])
-    back = np.empty_like(pictures)
-    back[order] = pictures
-    sheets.add(back.reshape(-1, *back.shape[2:]))
-    sheets.close()
-
-
-class _Kept:
-    """Takes tiles as Sheets do, and keeps them."""
-
-    def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
-
-    def add(self, images: np.ndarray) -> None:
-        self.parts.append(images)

@@ -31,7 +31,7 @@ def atlas(args: Namespace) -> int:
 
     subject = read_subject(args)
     viewed = of_subject(subject, build)
-    layers = tuple(part.strip() for part in args.layers.split(",")) if args.layers else ()
+    layers = tuple(part.strip() for part in (args.layers or "").split(",") if part.strip())
     settings = Settings(layers, args.units or 0, not args.no_projections, args.norm)
     try:
         page = make_atlas(
