@@ -79,7 +79,7 @@
           [222, 219, 212],
           [166, 36, 0],
         ];
-    return `rgb(${from.map((c, i) => Math.round(c + ((until[i] - c) * step) / 15)).join(" ")})`;
+    return `rgb(${from.map((c, i) => Math.round(c + (until[i] - c) * (step / 15) ** 1.5)).join(" ")})`;
   }
 
   atlas.paint = { class: byClass, correct: byCorrectness, unit: byUnit, decode };

@@ -11,19 +11,21 @@
     const canvas = h("canvas", { id: "map", tabindex: 0, role: "application", "aria-label": words });
     const about = h("aside.detail", { id: "pointed", "aria-live": "polite" }, hint());
     let waiting = 0;
+    let side = 0; // of a point or a thumbnail
     const redraw = () => {
       waiting ||= requestAnimationFrame(() => {
         waiting = 0;
         Object.assign(kept, { map, x: camera.x, y: camera.y, zoom: camera.zoom });
-        atlas.scatter.draw(canvas, camera, points, paint, redraw);
+        side = atlas.scatter.draw(canvas, camera, points, paint, redraw);
       });
     };
-    const at = (place, reach) => atlas.scatter.nearest(camera, points, place, reach);
+    const reach = () => Math.max(16, 0.75 * side);
+    const at = (place, within) => atlas.scatter.nearest(camera, points, place, within);
     const camera = new atlas.Camera(canvas, SIZE, {
       changed: redraw,
-      pointed: (place, byKey) => tell(about, place ? at(place, byKey ? Infinity : 24) : -1),
+      pointed: (place, byKey) => tell(about, place ? at(place, byKey ? Infinity : reach()) : -1),
       pressed: (place, by) => {
-        const image = at(place, by === "key" ? Infinity : 24);
+        const image = at(place, by === "key" ? Infinity : reach());
         if (image < 0) return;
         if (by === "touch")
           tell(about, image); // a finger cannot point: it shows first, the link opens

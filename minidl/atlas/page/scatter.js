@@ -4,7 +4,9 @@
 {
   const THUMBNAILS = 400; // in view
 
-  /** Draws on `canvas`. `points`: x0, y0, x1, y1 ...; `paint`: see paint.js. `redraw` is called when a sheet arrives. */
+  /** Draws on `canvas` and returns the side of what stands for an image, in pixels.
+
+  `points`: x0, y0, x1, y1 ...; `paint`: see paint.js. `redraw` is called when a sheet arrives. */
   function draw(canvas, camera, points, { colours, order }, redraw) {
     const { width, height } = camera;
     const context = prepare(canvas, width, height);
@@ -14,10 +16,15 @@
       if (x > -32 && y > -32 && x < width + 32 && y < height + 32) seen.push([i, x, y]);
     }
     const small = seen.length > THUMBNAILS;
-    if (small) dots(context, seen, colours, Math.min(7, 1.5 + Math.sqrt(camera.zoom) + 60 / Math.sqrt(order.length)));
-    else thumbnails(context, seen, colours, Math.sqrt((width * height) / Math.max(1, seen.length)), redraw);
+    const spacing = Math.sqrt((width * height) / Math.max(1, seen.length));
+    const side = small
+      ? Math.min(7, 1.5 + Math.sqrt(camera.zoom) + 60 / Math.sqrt(order.length))
+      : Math.min(64, Math.max(20, 0.6 * spacing));
+    if (small) dots(context, seen, colours, side);
+    else thumbnails(context, seen, colours, side, redraw);
     canvas.dataset.mode = small ? "points" : "thumbnails";
     canvas.dataset.visible = seen.length;
+    return side;
   }
 
   /** The canvas in the screen's own pixels, empty. */
@@ -37,8 +44,7 @@
     }
   }
 
-  function thumbnails(context, seen, colours, spacing, redraw) {
-    const side = Math.min(64, Math.max(20, 0.6 * spacing));
+  function thumbnails(context, seen, colours, side, redraw) {
     const { size } = atlas.index.tiles;
     for (const [i, x, y] of seen) {
       const place = atlas.tilePlace("images", i);
