@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 
 from tests.atlas.fake import Fake
+from tests.atlas.looking import LONGEST
 from tests.conftest import PROGRAMS
 
 VIOLATION = """document.addEventListener("securitypolicyviolation", event => {
@@ -39,7 +40,7 @@ class Windows:
         context = self.browser.new_context(
             offline=True, viewport={"width": width, "height": height}, color_scheme=theme
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(1000 * LONGEST)
         page = context.new_page()
         page.add_init_script(VIOLATION)
         page.on("console", said)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-LONGEST = 20  # seconds for a page to come, on however busy a machine
+LONGEST = 120  # seconds for a page to come, on however busy a machine
 
 
 def encoded(name):

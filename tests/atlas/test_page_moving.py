@@ -110,9 +110,7 @@ def test_search_finds(windows, fake, words, address):
     assert page.evaluate("document.activeElement.id") == "search"
     page.keyboard.type(words)
     page.keyboard.press("Enter")
-    page.wait_for_timeout(300)
-    hits = page.locator("#main a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
-    assert f"#{address}" in hits or page.locator("#main").get_attribute("data-address") == f"#{address}"
+    page.locator(f"#main a[href='#{address}']").first.wait_for()
 
 
 def test_search_finds_dead_units(windows, fake):
@@ -145,8 +143,7 @@ def test_the_embedding_shows_every_image_and_thumbnails_when_one_zooms_in(window
     atlas, index = fake(images=700, snapshots=(), other=False)
     page = settled(windows.open(index, "embedding:"), "embedding:")
     canvas = page.locator("#main canvas").first
-    assert canvas.get_attribute("data-mode") == "points"
-    assert canvas.get_attribute("data-visible") == "700"
+    page.locator("canvas[data-mode=points][data-visible='700']").wait_for()
     canvas.hover()
     for _ in range(12):
         page.mouse.wheel(0, -200)
@@ -169,7 +166,7 @@ def test_a_click_on_a_point_of_the_embedding_leads_to_its_image(windows, fake):
     page.mouse.click(
         box["x"] + box["width"] / 2 + (x - 2048) * scale, box["y"] + box["height"] / 2 + (y - 2048) * scale
     )
-    page.wait_for_timeout(300)
+    page.locator("#main[data-view='image'][aria-busy='false']").wait_for()
     found = page.locator("#main").get_attribute("data-address")
     near = np.reshape(atlas.files["embedding"].tsne, (-1, 2)) - [x, y]
     hidden_by = np.flatnonzero(np.hypot(*near.T) < 64 / scale)
@@ -181,8 +178,7 @@ def test_the_embedding_is_colored_by(windows, fake, color):
     _, index = fake(images=700, snapshots=(), other=False)
     page = settled(windows.open(index, "embedding:"), "embedding:")
     page.select_option("#embed-colour", color)
-    page.wait_for_timeout(300)
-    assert page.locator("#main canvas").first.get_attribute("data-visible") == "700"
+    page.locator("#main[aria-busy='false'] canvas[data-visible='700']").wait_for()
     assert page.locator("#embed-colour").input_value() == color
 
 

@@ -1,6 +1,10 @@
 """The listener of the browser tests notices each thing that a page may not do."""
 
+import time
+
 import pytest
+
+from tests.atlas.looking import LONGEST
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +26,9 @@ POLICY = "<meta http-equiv='Content-Security-Policy' content=\"script-src 'self'
 )
 def test_it_notices(tmp_path, windows, body, complaint):
     (tmp_path / "index.html").write_text("<!doctype html><title>x</title>" + body)
-    windows.open(tmp_path / "index.html").wait_for_timeout(100)
+    page, end = windows.open(tmp_path / "index.html"), time.monotonic() + LONGEST
+    while not any(complaint in text for text in windows.complaints) and time.monotonic() < end:
+        page.wait_for_timeout(20)
     assert any(complaint in text for text in windows.complaints), windows.complaints
     windows.complaints.clear()
 
