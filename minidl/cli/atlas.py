@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from minidl.atlas.versions import State
     from minidl.atlas.viewed import Viewed
 
+SNAPSHOTS = 8  # each takes a pass over all images, and a picture of each unit's nine
+
 
 def atlas(args: Namespace) -> int:
     """Makes a folder of pages about every unit, class and image; a browser opens it without a server."""
@@ -63,17 +65,18 @@ def _other(args: Namespace, viewed: Viewed) -> Viewed | None:
 
 
 def _snapshots(subject: Subject) -> list[State]:
-    """The snapshots of the run, without one of the epoch that the atlas itself shows."""
+    """At most SNAPSHOTS snapshots of the run, at equal distances, without one of the epoch that the atlas shows."""
     from minidl.atlas.versions import State
 
-    state, found = subject.checkpoint.state, []
-    top1 = {row["epoch"]: row["val_top1"] for row in state.history}
-    for path in sorted((subject.run / "checkpoints").glob("epoch-*.safetensors")) if subject.run else []:
+    state, paths = subject.checkpoint.state, {}
+    for path in (subject.run / "checkpoints").glob("epoch-*.safetensors") if subject.run else []:
         number = re.fullmatch("epoch-([0-9]{3,6})", path.stem)
         if number and int(number[1]) != state.epoch:
-            epoch = int(number[1])
-            found.append(State(epoch, top1.get(epoch), partial(_model, path)))
-    return sorted(found, key=lambda state: state.epoch)
+            paths[int(number[1])] = path
+    top1 = {row["epoch"]: row["val_top1"] for row in state.history}
+    epochs, most = sorted(paths), min(len(paths), SNAPSHOTS)
+    chosen = [epochs[round(i * (len(epochs) - 1) / max(most - 1, 1))] for i in range(most)]
+    return [State(epoch, top1.get(epoch), partial(_model, paths[epoch])) for epoch in chosen]
 
 
 def _model(path: Path) -> Layer:
