@@ -32,7 +32,11 @@ DRAWN = """address => new Promise(resolve => {
     const look = () => requestAnimationFrame(drawn() ? () => resolve(performance.now()) : look);
     look();
 })"""
-# The same from the press of a key on.
+PAINT = """() => new Promise(resolve => {
+    const tell = list => list.getEntriesByName("first-contentful-paint").forEach(entry => resolve(entry.startTime));
+    new PerformanceObserver(tell).observe({type: "paint", buffered: true});
+})"""
+# Leaves in `window.step` how long it takes from the press of a key until then.
 STEP = f"""address => {{
     let pressed = 0;
     const press = event => {{ pressed = event.timeStamp; }};
@@ -47,7 +51,7 @@ def measure(browser, index: Path, layer: str, steps: int) -> tuple[float, float,
     page = context.new_page()
     page.goto(index.as_uri())
     complete = page.evaluate(DRAWN, "#")
-    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    paint = page.evaluate(PAINT)
     times = []
     name = quote(layer, safe="!~*'()")
     page.evaluate("address => { location.hash = address; }", f"{name}/0")

@@ -99,12 +99,14 @@ class Fake:
         layers: tuple[str, ...] = ("stem", "inception1.b1", "inception1.b3"),
         units: int = 6,
         names: tuple[str, ...] = (),
+        drawn: int = 0,
     ):
-        """names: what stands wherever words are a stranger's; `layers` has the names of all layers but the last."""
+        """names: what stands wherever words are a stranger's; `layers` has the names of all layers but the last.
+        drawn: only so many units of each layer have pictures; 0: all."""
         self.rng = np.random.default_rng(classes * 1000 + images)
         self.files: dict[str, object] = {}
         self.counts: dict[str, int] = {"images": images}
-        self.names = names
+        self.names, self.drawn = names, drawn
         self.layers = (*layers, "logits")
         self.units = [units] * len(layers) + [classes]
         self.norms = [self.rng.gamma(1.0, 2.0, (images, n)).round(3) for n in self.units]
@@ -179,7 +181,8 @@ class Fake:
             top = pairs(norms, 9)
             order = np.argsort(-norms, kind="stable")
             deciles = [(int(i), round(float(norms[i]), 3)) for i in order[:: max(1, self.images // 10)][:10]]
-            likeness = {rule: self.number() for rule in RULES} if self.projections else {}
+            drawn = self.projections and (not self.drawn or unit < self.drawn)
+            likeness = {rule: self.number() for rule in RULES} if drawn else {}
             records.append(
                 UnitRecord(
                     top=top,
@@ -193,9 +196,10 @@ class Fake:
                     incoming=self.links() if k else [(-1, 2, -0.25)],
                     outgoing=self.links(),
                     effects=[] if dead else [(c, -x) for c, x in pairs(self.rng.random(self.classes), 5)],
+                    drawn=drawn or not self.projections,
                 )
             )
-            if self.projections:
+            if drawn:
                 for rank, (image, _) in enumerate(top):
                     self.shown[image].append((k, unit, PARTS["deconv"][0] + rank))
                 for rank, (image, _) in enumerate(deciles):
@@ -291,7 +295,7 @@ class Fake:
             start=sum(self.units[1:k]) if grouped else 0,
             dead=sum(unit.dead for unit in units),
             selectivity=float(np.median([unit.selectivity for unit in units])),
-            likeness={rule: float(np.median([u.likeness[rule] for u in units])) for rule in RULES}
+            likeness={rule: float(np.median([u.likeness[rule] for u in units if u.drawn])) for rule in RULES}
             if self.projections
             else {},
             null={rule: Null(0.1, 0.3) for rule in RULES} if self.projections else {},

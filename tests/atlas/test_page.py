@@ -188,6 +188,13 @@ def test_an_image_shows_its_prediction_and_what_units_see_in_it(windows, fake):
     assert sees(page, "#seen .tile", sum(tiles.values(), []))
 
 
+def test_a_unit_that_was_not_drawn_says_so_and_shows_no_empty_tiles(windows, fake):
+    _, index = fake(drawn=1)
+    page = settled(windows.open(index, "stem/1"), "stem/1")
+    assert "no projections of this unit" in page.locator("#main").inner_text()
+    assert page.locator("#nine [style*=units-], #main .deciles [style*=units-]").count() == 0
+
+
 def test_fifty_units_by_their_addresses(windows, fake):
     atlas, index = fake(units=40)
     page = windows.open(index)
@@ -209,6 +216,7 @@ def test_fifty_units_by_their_addresses(windows, fake):
         {"classes": 1000, "images": 300, "snapshots": (), "other": False},
         {"labelled": False},
         {"projections": False},
+        {"drawn": 1},
         {"snapshots": (), "other": False, "embedding": False},
         {"images": 3, "classes": 2},
     ],
