@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minidl.cli.flags import add_trained_flags, add_use_flags, count, execution
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import SPLITS, read_subject
+from minidl.errors import DataError
 from minidl.layers import Layer
 from minidl.models import build
 from minidl.text.console import print_lines, warn
@@ -63,7 +64,7 @@ def _other(args: Namespace, viewed: Viewed) -> Viewed | None:
 
 
 def _snapshots(subject: Subject) -> list[State]:
-    """The snapshots of the run, without one of the epoch that the atlas itself shows."""
+    """The snapshots of the run that can be read, without one of the epoch that the atlas itself shows."""
     from minidl.atlas.versions import State
 
     state, found = subject.checkpoint.state, []
@@ -72,6 +73,11 @@ def _snapshots(subject: Subject) -> list[State]:
         number = re.fullmatch("epoch-([0-9]{3,6})", path.stem)
         if number and int(number[1]) != state.epoch:
             epoch = int(number[1])
+            try:
+                _model(path)
+            except DataError as error:
+                warn(f"left out: {error}")
+                continue
             found.append(State(epoch, top1.get(epoch), partial(_model, path)))
     return sorted(found, key=lambda state: state.epoch)
 
