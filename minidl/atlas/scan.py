@@ -22,6 +22,7 @@ from minidl.visual.truncate import LayerInfo, truncate
 BEST = 5  # likeliest classes of an image
 DECILES = 10
 BINS = 20  # of a histogram
+IMAGES_AT_ONCE = 2000  # whose scores are in memory
 
 
 @dataclass
@@ -116,17 +117,25 @@ def scan_and_predict(viewed: Viewed, layers: list[LayerInfo], norm: str, work: W
                     bar.add(len(logits))
             for what in ("scores", "features"):
                 np.save(work.large(what), np.concatenate(scores))
-        return _answers(np.load(work.large("scores")).astype(np.float64), viewed.split.labels)
+        return _answers(np.load(work.large("scores"), mmap_mode="r"), viewed.split.labels)
 
     return seen, work.stage("predictions", make, work.large("features"))
 
 
-def _answers(logits: np.ndarray, labels: np.ndarray | None) -> Arrays:
-    if not np.isfinite(logits).all():
+def _answers(scores: np.ndarray, labels: np.ndarray | None) -> Arrays:
+    """See `scan_and_predict`; a few images at a time, for the memory."""
+    labels = np.full(len(scores), -1) if labels is None else np.asarray(labels)
+    parts = range(0, len(scores), IMAGES_AT_ONCE)
+    rows = [_answers_of(*(np.asarray(a[i : i + IMAGES_AT_ONCE]) for a in (scores, labels))) for i in parts]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _answers_of(scores: np.ndarray, labels: np.ndarray) -> Arrays:
+    if not np.isfinite(scores).all():
         raise DivergedError("the scores of the network are not finite numbers, so it has diverged")
+    logits = scores.astype(np.float64)
     p = softmax(logits)
     best = np.argsort(-p, axis=1, kind="stable")[:, :BEST]
-    labels = np.full(len(p), -1) if labels is None else np.asarray(labels)
     rows, known = np.arange(len(p)), labels >= 0
     loss = np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)) + logits.max(axis=1)
     loss = np.where(known, loss - logits[rows, np.maximum(labels, 0)], np.nan)

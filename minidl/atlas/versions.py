@@ -17,6 +17,7 @@ from minidl.atlas.sheets import PROJECTIONS, Sheets
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Work
 from minidl.atlas.write import put
+from minidl.errors import DivergedError
 from minidl.layers import Layer
 from minidl.text.progress import Progress
 from minidl.visual.truncate import LayerInfo
@@ -43,11 +44,12 @@ def add_snapshot(
     """
     name = f"epoch-{state.epoch:03}"
     earlier = replace(viewed, model=state.load())
-    seen = scan(earlier, layers, norm, work, name)
+    seen = _seen(f"epoch {state.epoch}", earlier, layers, norm, work, name)
     with Progress(f"drawing epoch {state.epoch}", int(sum(map(np.sum, drawn))), "unit") as bar:
         for number, info in enumerate(layers):
             probe = seen.probes[info.name]
             tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
+            selectivity = probe.selectivity
             if drawn:
                 series = f"{name}-{number:03}"
                 named = [(info.name, u) if drawn[number][u] else None for u in units]
@@ -56,7 +58,7 @@ def add_snapshot(
             put(
                 work.folder,
                 f"{name}-{number:03}",
-                [Seen(pairs(tops[u][there[u]], values[u][there[u]]), short(probe.selectivity[u])) for u in units],
+                [Seen(pairs(tops[u][there[u]], values[u][there[u]]), short(selectivity[u])) for u in units],
             )
     return Snapshot(state.epoch, state.top1)
 
@@ -71,14 +73,18 @@ def add_other(
     norms of the two units' maps over all images. The matches of the units `drawn` are drawn (see add_snapshot).
     """
     theirs, _ = choose(other.model, other.image_shape)
-    found = scan(other, theirs, norm, work, "other")
-    names = [info.name for info in theirs]
-    correlations = []
+    found = _seen(other.title, other, theirs, norm, work, "other")
+    names, matched = [info.name for info in theirs], []
+    selectivity = {name: probe.selectivity for name, probe in found.probes.items()}
+    with Progress("matching units", sum(info.units for info in layers), "unit") as bar:
+        for info in layers:
+            among = found.of(info.name) if info.name in names else found.norms
+            matched.append(best_matches(seen.of(info.name), among))
+            bar.add(info.units)
     with Progress("drawing the matches", int(sum(map(np.sum, drawn))), "unit") as bar:
-        for number, info in enumerate(layers):
+        for number, (info, (best, r)) in enumerate(zip(layers, matched, strict=True)):
             among = [info.name] if info.name in names else names
             units = [(name, u) for name in among for u in range(found.probes[name].units)]
-            best, r = best_matches(seen.of(info.name), found.of(info.name) if info.name in names else found.norms)
             matches = [units[b] for b in best]
             probes = [found.probes[name] for name, _ in matches]
             tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
@@ -91,12 +97,19 @@ def add_other(
                 work.folder,
                 f"other-{number:03}",
                 [
-                    Match(name, u, short(c), pairs(t[t >= 0], v[t >= 0]), short(p.selectivity[u]))
-                    for (name, u), c, t, v, p in zip(matches, r, tops, values, probes, strict=True)
+                    Match(name, u, short(c), pairs(t[t >= 0], v[t >= 0]), short(selectivity[name][u]))
+                    for (name, u), c, t, v in zip(matches, r, tops, values, strict=True)
                 ],
             )
-            correlations.append(r)
-    return Other(other.title, other.top1, short(np.median(np.concatenate(correlations))))
+    return Other(other.title, other.top1, short(np.median(np.concatenate([r for _, r in matched]))))
+
+
+def _seen(title: str, viewed: Viewed, layers: list[LayerInfo], norm: str, work: Work, name: str) -> Scan:
+    """`scan`; its errors say which network has diverged."""
+    try:
+        return scan(viewed, layers, norm, work, name)
+    except DivergedError as error:
+        raise DivergedError(f"{title}: {error}") from None
 
 
 def best_matches(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

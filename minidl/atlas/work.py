@@ -44,7 +44,10 @@ class Work:
         here.
         """
         self._check_output()
-        own_folder(self.folder.parent, self.folder.name)
+        try:
+            own_folder(self.folder.parent, self.folder.name)
+        except DataError as error:
+            raise DataError(f"{error}: give another --output") from error
         descriptor = None
         try:
             with suppress(OSError):  # without locks, as on Windows, nobody is refused

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minidl.cli.flags import add_trained_flags, add_use_flags, count, execution
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import SPLITS, read_subject
+from minidl.errors import DataError
 from minidl.layers import Layer
 from minidl.models import build
 from minidl.text.console import print_lines, warn
@@ -65,18 +66,27 @@ def _other(args: Namespace, viewed: Viewed) -> Viewed | None:
 
 
 def _snapshots(subject: Subject) -> list[State]:
-    """At most SNAPSHOTS snapshots of the run, at equal distances, without one of the epoch that the atlas shows."""
+    """At most SNAPSHOTS snapshots of the run, at equal distances, without one of the epoch that the atlas shows.
+
+    One that can't be read is left out, with a word.
+    """
     from minidl.atlas.versions import State
 
-    state, paths = subject.checkpoint.state, {}
+    state, paths, found = subject.checkpoint.state, {}, []
     for path in (subject.run / "checkpoints").glob("epoch-*.safetensors") if subject.run else []:
         number = re.fullmatch("epoch-([0-9]{3,6})", path.stem)
         if number and int(number[1]) != state.epoch:
             paths[int(number[1])] = path
     top1 = {row["epoch"]: row["val_top1"] for row in state.history}
     epochs, most = sorted(paths), min(len(paths), SNAPSHOTS)
-    chosen = [epochs[round(i * (len(epochs) - 1) / max(most - 1, 1))] for i in range(most)]
-    return [State(epoch, top1.get(epoch), partial(_model, paths[epoch])) for epoch in chosen]
+    for epoch in (epochs[round(i * (len(epochs) - 1) / max(most - 1, 1))] for i in range(most)):
+        try:
+            _model(paths[epoch])
+        except DataError as error:
+            warn(f"left out: {error}")
+            continue
+        found.append(State(epoch, top1.get(epoch), partial(_model, paths[epoch])))
+    return found
 
 
 def _model(path: Path) -> Layer:

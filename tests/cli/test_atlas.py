@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from minidl.cli import atlas
 from minidl.cli.atlas import SNAPSHOTS, _snapshots
 
 
@@ -29,7 +30,8 @@ def subject(folder: Path, epochs, epoch=99):
         ([998, 999, 1000, 1001], [998, 999, 1000, 1001]),
     ],
 )
-def test_snapshots_are_shown_in_order_and_not_too_many(tmp_path, there, shown):
+def test_snapshots_are_shown_in_order_and_not_too_many(tmp_path, monkeypatch, there, shown):
+    monkeypatch.setattr(atlas, "_model", lambda path: None)
     states = _snapshots(subject(tmp_path, there))
     assert [state.epoch for state in states] == shown and len(shown) <= SNAPSHOTS
     assert [state.top1 for state in states] == [epoch / 1000 for epoch in shown]
@@ -40,3 +42,8 @@ def test_a_file_without_a_run_has_no_snapshots():
         _snapshots(SimpleNamespace(run=None, checkpoint=SimpleNamespace(state=SimpleNamespace(epoch=1, history=[]))))
         == []
     )
+
+
+def test_a_snapshot_that_cannot_be_read_is_left_out_with_a_word(tmp_path, capsys):
+    assert _snapshots(subject(tmp_path, [5])) == []
+    assert "left out" in capsys.readouterr().err
