@@ -31,12 +31,14 @@ from minidl.atlas.versions import State, add_other, add_snapshot
 from minidl.atlas.viewed import BATCH, Viewed
 from minidl.atlas.work import Arrays, Work
 from minidl.atlas.write import activity, add_page, put, put_chunks
+from minidl.errors import UsageError
 from minidl.storage.weights import model_arrays
 from minidl.text.progress import Progress
 from minidl.training.session import one_blas_thread
 from minidl.version import __version__
 from minidl.visual.connections import connections
 from minidl.visual.probe import LayerProbe
+from minidl.visual.taps import NORMS
 from minidl.visual.truncate import LayerInfo
 from minidl.visual.units import by_selectivity
 
@@ -55,6 +57,12 @@ class Settings:
     units: int = 0
     projections: bool = True
     norm: str = "l2"
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise UsageError(f"norm {self.norm!r}: choose {' or '.join(NORMS)}")
+        if self.units < 0:
+            raise UsageError(f"{self.units} units of each layer: give how many are drawn, or 0 for all")
 
 
 def make_atlas(
@@ -81,9 +89,9 @@ def make_atlas(
         points = Beside(lambda: embedding(work))  # t-SNE runs on one thread, and takes a minute
         found = _find(viewed, settings, layers, groups, seen, said, work)
         placed = points.result()
-        tiles, draw = tiles_for(viewed.image_shape), settings.projections
-        states = [add_snapshot(viewed, s, layers, settings.norm, draw, tiles, work) for s in snapshots]
-        beside_it = other and add_other(viewed, other, layers, seen, settings.norm, draw, tiles, work)
+        tiles, drawn = tiles_for(viewed.image_shape), [p["drawn"] for p in found.pictures]
+        states = [add_snapshot(viewed, s, layers, settings.norm, drawn, tiles, work) for s in snapshots]
+        beside_it = other and add_other(viewed, other, layers, seen, settings.norm, drawn, tiles, work)
         index = make_index(viewed, found, placed)
         index.snapshots, index.other = states, beside_it
         index.facts.append(("made in", f"{(time.monotonic() - started) / 60:.1f} minutes"))
@@ -110,14 +118,14 @@ def _plan(viewed: Viewed, settings: Settings, snapshots: Sequence[State], other:
 
 
 def _digest(viewed: Viewed) -> str:
-    """Of the weights, the classes, and some of the images."""
+    """Of the weights, the classes, the labels, and some of the images."""
     digest, count = hashlib.sha256(), len(viewed.split)
     for name, a in model_arrays(viewed.model).items():
-        digest.update(name.encode() + np.ascontiguousarray(a).tobytes())
+        digest.update(ascii(name).encode() + np.ascontiguousarray(a).tobytes())
     some = viewed.split.images(np.unique(np.linspace(0, count - 1, min(count, 100)).astype(int)))
-    for a in (some, viewed.mean, viewed.std):
-        digest.update(np.ascontiguousarray(a).tobytes())
-    digest.update(repr((count, list(viewed.classes), list(viewed.words), viewed.title, viewed.facts)).encode())
+    for a in (some, viewed.mean, viewed.std, viewed.split.labels):
+        digest.update(b"" if a is None else np.ascontiguousarray(a).tobytes())
+    digest.update(ascii((count, list(viewed.classes), list(viewed.words), viewed.title, viewed.facts)).encode())
     return digest.hexdigest()
 
 
@@ -125,7 +133,12 @@ def _find(
     viewed: Viewed, settings: Settings, layers: list[LayerInfo], groups: list[Group], seen: Scan, said: Arrays,
     work: Work,
 ) -> Found:  # fmt: skip
-    tenths = [deciles(seen.of(info.name)) for info in layers]
+    tenths, bins = [], []
+    with Progress("ranking images", sum(info.units for info in layers), "unit") as bar:
+        for info in layers:
+            tenths.append(deciles(seen.of(info.name)))
+            bins.append(histograms(seen.of(info.name)))
+            bar.add(info.units)
     shape = viewed.image_shape
     plan = layout(len(viewed.split), tenths[0].shape[1]) if settings.projections else Layout(0, {})
     effects = find_effects(viewed, layers, groups, said, work)
@@ -137,7 +150,7 @@ def _find(
         norm=settings.norm,
         predictions=said,
         deciles=tenths,
-        histograms=[histograms(seen.of(info.name)) for info in layers],
+        histograms=bins,
         pictures=pictures,
         layout=plan,
         connections=connections(viewed.model, shape, [info.name for info in layers]),
@@ -154,9 +167,9 @@ def _draw(
     with Progress("drawing", sum(map(len, units)), "unit") as bar:
         for number, info in enumerate(layers):
             stage = f"pictures-{number:03}"
-            if work.done(stage):
+            if (found := work.load(stage)) is not None:
                 bar.add(len(units[number]))
-                made.append(work.load(stage))
+                made.append(found)
                 continue
             random = random or viewed.randomised()
             tops = seen.probes[info.name].images[settings.norm][:, : plan.parts["deconv"][1]]
@@ -174,14 +187,18 @@ def _drawn_units(found: LayerProbe, most: int) -> np.ndarray:
 
 def _write(viewed: Viewed, found: Found, placed: Arrays, index: Index, work: Work) -> None:
     """All files but the index: what is in memory as records, and the images."""
-    for number, info in enumerate(found.layers):
-        put(work.folder, f"layer-{number:03}", LayerRecord(unit_records(found, number)))
-        norms = found.scan.of(info.name)
-        record = ActivityRecord([short(v) for v in norms.max(axis=1)], [activity(row) for row in norms])
-        put(work.folder, f"activity-{number:03}", record)
-    put_chunks(work.folder, "classes", class_records(found, len(viewed.classes)))
+    with Progress("writing units", sum(info.units for info in found.layers), "unit") as bar:
+        for number, info in enumerate(found.layers):
+            put(work.folder, f"layer-{number:03}", LayerRecord(unit_records(found, number)))
+            norms = found.scan.of(info.name)
+            record = ActivityRecord([short(v) for v in norms.max(axis=1)], [activity(row) for row in norms])
+            put(work.folder, f"activity-{number:03}", record)
+            bar.add(info.units)
+    with Progress("writing classes", len(viewed.classes), "class") as bar:
+        put_chunks(work.folder, "classes", class_records(found, len(viewed.classes)), bar.add)
     names, said = getattr(viewed.split, "names", None), found.predictions
-    put_chunks(work.folder, "images", image_records(found, names))
+    with Progress("writing what is known of images", len(viewed.split), "image") as bar:
+        put_chunks(work.folder, "images", image_records(found, names), bar.add)
     listed = ImageList(said["labels"].tolist(), said["best"][:, 0].tolist(), list(names or ()))
     put(work.folder, "images", listed)
     if index.embedding:

@@ -81,7 +81,7 @@ def _measure(viewed: Viewed, layers: list[LayerInfo], last: list[int], said: Arr
     with Progress("effects of units", len(some), "image") as bar:
         means = mean_effects(
             model, names, lambda positions: viewed.images(some[positions]), predicted[some], labels[some], classes,
-            xp=viewed.xp, threads=viewed.execution.threads, on_batch=bar.add,
+            mistaken_in=[names[i] for i in last], xp=viewed.xp, threads=viewed.execution.threads, on_batch=bar.add,
         )  # fmt: skip
     pairs = sorted(means.mistakes)
     arrays = {"images": np.array(len(some)), "mistakes": np.array(pairs, np.int32).reshape(-1, 2)}

@@ -10,6 +10,7 @@ import numpy as np
 from minidl.atlas.records import EmbeddingRecord
 from minidl.atlas.work import Arrays, Work
 from minidl.errors import UsageError
+from minidl.text.progress import Progress
 from minidl.visual.embedding import TSNE_IMAGES, pca, tsne
 
 SIDE = 4095  # the largest coordinate
@@ -31,7 +32,10 @@ class Beside:
 
     def result(self) -> Arrays:
         """Waits for the result; raises what went wrong."""
-        self._thread.join()
+        with Progress("placing images with t-SNE", None, "second", leave=False) as bar:
+            while self._thread.is_alive():
+                self._thread.join(1)
+                bar.add(1)
         (answer,) = self._answer
         if isinstance(answer, BaseException):
             raise answer

@@ -39,4 +39,5 @@ def make_atlas(
     from minidl.atlas.viewed import of_model
 
     viewed = of_model(model, loader, classes, title, untrained)
-    return make_atlas(viewed, Path(folder), Settings(tuple(layers), units, projections, norm))
+    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    return make_atlas(viewed, Path(folder), Settings(names, units, projections, norm))

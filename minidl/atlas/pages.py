@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ CLASSES = 5  # classes of a unit, mistakes of a class
 EXAMPLES = 12  # images of a class
 STRONGEST = 5  # units of each module on an image or for a class
 SHOWN = 24  # units whose pictures of an image its page shows
+IMAGES_AT_ONCE = 2000  # whose norms are in memory
 
 
 def short(value: float) -> float:
@@ -142,40 +143,39 @@ def _selective(found: Found, classes: int) -> list[list[tuple[str, list[Link]]]]
     return by_class
 
 
-def image_records(found: Found, names: Sequence[str] | None) -> list[ImageRecord]:
+def image_records(found: Found, names: Sequence[str] | None) -> Iterator[ImageRecord]:
     """The records of all images."""
     p = found.predictions
-    strongest = _strongest(found)
-    shown = _shown(found, len(p["labels"]))
-    return [
-        ImageRecord(
-            label=int(p["labels"][i]),
-            best=pairs(p["best"][i], p["probability"][i]),
-            loss=None if np.isnan(p["loss"][i]) else short(p["loss"][i]),
-            name="" if names is None else names[i],
-            strongest=strongest[i],
-            shown=shown[i],
-        )
-        for i in range(len(p["labels"]))
-    ]
+    images = len(p["labels"])
+    shown = _shown(found, images)
+    for start in range(0, images, IMAGES_AT_ONCE):
+        strongest = _strongest(found, slice(start, min(start + IMAGES_AT_ONCE, images)))
+        for i in range(start, start + len(strongest)):
+            yield ImageRecord(
+                label=int(p["labels"][i]),
+                best=pairs(p["best"][i], p["probability"][i]),
+                loss=None if np.isnan(p["loss"][i]) else short(p["loss"][i]),
+                name="" if names is None else names[i],
+                strongest=strongest[i - start],
+                shown=shown[i],
+            )
 
 
-def _strongest(found: Found) -> list[list[tuple[str, list[Link]]]]:
-    """For each image and module the units that are nearest to their own maximum."""
-    images = len(found.predictions["labels"])
-    by_image: list[list] = [[] for _ in range(images)]
+def _strongest(found: Found, part: slice) -> list[list[tuple[str, list[Link]]]]:
+    """For each image of a part of them, and each module, the units that are nearest to their own maximum."""
+    by_image: list[list] = [[] for _ in range(part.start, part.stop)]
     for name, layers in found.modules:
         units = [(i, u) for i in layers for u in range(found.layers[i].units)]
-        norms = np.maximum(
-            np.concatenate([found.scan.of(found.layers[i].name) for i in layers]), 0
-        )  # (units, images)
-        largest = norms.max(axis=1, keepdims=True)
-        norms /= np.where(largest > 0, largest, 1)
-        best = np.argsort(-norms, axis=0, kind="stable")[:STRONGEST]  # (STRONGEST, images)
-        shares = np.take_along_axis(norms, best, axis=0)
-        for i in range(images):
-            rows = zip(best[:, i].tolist(), shares[:, i].tolist(), strict=True)
-            by_image[i].append((name, [(*units[u], round(share, 2)) for u, share in rows if share > 0]))
+        probes = [found.scan.probes[found.layers[i].name] for i in layers]
+        largest = np.concatenate([np.maximum(probe.values[found.norm][:, 0], 0) for probe in probes])
+        norms = np.concatenate([found.scan.of(probe.layer)[:, part] for probe in probes])
+        shares = np.maximum(norms.T, 0) / np.where(largest > 0, largest, 1)  # (units, images) -> (images, units)
+        best = np.argsort(-shares, axis=1, kind="stable")[:, :STRONGEST]
+        shares = np.take_along_axis(shares, best, axis=1)
+        for links, row, values in zip(by_image, best.tolist(), shares.tolist(), strict=True):
+            links.append(
+                (name, [(*units[u], round(share, 2)) for u, share in zip(row, values, strict=True) if share > 0])
+            )
     return by_image
 
 

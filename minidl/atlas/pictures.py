@@ -13,6 +13,7 @@ from minidl.atlas.sheets import BACKGROUND, PROJECTIONS, Sheets
 from minidl.atlas.viewed import Viewed, shown
 from minidl.atlas.work import Arrays
 from minidl.layers import Layer, Rule
+from minidl.layers.base import Shape
 from minidl.visual.control import likeness, null
 from minidl.visual.probe import TOP
 from minidl.visual.projection import RULE_SEEDS, Projector
@@ -25,7 +26,7 @@ SAYS = {
     "guided": "guided backpropagation, from the unit's map; mid-gray is zero",
 }
 CONTROLLED = 3  # of a unit's nine images also go through the network with random weights
-UNITS_AT_ONCE = 32
+UNITS_AT_ONCE, PIXELS_AT_ONCE = 32, 32 * 64 * 64
 
 
 def layout(images: int, deciles: int) -> Layout:
@@ -59,7 +60,8 @@ class Pictures:
     ) -> Arrays:
         """Draws `units`, int (u,), into the sheets of a layer and of its wall, and returns what is known about them.
 
-        tops, deciles    images of all units of the layer, int (units, n); those that are not drawn get gray tiles
+        tops, deciles    images of all units of the layer, int (units, n); those that are not drawn get gray tiles,
+                         and on the wall the best image itself
 
         blank            bool (units, width): pictures of zeros alone
         likeness         (rules, units) to the same pictures of the network with random weights: mean over its images,
@@ -75,17 +77,20 @@ class Pictures:
         }
         with ThreadPoolExecutor(1) as beside:  # pictures are put on the sheets while the next ones are computed
             last = None
-            for start in range(0, count, UNITS_AT_ONCE):
-                block = np.arange(start, min(start + UNITS_AT_ONCE, count))
+            at_once = units_at_once(self.viewed.image_shape)
+            for start in range(0, count, at_once):
+                block = np.arange(start, min(start + at_once, count))
                 chosen = block[found["drawn"][block]]
                 signals = ()
                 if len(chosen):
                     trained = self._signals(self.trained, chosen, tops[chosen])
                     random = self._signals(self.random, chosen, tops[chosen, :few])
                     signals = (trained, random, self._signals(self.deconv, chosen, deciles[chosen]))
+                rest = block[~found["drawn"][block]]
+                photos = self.viewed.pictures(tops[rest, 0]) if len(rest) else ()
                 if last is not None:
                     on_unit(last.result())
-                last = beside.submit(self._put, found, block, chosen, signals, sheets)
+                last = beside.submit(self._put, found, block, chosen, signals, photos, sheets)
             on_unit(last.result())
         for series in sheets:
             series.close()
@@ -93,7 +98,7 @@ class Pictures:
 
     def _put(
         self, found: Arrays, block: np.ndarray, chosen: np.ndarray, signals: Sequence[np.ndarray],
-        sheets: tuple[Sheets, Sheets],
+        photos: Sequence[np.ndarray], sheets: tuple[Sheets, Sheets],
     ) -> int:  # fmt: skip
         """Puts the pictures of a block of units on the sheets, and adds what is known of them to `found`."""
         tiles = np.full((len(block), self.plan.width, *self.viewed.image_shape[:2], 3), BACKGROUND, np.uint8)
@@ -107,7 +112,10 @@ class Pictures:
             tiles[chosen - block[0]] = np.concatenate(pictures, axis=1)
             found["blank"][chosen] = np.concatenate(blanks, axis=1)
         sheets[0].add(tiles.reshape(-1, *tiles.shape[2:]))  # (units, width, H, W, 3) -> (units width, H, W, 3)
-        sheets[1].add(tiles[:, 0])
+        wall, rest = tiles[:, 0], ~found["drawn"][block]
+        if rest.any():
+            wall[rest] = photos
+        sheets[1].add(wall)
         return len(chosen)
 
     def _signals(self, projector: Projector, units: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -143,14 +151,32 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def draw_deconvs(
-    viewed: Viewed, layer: str, norm: str, units: np.ndarray, tops: np.ndarray, sheets: Sheets,
+    viewed: Viewed, units: Sequence[tuple[str, int] | None], norm: str, tops: np.ndarray, sheets: Sheets,
     on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Adds the deconvnets of units (u,) of the model of `viewed` on their images (u, n) to a series of sheets."""
-    projector = _projector(viewed, viewed.model, layer, norm, ("deconv",))
-    for start in range(0, len(units), UNITS_AT_ONCE):
-        part = slice(start, start + UNITS_AT_ONCE)
-        positions, image = np.unique(tops[part], return_inverse=True)
-        signals = projector(viewed.images(positions), image.ravel(), np.repeat(units[part], tops.shape[1]))
-        sheets.add(shown(to_screen(signals[0])[0]))  # (units n, H, W, C) -> (units n, H, W, 3)
-        on_unit(len(units[part]))
+    """Adds the deconvnets of units (layer, unit) of the model of `viewed` on their images (units, n) to sheets.
+
+    In the place of a unit None the tiles are gray.
+    """
+    projectors: dict[str, Projector] = {}
+    height, width = viewed.image_shape[:2]
+    at_once = units_at_once(viewed.image_shape)
+    for start in range(0, len(units), at_once):
+        block, images = units[start : start + at_once], tops[start : start + at_once]
+        pictures = np.full((*images.shape, height, width, 3), BACKGROUND, np.uint8)
+        for layer in dict.fromkeys(unit[0] for unit in block if unit):
+            if layer not in projectors:
+                projectors[layer] = _projector(viewed, viewed.model, layer, norm, ("deconv",))
+            rows = [i for i, unit in enumerate(block) if unit and unit[0] == layer]
+            positions, image = np.unique(images[rows], return_inverse=True)
+            numbers = np.repeat([block[i][1] for i in rows], images.shape[1])
+            signals = projectors[layer](viewed.images(positions), image.ravel(), numbers)
+            drawn = shown(to_screen(signals[0])[0])  # (rows n, H, W, 3)
+            pictures[rows] = drawn.reshape(len(rows), *pictures.shape[1:])
+        sheets.add(pictures.reshape(-1, *pictures.shape[2:]))  # (units, n, H, W, 3) -> (units n, H, W, 3)
+        on_unit(sum(unit is not None for unit in block))
+
+
+def units_at_once(image_shape: Shape) -> int:
+    """How many units are drawn at once: fewer if the images are large, for the memory."""
+    return max(1, min(UNITS_AT_ONCE, PIXELS_AT_ONCE // (image_shape[0] * image_shape[1])))

@@ -21,8 +21,9 @@ def choose(model: Layer, image_shape: Shape, names: Sequence[str] = ()) -> tuple
     A container that joins the outputs of several layers, as an inception module does, makes them a group. In `names`
     a group stands for its layers.
 
-    Raises UsageError for an unknown name, and if no layer is left.
+    Raises UsageError for an unknown name, for one that two layers have, and if no layer is left.
     """
+    model.named_layers()  # raises an error if two layers have the same name
     places = {place.name: place for place in walk(model)}
     infos = {row.name: row for row in layer_table(model, image_shape)}
     joined = _joined(model, (1, *image_shape))

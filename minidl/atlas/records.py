@@ -17,7 +17,7 @@ Pictures are tiles in sheets, `sheets/NAME-KKK.webp`. Tile t of a series is in s
 t % each // across and column t % across, a square of `size` pixels every `step` pixels (see Tiles). The series are
 
     images              tile = image
-    wall-LLL            tile = unit: the first projection of each
+    wall-LLL            tile = unit: the first projection of each; of one that isn't drawn, the best image itself
     units-LLL           tile = unit * Layout.width + Layout.parts[part][0] + rank in that part
     epoch-EEE-LLL       tile = unit * n + rank: deconvnets of the snapshot's own images, n = Layout.parts["deconv"][1]
     other-LLL           tile = unit * n + rank: deconvnets of the matching unit's own images

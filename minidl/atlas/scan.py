@@ -10,6 +10,7 @@ import numpy as np
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays, Work
 from minidl.backend.arrays import to_host
+from minidl.errors import DivergedError
 from minidl.losses import softmax
 from minidl.text.progress import Progress
 from minidl.training.evaluation import predict
@@ -21,6 +22,7 @@ from minidl.visual.truncate import LayerInfo, truncate
 BEST = 5  # likeliest classes of an image
 DECILES = 10
 BINS = 20  # of a histogram
+IMAGES_AT_ONCE = 2000  # whose scores are in memory
 
 
 @dataclass
@@ -53,15 +55,17 @@ def scan(
     path, images = work.large(name), len(viewed.split)
 
     def make() -> Arrays:
-        norms = np.lib.format.open_memmap(path, "w+", np.float32, (sum(sizes), images))
-        values: dict[str, list[np.ndarray]] = {layer: [] for layer in kept}
+        norms = work.new_large(name, (sum(sizes), images))
+        values: dict[str, np.ndarray] = {}
 
         def keep(layer: str, first: int, found: np.ndarray) -> None:
             if layer in start:
                 rows = slice(start[layer], start[layer] + found.shape[2])
                 norms[rows, first : first + len(found)] = found[:, NORMS.index(norm)].T  # (n, units) -> (units, n)
-            if layer in values:
-                values[layer].append(found[:, 0].astype(np.float32))
+            if layer in kept:
+                if layer not in values:
+                    values[layer] = work.new_large(kept[layer], (images, found.shape[2]))
+                values[layer][first : first + len(found)] = found[:, 0]
 
         with Progress("looking at all images", images, "image") as bar:
             probes = probe(
@@ -69,12 +73,11 @@ def scan(
                 viewed.loader(), len(viewed.classes), xp=viewed.xp, engine=viewed.execution.engine,
                 threads=viewed.execution.threads, on_batch=bar.add, on_norms=keep,
             )  # fmt: skip
-        norms.flush()
-        for layer, parts in values.items():
-            np.save(work.large(kept[layer]), np.concatenate(parts))
+        for array in (norms, *values.values()):
+            array.flush()
         return {key: value for i, layer in enumerate(names) for key, value in _packed(i, probes[layer]).items()}
 
-    found = work.stage(name, make)
+    found = work.stage(name, make, path, *(work.large(what) for what in kept.values()))
     probes = {info.name: _unpacked(found, i, info) for i, info in enumerate(layers)}
     return Scan(probes, np.load(path, mmap_mode="r"), start)
 
@@ -114,15 +117,25 @@ def scan_and_predict(viewed: Viewed, layers: list[LayerInfo], norm: str, work: W
                     bar.add(len(logits))
             for what in ("scores", "features"):
                 np.save(work.large(what), np.concatenate(scores))
-        return _answers(np.load(work.large("scores")).astype(np.float64), viewed.split.labels)
+        return _answers(np.load(work.large("scores"), mmap_mode="r"), viewed.split.labels)
 
-    return seen, work.stage("predictions", make)
+    return seen, work.stage("predictions", make, work.large("features"))
 
 
-def _answers(logits: np.ndarray, labels: np.ndarray | None) -> Arrays:
+def _answers(scores: np.ndarray, labels: np.ndarray | None) -> Arrays:
+    """See `scan_and_predict`; a few images at a time, for the memory."""
+    labels = np.full(len(scores), -1) if labels is None else np.asarray(labels)
+    parts = range(0, len(scores), IMAGES_AT_ONCE)
+    rows = [_answers_of(*(np.asarray(a[i : i + IMAGES_AT_ONCE]) for a in (scores, labels))) for i in parts]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _answers_of(scores: np.ndarray, labels: np.ndarray) -> Arrays:
+    if not np.isfinite(scores).all():
+        raise DivergedError("the scores of the network are not finite numbers, so it has diverged")
+    logits = scores.astype(np.float64)
     p = softmax(logits)
     best = np.argsort(-p, axis=1, kind="stable")[:, :BEST]
-    labels = np.full(len(p), -1) if labels is None else np.asarray(labels)
     rows, known = np.arange(len(p)), labels >= 0
     loss = np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)) + logits.max(axis=1)
     loss = np.where(known, loss - logits[rows, np.maximum(labels, 0)], np.nan)

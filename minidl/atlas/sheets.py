@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from minidl.atlas.records import Tiles
+from minidl.storage.files import cant_write
 
 SHEET = 2048  # pixels of a full sheet's side
 LARGEST = 128  # pixels of a tile's side; larger images are made smaller
@@ -51,7 +52,11 @@ class Sheets:
 
     def _write(self, number: int, rows: int) -> None:
         picture = Image.fromarray(self._sheet[: rows * self.tiles.step])
-        picture.save(self.folder / f"{self.name}-{number:03}.webp", quality=self.quality, method=4)
+        path = self.folder / f"{self.name}-{number:03}.webp"
+        try:
+            picture.save(path, quality=self.quality, method=4)
+        except OSError as error:
+            raise cant_write(path, error) from error
 
     def _blank(self) -> np.ndarray:
         side = self.tiles.across * self.tiles.step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,9 +17,12 @@ from minidl.atlas.sheets import PROJECTIONS, Sheets
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Work
 from minidl.atlas.write import put
+from minidl.errors import DivergedError
 from minidl.layers import Layer
 from minidl.text.progress import Progress
 from minidl.visual.truncate import LayerInfo
+
+ROWS = 256  # units whose norms are in memory, twice
 
 
 @dataclass
@@ -32,71 +35,95 @@ class State:
 
 
 def add_snapshot(
-    viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, draw: bool, tiles: Tiles, work: Work
-) -> Snapshot:
-    """Looks at all images with an earlier state of the network, and draws its units."""
+    viewed: Viewed, state: State, layers: list[LayerInfo], norm: str, drawn: Sequence[np.ndarray], tiles: Tiles,
+    work: Work,
+) -> Snapshot:  # fmt: skip
+    """Looks at all images with an earlier state of the network, and draws its units.
+
+    drawn    of each layer, bool (units,): which ones; nothing: none
+    """
     name = f"epoch-{state.epoch:03}"
     earlier = replace(viewed, model=state.load())
-    seen = scan(earlier, layers, norm, work, name)
-    with Progress(f"drawing epoch {state.epoch}", sum(i.units for i in layers), "unit") as bar:
+    seen = _seen(f"epoch {state.epoch}", earlier, layers, norm, work, name)
+    with Progress(f"drawing epoch {state.epoch}", int(sum(map(np.sum, drawn))), "unit") as bar:
         for number, info in enumerate(layers):
             probe = seen.probes[info.name]
             tops, values, units = probe.images[norm], probe.values[norm], np.arange(info.units)
-            if draw:
+            selectivity = probe.selectivity
+            if drawn:
                 series = f"{name}-{number:03}"
-                work.once(series, partial(_draw, earlier, info.name, series, norm, units, tops, tiles, work, bar.add))
+                named = [(info.name, u) if drawn[number][u] else None for u in units]
+                work.once(series, partial(_draw, earlier, named, series, norm, tops, tiles, work, bar.add))
             there = tops >= 0
             put(
                 work.folder,
                 f"{name}-{number:03}",
-                [Seen(pairs(tops[u][there[u]], values[u][there[u]]), short(probe.selectivity[u])) for u in units],
+                [Seen(pairs(tops[u][there[u]], values[u][there[u]]), short(selectivity[u])) for u in units],
             )
     return Snapshot(state.epoch, state.top1)
 
 
 def add_other(
-    viewed: Viewed, other: Viewed, layers: list[LayerInfo], seen: Scan, norm: str, draw: bool,
+    viewed: Viewed, other: Viewed, layers: list[LayerInfo], seen: Scan, norm: str, drawn: Sequence[np.ndarray],
     tiles: Tiles, work: Work,
 ) -> Other:  # fmt: skip
     """For every unit of `viewed` the unit of `other` that responds to the same images.
 
     Among the units of the layer of the same name, if there is one, or else among all. r is the correlation of the
-    norms of the two units' maps over all images.
+    norms of the two units' maps over all images. The matches of the units `drawn` are drawn (see add_snapshot).
     """
     theirs, _ = choose(other.model, other.image_shape)
-    found = scan(other, theirs, norm, work, "other")
-    names = [info.name for info in theirs]
-    correlations = []
-    with Progress("drawing the matches", sum(i.units for i in layers), "unit") as bar:
-        for number, info in enumerate(layers):
+    found = _seen(other.title, other, theirs, norm, work, "other")
+    names, matched = [info.name for info in theirs], []
+    selectivity = {name: probe.selectivity for name, probe in found.probes.items()}
+    with Progress("matching units", sum(info.units for info in layers), "unit") as bar:
+        for info in layers:
+            among = found.of(info.name) if info.name in names else found.norms
+            matched.append(best_matches(seen.of(info.name), among))
+            bar.add(info.units)
+    with Progress("drawing the matches", int(sum(map(np.sum, drawn))), "unit") as bar:
+        for number, (info, (best, r)) in enumerate(zip(layers, matched, strict=True)):
             among = [info.name] if info.name in names else names
             units = [(name, u) for name in among for u in range(found.probes[name].units)]
-            best, r = best_matches(seen.of(info.name), np.concatenate([found.of(name) for name in among]))
             matches = [units[b] for b in best]
             probes = [found.probes[name] for name, _ in matches]
             tops = np.stack([p.images[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
             values = np.stack([p.values[norm][u] for p, (_, u) in zip(probes, matches, strict=True)])
-            if draw:
+            if drawn:
                 series = f"other-{number:03}"
-                work.once(series, partial(_draw_matches, other, matches, series, norm, tops, tiles, work, bar.add))
+                named = [match if here else None for match, here in zip(matches, drawn[number], strict=True)]
+                work.once(series, partial(_draw, other, named, series, norm, tops, tiles, work, bar.add))
             put(
                 work.folder,
                 f"other-{number:03}",
                 [
-                    Match(name, u, short(c), pairs(t[t >= 0], v[t >= 0]), short(p.selectivity[u]))
-                    for (name, u), c, t, v, p in zip(matches, r, tops, values, probes, strict=True)
+                    Match(name, u, short(c), pairs(t[t >= 0], v[t >= 0]), short(selectivity[name][u]))
+                    for (name, u), c, t, v in zip(matches, r, tops, values, strict=True)
                 ],
             )
-            correlations.append(r)
-    return Other(other.title, other.top1, short(np.median(np.concatenate(correlations))))
+    return Other(other.title, other.top1, short(np.median(np.concatenate([r for _, r in matched]))))
+
+
+def _seen(title: str, viewed: Viewed, layers: list[LayerInfo], norm: str, work: Work, name: str) -> Scan:
+    """`scan`; its errors say which network has diverged."""
+    try:
+        return scan(viewed, layers, norm, work, name)
+    except DivergedError as error:
+        raise DivergedError(f"{title}: {error}") from None
 
 
 def best_matches(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each row of a (units, images) the row of b with the largest correlation, and that correlation."""
-    a, b = (_standardised(x) for x in (a, b))
-    r = a @ b.T
-    best = r.argmax(axis=1)
-    return best, r[np.arange(len(r)), best]
+    best, r = np.zeros(len(a), int), np.full(len(a), -np.inf)
+    for i in range(0, len(a), ROWS):
+        ours, rows = _standardised(a[i : i + ROWS]), np.arange(i, min(i + ROWS, len(a)))
+        for j in range(0, len(b), ROWS):
+            found = ours @ _standardised(b[j : j + ROWS]).T
+            nearest = found.argmax(axis=1)
+            found = found[np.arange(len(ours)), nearest]
+            better = rows[found > r[rows]]
+            best[better], r[better] = nearest[better - i] + j, found[better - i]
+    return best, r
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:
@@ -107,39 +134,11 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 def _draw(
-    viewed: Viewed, layer: str, name: str, norm: str, units: np.ndarray, tops: np.ndarray, tiles: Tiles, work: Work,
-    on_unit: Callable[[int], None],
+    viewed: Viewed, units: Sequence[tuple[str, int] | None], name: str, norm: str, tops: np.ndarray, tiles: Tiles,
+    work: Work, on_unit: Callable[[int], None],
 ) -> None:  # fmt: skip
+    """Draws the deconvnets of units (layer, unit) on their images (units, n) into the series `name`; None: gray."""
     sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
     there = tops[:, : int((tops[0] >= 0).sum())]  # with fewer than nine images all units have them all
-    draw_deconvs(viewed, layer, norm, units, there, sheets, on_unit)
+    draw_deconvs(viewed, units, norm, there, sheets, on_unit)
     sheets.close()
-
-
-def _draw_matches(
-    other: Viewed, matches: list[tuple[str, int]], name: str, norm: str, tops: np.ndarray, tiles: Tiles, work: Work,
-    on_unit: Callable[[int], None],
-) -> None:  # fmt: skip
-    """As `_draw`, for units that may be of several layers: one layer after the other, then back in their order."""
-    sheets = Sheets(work.folder / "sheets", name, tiles, PROJECTIONS)
-    there = tops[:, : int((tops[0] >= 0).sum())]
-    kept = _Kept()
-    order = sorted(range(len(matches)), key=lambda i: matches[i][0])
-    for layer in dict.fromkeys(matches[i][0] for i in order):
-        rows = [i for i in order if matches[i][0] == layer]
-        draw_deconvs(other, layer, norm, np.array([matches[i][1] for i in rows]), there[rows], kept, on_unit)
-    pictures = np.concatenate(kept.parts).reshape(len(matches), there.shape[1], *kept.parts[0].shape[1:])
-    back = np.empty_like(pictures)
-    back[order] = pictures
-    sheets.add(back.reshape(-1, *back.shape[2:]))
-    sheets.close()
-
-
-class _Kept:
-    """Takes tiles as Sheets do, and keeps them."""
-
-    def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
-
-    def add(self, images: np.ndarray) -> None:
-        self.parts.append(images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 
@@ -15,9 +15,10 @@ from minidl.engine import unfuse
 from minidl.errors import UsageError
 from minidl.layers import Layer
 from minidl.layers.convert import convert
+from minidl.text.progress import Progress
 from minidl.training import session
 from minidl.training.trainer import TrainState
-from minidl.visual.control import randomised, some_images
+from minidl.visual.control import IMAGES, randomised, some_images
 from minidl.visual.subject import Subject
 
 BATCH = 100
@@ -68,8 +69,14 @@ class Viewed:
 
     def randomised(self) -> Layer:
         """The network before any training."""
-        images = some_images(self.train, self.mean, self.std)
-        return randomised(self.model, images, self.fresh, threads=self.execution.threads)
+        with Progress("random weights", min(IMAGES, len(self.train)), "image") as bar:
+
+            def batches() -> Iterator[np.ndarray]:
+                for x in some_images(self.train, self.mean, self.std):
+                    yield x
+                    bar.add(len(x))
+
+            return randomised(self.model, batches(), self.fresh, threads=self.execution.threads)
 
     def loader(self) -> Loader:
         """All images once, in order."""
@@ -89,8 +96,8 @@ class Viewed:
 
 
 def shown(images: np.ndarray) -> np.ndarray:
-    """Images (n, H, W, C) as (n, H, W, 3): one channel is gray, and of more than three the first three are shown."""
-    return images.repeat(3, axis=3) if images.shape[3] < 3 else images[..., :3]
+    """Images (n, H, W, C) as (n, H, W, 3): one channel is gray, of two the first one, and of more the first three."""
+    return images[..., :1].repeat(3, axis=3) if images.shape[3] < 3 else images[..., :3]
 
 
 def of_subject(subject: Subject, build: Callable[..., Layer], images: Viewed | None = None) -> Viewed:
@@ -101,8 +108,8 @@ def of_subject(subject: Subject, build: Callable[..., Layer], images: Viewed | N
             size, other = (f"{s[0]}x{s[1]}" for s in (about.image_shape, images.image_shape))
             raise UsageError(f"{subject.checkpoint.path}: its images have {size} pixels, and the others {other}")
         return replace(
-            images, model=subject.model, mean=np.array(about.mean), std=np.array(about.std), classes=about.classes,
-            words=about.words, title=subject.source, facts=[], history={}, top1=_top1(state),
+            images, model=subject.model, mean=np.array(about.mean), std=np.array(about.std), title=subject.source,
+            facts=[], history={}, top1=_top1(state),
         )  # fmt: skip
     data = subject.data
     columns = ("epoch", "train_top1", "val_top1", "train_loss", "val_loss")
@@ -149,6 +156,9 @@ def of_model(
     names = [str(c) for c in classes] if classes is not None else [str(k) for k in range(outputs[1])]
     if len(names) != outputs[1]:
         raise UsageError(f"{len(names)} names of classes for a model with {outputs[1]} outputs")
+    labels = loader.split.labels
+    if labels is not None and (largest := max(labels, default=-1)) >= outputs[1]:
+        raise UsageError(f"label {largest}: the model has {outputs[1]} outputs, so labels go up to {outputs[1] - 1}")
     return Viewed(
         plain, loader.split, loader.mean, loader.std, names, names, loader.split, title,
         facts=[("network", title)], fresh=fresh,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, is_dataclass
 from importlib.resources import as_file, files
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,14 @@ def put(folder: Path, name: str, record: Any) -> None:
         temporary.write_text(f'atlas.put("{name}", {to_json(plain)});\n', encoding="ascii")
 
 
-def put_chunks(folder: Path, name: str, records: Sequence[Any]) -> None:
-    """Writes the records in chunks of PER_CHUNK."""
-    for number, start in enumerate(range(0, len(records), PER_CHUNK)):
-        put(folder, f"{name}-{number:03}", list(records[start : start + PER_CHUNK]))
+def put_chunks(folder: Path, name: str, records: Iterable[Any], on_chunk: Callable[[int], None]) -> None:
+    """Writes the records in chunks of PER_CHUNK, and calls `on_chunk` with the number of records in each."""
+    left = iter(records)
+    for number in count():
+        if not (chunk := list(islice(left, PER_CHUNK))):
+            return
+        put(folder, f"{name}-{number:03}", chunk)
+        on_chunk(len(chunk))
 
 
 def add_page(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minidl.cli.flags import add_trained_flags, add_use_flags, count, execution
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import SPLITS, read_subject
+from minidl.errors import DataError
 from minidl.layers import Layer
 from minidl.models import build
 from minidl.text.console import print_lines, warn
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from minidl.atlas.versions import State
     from minidl.atlas.viewed import Viewed
 
+SNAPSHOTS = 8  # each takes a pass over all images, and a picture of each unit's nine
+
 
 def atlas(args: Namespace) -> int:
     """Makes a folder of pages about every unit, class and image; a browser opens it without a server."""
@@ -31,7 +34,7 @@ def atlas(args: Namespace) -> int:
 
     subject = read_subject(args)
     viewed = of_subject(subject, build)
-    layers = tuple(part.strip() for part in args.layers.split(",")) if args.layers else ()
+    layers = tuple(part.strip() for part in (args.layers or "").split(",") if part.strip())
     settings = Settings(layers, args.units or 0, not args.no_projections, args.norm)
     try:
         page = make_atlas(
@@ -63,17 +66,27 @@ def _other(args: Namespace, viewed: Viewed) -> Viewed | None:
 
 
 def _snapshots(subject: Subject) -> list[State]:
-    """The snapshots of the run, without one of the epoch that the atlas itself shows."""
+    """At most SNAPSHOTS snapshots of the run, at equal distances, without one of the epoch that the atlas shows.
+
+    One that can't be read is left out, with a word.
+    """
     from minidl.atlas.versions import State
 
-    state, found = subject.checkpoint.state, []
-    top1 = {row["epoch"]: row["val_top1"] for row in state.history}
-    for path in sorted((subject.run / "checkpoints").glob("epoch-*.safetensors")) if subject.run else []:
+    state, paths, found = subject.checkpoint.state, {}, []
+    for path in (subject.run / "checkpoints").glob("epoch-*.safetensors") if subject.run else []:
         number = re.fullmatch("epoch-([0-9]{3,6})", path.stem)
         if number and int(number[1]) != state.epoch:
-            epoch = int(number[1])
-            found.append(State(epoch, top1.get(epoch), partial(_model, path)))
-    return sorted(found, key=lambda state: state.epoch)
+            paths[int(number[1])] = path
+    top1 = {row["epoch"]: row["val_top1"] for row in state.history}
+    epochs, most = sorted(paths), min(len(paths), SNAPSHOTS)
+    for epoch in (epochs[round(i * (len(epochs) - 1) / max(most - 1, 1))] for i in range(most)):
+        try:
+            _model(paths[epoch])
+        except DataError as error:
+            warn(f"left out: {error}")
+            continue
+        found.append(State(epoch, top1.get(epoch), partial(_model, paths[epoch])))
+    return found
 
 
 def _model(path: Path) -> Layer:

@@ -92,7 +92,7 @@ def tsne(x: np.ndarray, dims: int, seed: int = 0, perplexity: float = 30) -> Emb
         raise UsageError(f"t-SNE in {dims} dimensions: choose 2 or 3")
     if perplexity <= 0:
         raise UsageError(f"t-SNE: perplexity is {perplexity}, must be above 0")
-    x = _checked(x, dims, least=TSNE_IMAGES, name="t-SNE")
+    x = _in_range(_checked(x, dims, least=TSNE_IMAGES, name="t-SNE"))
     fit = TSNE(
         dims,
         init="pca",
@@ -130,7 +130,7 @@ def ends(model: Layer) -> tuple[str, str]:
     """
     path, before, last, children = "", "", "", model.children()
     layer = model
-    while children and layer.wiring != "parallel":
+    while children and layer.wiring == "chain":  # of another container only its own code knows what comes last
         names = list(children)
         before = "" if len(names) < 2 or names[-2] in layer.unnamed else join(path, names[-2])
         last = "" if names[-1] in layer.unnamed else join(path, names[-1])
@@ -139,6 +139,16 @@ def ends(model: Layer) -> tuple[str, str]:
         before = before if isinstance(layer, Linear) else ""
         children = layer.children()
     return last, before
+
+
+def _in_range(x: np.ndarray) -> np.ndarray:
+    """x itself, or moved and scaled if squares of its distances would be nothing or infinite in float32.
+
+    scikit-learn computes in float32, and a start at NaN crashes it. The scale makes no difference to t-SNE.
+    """
+    apart = x - x.mean(axis=0)
+    size = np.abs(apart).max()
+    return x if 1e-6 < size < 1e6 else apart / size
 
 
 def _without_head(model: Layer) -> Layer:

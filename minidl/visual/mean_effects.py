@@ -48,6 +48,7 @@ def mean_effects(
     labels: np.ndarray,
     classes: int,
     *,
+    mistaken_in: Sequence[str] | None = None,
     xp: ModuleType = np,
     threads: int = 0,
     on_batch: Callable[[int], None] = lambda images: None,
@@ -57,6 +58,7 @@ def mean_effects(
     images      gives the normalized images (n, H, W, C) at some positions, in any thread
     predicted   int (N,) the class that each image is taken for
     labels      int (N,) its true class; -1 if it is unknown, and then it counts as rightly recognised
+    mistaken_in    layers for whose units `mistakes` are wanted; None: all
     threads     that share the images (0: all cores; 1 with arrays other than NumPy's)
 
     `on_batch` is called with the number of images after each batch. The sums are made in the order of the images, so
@@ -86,7 +88,8 @@ def mean_effects(
                 pairs = list(zip(labels[part].tolist(), predicted[part].tolist(), strict=True))
                 for name, (own, *others) in found.items():
                     np.add.at(by_class.setdefault(name, np.zeros((classes, own.shape[1]))), predicted[part], own)
-                    for pair, change in zip(pairs, *others, strict=True) if others else ():
+                    wanted = others and (mistaken_in is None or name in mistaken_in)
+                    for pair, change in zip(pairs, *others, strict=True) if wanted else ():
                         mistakes.setdefault(pair, {}).setdefault(name, np.zeros(len(change)))[...] -= change
                 on_batch(len(part))
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 
 import numpy as np
@@ -34,19 +35,19 @@ class LayerProbe:
     def units(self) -> int:
         return self.shape[-1]
 
-    @property
+    @cached_property
     def dead(self) -> np.ndarray:
         """Whether a unit is zero on every image, bool (units,)."""
         return np.all([values[:, 0] == 0 for values in self.values.values()], axis=0)
 
-    @property
+    @cached_property
     def best_class(self) -> np.ndarray:
         """The class with the largest mean, int64 (units,); -1 if no label is known."""
         known = ~np.isnan(self.class_mean)
         means = np.where(known, self.class_mean, -np.inf)
         return np.where(known.any(axis=1), means.argmax(axis=1), -1)
 
-    @property
+    @cached_property
     def selectivity(self) -> np.ndarray:
         """How much the best class stands out, float64 (units,) in [0, 1].
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.backend.arrays import Array, array_module
+from minidl.errors import UsageError
 from minidl.layers.base import INFER, Context, Layer, Rule, Shape
 from minidl.layers.containers import Sequential
 from minidl.layers.context import join
@@ -71,6 +73,10 @@ def part(model: Layer, keys: Keys, end: Layer) -> Layer:
     return Upto(rebuilt(model, {**children, key: last}), key)
 
 
+class NotRun(UsageError):
+    """A layer that its container doesn't run, as one that only helps in training."""
+
+
 class Upto(Layer):
     """A container of which only this is known: it runs the child `key`. y is the output of that child.
 
@@ -105,6 +111,8 @@ class Upto(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         tap = _Tap(self.children()[self.key])
         end, cache = self._with(tap).forward(x, ctx)
+        if tap.y is None:
+            raise NotRun(f"{self.key}: {self.whole.label} doesn't run it in {ctx.mode.name} mode")
         return tap.y, ((end.shape, cache) if ctx.keeps_cache else None)
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
@@ -143,15 +151,17 @@ class _Tap(Layer):
 def layer_table(model: Layer, image_shape: Shape, leaves: bool = False) -> list[LayerInfo]:
     """The layers of `model` in forward order, for images (H, W, C).
 
-    Without `leaves`, the parts of a block (convolution, BN, ReLU) are left out; a block is a container of leaf layers
-    alone.
+    Without `leaves`, the parts of a block (convolution, BN, ReLU) are left out; a block is a container with a name
+    and with leaf layers alone. Layers that their container doesn't run are left out too.
     """
-    infos = []
-    for place in walk(model):
-        block = not any(child.children() for child in place.parent)
-        if place.named and (leaves or len(place.keys) == 1 or not block):
-            shape = part(model, place.keys, place.layer).out_shape((1, *image_shape))[1:]
-            infos.append(LayerInfo(place.name, repr(place.layer), shape))
+    infos, places = [], list(walk(model))
+    named = {(): False} | {place.keys: place.named for place in places}
+    for place in places:
+        block = named[place.keys[:-1]] and not any(child.children() for child in place.parent)
+        if place.named and (leaves or not block):
+            with suppress(NotRun):
+                shape = part(model, place.keys, place.layer).out_shape((1, *image_shape))[1:]
+                infos.append(LayerInfo(place.name, repr(place.layer), shape))
     return infos
 
 

@@ -289,12 +289,18 @@ def test_a_new_atlas_takes_the_place_of_an_old_one_and_of_nothing_else(tmp_path)
 
 
 def test_with_units_only_the_most_selective_are_drawn(tmp_path):
-    make_atlas(viewed(), tmp_path / "out", Settings(layers=("relu1",), units=2))
+    beside = {"snapshots": [State(3, 0.25, lambda: network(1))], "other": viewed(title="other")}
+    make_atlas(viewed(), tmp_path / "out", Settings(layers=("relu1",), units=2), **beside)
     units = read(tmp_path / "out", "layer-000")["units"]
     drawn = [u for u, record in enumerate(units) if record["drawn"]]
     best = sorted(range(4), key=lambda u: -units[u]["selectivity"])[:2]
     assert drawn == sorted(best) and all(len(record["top"]) == 9 for record in units)
     assert json.dumps(units[best[0]]["likeness"]) != "{}"
+    for u, record in enumerate(units):  # on the wall, the others have their best image
+        photo = tile(tmp_path / "out", "images", record["top"][0][0])
+        assert same(tile(tmp_path / "out", "wall-000", u), photo) == (u not in drawn)
+    for series in ("epoch-003-000", "other-000"):  # other places are gray, but for what compression leaves
+        assert [u for u in range(4) if tile(tmp_path / "out", series, 9 * u).std() > 10] == drawn
 
 
 def test_names_of_strangers_are_ascii_json(tmp_path):

@@ -63,6 +63,13 @@
     );
   }
 
+  /** The name of a layer, which may be broken after a dot or an underscore. */
+  function layerWords(full) {
+    const element = name(middleCut(full), full);
+    element.replaceChildren(...element.textContent.split(/(?<=[._])/).flatMap((part) => [part, h("wbr")]));
+    return element;
+  }
+
   /** A long name without its middle: the end says what a layer is. */
   function middleCut(words) {
     const letters = [...words];
@@ -75,7 +82,7 @@
     return h(
       "span.unitname",
       {},
-      name(middleCut(full), full),
+      layerWords(full),
       h("b", {}, `/${unit}`),
       logits && unit < atlas.index.classes.length ? [" ", name(text.className(unit))] : null,
     );
