@@ -12,7 +12,7 @@ from minidl.backend.arrays import get_backend
 from minidl.data.base import Split
 from minidl.data.loader import Loader, normalise
 from minidl.engine import unfuse
-from minidl.errors import UsageError
+from minidl.errors import ShapeError, UsageError
 from minidl.layers import Layer
 from minidl.layers.convert import convert
 from minidl.text.progress import Progress
@@ -76,7 +76,10 @@ class Viewed:
                     yield x
                     bar.add(len(x))
 
-            return randomised(self.model, batches(), self.fresh, threads=self.execution.threads)
+            try:
+                return randomised(self.model, batches(), self.fresh, threads=self.execution.threads)
+            except ShapeError:  # the only image has a map of one pixel, which has no variance
+                return randomised(self.model, (), self.fresh)
 
     def loader(self) -> Loader:
         """All images once, in order."""

@@ -1,6 +1,7 @@
 """Networks and images of every kind have an atlas, or a line that says why not."""
 
 from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
@@ -81,6 +82,19 @@ def test_a_container_of_your_own_as_the_whole_network(tmp_path):
     assert ("conv", 3) in names(index) and "helper" not in dict(names(index))
     predicted = Own().forward(md.Loader((images(), None), 6).epoch(0).__next__()[0], INFER)[0].argmax(axis=1)
     assert read(tmp_path / "out", "images")["predicted"] == predicted.tolist()
+
+
+@pytest.mark.parametrize("name, settings", [("resnet", {"widths": (2, 3)}), ("custom_layer", {})])
+def test_the_networks_of_the_examples(name, settings, tmp_path):
+    example = run_path(str(Path(__file__).parents[2] / "examples" / f"{name}.py"))
+    index = make(example["build"](2, **settings), tmp_path, projections=True, units=1)
+    assert names(index)[-1] == ("fc", 2) and {"block1a", "block"} & dict(names(index)).keys()
+
+
+def test_one_pixel_and_batch_normalization(tmp_path):
+    layers = [md.Conv2D(3, 2, 1, rng=0), md.BatchNorm2D(2), md.GlobalAvgPool(), md.Linear(2, 2, rng=0)]
+    index = make(md.Sequential(layers), tmp_path, images(n=1, h=1, w=1), projections=True)
+    assert names(index) == [("1", 2), ("3", 2)]
 
 
 def test_branches_that_are_single_layers_have_units(tmp_path):
