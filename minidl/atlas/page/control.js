@@ -22,7 +22,7 @@
         {},
         kinds.map((rule) => comparison(layer, unit, record, rule, record.likeness[rule], summary.null[rule])),
       ),
-      h("p.soft", {}, `Likeness: ${atlas.index.measure}`),
+      h("p.soft", {}, `Likeness: ${atlas.index.measure}.`),
     );
   };
 

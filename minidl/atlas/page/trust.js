@@ -33,7 +33,11 @@
       "Mid-gray is zero",
       [
         "In each projection, mid-gray is zero, and black and white are the 99.5th percentile of the absolute values of that picture. Every picture has its own scale, so a faint one looks as strong as any other. A projection that is zero everywhere says so.",
-        "The pictures are stored with loss (WebP): look at them, but do not measure them. `minidl deconv RUN --raw` saves the numbers of a projection.",
+        [
+          "The pictures are stored with loss (WebP): look at them, but do not measure them. ",
+          h("code", {}, "minidl deconv RUN --raw"),
+          " saves the numbers of a projection.",
+        ],
       ],
     ],
     [

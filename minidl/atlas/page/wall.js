@@ -130,7 +130,7 @@
         {},
         h("dt", {}, "selectivity"),
         h("dd", {}, text.number(record.selectivity)),
-        h("dt", {}, "largest norm"),
+        h("dt", {}, "strength"),
         h("dd", {}, text.number(best?.[1] ?? 0)),
         Object.entries(record.likeness).map(([rule, value]) => [
           h("dt", {}, `likeness, ${rule}`),

@@ -10,7 +10,7 @@
   const MEASURES = {
     unit: () => ["number", (item) => item.place],
     selectivity: () => ["selectivity", (item) => item.record.selectivity],
-    strength: () => ["strength (largest norm)", (item) => item.record.top[0]?.[1] ?? 0],
+    strength: () => ["strength (on the best image)", (item) => item.record.top[0]?.[1] ?? 0],
     likeness: () => [`likeness to the control (${firstRule()})`, (item) => item.record.likeness[firstRule()] ?? 0],
   };
   // "-" before a measure: highest first
