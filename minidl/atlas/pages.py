@@ -189,8 +189,8 @@ def _shown(found: Found, images: int) -> list[list[tuple[int, int, int]]]:
     for part, chosen in (("deconv", tops), ("deciles", found.deciles)):
         first = found.layout.parts[part][0]
         for layer in numbers:
-            for unit, positions in enumerate(chosen[layer].tolist()):
-                for rank, image in enumerate(positions):
+            for unit in np.flatnonzero(found.pictures[layer]["drawn"]).tolist():
+                for rank, image in enumerate(chosen[layer][unit].tolist()):
                     if image >= 0 and len(by_image[image]) < SHOWN:
                         by_image[image].append((layer, unit, first + rank))
     return by_image

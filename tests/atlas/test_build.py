@@ -301,6 +301,8 @@ def test_with_units_only_the_most_selective_are_drawn(tmp_path):
         assert same(tile(tmp_path / "out", "wall-000", u), photo) == (u not in drawn)
     for series in ("epoch-003-000", "other-000"):  # other places are gray, but for what compression leaves
         assert [u for u in range(4) if tile(tmp_path / "out", series, 9 * u).std() > 10] == drawn
+    shown = [unit for image in read(tmp_path / "out", "images-000") for _, unit, _ in image["shown"]]
+    assert sorted(set(shown)) == drawn
 
 
 def test_names_of_strangers_are_ascii_json(tmp_path):

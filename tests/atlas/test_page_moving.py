@@ -211,6 +211,25 @@ def test_a_unit_shows_its_match(windows, fake):
     assert sees(page, "#match .tile", expected)
 
 
+def test_a_unit_that_is_not_drawn_shows_images_alone(windows, tmp_path):
+    atlas = Fake()
+    record = atlas.files["layer-000"].units[2]
+    record.drawn = False
+    page = settled(windows.open(atlas.write(tmp_path), "stem/2"), "stem/2")
+    match, seen = atlas.files["other-000"][2], atlas.files["epoch-001-000"][2]
+
+    def photos(top):
+        return [colors("images", np.array(image)) for image, _ in top]
+
+    assert sees(page, "#nine .tile", photos(record.top)) and sees(page, "#match .tile", photos(match.top))
+    assert sees(page, ".deciles .tile", photos(record.deciles)) and page.locator("#control").count() == 0
+    assert sees(page, "#through .tile", photos(record.top))
+    page.locator("#epochs").fill("0")
+    assert sees(page, "#through .tile", photos(seen.top))
+    show(page, "compare:layer=stem")
+    assert sees(page, ".match:has([data-unit='stem/2']) .tile", photos([record.top[0], match.top[0]]))
+
+
 def test_the_comparison_shows_a_layer_beside_its_matches(windows, fake):
     atlas, index = fake()
     page = settled(windows.open(index, "compare:layer=stem"), "compare:layer=stem")
@@ -291,7 +310,9 @@ def test_a_page_does_without_what_is_optional(windows, tmp_path, file):
 def test_a_missing_index_is_named(windows, tmp_path):
     index = Fake().write(tmp_path)
     (tmp_path / "data" / "atlas.js").unlink()
-    windows.open(index, allowed=MISSING).get_by_text("data/atlas.js").first.wait_for()
+    page = windows.open(index, allowed=MISSING)
+    page.get_by_text("data/atlas.js").first.wait_for()
+    page.locator("#main[data-view='broken'][aria-busy='false']").wait_for()
 
 
 def test_a_missing_sheet_is_named_and_leaves_the_rest(windows, tmp_path):

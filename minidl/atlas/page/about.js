@@ -15,7 +15,8 @@
   const FOLDER = [
     ["index.html", "this page; double-click it"],
     ["page/", "its style and scripts"],
-    ["data/", "the numbers behind every picture, in JSON; each file is one call, atlas.put(name, record)"],
+    ["data/", "the numbers on the pages, in JSON"],
+    ["numbers/", "the arrays behind them, for NumPy"],
     ["sheets/", "all pictures, side by side in WebP files"],
   ];
 
@@ -63,6 +64,7 @@
           h("h2", {}, "This folder"),
           h("p", {}, "It needs no network and no server, and it loads nothing from outside. Copy it as a whole."),
           table(FOLDER.map(([file, words]) => [h("code", {}, file), words])),
+          h("p", {}, h("code", {}, "docs/atlas.md"), " of minidl says how to read the numbers in Python."),
         ),
         layers(index),
       ],

@@ -83,11 +83,11 @@
     );
   }
 
-  /** A scale up to 1 from 0, or from what is below: unrelated pictures reach up to `upper`, half of them `median`; the dot is `value`. */
+  /** A scale up to 1 from 0, or from what is below: pictures of different images reach up to `upper`, half of them `median`; the dot is `value`. */
   function scale(value, { median, upper }) {
     const low = Math.min(0, value, median);
     const at = (v) => (200 * (v - low)) / (1 - low);
-    const words = `${text.number(value)} on a scale up to 1; unrelated pictures: median ${text.number(median)}, 95 % below ${text.number(upper)}`;
+    const words = `${text.number(value)} on a scale up to 1; pictures of different images: median ${text.number(median)}, 95 % below ${text.number(upper)}`;
     return svg(
       "svg.scale",
       { viewBox: "-8 0 216 20", role: "img", "aria-label": words },

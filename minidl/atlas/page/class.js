@@ -29,8 +29,13 @@
         h(
           "div.columns.two",
           {},
-          gallery("Surest", "Rightly recognised, the most probable first.", record.surest, number),
-          gallery("Most wrong", "The largest loss first.", record.worst, number),
+          gallery("Surest", "Recognised, with the highest probability first.", record.surest, number),
+          gallery(
+            "Largest loss",
+            "The images that the network finds hardest, the largest loss first.",
+            record.worst,
+            number,
+          ),
         ),
         h("div.columns.uneven", {}, mistakes(record.mistakes), taken(record.taken)),
         atlas.unitsByModule(
@@ -66,7 +71,7 @@
               h(
                 "a",
                 { href: to.unit(scores, number), "data-unit": text.unitName(scores, number) },
-                "What its score sees",
+                "The unit of its score",
               ),
             ]
           : null,
@@ -109,7 +114,7 @@
             h(
               "p.soft",
               {},
-              "And the units that raise the wrong score over the right one most, to first order. ",
+              "Below each: the units of the last module that raise the wrong class's score most above the right one's, estimated to first order. ",
               h("a", { href: to.trust("effects") }, "How far to trust this"),
             ),
             list.map((m) =>

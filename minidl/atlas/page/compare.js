@@ -1,6 +1,6 @@
 "use strict";
 
-/* Two networks side by side: each unit of a layer and its match, the unit of the other that the same images excite. */
+/* Two networks side by side: each unit of a layer and its match, the unit of the other that responds to the same images. */
 {
   const { h, name, to, text } = atlas;
 
@@ -33,7 +33,7 @@
         h(
           "p.lead",
           {},
-          `Each unit is matched with the unit of the other network whose activations over the same images correlate with its own most. The median of these correlations is ${text.hundredths(other.correlation)}.`,
+          `Each unit stands beside its match: the unit of the other network whose responses to the same images correlate most with its own. A best match is always found; the correlation says how good it is. Its median over all units is ${text.hundredths(other.correlation)}.`,
         ),
         h(
           "div.controls",
@@ -43,7 +43,7 @@
           ),
         ),
         atlas.what(
-          "For each unit: its best image and what it sees in it, then the same of its match; the best correlation first.",
+          "For each unit: its best image and what it sees in it, then the same of its match. The largest correlation comes first.",
           "deconv",
         ),
         h(
@@ -75,7 +75,8 @@
     const words = text.unitName(layer, unit);
     const picture = (image) => (image ? atlas.imageTile(image[0]) : h("span.tile.none"));
     const theirs = found.top[0];
-    const seen = atlas.index.layout.width
+    const drawn = atlas.index.layout.width > 0 && record.drawn; // so is its match
+    const seen = drawn
       ? atlas.tile(
           `other-${atlas.three(layer)}`,
           unit * atlas.index.layout.parts.deconv?.[1],
@@ -94,7 +95,7 @@
         "span.row",
         {},
         picture(record.top[0]),
-        atlas.face(layer, unit, `what ${words} sees`),
+        drawn ? atlas.face(layer, unit, `what ${words} sees`) : null,
         h("span.arrow", { "aria-hidden": "true" }, "↔"),
         picture(theirs),
         seen,

@@ -1,6 +1,6 @@
 "use strict";
 
-/* The control: the same images through the same network with random weights, and how alike the pictures are. */
+/* The control: the same images through the network before training, and how alike the pictures are. */
 {
   const { h, text } = atlas;
 
@@ -12,9 +12,9 @@
     return h(
       "section",
       { "aria-labelledby": "control-title", id: "control" },
-      h("h2", { id: "control-title" }, "Is it the training, or would any weights do?"),
+      h("h2", { id: "control-title" }, "Would any weights do?"),
       atlas.what(
-        "The same images through the same network with random weights. If the pictures look alike, they show the image more than what was learnt.",
+        "The same images through the control, the network before training. If the pictures look alike, they show the image more than what was learned.",
         "likeness",
       ),
       h(
@@ -22,7 +22,7 @@
         {},
         kinds.map((rule) => comparison(layer, unit, record, rule, record.likeness[rule], summary.null[rule])),
       ),
-      h("p.soft", {}, `Likeness: ${atlas.index.measure}`),
+      h("p.soft", {}, `Likeness: ${atlas.index.measure}.`),
     );
   };
 
@@ -40,12 +40,12 @@
       {},
       h("h3", {}, text.ruleName(rule)),
       row(rule, "trained"),
-      row(`random ${rule}`, "random"),
+      row(`random ${rule}`, "untrained"),
       likeness === undefined || likeness === null || !none ? null : verdict(likeness, none),
     );
   }
 
-  /** What the number means, in words: it is nothing without what unrelated pictures reach. */
+  /** What the number means, in words: it is nothing without its null. */
   function verdict(likeness, none) {
     const alike = likeness > none.upper;
     return h(
@@ -62,14 +62,14 @@
           "span",
           { class: alike ? "alike" : "unlike" },
           alike
-            ? "More than 95 % of unrelated pictures: part of what it shows is there with any weights."
-            : "No more than unrelated pictures: what it shows depends on the learnt weights.",
+            ? "Above the bound: a part of the picture is there with any weights."
+            : "Below the bound: the picture depends on what was learned.",
         ),
       ),
       h(
         "p.soft",
         {},
-        `Pictures that have nothing to do with each other reach ${text.number(none.median)} (median); 95 % of them stay below ${text.number(none.upper)}.`,
+        `Pictures of different images reach ${text.number(none.median)} (median over the units of this layer); 95 % stay below the bound, ${text.number(none.upper)}.`,
       ),
     );
   }

@@ -1,6 +1,6 @@
 "use strict";
 
-/* The embedding: all images on a plane, coloured by class, by correctness or by a unit's activation.
+/* The embedding: all images on a plane, colored by class, by correctness or by how strongly a unit responds.
 
 The state is in the address: map=pca, color=correct, class=17 (all others gray), unit=inception2.b5/17. */
 {
@@ -28,7 +28,7 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
         h(
           "p.lead",
           {},
-          "Every image at a place that its features give it. Images that the network sees alike lie close together.",
+          "Each point is an image, placed by its features (the input of the last layer). Images with similar features lie close together.",
         ),
         controls(record, now),
         h("p.legend", { id: "legend" }, paint.legend),
@@ -60,7 +60,7 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
     const colours = [
       ["class", labelled ? "class" : "predicted class"],
       ...(labelled ? [["correct", "right or wrong"]] : []),
-      ["unit", "a unit's activation"],
+      ["unit", "how strongly a unit responds"],
     ];
     const start = { class: {}, correct: { color: "correct" }, unit: { unit: { layer: 0, unit: 0 } } };
     const short = (words) => (words.length > 40 ? `${words.slice(0, 40)}…` : words);
@@ -80,7 +80,7 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
       );
     return h(
       "div.controls",
-      { role: "group", "aria-label": "Map and colours" },
+      { role: "group", "aria-label": "Map and colors" },
       record.tsne.length
         ? atlas.choice(
             "embed-map",
@@ -93,7 +93,7 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
             (map) => go({ map }),
           )
         : null,
-      atlas.choice("embed-colour", "Colour by", colours, colour, (value) =>
+      atlas.choice("embed-colour", "Color by", colours, colour, (value) =>
         go({ color: "", class: "", unit: null, ...start[value] }),
       ),
       colour === "class"

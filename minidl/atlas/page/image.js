@@ -38,7 +38,7 @@
         ),
         atlas.unitsByModule(
           "The units that it excites most",
-          "The number is the share of the most that any image excites the unit.",
+          "100 % is the response to the image that excites the unit most.",
           record.strongest,
           (share) => text.percent(share, 0),
         ),
@@ -119,12 +119,12 @@
       cards.length
         ? [
             atlas.what(
-              "The image is among the images that excite these units most, or among their sample from strong to weak. Mid-gray is zero.",
+              "The image is among the nine that excite these units most, or in their row from strong to weak. Mid-gray is zero.",
             ),
             place,
             cards.length > FEW ? more : null,
           ]
-        : h("p.soft", {}, "There are no projections of this image: it is not among the images of any unit's page."),
+        : h("p.soft", {}, "There are no projections of this image: it is on no unit's page."),
     );
   }
 
@@ -143,7 +143,7 @@
           h(
             "span.pic",
             {},
-            atlas.unitTile(layer, unit, t, `${part(t)} of image ${number}`),
+            atlas.unitTile(layer, unit, t, `${text.ruleName(part(t))} of image ${number}`),
             h("small", {}, part(t) === "deciles" ? "deconv" : part(t)),
           ),
         ),

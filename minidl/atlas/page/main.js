@@ -45,6 +45,7 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
     try {
       next = await atlas.views[address.view](address);
     } catch (error) {
+      if (!error.file) console.error(error); // a fault of the page, not of the folder
       next = broken(error);
     }
     if (mine !== turn) return; // another address came in between
@@ -131,7 +132,7 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
       ["search", "Classes", to.search("")],
       ["embedding", "Embedding", index.embedding && to.embedding()],
       ["compare", "Compare", index.other && to.compare()],
-      ["trust", "Trust", to.trust()],
+      ["trust", "How far to trust", to.trust()],
       ["about", "About", to.about()],
     ].filter(([, , href]) => href);
     nav.append(...links.map(([view, words, href]) => h("a", { href, "data-for": view }, words)));
@@ -154,6 +155,8 @@ Arrow keys replace the entry in the browser's history (so Back and Escape lead o
       atlas.index = await atlas.load("atlas");
     } catch (error) {
       main.replaceChildren(h("h1", {}, "This atlas does not open"), h("p", {}, error.message));
+      main.dataset.view = "broken";
+      main.setAttribute("aria-busy", "false");
       return;
     }
     document.documentElement.style.setProperty("--size", atlas.index.tiles.size);

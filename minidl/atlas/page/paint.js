@@ -18,7 +18,7 @@
     const classes = labelled ? record.labels : record.predicted;
     const shown = (k) => k >= 0 && (chosen < 0 || k === chosen);
     const order = classes.map((_, i) => i).toSorted((a, b) => shown(classes[a]) - shown(classes[b]));
-    const all = `Each ${labelled ? "" : "predicted "}class has a colour; with many classes some look alike. Choose a class to see it alone.`;
+    const all = `Each ${labelled ? "" : "predicted "}class has a color; with many classes some look alike. Choose a class to see it alone.`;
     const legend =
       chosen < 0 ? all : [dot(ofClass(chosen)), atlas.classLink(chosen), " ", dot(faint()), "all others"];
     return { colours: classes.map((k) => (shown(k) ? ofClass(k) : faint())), order, legend };

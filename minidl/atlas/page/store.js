@@ -20,12 +20,13 @@ const atlas = {
     records.set(name, record);
   }
 
-  /** A promise of the record of data/NAME.js. If there is none, the error's message names the file. */
+  /** A promise of the record of data/NAME.js. If there is none, the error's message and its `file` name it. */
   function load(name) {
     if (!loading.has(name)) {
       const promise = new Promise((resolve, reject) => {
         const script = document.createElement("script");
-        const fail = (what) => reject(new Error(`The file data/${name}.js of this atlas ${what}.`));
+        const fail = (what) =>
+          reject(Object.assign(new Error(`The file data/${name}.js of this atlas ${what}.`), { file: name }));
         script.src = `data/${name}.js`;
         script.addEventListener("load", () => (records.has(name) ? resolve(records.get(name)) : fail("is damaged")));
         script.addEventListener("error", () => fail("is missing"));

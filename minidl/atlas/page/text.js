@@ -55,7 +55,11 @@
       : "the norm of the unit's map (the root of its sum of squares)";
   }
 
-  const ruleName = (rule) => ({ deconv: "deconvnet", guided: "guided backpropagation" })[rule] || rule;
+  /** What a picture is, by the part of Layout to which it belongs. */
+  function ruleName(part) {
+    if (part.startsWith("random ")) return `control's ${ruleName(part.slice(7))}`;
+    return { deconv: "deconvnet", deciles: "deconvnet", guided: "guided backpropagation" }[part] || part;
+  }
 
   Object.assign(atlas, {
     text: {

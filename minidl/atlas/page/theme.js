@@ -12,7 +12,7 @@
     const say = () => {
       button.textContent = atlas.isDark() ? "☀" : "☾";
       button.title = atlas.isDark() ? "Light" : "Dark";
-      button.setAttribute("aria-label", atlas.isDark() ? "Switch to light colours" : "Switch to dark colours");
+      button.setAttribute("aria-label", atlas.isDark() ? "Switch to light colors" : "Switch to dark colors");
     };
     const update = () => {
       say();

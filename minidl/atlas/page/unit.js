@@ -11,7 +11,7 @@
     const summary = atlas.index.layers[layer];
     const before = unit > 0 ? to.unit(layer, unit - 1) : null;
     const after = unit + 1 < units.length ? to.unit(layer, unit + 1) : null;
-    const others = await atlas.unitOthers(layer, unit);
+    const others = await atlas.unitOthers(layer, unit, record);
     return {
       title: text.unitName(layer, unit),
       up: to.layer(layer),
@@ -112,14 +112,14 @@
       h(
         "p.soft",
         {},
-        `The number is ${text.strength(layer)}. ✗ is what the network takes an image for if that is wrong.`,
+        `The number is ${text.strength(layer)}. ✗ stands before the class that the network takes the image for, where that is wrong.`,
       ),
       record.drawn || !layout.width
         ? null
         : h(
             "p",
             {},
-            "There are no projections of this unit: of each layer, only the most selective ones were drawn.",
+            "There are no projections of this unit: only the most selective units of each layer were drawn.",
           ),
       kinds.map((rule) => atlas.what([h("b", {}, `${rule}: `), `${rules[rule]}.`], rule)),
     );

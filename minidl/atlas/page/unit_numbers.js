@@ -1,6 +1,6 @@
 "use strict";
 
-/* A unit in numbers: a sample from weak to strong, the histogram, the classes, and what they lose without it. */
+/* A unit in numbers: a sample from strong to weak, the histogram, the classes, and what they lose without it. */
 {
   const { h, to, text } = atlas;
 
@@ -11,6 +11,11 @@
 
   /** Whether the layer's units are single numbers, with a sign, and not maps. */
   const isNumber = (layer) => atlas.index.layers[layer].shape.length === 1;
+
+  function meanOf(layer) {
+    if (atlas.index.layers[layer].logits) return "score";
+    return isNumber(layer) ? "activation" : "|activation|";
+  }
 
   function deciles(layer, unit, record) {
     const shown = record.drawn && "deciles" in atlas.index.layout.parts;
@@ -28,7 +33,7 @@
       {},
       h("h2", {}, "From strong to weak"),
       atlas.what(
-        `The strongest images alone can mislead. Here is one image from each tenth of all images, by how much they excite the unit${shown ? ", and its deconvnet" : ""}.`,
+        `All images sorted by how strongly they excite the unit, in ten equal parts: the middle image of each${shown ? ", and its deconvnet" : ""}. The strongest images alone can mislead.`,
         "deciles",
       ),
       h("div.nine.deciles", { style: { "--rows": shown ? 2 : 1 } }, record.deciles.map(column)),
@@ -41,12 +46,12 @@
     return h(
       "section",
       {},
-      h("h2", {}, "How often it is excited"),
+      h("h2", {}, "How strongly images excite it"),
       atlas.histogram(record.histogram, largest),
       h(
         "p.soft",
         {},
-        `${text.many(all, "image")} by ${text.strength(layer)}${isNumber(layer) ? "; those below 0 count as 0" : ""}. Heights are logarithms.`,
+        `${text.many(all, "image")} by ${text.strength(layer)}. The heights are logarithms of their number.${isNumber(layer) ? " A value below 0 is in the first bar." : ""}`,
       ),
       atlas.index.embedding
         ? h(
@@ -74,11 +79,7 @@
           record.classes.map(([k, value]) => row(k, value, most, text.number(value))),
         ),
       ),
-      h(
-        "p.soft",
-        {},
-        `The mean of ${isNumber(layer) ? "the activation" : "|activation|"} over the images of the class.`,
-      ),
+      h("p.soft", {}, `The mean ${meanOf(layer)} over the images of the class.`),
     );
   }
 
@@ -89,11 +90,11 @@
     const check =
       correlation === null
         ? "It was not compared with really setting units to zero."
-        : `On ${text.many(units, "unit")} and ${text.many(images, "image")} it has a correlation of ${text.hundredths(correlation)} with really setting the unit to zero.`;
+        : `${text.many(units, "unit")} were really set to zero on ${text.many(images, "image")}: the correlation with the estimate is ${text.hundredths(correlation)}.`;
     return h(
       "section",
       {},
-      h("h2", {}, "What the predicted classes lose without it"),
+      h("h2", {}, "What classes lose without it"),
       h(
         "table.bars",
         {},
@@ -106,7 +107,7 @@
       h(
         "p.soft",
         {},
-        `The change of a class's score where it is predicted: an estimate to first order (activation times gradient) over ${text.many(over, "image")}. ${check} `,
+        `By how much the score of a class would change without the unit, as a mean over images that are taken for the class. It is estimated to first order (activation times gradient) from ${text.many(over, "image")} of all classes together. ${check} `,
         h("a", { href: to.trust("effects") }, "How far to trust this"),
       ),
     );

@@ -10,6 +10,12 @@
         "section",
         { id },
         h("h2", {}, title),
+        links.length
+          ? atlas.what(
+              "The number is the norm of the kernel between the two units, with batch normalization folded in. + excites, − inhibits.",
+              "connections",
+            )
+          : null,
         links.length ? h("div.units", {}, links.map(weight)) : h("p.soft", {}, none),
       );
     return h(
@@ -37,11 +43,15 @@
   }
 
   /** What is in files of its own: snapshots of the run, and the network of --compare. */
-  atlas.unitOthers = async function unitOthers(layer, unit) {
-    const { snapshots, other } = atlas.index;
+  atlas.unitOthers = async function unitOthers(layer, unit, record) {
+    const { snapshots, other, layout } = atlas.index;
     const matches = other ? await atlas.load(`other-${atlas.three(layer)}`).catch(missing) : null;
     const match = matches && matches[unit];
-    return [snapshots.length ? epochs(layer, unit) : null, match ? matching(layer, unit, match) : null];
+    const drawn = layout.width > 0 && record.drawn; // so are the snapshots' units and the matches
+    return [
+      snapshots.length ? epochs(layer, unit, record, drawn) : null,
+      match ? matching(layer, unit, match, drawn) : null,
+    ];
   };
 
   /** The page goes on without a file, and says so. */
@@ -50,10 +60,10 @@
     return null;
   }
 
-  /** A slider through the snapshots of the run; the last step is the state of this atlas. */
-  function epochs(layer, unit) {
-    const { snapshots, layout } = atlas.index;
-    const place = h("div.nine.small", { style: { "--rows": layout.width ? 2 : 1 } });
+  /** A slider through the snapshots of the run; the last step is the network of this atlas. */
+  function epochs(layer, unit, record, drawn) {
+    const { snapshots } = atlas.index;
+    const place = h("div.nine.small", { style: { "--rows": drawn ? 2 : 1 } });
     const words = h("output", { for: "epochs", id: "epoch" });
     const slider = h("input", {
       id: "epochs",
@@ -69,11 +79,13 @@
       const snapshot = snapshots[step];
       const said = snapshot
         ? `after epoch ${snapshot.epoch}${snapshot.top1 === null ? "" : `, accuracy ${text.percent(snapshot.top1)}`}`
-        : "the state of this atlas";
+        : "the network of this atlas";
       words.textContent = said;
       slider.setAttribute("aria-valuetext", said);
       try {
-        const columns = snapshot ? await columnsOf(snapshot, layer, unit) : await columnsNow(layer, unit);
+        const columns = snapshot
+          ? await columnsOf(snapshot, layer, unit, drawn)
+          : columnsNow(layer, unit, record, drawn);
         if (Number(slider.value) === step) place.replaceChildren(...columns);
       } catch (error) {
         missing(error);
@@ -88,36 +100,35 @@
       h("div.slider", {}, slider, words),
       place,
       atlas.what(
-        `The images that excited the unit most at that time${layout.width ? ", and their deconvnets" : ""} (Zeiler & Fergus 2013, figure 4).`,
+        `The images that excited the unit most at that time${drawn ? ", and their deconvnets" : ""} (Zeiler & Fergus 2013, figure 4).`,
         "deconv",
       ),
     );
   }
 
-  async function columnsOf({ epoch }, layer, unit) {
+  async function columnsOf({ epoch }, layer, unit, drawn) {
     const series = `epoch-${atlas.three(epoch)}-${atlas.three(layer)}`;
     const { top } = (await atlas.load(series))[unit];
-    return top.map((pair, rank) => column(pair, series, unit * atlas.index.layout.parts.deconv?.[1] + rank));
+    return top.map((pair, rank) => column(pair, drawn, series, unit * atlas.index.layout.parts.deconv?.[1] + rank));
   }
 
-  async function columnsNow(layer, unit) {
-    const record = (await atlas.loadLayer(layer)).units[unit];
+  function columnsNow(layer, unit, record, drawn) {
     const first = atlas.index.layout.parts.deconv?.[0] ?? 0;
     return record.top.map((pair, rank) =>
-      column(pair, `units-${atlas.three(layer)}`, unit * atlas.index.layout.width + first + rank),
+      column(pair, drawn, `units-${atlas.three(layer)}`, unit * atlas.index.layout.width + first + rank),
     );
   }
 
-  const column = ([image, value], series, t) =>
+  const column = ([image, value], drawn, series, t) =>
     h(
       "div.column",
       {},
       atlas.imageTile(image),
-      atlas.index.layout.width ? atlas.tile(series, t, `deconvnet of image ${image}`) : null,
+      drawn ? atlas.tile(series, t, `deconvnet of image ${image}`) : null,
       h("small", {}, text.number(value)),
     );
 
-  function matching(layer, unit, match) {
+  function matching(layer, unit, match, drawn) {
     const series = `other-${atlas.three(layer)}`;
     return h(
       "section",
@@ -128,17 +139,19 @@
         {},
         "In ",
         name(atlas.index.other.title),
-        ", the unit that is excited by the same images most is ",
+        ", its match, the unit that responds most like it, is ",
         h("b", {}, name(match.layer), `/${match.unit}`),
-        `: the correlation over all images is ${text.hundredths(match.correlation)}, its selectivity ${text.number(match.selectivity)}. `,
+        `: the correlation of their responses over all images is ${text.hundredths(match.correlation)}, its selectivity ${text.number(match.selectivity)}. `,
         h("a", { href: to.compare(layer) }, "Compare the whole layer"),
       ),
       h(
         "div.nine.small",
-        { style: { "--rows": atlas.index.layout.width ? 2 : 1 } },
-        match.top.map((pair, rank) => column(pair, series, unit * atlas.index.layout.parts.deconv?.[1] + rank)),
+        { style: { "--rows": drawn ? 2 : 1 } },
+        match.top.map((pair, rank) =>
+          column(pair, drawn, series, unit * atlas.index.layout.parts.deconv?.[1] + rank),
+        ),
       ),
-      atlas.what("The images that excite the matching unit most, and what it sees in them.", "deconv"),
+      atlas.what(`The images that excite the match most${drawn ? ", and what it sees in them" : ""}.`, "deconv"),
     );
   }
 }

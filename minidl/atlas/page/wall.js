@@ -21,7 +21,7 @@
       content: [
         crumbs(layer, group),
         h("h1", { id: "title" }, name(title)),
-        about(layers, group),
+        about(layers, group, items),
         wall(items, layers, title),
       ],
     };
@@ -37,7 +37,7 @@
     ]);
   }
 
-  function about(layers, group) {
+  function about(layers, group, items) {
     const all = layers.map((l) => atlas.index.layers[l]);
     const units = all.reduce((sum, l) => sum + l.units, 0);
     const dead = all.reduce((sum, l) => sum + l.dead, 0);
@@ -54,7 +54,7 @@
             ".",
           ];
     const picture = atlas.index.layout.width
-      ? `Each tile is what a unit sees in the image that excites it most (${atlas.index.rules[firstRule()]}).`
+      ? `Each tile is what a unit sees in the image that excites it most (${atlas.index.rules[firstRule()]}).${items.every(({ record }) => record.drawn) ? "" : " For a unit that was not drawn it is the image itself."}`
       : "Each tile is the image that excites a unit most.";
     return [
       h(

@@ -10,11 +10,8 @@
   const MEASURES = {
     unit: () => ["number", (item) => item.place],
     selectivity: () => ["selectivity", (item) => item.record.selectivity],
-    strength: () => ["strength", (item) => item.record.top[0]?.[1] ?? 0],
-    likeness: () => [
-      `likeness to the random control (${firstRule()})`,
-      (item) => item.record.likeness[firstRule()] ?? 0,
-    ],
+    strength: () => ["strength (on the best image)", (item) => item.record.top[0]?.[1] ?? 0],
+    likeness: () => [`likeness to the control (${firstRule()})`, (item) => item.record.likeness[firstRule()] ?? 0],
   };
   // "-" before a measure: highest first
   const SORTS = ["unit", "-selectivity", "selectivity", "-strength", "strength", "likeness", "-likeness"];
@@ -63,7 +60,7 @@
       },
     });
     const shares = { 1: "all", 0.5: "the first half", 0.1: "the first tenth" };
-    const states = { all: "dead or alive", alive: "alive", dead: "dead" };
+    const states = { all: "all", alive: "alive", dead: "dead" };
     return h(
       "div.controls",
       { role: "group", "aria-label": "Sort and filter" },
