@@ -240,6 +240,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_interrupted_work_goes_on_and_ends_the_same(tmp_path, monkeypatch, made):
     from minidl.atlas import pictures
 

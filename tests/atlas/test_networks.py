@@ -84,6 +84,7 @@ def test_a_container_of_your_own_as_the_whole_network(tmp_path):
     assert read(tmp_path / "out", "images")["predicted"] == predicted.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, settings", [("resnet", {"widths": (2, 3)}), ("custom_layer", {})])
 def test_the_networks_of_the_examples(name, settings, tmp_path):
     example = run_path(str(Path(__file__).parents[2] / "examples" / f"{name}.py"))
@@ -162,6 +163,7 @@ def test_odd_names_of_layers(tmp_path):
     assert [name for name, _ in names(index)] == [odd[0], odd[2]]
 
 
+@pytest.mark.slow
 def test_many_classes(tmp_path):
     index = make(convolution(1000), tmp_path, labels=np.arange(6) * 199)
     assert (len(index["classes"]), index["labelled"]) == (1000, True)

@@ -63,6 +63,7 @@ def test_names_of_strangers_are_those_of_the_data(place, tmp_path):
     assert [state["epoch"] for state in index["snapshots"]] == [1]
 
 
+@pytest.mark.slow
 def test_interrupted_it_says_that_it_goes_on_and_does(place, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(Pictures, "draw", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

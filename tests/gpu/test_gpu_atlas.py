@@ -31,6 +31,7 @@ def made(folder, backend):
     return folder
 
 
+@pytest.mark.slow
 def test_an_atlas_of_the_gpu_is_that_of_the_cpu(tmp_path, monkeypatch):
     cpu = made(tmp_path / "cpu", "numpy")
     install(monkeypatch)

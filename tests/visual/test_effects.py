@@ -37,7 +37,7 @@ BUILT = {
 }
 
 
-@pytest.fixture(params=BUILT)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name == "refined" else name for name in BUILT])
 def model_and_x(request):
     build, shape = BUILT[request.param]
     rng = np.random.default_rng(0)
