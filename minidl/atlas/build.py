@@ -43,6 +43,7 @@ from minidl.visual.truncate import LayerInfo
 from minidl.visual.units import by_selectivity
 
 FEATURES = "the input of the last layer"
+MANY = 1000  # images
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ def make_atlas(
     work = Work(output)
     with work.owned(_plan(viewed, settings, snapshots, other)), one_blas_thread():
         seen, said = scan_and_predict(viewed, layers, settings.norm, work)
-        points = Beside(lambda: embedding(work))  # t-SNE runs on one thread, and takes a minute
+        # t-SNE of many images takes a minute on one thread. For few, two threads only keep each other waiting.
+        points = Beside(lambda: embedding(work)) if len(viewed.split) >= MANY else None
         found = _find(viewed, settings, layers, groups, seen, said, work)
-        placed = points.result()
+        placed = points.result() if points else embedding(work)
         tiles, drawn = tiles_for(viewed.image_shape), [p["drawn"] for p in found.pictures]
         states = [add_snapshot(viewed, s, layers, settings.norm, drawn, tiles, work) for s in snapshots]
         beside_it = other and add_other(viewed, other, layers, seen, settings.norm, drawn, tiles, work)

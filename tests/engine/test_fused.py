@@ -337,6 +337,7 @@ def test_conv_bn_relu_of_any_geometry(case, seed, x_layout, dy_layout, tile, zer
     check(model, shape, seed, x_layout, dy_layout, tile, zero_gamma=zero_gamma)
 
 
+@pytest.mark.slow
 @cases(200)
 @given(conv_cases(), st.integers(0, 1), seeds, layouts, layouts, tile_sizes, st.booleans())
 def test_conv_bn_relu_and_a_pool_of_2x2(case, padding, seed, x_layout, dy_layout, tile, zero_gamma):

@@ -200,6 +200,7 @@ some = st.integers(1, 4)
 stem_sides = st.one_of(st.integers(3, 10).map(lambda half: 2 * half), st.integers(6, 21))
 
 
+@pytest.mark.slow
 @cases(100)
 @given(conv_cases(), st.sampled_from([None, 0, 1]), some, st.integers(1, 20), rules, seeds, layouts,
        st.booleans())  # fmt: skip
