@@ -71,6 +71,7 @@ def paper_module(dtype=np.float64, row=PAPER):
 # ------------------------------------------------------------------ equality
 
 
+@pytest.mark.slow
 @cases(150)
 @given(
     rows, st.sampled_from([None, 0, 1]), batches, st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), seeds,
