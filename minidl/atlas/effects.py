@@ -15,7 +15,7 @@ from minidl.visual.effects import ablated, first_order
 from minidl.visual.mean_effects import BATCH, mean_effects
 from minidl.visual.truncate import LayerInfo
 
-IMAGES = 1000  # that the estimates come from
+IMAGES = 600  # that the estimates come from
 MISTAKES = 1  # images of each of a class's most frequent mistakes that are among them
 FREQUENT = 5  # mistakes of a class
 TRIED_UNITS, TRIED_IMAGES = 50, 40  # on which the estimate is compared with setting units to zero

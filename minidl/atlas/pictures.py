@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -75,23 +74,18 @@ class Pictures:
             "likeness": np.full((len(RULES), count), np.nan, np.float32),
             "null": np.full((len(RULES), count), np.nan, np.float32),
         }
-        with ThreadPoolExecutor(1) as beside:  # pictures are put on the sheets while the next ones are computed
-            last = None
-            at_once = units_at_once(self.viewed.image_shape)
-            for start in range(0, count, at_once):
-                block = np.arange(start, min(start + at_once, count))
-                chosen = block[found["drawn"][block]]
-                signals = ()
-                if len(chosen):
-                    trained = self._signals(self.trained, chosen, tops[chosen])
-                    random = self._signals(self.random, chosen, tops[chosen, :few])
-                    signals = (trained, random, self._signals(self.deconv, chosen, deciles[chosen]))
-                rest = block[~found["drawn"][block]]
-                photos = self.viewed.pictures(tops[rest, 0]) if len(rest) else ()
-                if last is not None:
-                    on_unit(last.result())
-                last = beside.submit(self._put, found, block, chosen, signals, photos, sheets)
-            on_unit(last.result())
+        at_once = units_at_once(self.viewed.image_shape)
+        for start in range(0, count, at_once):
+            block = np.arange(start, min(start + at_once, count))
+            chosen = block[found["drawn"][block]]
+            signals = ()
+            if len(chosen):
+                trained = self._signals(self.trained, chosen, tops[chosen])
+                random = self._signals(self.random, chosen, tops[chosen, :few])
+                signals = (trained, random, self._signals(self.deconv, chosen, deciles[chosen]))
+            rest = block[~found["drawn"][block]]
+            photos = self.viewed.pictures(tops[rest, 0]) if len(rest) else ()
+            on_unit(self._put(found, block, chosen, signals, photos, sheets))
         for series in sheets:
             series.close()
         return found

@@ -13,7 +13,7 @@ from minidl.storage.files import cant_write
 SHEET = 2048  # pixels of a full sheet's side
 LARGEST = 128  # pixels of a tile's side; larger images are made smaller
 BLOCK = 16  # WebP compresses blocks of 16 pixels: tiles that begin at a multiple of it don't run into each other
-PHOTOS, PROJECTIONS = 60, 40  # quality; chosen by looking: a projection is noise around gray, which hides the loss
+PHOTOS, PROJECTIONS = 60, 36  # quality; chosen by looking: a projection is noise around gray, which hides the loss
 BACKGROUND = 128  # around tiles that are not square, and between tiles
 
 
@@ -54,7 +54,7 @@ class Sheets:
         picture = Image.fromarray(self._sheet[: rows * self.tiles.step])
         path = self.folder / f"{self.name}-{number:03}.webp"
         try:
-            picture.save(path, quality=self.quality, method=4)
+            picture.save(path, quality=self.quality, method=2)
         except OSError as error:
             raise cant_write(path, error) from error
 

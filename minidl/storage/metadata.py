@@ -14,11 +14,12 @@ MOST_BYTES = 16 << 20  # of one text; enough for 70,000 epochs
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
-    """`content` as JSON. JSON has no NaN and no infinity, so they become null."""
+    """`content` as JSON, without spaces unless there is an `indent`. It has no NaN and no infinity: they become null."""
+    separators = (",", ":") if indent is None else None
     try:
-        return json.dumps(content, indent=indent, allow_nan=False)
+        return json.dumps(content, indent=indent, separators=separators, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(content), indent=indent, allow_nan=False)
+        return json.dumps(_finite(content), indent=indent, separators=separators, allow_nan=False)
 
 
 def from_json(text: str, source: str | Path) -> Any:
