@@ -14,7 +14,7 @@ MOST_BYTES = 16 << 20  # of one text; enough for 70,000 epochs
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
-    """`content` as JSON, without spaces unless there is an `indent`. It has no NaN and no infinity: they become null."""
+    """`content` as JSON, without spaces unless there is an `indent`. NaN and infinity become null."""
     separators = (",", ":") if indent is None else None
     try:
         return json.dumps(content, indent=indent, separators=separators, allow_nan=False)

@@ -1,0 +1,23 @@
+"use strict";
+
+/* Keys: arrows to the neighbours, / for the search, Escape back. */
+{
+  const typing = (element) => element.matches("input, select, textarea, canvas");
+
+  /** `page()` returns the page that is shown: {before, after}; `step(address)` goes to a neighbour; `back()` goes back. */
+  atlas.listenToKeys = ({ page, step, back, search }) => {
+    document.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const target = event.target instanceof Element ? event.target : document.body;
+      if (event.key === "Escape") {
+        if (target === search) search.blur();
+        else back();
+      } else if (typing(target)) return;
+      else if (event.key === "/") search.focus();
+      else if (event.key === "ArrowLeft" && page().before) step(page().before);
+      else if (event.key === "ArrowRight" && page().after) step(page().after);
+      else return;
+      event.preventDefault();
+    });
+  };
+}
