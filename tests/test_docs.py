@@ -110,3 +110,12 @@ def test_the_training_loop_in_the_readme_runs(capsys, tmp_path, monkeypatch):
     exec(small.replace("range(5)", "range(1)"), names)
     assert "epoch 1: loss" in capsys.readouterr().out
     assert names["seen"].shape == names["x"].shape and (tmp_path / "convnet.safetensors").is_file()
+
+
+def test_the_atlas_in_the_docs_has_the_page_of_today():
+    page, shown = ROOT / "minidl" / "atlas" / "page", ROOT / "docs" / "atlas"
+    for path in page.iterdir():
+        copy = shown / path.name if path.name == "index.html" else shown / "page" / path.name
+        assert copy.read_bytes() == path.read_bytes(), (
+            f"docs/atlas/{path.name}: docs/atlas/README.md says how it is made"
+        )

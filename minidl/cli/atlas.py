@@ -105,7 +105,9 @@ def _add_flags(parser: Parser) -> None:
     parser.add_argument("--norm", default="l2", choices=NORMS, help="by which images are ranked (default l2)")
     compare = "put the units of another run beside those that respond to the same images"
     parser.add_argument("--compare", metavar="RUN2", help=compare)
-    parser.add_argument("--no-projections", action="store_true", help="images and numbers only, which takes a third of the time")
+    parser.add_argument(
+        "--no-projections", action="store_true", help="images and numbers only, which takes a third of the time"
+    )
 
 
 ATLAS = Command(atlas, _add_flags)
