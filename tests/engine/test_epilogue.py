@@ -26,6 +26,7 @@ def drawn(rng, shape, ties):
 # ---------------------------------------------------------------- pairs of pixels
 
 
+@pytest.mark.slow
 @cases(150)
 @given(st.integers(1, 3), sides, sides, st.integers(1, 3), st.integers(0, 1), st.booleans(), seeds, layouts)
 def test_pairs_of_pairs_are_the_windows_of_2x2(n, h, w, c, padding, ties, seed, layout):
@@ -103,6 +104,7 @@ def signed_map(epilogue, z, tiles, scratch):
     return m
 
 
+@pytest.mark.slow
 @cases(150)
 @given(
     st.integers(1, 12), sides, sides, st.lists(st.integers(1, 3), min_size=1, max_size=3),

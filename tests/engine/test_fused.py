@@ -328,6 +328,7 @@ def pixels(shape):
     return np.prod(shape[:3])
 
 
+@pytest.mark.slow
 @cases(200)
 @given(conv_cases(), seeds, layouts, layouts, tile_sizes, st.booleans())
 def test_conv_bn_relu_of_any_geometry(case, seed, x_layout, dy_layout, tile, zero_gamma):

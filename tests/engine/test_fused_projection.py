@@ -213,6 +213,7 @@ def test_a_convolution_of_any_geometry_with_a_pool_or_without(case, pool, n, pai
     assert steps_of(fused, (n, h, w, arguments[0]), rule) == [ConvStep]
 
 
+@pytest.mark.slow
 @cases(80)
 @given(
     rows, st.sampled_from([None, 0, 1]), some, st.integers(2, 9), st.integers(2, 9), st.integers(1, 9),
@@ -224,6 +225,7 @@ def test_any_module_on_any_geometry(row, pool, n, h, w, c, pairs, rule, seed, la
     assert steps_of(fused, (n, h, w, c), rule) == [InceptionStep]
 
 
+@pytest.mark.slow
 @cases(80)
 @given(stem_sides, stem_sides, st.integers(1, 4), st.integers(1, 9), some, st.integers(1, 20), rules,
        seeds, layouts, st.booleans())  # fmt: skip
