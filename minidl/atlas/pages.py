@@ -126,17 +126,11 @@ def _largest(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
 
 
 def _selective(found: Found, classes: int) -> list[list[tuple[str, list[Link]]]]:
-    """For each class and module the units that are most selective for it, and how much: selectivity with this class
-    in the place of the best one."""
+    """For each class and module the units that are most selective for it, and how much."""
     by_class: list[list] = [[] for _ in range(classes)]
     for name, layers in found.modules:
         units = [(i, u) for i in layers for u in range(found.layers[i].units)]
-        mean = np.concatenate([found.scan.probes[found.layers[i].name].class_mean for i in layers])
-        known = ~np.isnan(mean)
-        mean = np.where(known, mean, 0)
-        rest = (mean.sum(axis=1, keepdims=True) - mean) / np.maximum(known.sum(axis=1, keepdims=True) - 1, 1)
-        total = np.abs(mean) + np.abs(rest)
-        values = np.where(total > 0, (mean - rest) / np.where(total > 0, total, 1), 0)  # see LayerProbe.selectivity
+        values = np.concatenate([found.scan.probes[found.layers[i].name].class_selectivity for i in layers])
         for c in range(classes):
             best = [u for u in np.argsort(-values[:, c], kind="stable")[:STRONGEST] if values[u, c] > 0]
             by_class[c].append((name, [(*units[u], short(values[u, c])) for u in best]))

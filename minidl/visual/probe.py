@@ -51,19 +51,26 @@ class LayerProbe:
     def selectivity(self) -> np.ndarray:
         """How much the best class stands out, float64 (units,) in [0, 1].
 
-            (mu_max - mu_rest) / (|mu_max| + |mu_rest|),    mu_rest = mean over the other classes
-
-        Classes without images don't count. It is 0 for a dead unit, and if fewer than two classes have images. Only
-        the means of single numbers, such as scores, can be below zero.
+        0 for a dead unit, and if fewer than two classes have images.
         Source: Morcos et al., On the importance of single directions for generalization, 2018, section 2.3.
         """
+        return self.class_selectivity.max(axis=1, initial=0)
+
+    @cached_property
+    def class_selectivity(self) -> np.ndarray:
+        """How much each class c stands out, float64 (units, classes) in [-1, 1].
+
+            (mu_c - mu_rest) / (|mu_c| + |mu_rest|),    mu_rest = mean over the other classes
+
+        Classes without images don't count, and have 0 themselves. Only the means of single numbers, such as scores,
+        can be below zero.
+        """
         known = ~np.isnan(self.class_mean)
-        best = np.where(known, self.class_mean, -np.inf).max(axis=1, initial=-np.inf)
-        best = np.where(known.any(axis=1), best, 0)
-        rest = (np.where(known, self.class_mean, 0).sum(axis=1) - best) / np.maximum(known.sum(axis=1) - 1, 1)
-        total = np.abs(best) + np.abs(rest)
-        defined = (total > 0) & (known.sum(axis=1) > 1)
-        return np.where(defined, (best - rest) / np.where(defined, total, 1), 0)
+        mean, others = np.where(known, self.class_mean, 0), known.sum(axis=1, keepdims=True) - 1
+        rest = (mean.sum(axis=1, keepdims=True) - mean) / np.maximum(others, 1)
+        total = np.abs(mean) + np.abs(rest)
+        defined = known & (total > 0) & (others > 0)
+        return np.where(defined, (mean - rest) / np.where(defined, total, 1), 0)
 
 
 def probe(
