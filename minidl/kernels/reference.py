@@ -57,7 +57,8 @@ def offsets(kernel: tuple[int, int], stride: int, out: tuple[int, int]):
             yield kh * kw_ + kw, slice(kh, kh + stride * oh, stride), slice(kw, kw + stride * ow, stride)
 
 
-def _out_size(x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
+def out_size(x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
+    """(OH, OW): how many windows fit on the padded input, downwards and to the right."""
     return (
         window_positions(x_shape[1], kernel[0], stride, padding),
         window_positions(x_shape[2], kernel[1], stride, padding),
@@ -68,7 +69,7 @@ def im2col(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Arra
     """All patches of `x` (N, H, W, C) as rows: (N OH OW, KH KW C)."""
     xp = array_module(x)
     n, _, _, c = x.shape
-    oh, ow = _out_size(x.shape, kernel, stride, padding)
+    oh, ow = out_size(x.shape, kernel, stride, padding)
     padded = pad2d(x, padding)
     patches = xp.empty((n, oh, ow, kernel[0] * kernel[1], c), dtype=x.dtype)
     for k, rows, columns in offsets(kernel, stride, (oh, ow)):
@@ -80,7 +81,7 @@ def col2im(dpatches: Array, x_shape: Shape, kernel: tuple[int, int], stride: int
     """dx (N, H, W, C) from dpatches (N OH OW, KH KW C): every pixel receives the sum over its copies."""
     xp = array_module(dpatches)
     n, h, w, c = x_shape
-    oh, ow = _out_size(x_shape, kernel, stride, padding)
+    oh, ow = out_size(x_shape, kernel, stride, padding)
     dpatches = dpatches.reshape(n, oh, ow, kernel[0] * kernel[1], c)  # (P, K) -> (N, OH, OW, KH KW, C)
     dpadded = xp.zeros((n, h + 2 * padding, w + 2 * padding, c), dtype=dpatches.dtype)
     for k, rows, columns in offsets(kernel, stride, (oh, ow)):
@@ -97,7 +98,7 @@ def conv2d(x: Array, w: Array, stride: int, padding: int) -> Array:
     x (N, H, W, C), w (KH, KW, C, F) -> y (N, OH, OW, F).
     """
     kh, kw, _, f = w.shape
-    oh, ow = _out_size(x.shape, (kh, kw), stride, padding)
+    oh, ow = out_size(x.shape, (kh, kw), stride, padding)
     patches = im2col(x, (kh, kw), stride, padding)
     y = patches @ w.reshape(-1, f)  # (P, K) @ (K, F)
     return y.reshape(-1, oh, ow, f)  # (P, F) -> (N, OH, OW, F)
@@ -129,7 +130,7 @@ def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, A
     """
     xp = array_module(x)
     window = (kernel, kernel)
-    oh, ow = _out_size(x.shape, window, stride, padding)
+    oh, ow = out_size(x.shape, window, stride, padding)
     padded = pad2d(x, padding, -xp.inf)
     y = padded[:, 0 : stride * oh : stride, 0 : stride * ow : stride].copy()
     index = xp.zeros(y.shape, dtype=xp.uint8)
@@ -172,7 +173,7 @@ def max_pool_dx(
 
 def avg_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
     """y[n,oh,ow,c] = (1 / kernel^2) sum over the window; padding counts as pixels with value 0."""
-    oh, ow = _out_size(x.shape, (kernel, kernel), stride, padding)
+    oh, ow = out_size(x.shape, (kernel, kernel), stride, padding)
     padded = pad2d(x, padding)
     total = 0
     for _, rows, columns in offsets((kernel, kernel), stride, (oh, ow)):

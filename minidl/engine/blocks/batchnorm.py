@@ -96,9 +96,8 @@ class BatchNorms:
         gamma = self.param("gamma")
         return np.where(gamma < 0, -1, 1).astype(gamma.dtype)
 
-    def _inv_std(self, var: Array) -> Array:
-        eps = [layer.eps for layer in self.layers for _ in range(layer.params["gamma"].value.size)]
-        return 1 / np.sqrt(var + eps)
+    def _eps(self) -> Array:
+        return np.concatenate([np.full(layer.params["gamma"].value.size, layer.eps) for layer in self.layers])
 
     def normalize(self, z: Array, sums: Sums, tiles: list[slice], runner: TileRunner) -> Normalization:
         """The statistics of z from `sums` of z and z^2. Updates the running statistics as BatchNorm2D does.
@@ -130,7 +129,7 @@ class BatchNorms:
             running_mean, running_var = layer.buffers["running_mean"], layer.buffers["running_var"]
             unbias = pixels / (pixels - 1)
             move_running(mean[own] * signs[own], var[own], running_mean, running_var, layer.momentum, unbias)
-        inv_std = self._inv_std(var)
+        inv_std = 1 / np.sqrt(var + self._eps())
         scale = np.abs(self.param("gamma")) * inv_std
         shift = self.param("beta") - mean * scale
         large_mean = bool((mean**2 > MEAN_LIMIT * var).any())
@@ -141,9 +140,7 @@ class BatchNorms:
         """(scale, shift) from the running statistics: in INFER mode the layers compute y = z scale + shift."""
         mean, var = (np.concatenate([layer.buffers[name] for layer in self.layers]).astype(np.float64)
                      for name in ("running_mean", "running_var"))  # fmt: skip
-        gamma, inv_std = self.param("gamma"), self._inv_std(var)
-        scale, shift = gamma * inv_std, self.param("beta") - mean * gamma * inv_std
-        return scale.astype(gamma.dtype), shift.astype(gamma.dtype)
+        return fold_batch_norm(self.param("gamma"), self.param("beta"), mean, var, self._eps())
 
     def backward(self, dbeta: Array, dot: Array, norm: Normalization) -> tuple[Array, Array]:
         """(slope, offset) from sum d and sum d (z - mean); adds dgamma and dbeta to the layers' gradients."""
@@ -179,6 +176,18 @@ class GradientSums:
 
 # ---------------------------------------- work on one tile; z, d, y (n, H, W, C), contiguous unless said otherwise
 # NumPy's innermost loop runs along the last axis, and C may be as small as 8: an image row, W C numbers, is longer.
+
+
+def fold_batch_norm(gamma: Array, beta: Array, mean: Array, var: Array, eps: float | Array) -> tuple[Array, Array]:
+    """(scale, shift), such that a batch normalization with running statistics is y = z scale + shift; all (C,).
+
+    y = gamma (z - mean) / sqrt(var + eps) + beta, so scale = gamma / sqrt(var + eps) and shift = beta - mean scale.
+    If z = x @ w + b, then y = x @ (w scale) + (b scale + shift): the normalization costs nothing. mean and var are
+    float64; the result has the dtype of gamma.
+    """
+    scale = gamma / np.sqrt(var + eps)
+    shift = beta - mean * scale
+    return scale.astype(gamma.dtype), shift.astype(gamma.dtype)
 
 
 def rows(a: Array) -> Array:

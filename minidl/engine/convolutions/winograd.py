@@ -78,9 +78,7 @@ class Transforms(NamedTuple):
 def transforms(kernel: int, size: int, m: int, dtype: np.dtype) -> Transforms:
     """The transforms along an axis of `size` pixels, for k taps, "same" padding and runs of m outputs."""
     a, runs, pad = m + kernel - 1, -(-size // m), kernel // 2
-    b_t = np.linalg.inv(_evaluate(a, a)).T
-    norm = np.abs(b_t).max(axis=1, keepdims=True)  # b_t keeps numbers near 1; the filters take the rest
-    b_t, g, a_t = b_t / norm, _evaluate(a, kernel) * norm, _evaluate(a, m).T
+    b_t, g, a_t = winograd_matrices(kernel, m)
     spread, gather = np.zeros((a, runs, size)), np.zeros((size, a, runs))
     for run in range(runs):
         for j in range(a):
@@ -93,13 +91,26 @@ def transforms(kernel: int, size: int, m: int, dtype: np.dtype) -> Transforms:
     return Transforms(*(aligned_copy(part.astype(dtype)) for part in parts))
 
 
+def winograd_matrices(kernel: int, m: int) -> tuple[Array, Array, Array]:
+    """B.T (a, a), G (a, k) and A.T (m, a) of F(m, k): m outputs of a filter g of k taps with a = m + k - 1 products.
+
+    y_i = sum over j of g_j d_{i+j}, i < m, is  y = A.T [(G g) * (B.T d)].  With E_n = `evaluate(a, n)`, which takes n
+    coefficients of a polynomial to its values at a points, G = E_k, A = E_m and B.T = (E_a^-1).T. A row of B.T may be
+    divided by a number if the same row of G is multiplied by it.
+    """
+    a = m + kernel - 1
+    b_t = np.linalg.inv(evaluate(a, a)).T
+    norm = np.abs(b_t).max(axis=1, keepdims=True)  # b_t keeps numbers near 1; the filters take the rest
+    return b_t / norm, evaluate(a, kernel) * norm, evaluate(a, m).T
+
+
 def run_of(kernel: int, size: int) -> int:
     """m, the number of outputs of a run: the one with the fewest products a R."""
     most = len(POINTS) + 2 - kernel
     return min(range(2, most + 1), key=lambda m: (m + kernel - 1) * -(-size // m))
 
 
-def _evaluate(points: int, coefficients: int) -> Array:
+def evaluate(points: int, coefficients: int) -> Array:
     """The matrix (points, coefficients) that evaluates a polynomial, given by its coefficients, at the points."""
     rows = np.vander(POINTS[: points - 1], coefficients, increasing=True)
     return np.vstack([rows, np.eye(1, coefficients, coefficients - 1)])  # infinity: the leading coefficient
