@@ -1,0 +1,96 @@
+"""Checks an answer: is it right for every input, and if not, which mistake is it?
+
+The cases of an exercise are random inputs in float64, small ones first. If all of them are right, the answer is also
+tried in float32 and with arrays whose numbers don't lie side by side in memory.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl.learn.compare import agree
+from minidl.learn.diagnosis import diagnose
+from minidl.learn.exercise import Arguments, Exercise
+from minidl.learn.running import Answer, answers
+
+STRIDED, SINGLE = "arrays that are not contiguous", "float32"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of a check. `found` is the kind of mistake, such as "typical overwritten" or "factor"."""
+
+    exercise: str
+    solved: bool
+    found: str
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.exercise}: {'right' if self.solved else 'not yet'}", *self.lines])
+
+    __repr__ = __str__  # in a notebook, show it
+
+
+def check_function(exercise: Exercise, function: Callable, seed: int | None = None) -> Verdict:
+    """Checks `function` as an answer to `exercise`."""
+    rng = np.random.default_rng(zlib.crc32(exercise.name.encode()) if seed is None else seed)
+    cases = exercise.cases(rng)
+    given = answers(exercise, function, cases)
+    if isinstance(given[0].raised and given[0].raised.error, NotImplementedError):
+        return Verdict(exercise.name, False, "not begun", ("not begun",))
+    right = answers(exercise, exercise.reference, cases)
+    if not all(agree(a, b) for a, b in zip(given, right, strict=True)):
+        diagnosis = diagnose(exercise, cases, given, right)
+        return Verdict(exercise.name, False, diagnosis.name, diagnosis.lines)
+    for what, wanted, altered in ((STRIDED, exercise.any_layout, strided), (SINGLE, exercise.any_dtype, single)):
+        if not wanted:
+            continue
+        given, right = (answers(exercise, f, cases, altered) for f in (function, exercise.reference))
+        wrong = [i for i, (a, b) in enumerate(zip(given, right, strict=True)) if not agree(a, b)]
+        if wrong:
+            return Verdict(exercise.name, False, what, _only_there(what, given[wrong[0]], right[wrong[0]]))
+    return Verdict(exercise.name, True, "right", (f"right for {len(cases)} inputs",))
+
+
+def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:
+    """What goes wrong for other arrays than the plain ones."""
+    if given.raised:
+        return (f"Right in float64, but for {what} it raises {given.raised}.",)
+    if given.changed != right.changed:
+        return (f"Right in float64, but for {what} it changes its argument {', '.join(given.changed)}.",)
+    advice = (
+        "Don't rely on how the numbers lie in memory: a slice or a transpose is a view with gaps."
+        if what == STRIDED
+        else "The result must have the dtype of the input. A float64 array in between makes everything float64."
+    )
+    for name, wanted in right.outcome.items():
+        value = given.outcome.get(name)
+        if getattr(value, "dtype", None) != getattr(wanted, "dtype", None):
+            return (f"Right in float64, but for {what} {name} is {value.dtype}, must be {wanted.dtype}. {advice}",)
+    return (f"Right in float64, wrong for {what}. {advice}",)
+
+
+def strided(arguments: Arguments) -> Arguments:
+    """Every float array as a view with gaps, its axes in reverse order in memory."""
+    return {name: _with_gaps(a) if _floating(a) else a for name, a in arguments.items()}
+
+
+def _with_gaps(a: np.ndarray) -> np.ndarray:
+    wide = np.full([2 * size for size in reversed(a.shape)], np.nan, a.dtype)
+    view = wide[tuple(slice(0, None, 2) for _ in a.shape)].T
+    view[...] = a
+    return view
+
+
+def single(arguments: Arguments) -> Arguments:
+    """Every float64 array in float32."""
+    return {name: a.astype(np.float32) if _floating(a) else a for name, a in arguments.items()}
+
+
+def _floating(a: Any) -> bool:
+    return isinstance(a, np.ndarray) and a.dtype == np.float64 and a.ndim > 0

@@ -1,0 +1,74 @@
+"""The smallest input that fails, and the first entry that differs, worked out on paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.diagnostics.numeric import central_difference
+from minidl.learn.compare import apart, equal
+from minidl.learn.exercise import Case, Exercise, described
+from minidl.learn.running import Answer
+
+SHOWN = 16  # numbers of an array that are written out
+
+
+def first_difference(
+    exercise: Exercise, cases: list[Case], given: list[Answer], right: list[Answer], wrong: list[int]
+) -> tuple[str, ...]:
+    """Lines about the smallest case in `wrong`."""
+    smallest = min(wrong, key=lambda i: (_size(cases[i]), i))
+    case, a, b = cases[smallest], given[smallest], right[smallest]
+    lines = ["The smallest input that fails:", *(f"    {line}" for line in _inputs(case))]
+    if a.raised:
+        return (*lines, f"raises {a.raised}")
+    if b.raised:
+        return (*lines, f"must raise {type(b.raised.error).__name__}")
+    for name, wanted in b.outcome.items():
+        value = a.outcome[name]
+        if equal(value, wanted):
+            continue
+        if not isinstance(wanted, np.ndarray) or np.shape(value) != wanted.shape or wanted.ndim == 0:
+            return (*lines, f"{name} is {_written(value)}, must be {_written(wanted)}")
+        return (*lines, *_entry(exercise, case, name, np.asarray(value), wanted))
+    return tuple(lines)
+
+
+def _entry(exercise: Exercise, case: Case, name: str, value: np.ndarray, wanted: np.ndarray) -> list[str]:
+    differs = np.argwhere(apart(value, wanted))
+    if not len(differs):
+        return [f"{name} is {described(value)}, must be {described(wanted)}"]
+    index = tuple(int(i) for i in differs[0])
+    lines = [f"{name}[{', '.join(map(str, index))}] is {value[index]:.6g}, must be {wanted[index]:.6g}"]
+    if wanted.size <= SHOWN and wanted.size > 1:
+        lines.append(f"{name} is {_written(value)}, must be {_written(wanted)}")
+    if exercise.worked and (paper := exercise.worked(case.fresh(), name, index)):
+        lines.append(f"on paper: {paper}")
+    if exercise.gradient and name in (witnesses := exercise.gradient(case.fresh())):
+        loss, x = witnesses[name]
+        unit = np.zeros_like(x)
+        unit[index] = 1
+        lines.append(f"a central difference, which knows no formula, says {central_difference(loss, x, unit):.6g}")
+    return lines
+
+
+def _inputs(case: Case) -> list[str]:
+    return [f"{name} = {_written(value)}" for name, value in case.arguments.items()]
+
+
+def _written(value: Any) -> str:
+    """An array's numbers if there are few, else its shape."""
+    if isinstance(value, np.ndarray):
+        if value.size > SHOWN:
+            return f"an array {value.shape}"
+        with np.printoptions(precision=4, suppress=True, linewidth=1000):
+            text = np.array2string(value.ravel(), separator=", ")
+        return text if value.ndim == 1 else f"{text.replace('[', '').replace(']', '')}, of shape {value.shape}"
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    return f"{value!r:.100}"
+
+
+def _size(case: Case) -> int:
+    return sum(a.size for a in case.arguments.values() if isinstance(a, np.ndarray))

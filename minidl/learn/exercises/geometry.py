@@ -1,0 +1,75 @@
+"""Inputs for the exercises on windows: convolution and pooling."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.kernels.reference import offsets
+from minidl.kernels.shapes import window_positions
+
+
+class Geometry(NamedTuple):
+    """N images of H x W x C, windows of KH x KW, F filters."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+    kh: int
+    kw: int
+    f: int
+    stride: int
+    padding: int
+
+    @property
+    def out(self) -> tuple[int, int]:
+        return (
+            window_positions(self.h, self.kh, self.stride, self.padding),
+            window_positions(self.w, self.kw, self.stride, self.padding),
+        )
+
+    @property
+    def about(self) -> dict[str, int | str]:
+        oh, ow = self.out
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "N": self.n,
+            "C": self.c,
+            "F": self.f,
+            "KH": self.kh,
+            "KW": self.kw,
+            "KH KW": self.kh * self.kw,
+            "N OH OW": self.n * oh * ow,
+            "OH OW": oh * ow,
+            "the image": "square" if self.h == self.w else "not square",
+            "the window": "square" if self.kh == self.kw else "not square",
+        }
+
+
+# One number is special at a time, so that a diagnosis can name it; then some at once.
+GEOMETRIES = (
+    #         N  H  W  C  KH KW F  s  p
+    Geometry(1, 4, 4, 1, 2, 2, 1, 2, 0),
+    Geometry(1, 5, 5, 1, 3, 3, 1, 1, 0),
+    Geometry(1, 5, 5, 2, 3, 3, 1, 1, 1),
+    Geometry(2, 5, 5, 1, 3, 3, 2, 1, 1),
+    Geometry(1, 6, 6, 2, 2, 2, 3, 2, 0),
+    Geometry(1, 6, 4, 2, 3, 3, 2, 1, 1),
+    Geometry(2, 5, 5, 3, 2, 3, 2, 1, 1),
+    Geometry(2, 7, 6, 3, 3, 3, 4, 2, 1),
+    Geometry(3, 7, 5, 2, 3, 2, 4, 3, 2),
+    Geometry(2, 4, 7, 2, 1, 1, 3, 1, 0),
+    Geometry(2, 6, 5, 2, 3, 3, 2, 2, 0),
+)
+
+
+def copies(height: int, width: int, kernel: tuple[int, int], stride: int, padding: int) -> np.ndarray:
+    """How many windows contain each pixel, (H, W)."""
+    out = (window_positions(height, kernel[0], stride, padding), window_positions(width, kernel[1], stride, padding))
+    counts = np.zeros((height + 2 * padding, width + 2 * padding), int)
+    for _, rows, columns in offsets(kernel, stride, out):
+        counts[rows, columns] += 1
+    return counts[padding : padding + height, padding : padding + width]

@@ -1,0 +1,125 @@
+"""Patterns that hold between a wrong output and the right one, in every case and every entry: facts, not guesses."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from minidl.learn.compare import apart, equal
+from minidl.learn.exercise import Case
+from minidl.learn.running import Answer
+
+Bad = list[tuple[Case, Answer, Answer]]  # the cases with a wrong answer: (case, given, right)
+
+
+def everywhere(bad: Bad) -> Iterator[tuple[str, str]]:
+    """(kind, sentence) for patterns that explain everything that is wrong."""
+    names = list(bad[0][2].outcome)
+    if len(names) == 2 and _all(bad, lambda a, b: _exchanged(a.outcome, b.outcome, *names)):
+        yield "exchanged", f"{names[0]} and {names[1]} are exchanged."
+        return
+    for name in names:
+        pairs = [(case, a.outcome[name], b.outcome[name]) for case, a, b in bad]
+        pairs = [(case, np.asarray(a), np.asarray(b)) for case, a, b in pairs if not equal(a, b)]
+        if not pairs or any(b.dtype.kind != "f" or a.dtype.kind not in "fiub" for _, a, b in pairs):
+            continue
+        for pattern in (_not_a_number, _zero, _factor, _offset, _rearranged):
+            if found := pattern(name, pairs):
+                yield found
+                break
+
+
+def _all(bad: Bad, holds: Callable[[Answer, Answer], bool]) -> bool:
+    return all(holds(a, b) for _, a, b in bad)
+
+
+def _exchanged(given: dict[str, Any], right: dict[str, Any], one: str, other: str) -> bool:
+    return equal(given[one], right[other]) and equal(given[other], right[one])
+
+
+def _not_a_number(name: str, pairs: list) -> tuple[str, str] | None:
+    lost = [np.isnan(a).any() and not np.isnan(b).any() for _, a, b in pairs]
+    return ("nan", f"{name} has a NaN, which the right answer doesn't have.") if all(lost) else None
+
+
+def _zero(name: str, pairs: list) -> tuple[str, str] | None:
+    return ("zero", f"{name} is zero everywhere.") if all(not a.any() for _, a, _ in pairs) else None
+
+
+def _factor(name: str, pairs: list) -> tuple[str, str] | None:
+    """All entries are too large or too small by one factor, which may depend on the case's numbers."""
+    ratios = [_ratio(a, b) for _, a, b in pairs]
+    if any(r is None for r in ratios):
+        return None
+    if np.allclose(ratios, ratios[0]):
+        if np.isclose(ratios[0], -1):
+            return "sign", f"{name} has the wrong sign."
+        if len(pairs) > 1:  # in one case any number would do
+            return "factor", f"{name} is exactly {_number(ratios[0])} times the right one."
+        return None
+    for power, say in ((1, "{} times too large"), (-1, "{} times too small"), (2, "{}^2 times too large"),
+                       (-2, "{}^2 times too small"), (0.5, "sqrt({}) times too large"), (-0.5, "sqrt({}) times too small")):  # fmt: skip
+        for letter in pairs[0][0].about:
+            sizes = [case.about.get(letter) for case, _, _ in pairs]
+            if all(isinstance(s, int) and s > 0 for s in sizes):
+                for sign in (1, -1):
+                    if np.allclose(np.array(sizes, float) ** power * sign, ratios):
+                        negative = ", and has the wrong sign" if sign < 0 else ""
+                        return "factor", f"{name} is exactly {say.format(letter)}{negative}."
+    return None
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> float | None:
+    """a / b if it is the same for all entries of two arrays of one shape; None if it isn't."""
+    if a.shape != b.shape or not np.isfinite(a).all() or not np.isfinite(b).all() or not b.any():
+        return None
+    largest = np.unravel_index(np.abs(b).argmax(), b.shape)
+    ratio = float(a[largest]) / float(b[largest])
+    return ratio if ratio and not apart(a, b * ratio).any() else None
+
+
+def _number(ratio: float) -> str:
+    fraction = Fraction(ratio).limit_denominator(64)
+    return str(fraction) if abs(float(fraction) - ratio) < 1e-9 * abs(ratio) else f"{ratio:.6g}"
+
+
+def _offset(name: str, pairs: list) -> tuple[str, str] | None:
+    """One number is added to all entries, in every case another one or the same."""
+    differences = [(a - b) if a.shape == b.shape and a.size > 2 else None for _, a, b in pairs]
+    if len(pairs) < 2 or any(
+        d is None or not np.isfinite(d).all() or apart(d, np.full_like(d, d.flat[0])).any() for d in differences
+    ):
+        return None
+    return "offset", f"In {name} the same number is added to every entry."
+
+
+def _rearranged(name: str, pairs: list) -> tuple[str, str] | None:
+    """The right numbers, in another order along some axes."""
+    if any(a.shape != b.shape or a.ndim == 0 for _, a, b in pairs):
+        return None
+    dims = pairs[0][2].ndim
+    if any(b.ndim != dims for _, _, b in pairs):
+        return None
+    for count in range(1, dims + 1):
+        for axes in itertools.combinations(range(dims), count):
+            if all(not apart(np.flip(a, axes), b).any() for _, a, b in pairs):
+                where = "axis" if count == 1 else "axes"
+                return "flipped", f"{name} is reversed along {where} {', '.join(map(str, axes))}."
+    for order in itertools.permutations(range(dims)):
+        if order != tuple(range(dims)) and all(
+            a.T.shape
+            and np.transpose(b, order).size == a.size
+            and not apart(a.ravel(), np.transpose(b, order).ravel()).any()
+            for _, a, b in pairs
+        ):
+            return (
+                "reordered",
+                f"{name} has the right numbers in the order of axes {order}: axes are exchanged before a reshape.",
+            )
+    if all(not apart(np.sort(a, axis=None), np.sort(b, axis=None)).any() for _, a, b in pairs):
+        return "reordered", f"{name} has the right numbers, each in the wrong place."
+    return None

@@ -1,0 +1,125 @@
+"""The real source: shown where it stands, blanked for an exercise, or changed into a typical mistake."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from minidl.learn.exercise import Exercise, Mistake, resolve
+from minidl.text.console import print_lines
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def show(*things: Any) -> None:
+    """Prints where functions, methods or classes of minidl stand, and their source as it is now."""
+    for thing in things:
+        print_lines(f"# {place(thing)}", *inspect.getsource(thing).rstrip().splitlines(), "")
+
+
+def place(thing: Any) -> str:
+    """Such as "minidl/kernels/reference.py, line 67"."""
+    path, (_, line) = Path(inspect.getfile(thing)), inspect.getsourcelines(thing)
+    inside = path.relative_to(PACKAGE.parent) if path.is_relative_to(PACKAGE.parent) else path
+    return f"{inside.as_posix()}, line {line}"
+
+
+@lru_cache(256)
+def real_source(function: Callable) -> str:
+    """The source of a function or method, without the indentation of its class."""
+    return textwrap.dedent(inspect.getsource(function))
+
+
+def solution(exercise: Exercise) -> str:
+    """The real source of the function, and of the functions that belong to it, each with its place."""
+    functions = [exercise.reference, *(resolve(target) for target in exercise.related)]
+    return "\n".join(f"# {place(f)}\n{real_source(f)}" for f in functions)
+
+
+def blanked(exercise: Exercise) -> str:
+    """The file that a learner fills in: the task, the imports, the signature and the docstring of the function."""
+    where = exercise.reference.__code__.co_filename
+    inside = Path(where).relative_to(PACKAGE.parent).as_posix()
+    head = [
+        f'"""Exercise {exercise.name} of chapter docs/learn/{exercise.chapter}.py.',
+        *("", *textwrap.wrap(exercise.task, 100), ""),
+        f"The function stands in {inside}. Write its body here, then: minidl learn check {exercise.name}",
+        '"""',
+        "",
+        "from __future__ import annotations",
+        "",
+        *_imports(exercise.reference),
+    ]
+    return "\n".join([*head, "", "", *_signature(exercise), _docstring(exercise), _NOT_WRITTEN.format(exercise.name)])
+
+
+_NOT_WRITTEN = '    raise NotImplementedError("write {}")\n'
+
+
+@lru_cache(1024)
+def changed(exercise: Exercise, mistake: Mistake) -> Callable:
+    """The wrong function of a typical mistake. Raises ValueError if a text to be replaced doesn't stand there once."""
+    if mistake.wrong is not None:
+        return mistake.wrong
+    source = real_source(exercise.reference)
+    for before, after in mistake.edits:
+        if source.count(before) != 1:
+            raise ValueError(f"{exercise.name}, {mistake.name}: {before!r} stands {source.count(before)} times")
+        source = source.replace(before, after)
+    names = dict(vars(sys.modules[exercise.reference.__module__]))
+    exec(compile(source, f"<{exercise.name}: {mistake.name}>", "exec", dont_inherit=True, flags=_ANNOTATIONS), names)
+    return names[exercise.reference.__name__]
+
+
+_ANNOTATIONS = __import__("__future__").annotations.compiler_flag  # as in the modules themselves
+
+
+def _signature(exercise: Exercise) -> list[str]:
+    """The lines from `def` to the colon, with the exercise's name."""
+    source = real_source(exercise.reference)
+    node = ast.parse(source).body[0]
+    lines = source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1]
+    lines[0] = lines[0].replace(f"def {node.name}(", f"def {exercise.name}(", 1)
+    return lines
+
+
+def _docstring(exercise: Exercise) -> str:
+    """The function's docstring, or that of its class if it has none."""
+    text = inspect.getdoc(exercise.reference) if exercise.reference.__doc__ else None
+    if text is None:
+        module, _, path = exercise.target.partition(":")
+        text = inspect.getdoc(resolve(f"{module}:{path.partition('.')[0]}"))
+    return textwrap.indent(f'"""{text}\n"""' if "\n" in text else f'"""{text}"""', "    ", lambda line: line.strip())
+
+
+def _imports(function: Callable) -> list[str]:
+    """Import lines for the names of its module that the function uses; private ones are left to the learner."""
+    module = sys.modules[function.__module__]
+    used = {n.id for n in ast.walk(ast.parse(real_source(function))) if isinstance(n, ast.Name)} & set(vars(module))
+    found, own = {"import numpy as np"}, set()
+    bound = {}
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.Import):
+            bound |= {
+                a.asname or a.name: f"import {a.name}" + (f" as {a.asname}" if a.asname else "") for a in node.names
+            }
+        elif isinstance(node, ast.ImportFrom):
+            bound |= {a.asname or a.name: (node.module, a.name) for a in node.names}
+    groups: dict[str, set[str]] = {}
+    for name in used:
+        if isinstance(bound.get(name), str):
+            found.add(bound[name])
+        elif name in bound:
+            groups.setdefault(bound[name][0], set()).add(name)
+        elif not name.startswith("_") and name != function.__name__:
+            own.add(name)
+    if own:
+        groups.setdefault(function.__module__, set()).update(own)
+    lines = [f"from {origin} import {', '.join(sorted(names, key=str.lower))}" for origin, names in groups.items()]
+    return sorted(found) + ([""] if lines else []) + sorted(lines)
