@@ -30,6 +30,7 @@ def exercise_named(name: str) -> Exercise:
     if name not in EXERCISES:
         near = difflib.get_close_matches(name, EXERCISES, 2)
         raise UsageError(
-            f"no exercise {name!r}: {'did you mean ' + ' or '.join(near) if near else '`minidl learn list` shows them'}"
+            f"no exercise {name!r}: "
+            + (f"did you mean {' or '.join(near)}?" if near else "`minidl learn list` shows them")
         )
     return EXERCISES[name]

@@ -16,7 +16,7 @@ import numpy as np
 from minidl.learn.compare import agree, apart, equal
 from minidl.learn.evidence import first_difference
 from minidl.learn.exercise import Case, Exercise, Mistake, described
-from minidl.learn.patterns import everywhere
+from minidl.learn.patterns import Bad, everywhere
 from minidl.learn.running import Answer, answers
 from minidl.learn.source import changed
 
@@ -68,30 +68,21 @@ def _facts(
         yield "condition", condition
 
 
-def _kinds(bad: list[tuple[Case, Answer, Answer]]) -> tuple[str, str] | None:
-    """A result of another kind than an array, of another shape, or of another dtype."""
-    for kind in ("kind", "shape", "dtype"):
-        for case, a, b in bad:
-            for name, wanted in b.outcome.items():
-                value = a.outcome[name]
-                if (
-                    kind == "kind"
-                    and isinstance(wanted, np.ndarray) != isinstance(value, np.ndarray)
-                    and not (
-                        wanted.ndim == 0 and np.isscalar(value)
-                        if isinstance(wanted, np.ndarray)
-                        else np.isscalar(wanted)
-                    )
-                ):
-                    return "kind", f"{name} is {described(value)}, must be {described(wanted)}."
-                if kind == "shape" and np.shape(value) != np.shape(wanted):
-                    return "shape", f"{name} has shape {np.shape(value)}, must be {np.shape(wanted)}{_sizes(case)}."
-                if kind == "dtype" and getattr(value, "dtype", None) != getattr(wanted, "dtype", None):
-                    if equal(np.asarray(value).astype(getattr(wanted, "dtype", object)), np.asarray(wanted)):
-                        return (
-                            "dtype",
-                            f"The numbers are right, but {name} is {described(value)}, must be {wanted.dtype}.",
-                        )
+def _kinds(bad: Bad) -> tuple[str, str] | None:
+    """A result of another kind, of another shape, or of another dtype."""
+    triples = [(case, name, a.outcome[name], b.outcome[name]) for case, a, b in bad for name in b.outcome]
+    for _, name, value, wanted in triples:
+        if isinstance(wanted, np.ndarray) and wanted.ndim and not isinstance(value, np.ndarray):
+            return "kind", f"{name} is {described(value)}, must be {described(wanted)}."
+        if wanted is None and value is not None:
+            return "kind", f"{name} is {described(value)}, must be None."
+    for case, name, value, wanted in triples:
+        if np.shape(value) != np.shape(wanted):
+            return "shape", f"{name} has shape {np.shape(value)}, must be {np.shape(wanted)}{_sizes(case)}."
+    for _, name, value, wanted in triples:
+        dtype = getattr(wanted, "dtype", None)
+        if dtype and np.asarray(value).dtype != dtype and equal(np.asarray(value).astype(dtype), np.asarray(wanted)):
+            return "dtype", f"The numbers are right, but {name} is {described(value)}, must be {dtype}."
     return None
 
 
@@ -99,11 +90,11 @@ def _sizes(case: Case) -> str:
     return f" (where {', '.join(f'{k} is {v}' for k, v in case.about.items())})" if case.about else ""
 
 
-def _values_right(bad: list[tuple[Case, Answer, Answer]]) -> bool:
+def _values_right(bad: Bad) -> bool:
     return all(equal(a.outcome[name], value) for _, a, b in bad for name, value in b.outcome.items())
 
 
-def _outputs(bad: list[tuple[Case, Answer, Answer]]) -> Iterator[tuple[str, str]]:
+def _outputs(bad: Bad) -> Iterator[tuple[str, str]]:
     """Which of several outputs is wrong."""
     names = list(bad[0][2].outcome)
     broken = {name for _, a, b in bad for name in names if not equal(a.outcome[name], b.outcome[name])}
@@ -111,7 +102,7 @@ def _outputs(bad: list[tuple[Case, Answer, Answer]]) -> Iterator[tuple[str, str]
         yield "outputs", f"{' and '.join(fine)}: right; wrong is {' and '.join(n for n in names if n in broken)}."
 
 
-def _places(exercise: Exercise, bad: list[tuple[Case, Answer, Answer]]) -> Iterator[tuple[str, str]]:
+def _places(exercise: Exercise, bad: Bad) -> Iterator[tuple[str, str]]:
     """The answer is right except in special places of an output."""
     if exercise.places is None:
         return
@@ -132,7 +123,7 @@ def _places(exercise: Exercise, bad: list[tuple[Case, Answer, Answer]]) -> Itera
 
 
 def _condition(cases: list[Case], wrong: list[int]) -> str:
-    """ "Right where stride is 1, wrong where it is larger", if one number or word parts the right cases from the wrong."""
+    """Such as "Right where stride is 1, ...", if one number or word parts the right cases from the wrong ones."""
     good = [i for i in range(len(cases)) if i not in wrong]
     if not good:
         return ""

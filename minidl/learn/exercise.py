@@ -1,4 +1,4 @@
-"""What an exercise is: a function of minidl whose body the learner writes, and the mistakes that are typical of it."""
+"""What an exercise is: a function of minidl whose body the learner writes, and its typical mistakes."""
 
 from __future__ import annotations
 

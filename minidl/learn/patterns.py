@@ -16,6 +16,16 @@ from minidl.learn.running import Answer
 Bad = list[tuple[Case, Answer, Answer]]  # the cases with a wrong answer: (case, given, right)
 
 
+POWERS = {
+    1: "{} times too large",
+    -1: "{} times too small",
+    2: "{}^2 times too large",
+    -2: "{}^2 times too small",
+    0.5: "sqrt({}) times too large",
+    -0.5: "sqrt({}) times too small",
+}
+
+
 def everywhere(bad: Bad) -> Iterator[tuple[str, str]]:
     """(kind, sentence) for patterns that explain everything that is wrong."""
     names = list(bad[0][2].outcome)
@@ -61,8 +71,7 @@ def _factor(name: str, pairs: list) -> tuple[str, str] | None:
         if len(pairs) > 1:  # in one case any number would do
             return "factor", f"{name} is exactly {_number(ratios[0])} times the right one."
         return None
-    for power, say in ((1, "{} times too large"), (-1, "{} times too small"), (2, "{}^2 times too large"),
-                       (-2, "{}^2 times too small"), (0.5, "sqrt({}) times too large"), (-0.5, "sqrt({}) times too small")):  # fmt: skip
+    for power, say in POWERS.items():
         for letter in pairs[0][0].about:
             sizes = [case.about.get(letter) for case, _, _ in pairs]
             if all(isinstance(s, int) and s > 0 for s in sizes):
@@ -98,7 +107,7 @@ def _offset(name: str, pairs: list) -> tuple[str, str] | None:
 
 
 def _rearranged(name: str, pairs: list) -> tuple[str, str] | None:
-    """The right numbers, in another order along some axes."""
+    """The right numbers, in another order."""
     if any(a.shape != b.shape or a.ndim == 0 for _, a, b in pairs):
         return None
     dims = pairs[0][2].ndim

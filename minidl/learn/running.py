@@ -40,7 +40,7 @@ class Raised:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function gave for a case: an outcome, or what it raised; and the arguments that it must not have changed."""
+    """What a function gave for a case: its outcome, and which arguments it changed that aren't its own."""
 
     outcome: Outcome | Raised
     changed: tuple[str, ...] = ()

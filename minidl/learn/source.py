@@ -64,7 +64,7 @@ _NOT_WRITTEN = '    raise NotImplementedError("write {}")\n'
 
 @lru_cache(1024)
 def changed(exercise: Exercise, mistake: Mistake) -> Callable:
-    """The wrong function of a typical mistake. Raises ValueError if a text to be replaced doesn't stand there once."""
+    """The wrong function of a typical mistake. Raises ValueError unless each edited text stands there once."""
     if mistake.wrong is not None:
         return mistake.wrong
     source = real_source(exercise.reference)

@@ -1,4 +1,4 @@
-"""Chapter 05: from the gradients of the patches back to the image."""
+"""From the gradients of the patches back to the image."""
 
 from __future__ import annotations
 
@@ -30,20 +30,16 @@ def _patch_cases(rng: np.random.Generator) -> list[Case]:
 
 def _overlaps(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
     n, h, w, c = arguments["x_shape"]
-    if "kernel" in arguments:
-        kernel = arguments["kernel"]
-    else:
-        kernel = arguments["w"].shape[:2]
-    counts = copies(h, w, kernel, arguments["stride"], arguments["padding"])
+    counts = copies(h, w, arguments["kernel"], arguments["stride"], arguments["padding"])
     return {"where windows overlap": np.broadcast_to((counts > 1)[None, :, :, None], (n, h, w, c))}
 
 
-COL2IM = Exercise(
+EXERCISE = Exercise(
     name="col2im",
     chapter="05_col2im",
     target="minidl.kernels.reference:col2im",
-    task="Carry the gradients of all patches back to the image. A pixel was copied into every patch that contains it, "
-    "so it receives the sum over its copies. Given are `offsets`, which goes through the pixels of a window, "
+    task="Carry the gradients of all patches back to the image. A pixel was copied into every patch that "
+    "contains it, so it receives the sum over its copies. Given are `offsets`, which goes through a window, "
     "`out_size` and `unpad2d`.",
     cases=_patch_cases,
     call=returns("dx"),
@@ -98,13 +94,11 @@ COL2IM = Exercise(
         ),
     ),
     hints=(
-        "im2col copied x[rows, columns] into patches[..., k]. Go through the same k, rows and columns; what was copied "
-        "from there comes back to there.",
+        "im2col copied x[rows, columns] into patches[..., k]. Go through the same k, rows and columns; what was "
+        "copied from there comes back to there.",
         "Begin with zeros of the padded shape (N, H + 2 p, W + 2 p, C). Two windows may contain the same pixel: what "
         "must happen to a number that is there already?",
-        "dpatches.reshape(n, oh, ow, KH KW, c); for each k: dpadded[:, rows, columns] += dpatches[:, :, :, k]; at the "
-        "end unpad2d(dpadded, padding).",
+        "dpatches.reshape(n, oh, ow, KH KW, c); for each k: dpadded[:, rows, columns] += dpatches[:, :, :, k]; at "
+        "the end unpad2d(dpadded, padding).",
     ),
 )
-
-EXERCISES = [COL2IM]
