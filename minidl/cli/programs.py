@@ -6,6 +6,7 @@ from minidl.cli.atlas import ATLAS
 from minidl.cli.data import CHECK_DATA, DOWNLOAD, EXPORT_SHAPES, SHOW_BATCH
 from minidl.cli.features import PCA, TSNE
 from minidl.cli.find_lr import FIND_LR
+from minidl.cli.learn import LEARN
 from minidl.cli.machine import DOCTOR
 from minidl.cli.overview import HISTORY, LAYERS, SEARCH_PLOT
 from minidl.cli.parser import Program
@@ -26,6 +27,7 @@ MINIDL = Program(
     "`--pretrained refined` in its place.",
     {
         "Start here:": {"train": TRAIN, "eval": EVAL, "predict": PREDICT, "atlas": ATLAS, "doctor": DOCTOR},
+        "Learn:": {"learn": LEARN},
         "Settings:": {"find-lr": FIND_LR, "search": SEARCH, "search-plot": SEARCH_PLOT},
         "Data:": DATA,
         "A run and its network:": {"history": HISTORY, "layers": LAYERS, "export": EXPORT},
@@ -37,7 +39,7 @@ MINIDL = Program(
 )  # fmt: skip
 
 _TRAIN = {"fit": TRAIN, "search": SEARCH, "find-lr": FIND_LR, "eval": EVAL, "predict": PREDICT, "export": EXPORT}
-_TRAIN |= {**DATA, "doctor": DOCTOR}
+_TRAIN |= {**DATA, "learn": LEARN, "doctor": DOCTOR}
 _VISUALIZE = {
     "atlas": ATLAS,
     "history": HISTORY,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from copy import copy, deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name, giv
 from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
 from minidl.diagnostics.summary import summary
-from minidl.errors import MinidlError
+from minidl.errors import MinidlError, UsageError
 from minidl.models import build
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
@@ -35,13 +37,13 @@ def train(args: Namespace) -> int:
     with ExitStack() as stack:
         if args.resume is None:
             check_name(Path(args.output), args.name)
-            run, checkpoint, config = None, None, make_config(args.preset or "quick", given_settings(args))
+            run, checkpoint, config = None, None, make_config(args.preset or "quick", _settings(args))
         else:
             run, file = resume.find_run(args.resume, Path(args.output))
             if not args.dry_run:
                 stack.enter_context(run.owned())
             checkpoint = load_checkpoint(file) if file.is_file() else None
-            config = resume.settings(run, given_settings(args), args.preset)
+            config = resume.settings(run, _settings(args), args.preset)
             if not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
                 stack.enter_context(blamed(run.path / "config.json"))
         stack.enter_context(session.one_blas_thread())
@@ -75,7 +77,45 @@ def train(args: Namespace) -> int:
         if checkpoint is not None:
             state = trainer.state
             run.say(f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
+        if args.exercises:
+            stack.enter_context(_exercises_plugged(Path(args.exercises), trainer, config, run))
         return _train(trainer, run, config, data, needed)
+
+
+def _settings(args: Namespace) -> dict[str, Any]:
+    """The settings given on the command line. A learner's functions run in the plain engine, in a small network."""
+    given = given_settings(args)
+    if not args.exercises:
+        return given
+    if given.get("engine", "plain") != "plain" or given.get("backend", "numpy") != "numpy":
+        raise UsageError(
+            "--with trains in the plain engine on NumPy: leave out --engine and --backend"
+        )
+    return {"engine": "plain"} | ({"model": "convnet"} if args.resume is None else {}) | given
+
+
+@contextmanager
+def _exercises_plugged(path: Path, trainer: Trainer, config: Config, run: Run) -> Iterator[None]:
+    """Inside the block the learner's solved exercises train; at the end the log says whose code ran."""
+    from minidl.learn.folder import Folder
+    from minidl.learn.plug import drop_slow, plugged, solved
+
+    def one_step() -> None:
+        twin = copy(trainer)
+        twin.model, twin.optimizer = deepcopy((trainer.model, trainer.optimizer))
+        twin.train_step(*next(iter(trainer.train.epoch(0))))
+
+    plugs = solved(folder := Folder(path))
+    drop_slow(plugs, one_step)
+    run.say(f"with     {len(plugs.functions)} functions of {path}: {', '.join(plugs.functions) or 'none is solved'}")
+    for name, why in plugs.refused.items():
+        if why != "not begun":
+            run.say(f"         minidl's {name}: {why}")
+    with plugged(folder, plugs):
+        trainer.schedule = session.config_schedule(config, len(trainer.train))
+        yield
+    for line in plugs.lines():
+        run.say(line)
 
 
 def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int) -> int:
@@ -128,6 +168,8 @@ def _add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--resume", nargs="?", const="auto", metavar="RUN", help="continue this run (auto: the newest in --output)"
     )
+    exercises = "train with the functions that you have written in this folder of exercises (`minidl learn`)"
+    parser.add_argument("--with", dest="exercises", metavar="DIR", help=exercises)
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
 
 

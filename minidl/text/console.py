@@ -14,11 +14,16 @@ from typing import TextIO
 
 from minidl.errors import printable
 
+COLOURS = {"red": 31, "green": 32, "yellow": 33}
 
-def print_lines(*lines: str) -> None:
-    """Prints the lines of an answer on stdout. Raises OSError if they can't be printed."""
+
+def print_lines(*lines: str, colour: str | None = None) -> None:
+    """Prints the lines of an answer on stdout, in a colour of COLOURS if it is a terminal. Raises OSError if they
+    can't be printed.
+    """
+    painted = colour is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for line in lines:
-        print(printable(line))
+        print(f"\x1b[{COLOURS[colour]}m{printable(line)}\x1b[0m" if painted else printable(line))
 
 
 def show(line: str) -> bool:
