@@ -177,6 +177,16 @@ def _reset(args: Namespace) -> int:
     return 0
 
 
+def _notebook(args: Namespace) -> int:
+    from minidl.learn.notebook import write_notebooks
+
+    if len(args.names) != 1:
+        raise UsageError(f"give the folder of the course: {call('learn')} notebook DIR")
+    paths = write_notebooks(Path(args.names[0]))
+    print_lines(f"wrote {len(paths)} notebooks for nbgrader below {Path(args.names[0]) / 'source'}")
+    return 0
+
+
 def _ask(args: Namespace, question: str) -> None:
     """Returns if the answer is yes, or with --yes; raises UsageError otherwise."""
     if args.yes:
@@ -209,13 +219,15 @@ ACTIONS: dict[str, Callable[[Namespace], int]] = {
     "list": _list,
     "show": _show,
     "reset": _reset,
+    "notebook": _notebook,
 }
 
 
 def _add_flags(parser: Parser) -> None:
     actions = (
         "start DIR makes a folder of exercises; check [NAME ...] checks them; watch checks a file at each "
-        "save; hint NAME; list shows your progress; show NAME the solution; reset NAME begins anew"
+        "save; hint NAME; list shows your progress; show NAME the solution; reset NAME begins anew; "
+        "notebook DIR writes them as notebooks for nbgrader, with solutions"
     )
     parser.add_argument("action", choices=list(ACTIONS), help=actions)
     parser.add_argument("names", nargs="*", metavar="NAME", help="exercises, or the folder to start")

@@ -88,9 +88,7 @@ def _settings(args: Namespace) -> dict[str, Any]:
     if not args.exercises:
         return given
     if given.get("engine", "plain") != "plain" or given.get("backend", "numpy") != "numpy":
-        raise UsageError(
-            "--with trains in the plain engine on NumPy: leave out --engine and --backend"
-        )
+        raise UsageError("--with trains in the plain engine on NumPy: leave out --engine and --backend")
     return {"engine": "plain"} | ({"model": "convnet"} if args.resume is None else {}) | given
 
 

@@ -20,9 +20,12 @@ from minidl.learn.source import show
 __all__ = ["EXERCISES", "Case", "Exercise", "Mistake", "Verdict", "check", "exercise_named", "show"]
 
 
-def check(function: Callable) -> Verdict:
-    """Checks a function of your own against the exercise of its name. Raises UsageError if there is none."""
-    return check_function(exercise_named(getattr(function, "__name__", repr(function))), function)
+def check(function: Callable, seed: int | None = None) -> Verdict:
+    """Checks a function of your own against the exercise of its name; another `seed` draws other inputs.
+
+    Raises UsageError if there is no exercise of this name.
+    """
+    return check_function(exercise_named(getattr(function, "__name__", repr(function))), function, seed)
 
 
 def exercise_named(name: str) -> Exercise:

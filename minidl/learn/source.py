@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from minidl.learn.exercise import Exercise, Mistake, resolve
@@ -44,22 +45,58 @@ def solution(exercise: Exercise) -> str:
 
 def blanked(exercise: Exercise) -> str:
     """The file that a learner fills in: the task, the imports, the signature and the docstring of the function."""
-    where = exercise.reference.__code__.co_filename
-    inside = Path(where).relative_to(PACKAGE.parent).as_posix()
-    head = [
+    return "\n".join(
+        [*_head(exercise), *opening(exercise), f'    raise NotImplementedError("write {exercise.name}")', ""]
+    )
+
+
+def filled(exercise: Exercise) -> str:
+    """The same file with the real body in it."""
+    return "\n".join([*_head(exercise), *opening(exercise), *body(exercise), ""])
+
+
+def opening(exercise: Exercise) -> list[str]:
+    """The lines of the function up to the end of its docstring, with the exercise's name."""
+    source = real_source(exercise.reference)
+    node = ast.parse(source).body[0]
+    lines = source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1]
+    lines[0] = lines[0].replace(f"def {node.name}(", f"def {exercise.name}(", 1)
+    return [*lines, *_docstring(exercise).splitlines()]
+
+
+def body(exercise: Exercise) -> list[str]:
+    """The lines of the real function after its docstring; before them, imports of the private names in it."""
+    source = real_source(exercise.reference)
+    node = ast.parse(source).body[0]
+    first = node.body[1] if ast.get_docstring(node) else node.body[0]
+    private = sorted(name for name in _global_names(exercise.reference) if name.startswith("_"))
+    imports = [f"    from {exercise.reference.__module__} import {name}" for name in private]
+    return imports + source.splitlines()[first.lineno - 1 :]
+
+
+def imports(exercise: Exercise) -> list[str]:
+    """Import lines for the names of its module that the function uses; private ones are left to the learner."""
+    module, function = sys.modules[exercise.reference.__module__], exercise.reference
+    plain, origins = {"import numpy as np"}, {}
+    bound = _bound(module)
+    for name in _global_names(function):
+        if isinstance(bound.get(name), str):
+            plain.add(bound[name])
+        elif not name.startswith("_") and name != function.__name__:
+            origins.setdefault(bound.get(name, module.__name__), set()).add(name)
+    lines = [f"from {origin} import {', '.join(sorted(names, key=str.lower))}" for origin, names in origins.items()]
+    return sorted(plain) + ([""] if lines else []) + sorted(lines)
+
+
+def _head(exercise: Exercise) -> list[str]:
+    inside = Path(exercise.reference.__code__.co_filename).relative_to(PACKAGE.parent).as_posix()
+    return [
         f'"""Exercise {exercise.name} of chapter docs/learn/{exercise.chapter}.py.',
         *("", *textwrap.wrap(exercise.task, 100), ""),
         f"The function stands in {inside}. Write its body here, then: minidl learn check {exercise.name}",
-        '"""',
-        "",
-        "from __future__ import annotations",
-        "",
-        *_imports(exercise.reference),
+        *('"""', "", "from __future__ import annotations", ""),
+        *(*imports(exercise), "", ""),
     ]
-    return "\n".join([*head, "", "", *_signature(exercise), _docstring(exercise), _NOT_WRITTEN.format(exercise.name)])
-
-
-_NOT_WRITTEN = '    raise NotImplementedError("write {}")\n'
 
 
 @lru_cache(1024)
@@ -80,15 +117,6 @@ def changed(exercise: Exercise, mistake: Mistake) -> Callable:
 _ANNOTATIONS = __import__("__future__").annotations.compiler_flag  # as in the modules themselves
 
 
-def _signature(exercise: Exercise) -> list[str]:
-    """The lines from `def` to the colon, with the exercise's name."""
-    source = real_source(exercise.reference)
-    node = ast.parse(source).body[0]
-    lines = source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1]
-    lines[0] = lines[0].replace(f"def {node.name}(", f"def {exercise.name}(", 1)
-    return lines
-
-
 def _docstring(exercise: Exercise) -> str:
     """The function's docstring, or that of its class if it has none."""
     text = inspect.getdoc(exercise.reference) if exercise.reference.__doc__ else None
@@ -98,28 +126,21 @@ def _docstring(exercise: Exercise) -> str:
     return textwrap.indent(f'"""{text}\n"""' if "\n" in text else f'"""{text}"""', "    ", lambda line: line.strip())
 
 
-def _imports(function: Callable) -> list[str]:
-    """Import lines for the names of its module that the function uses; private ones are left to the learner."""
-    module = sys.modules[function.__module__]
-    used = {n.id for n in ast.walk(ast.parse(real_source(function))) if isinstance(n, ast.Name)} & set(vars(module))
-    found, own = {"import numpy as np"}, set()
+def _global_names(function: Callable) -> set[str]:
+    """The names of its module that a function uses."""
+    names = {n.id for n in ast.walk(ast.parse(real_source(function))) if isinstance(n, ast.Name)}
+    return names & set(vars(sys.modules[function.__module__]))
+
+
+def _bound(module: ModuleType) -> dict[str, str]:
+    """What the imports of a module bind: name -> the module that it is from, or a whole import line."""
     bound = {}
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.Import):
-            bound |= {
-                a.asname or a.name: f"import {a.name}" + (f" as {a.asname}" if a.asname else "") for a in node.names
+            lines = {
+                a.asname or a.name: f"import {a.name}{f' as {a.asname}' if a.asname else ''}" for a in node.names
             }
+            bound |= lines
         elif isinstance(node, ast.ImportFrom):
-            bound |= {a.asname or a.name: (node.module, a.name) for a in node.names}
-    groups: dict[str, set[str]] = {}
-    for name in used:
-        if isinstance(bound.get(name), str):
-            found.add(bound[name])
-        elif name in bound:
-            groups.setdefault(bound[name][0], set()).add(name)
-        elif not name.startswith("_") and name != function.__name__:
-            own.add(name)
-    if own:
-        groups.setdefault(function.__module__, set()).update(own)
-    lines = [f"from {origin} import {', '.join(sorted(names, key=str.lower))}" for origin, names in groups.items()]
-    return sorted(found) + ([""] if lines else []) + sorted(lines)
+            bound |= {a.asname or a.name: node.module for a in node.names}
+    return bound
