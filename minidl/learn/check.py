@@ -66,6 +66,8 @@ def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:
     advice = (
         "Don't rely on how the numbers lie in memory: a slice or a transpose is a view with gaps."
         if what == STRIDED
+        else "Add up in float64, as the docstring says: float32 keeps seven digits only."
+        if any(getattr(wanted, "dtype", None) == np.float64 for wanted in right.outcome.values())
         else "The result must have the dtype of the input. A float64 array in between makes everything float64."
     )
     for name, wanted in right.outcome.items():
