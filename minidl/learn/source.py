@@ -80,7 +80,7 @@ def imports(exercise: Exercise) -> list[str]:
     plain, origins = {"import numpy as np"}, {}
     bound = _bound(module)
     for name in _global_names(function):
-        if isinstance(bound.get(name), str):
+        if bound.get(name, "").startswith("import "):
             plain.add(bound[name])
         elif not name.startswith("_") and name != function.__name__:
             origins.setdefault(bound.get(name, module.__name__), set()).add(name)
@@ -137,10 +137,8 @@ def _bound(module: ModuleType) -> dict[str, str]:
     bound = {}
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.Import):
-            lines = {
-                a.asname or a.name: f"import {a.name}{f' as {a.asname}' if a.asname else ''}" for a in node.names
-            }
-            bound |= lines
+            for a in node.names:
+                bound[a.asname or a.name] = f"import {a.name} as {a.asname}" if a.asname else f"import {a.name}"
         elif isinstance(node, ast.ImportFrom):
             bound |= {a.asname or a.name: node.module for a in node.names}
     return bound
