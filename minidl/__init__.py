@@ -49,7 +49,7 @@ from minidl.optim import SGD, Adam, AdamW
 from minidl.version import __version__
 
 if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
-    from minidl import models
+    from minidl import learn, models
     from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse
@@ -80,6 +80,7 @@ _LATER = {  # names that are imported when they are first used, and where they a
     "fuse": "minidl.engine.fuse",
     "gradient": "minidl.visual.looking.gradient",
     "guided": "minidl.visual.looking.guided",
+    "learn": "minidl.learn",
     "load": "minidl.storage.weights.load_weights",
     "load_checkpoint": "minidl.training.checkpoints.load_checkpoint",
     "load_dataset": "minidl.data.load_dataset",
@@ -133,6 +134,7 @@ __all__ = [
     "gradcheck",
     "gradient",
     "guided",
+    "learn",
     "load",
     "load_checkpoint",
     "load_dataset",

@@ -120,11 +120,16 @@ def raised(error: BaseException, file: str) -> Raised:
 
 
 @contextmanager
-def time_limit(seconds: float = SECONDS) -> Iterator[None]:
-    """Raises Endless in the block after so many seconds, where the system can (not on Windows, nor in a thread)."""
+def time_limit(seconds: float | None = None) -> Iterator[None]:
+    """Raises Endless in the block after so many seconds (SECONDS by default).
+
+    It does nothing where the system can't: on Windows, and in a thread.
+    """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
+
+    seconds = SECONDS if seconds is None else seconds
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Endless(f"doesn't end within {seconds:g} seconds")

@@ -34,7 +34,9 @@ def test_the_blanked_file_has_the_docstring_and_no_line_of_the_body(exercise):
     (function,) = [n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)]
     assert ast.get_docstring(function)
     node = ast.parse(real_source(exercise.reference)).body[0]
-    lines = {ast.unparse(n) for n in node.body if not isinstance(n, ast.Expr) or not isinstance(n.value, ast.Constant)}
+    lines = {
+        ast.unparse(n) for n in node.body if not isinstance(n, ast.Expr) or not isinstance(n.value, ast.Constant)
+    }
     assert not {line for line in lines if line in text.rpartition('"""')[2]}
 
 

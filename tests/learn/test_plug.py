@@ -1,0 +1,98 @@
+"""A learner's functions in a real training: whose code runs, and what happens if it is slow or wrong."""
+
+import time
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl.errors import UsageError
+from minidl.kernels import blocked, reference
+from minidl.layers.linear import Linear
+from minidl.learn import EXERCISES
+from minidl.learn.folder import start
+from minidl.learn.plug import _place, drop_slow, on_reference, plugged, solved
+from minidl.learn.source import filled
+
+KERNELS = ("im2col", "conv2d", "conv2d_dw", "relu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return start(tmp_path / "mine")[0]
+
+
+def write(folder, *names):
+    for name in names:
+        folder.file(EXERCISES[name]).write_text(filled(EXERCISES[name]), "utf-8")
+
+
+def step():
+    """A training step of a small network, on plain layers."""
+    model = md.Sequential(md.Conv2D(3, 4, 3, rng=0), md.ReLU(), md.GlobalAvgPool(), md.Linear(4, 5, rng=0))
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    logits, cache = model.forward(x, md.TRAIN.at_step(0))
+    loss, dlogits = md.softmax_cross_entropy(logits, np.array([1, 2]))
+    model.backward(dlogits, cache)
+    return loss, [p.grad for p in model.named_parameters().values()]
+
+
+def test_only_what_is_right_is_plugged_in(folder):
+    write(folder, *KERNELS)
+    folder.file(EXERCISES["relu_dx"]).write_text("def relu_dx(dy, mask):\n    return dy\n", "utf-8")
+    folder.file(EXERCISES["softmax"]).write_text("def softmax(", "utf-8")
+    plugs = solved(folder)
+    assert sorted(plugs.functions) == sorted(KERNELS)
+    assert plugs.refused["relu_dx"] == "not right yet" and plugs.refused["pad2d"] == "not begun"
+    assert "softmax.py, line 1" in plugs.refused["softmax"]
+
+
+def test_the_learners_functions_are_called_also_by_one_another(folder):
+    write(folder, *KERNELS, "linear_backward")
+    plugs = solved(folder)
+    plain = step()
+    with plugged(folder, plugs):
+        loss, grads = step()
+    # im2col is called by the reference's conv2d_dw and by the learner's conv2d
+    assert plugs.calls == {"conv2d": 1, "im2col": 2, "conv2d_dw": 1, "relu": 1, "linear_backward": 1}
+    assert np.allclose(loss, plain[0], rtol=1e-5)
+    assert all(np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(grads, plain[1], strict=True))
+    assert plugs.lines()[0].startswith("yours    ") and "im2col (2 calls)" in plugs.lines()[0]
+
+
+def test_afterwards_everything_is_as_it_was(folder):
+    before = [vars(reference).copy(), vars(blocked).copy(), Linear.backward]
+    write(folder, *KERNELS, "linear_backward")
+    with pytest.raises(ZeroDivisionError), plugged(folder, solved(folder)):
+        raise ZeroDivisionError
+    with on_reference():
+        assert blocked.conv2d is not before[1]["conv2d"]
+    assert [vars(reference), vars(blocked), Linear.backward] == before
+
+
+def test_what_a_function_raises_in_the_training_names_it(folder):
+    text = filled(EXERCISES["relu"]).rstrip().replace("    xp = ", "    assert x.shape[1] != 6\n    xp = ")
+    folder.file(EXERCISES["relu"]).write_text(text + "\n", "utf-8")
+    plugs = solved(folder)
+    with plugged(folder, plugs), pytest.raises(UsageError, match="your relu raised AssertionError in line"):
+        step()
+
+
+def test_a_function_that_is_much_slower_is_left_out_and_named(folder, monkeypatch):
+    write(folder, "relu", "im2col")
+    plugs = solved(folder)
+
+    def relu(x):
+        time.sleep(0.1)
+        return reference.relu(x)
+
+    plugs.functions["relu"] = relu
+    drop_slow(plugs, step)
+    assert list(plugs.functions) == ["im2col"]
+    assert "times slower" in plugs.refused["relu"]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda e: e.name)
+def test_every_exercise_has_a_place_to_be_plugged_into(exercise):
+    owner, name = _place(exercise)
+    assert vars(owner)[name] is exercise.reference
