@@ -97,13 +97,14 @@ def _number(ratio: float) -> str:
 
 
 def _offset(name: str, pairs: list) -> tuple[str, str] | None:
-    """One number is added to all entries, in every case another one or the same."""
-    differences = [(a - b) if a.shape == b.shape and a.size > 2 else None for _, a, b in pairs]
-    if len(pairs) < 2 or any(
-        d is None or not np.isfinite(d).all() or apart(d, np.full_like(d, d.flat[0])).any() for d in differences
-    ):
+    """One number is added to all entries of an output, in every case the same or another one."""
+    if any(a.shape != b.shape or not b.size for _, a, b in pairs):
         return None
-    return "offset", f"In {name} the same number is added to every entry."
+    differences = [a - b for _, a, b in pairs]
+    many = sum(d.size > 2 for d in differences)  # two numbers may have the same difference by chance
+    if many > 1 and not any(apart(d, np.full_like(d, d.flat[0])).any() for d in differences):
+        return "offset", f"In {name} the same number is added to every entry."
+    return None
 
 
 def _rearranged(name: str, pairs: list) -> tuple[str, str] | None:

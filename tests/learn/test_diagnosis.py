@@ -1,0 +1,151 @@
+"""What a check says of an answer that is no typical mistake: facts that hold for every input."""
+
+import numpy as np
+import pytest
+
+from minidl.learn.check import check_function
+from minidl.learn.exercise import Case, Exercise, Mistake, changes, returns
+
+
+def product(a, b, stride):
+    """y = a b: the real function of the exercise in these tests."""
+    return a * b
+
+
+def pair(a, b):
+    """(a b, a + b)"""
+    return a * b, a + b
+
+
+def halve(w, g):
+    """w <- w - g / 2, in place."""
+    w -= g / 2
+
+
+def cases(rng, names=("a", "b", "stride")):
+    found = []
+    for n, k, stride in ((1, 2, 1), (2, 3, 1), (3, 4, 1), (4, 3, 2), (5, 2, 3)):
+        values = {"a": rng.normal(size=(n, k)), "b": rng.normal(size=(n, k)), "stride": stride}
+        found.append(Case({name: values[name] for name in names}, {"N": n, "K": k, "stride": stride}))
+    return found
+
+
+def exercise(target="product", **options):
+    wanted = {
+        "name": target,
+        "chapter": "00",
+        "target": f"tests.learn.test_diagnosis:{target}",
+        "task": "",
+        "cases": cases,
+        "call": returns("y"),
+        "mistakes": (Mistake("sum", "You added.", (("a * b", "a + b"),)),),
+        "hints": ("", "", ""),
+    }
+    return Exercise(**wanted | options)
+
+
+PRODUCT = exercise()
+N = {1: 1.0}
+
+
+def once(a):
+    """A product that is wrong in one entry."""
+    a = a.copy()
+    a[0, -1] += 1
+    return a
+
+
+@pytest.mark.parametrize(
+    ("answer", "found", "said"),
+    [
+        (lambda a, b, stride: a + b, "typical sum", "You added."),
+        (lambda a, b, stride: -a * b, "sign", "y has the wrong sign."),
+        (lambda a, b, stride: a * b * len(a), "factor", "y is exactly N times too large."),
+        (lambda a, b, stride: a * b / len(a), "factor", "y is exactly N times too small."),
+        (lambda a, b, stride: a * b / a.shape[1] ** 0.5, "factor", "y is exactly sqrt(K) times too small."),
+        (lambda a, b, stride: a * b * 1.5, "factor", "y is exactly 3/2 times the right one."),
+        (lambda a, b, stride: a * b * 0, "zero", "y is zero everywhere."),
+        (lambda a, b, stride: a * b + 3, "offset", "the same number is added"),
+        (lambda a, b, stride: (a * b)[::-1], "flipped", "y is reversed along axis 0."),
+        (lambda a, b, stride: (a * b).T.reshape(a.shape), "reordered", "order of axes (1, 0)"),
+        (lambda a, b, stride: (a * b).T, "shape", "y has shape (2, 1), must be (1, 2)"),
+        (lambda a, b, stride: None, "kind", "y is None, must be an array (1, 2) of float64."),
+        (lambda a, b, stride: (a * b, a), "kind", "y is (an array"),
+        (lambda a, b, stride: np.log(-abs(a * b)), "nan", "y has a NaN"),
+        (lambda a, b, stride: a * b if stride == 1 else a, "condition", "Right where stride is 1, wrong where it is"),
+        (lambda a, b, stride: a * b if len(a) < 5 else a, "condition", "Right, except where N is 5."),
+        (lambda a, b, stride: a * b[stride - 1 : 1], "raises", "It raises ValueError in line"),
+        (lambda a, b, stride: np.multiply(a, b, out=a), "changed", "You changed a, which belongs to the caller."),
+        (lambda a, b, stride: a * b * np.float64(1), "float32", "for float32 y is float64, must be float32"),
+        (lambda a, b, stride: once(a * b), "unknown", "y[0, 1] is"),
+    ],
+)  # fmt: skip
+def test_a_fact_is_found_and_said(answer, found, said):
+    verdict = check_function(PRODUCT, answer)
+    assert not verdict.solved
+    assert verdict.found == found and said in str(verdict), str(verdict)
+
+
+def test_a_right_answer_is_right():
+    assert check_function(PRODUCT, lambda a, b, stride: b * a).solved
+
+
+def test_numbers_read_from_memory_are_wrong_for_views():
+    def product(a, b, stride):
+        flat = np.ndarray(a.size, a.dtype, a if a.flags.c_contiguous else a.T.base)
+        return flat.reshape(a.shape) * b
+
+    assert check_function(PRODUCT, product).found == "arrays that are not contiguous"
+
+
+def test_the_evidence_is_the_smallest_input_and_its_first_wrong_entry():
+    lines = check_function(PRODUCT, lambda a, b, stride: once(a * b)).lines
+    assert lines[0] == "The smallest input that fails:"
+    assert lines[3] == "    stride = 1" and lines[4].startswith("y[0, 1] is ")
+
+
+def test_of_two_outputs_the_wrong_one_is_named():
+    two = exercise("pair", call=returns("y", "z"), mistakes=(), cases=lambda rng: cases(rng, ("a", "b")))
+    assert check_function(two, lambda a, b: (a + b, a * b)).found == "exchanged"
+    verdict = check_function(two, lambda a, b: (a * b, once(a + b)))
+    assert verdict.found == "outputs" and "y: right; wrong is z." in str(verdict)
+    verdict = check_function(two, lambda a, b: a * b)
+    assert verdict.found == "raises" and "return y, z: yours returns an array" in str(verdict)
+
+
+def test_what_is_changed_in_place_may_be_changed_and_nothing_else():
+    place = exercise(
+        "halve",
+        call=changes("w"),
+        changes=("w",),
+        mistakes=(),
+        cases=lambda rng: [Case({"w": c.arguments["a"], "g": c.arguments["b"]}, c.about) for c in cases(rng)],
+    )
+
+    def both(w, g):
+        g /= 2
+        w -= g
+
+    assert check_function(place, halve).solved
+    assert check_function(place, both).found == "changed"
+    assert check_function(place, lambda w, g: w - g / 2).found == "unknown"
+
+
+def test_special_places_are_named():
+    first = exercise(places=lambda arguments, name: {"in the first row": np.eye(len(arguments["a"]), 1) > 0})
+
+    def product(a, b, stride):
+        y = a * b
+        y[0] = 7
+        return y
+
+    assert "y is right, except in the first row." in str(check_function(first, product))
+
+
+def test_a_central_difference_is_a_witness():
+    def gradient(arguments):
+        x = np.array(arguments["a"])
+        return {"y": (lambda a: float((a**2 / 2 * arguments["b"]).sum()), x)}
+
+    verdict = check_function(exercise(gradient=gradient), lambda a, b, stride: once(a * b))
+    assert "a central difference, which knows no formula, says" in str(verdict)
