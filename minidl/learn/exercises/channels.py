@@ -29,3 +29,13 @@ def moments(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
 def unlike_the_batch(rng: np.random.Generator, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """A (mean, inv_std) that isn't the batch's, as the running statistics are in PROBE mode."""
     return rng.normal(size=channels), rng.uniform(0.5, 2, channels)
+
+
+def on_paper(dy: np.ndarray, xhat: np.ndarray, factor: float, m: int) -> str:
+    """One number of dx: `factor` (dy - dbeta/M - xhat dgamma/M), from dy[0] and xhat[0] of all M numbers."""
+    dbeta, dgamma = dy.sum(), (dy * xhat).sum()
+    dx = factor * (dy[0] - dbeta / m - xhat[0] * dgamma / m)
+    return (
+        f"{factor:.6g}*({dy[0]:.6g} - {dbeta:.6g}/{m} - ({xhat[0]:.6g})*({dgamma:.6g})/{m}) = {dx:.6g}, "
+        "which is gamma inv_std (dy - dbeta/M - xhat dgamma/M)"
+    )

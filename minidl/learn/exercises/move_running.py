@@ -71,8 +71,10 @@ EXERCISE = Exercise(
             "momentum the other way round",
             "momentum and 1 - momentum are exchanged. Here momentum is the share of the new batch (as in torch), not "
             "the share that the old value keeps (as in Keras).",
-            ((_MEAN, _MEAN.replace("momentum *", "(1 - momentum) *")),
-             (_VAR, _VAR.replace("momentum *", "(1 - momentum) *"))),
+            (
+                (_MEAN, _MEAN.replace("momentum *", "(1 - momentum) *")),
+                (_VAR, _VAR.replace("momentum *", "(1 - momentum) *")),
+            ),
         ),
         Mistake(
             "unbias missing",
