@@ -40,12 +40,7 @@ def _cases(rng: np.random.Generator) -> list[Case]:
 
 def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str:
     dy, x, mean, inv_std, gamma, *_ = arguments.values()
-    c, m = index[-1], x.size // x.shape[-1]
-    xhat = ((x - mean) * inv_std)[..., c]
-    factor = gamma[c] * inv_std[c]
-    first = [np.concatenate([a[index[:-1]].reshape(1), np.delete(a.ravel(), np.ravel_multi_index(index[:-1], a.shape))])
-             for a in (dy[..., c], xhat)]  # fmt: skip
-    return on_paper(*first, factor, m)
+    return on_paper(dy, (x - mean) * inv_std, gamma * inv_std, index)
 
 
 def _loss(arguments: Arguments) -> Mapping[str, tuple[Callable, np.ndarray]]:
@@ -59,10 +54,10 @@ EXERCISE = Exercise(
     name="batch_norm_dx",
     chapter="06_batch_norm",
     target="minidl.kernels.reference:batch_norm_dx",
-    task="Carry dy back through batch normalization in training, where mean and variance are those of the batch. x reaches "
-    "y in three ways: directly, through the variance and through the mean; dx is the sum of the three. dgamma and "
-    "dbeta are given, already computed from dy: dgamma = sum dy xhat, dbeta = sum dy. dy and x are (..., C), all "
-    "others (C,).",
+    task="Carry dy back through batch normalization in training, where mean and variance are those of the batch. x "
+    "reaches y in three ways: directly, through the variance and through the mean; dx is the sum of the three. "
+    "dgamma and dbeta are given, already computed from dy: dgamma = sum dy xhat, dbeta = sum dy. dy and x are "
+    "(..., C), all others (C,).",
     cases=_cases,
     call=returns("dx"),
     worked=_worked,
@@ -111,8 +106,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "gamma on the direct path only",
-            "gamma is missing on the paths through the mean and the variance. dgamma and dbeta are sums of dy, without "
-            "gamma, so gamma multiplies the whole bracket.",
+            "gamma is missing on the paths through the mean and the variance. dgamma and dbeta are sums of dy, "
+            "without gamma, so gamma multiplies the whole bracket.",
             ((_SUM + " * (gamma * inv_std)", _SUM.replace("(dy", "(gamma * dy") + " * inv_std"),),
         ),
         Mistake(
@@ -144,8 +139,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "path through the variance added",
-            "The path through the variance has the wrong sign: if the variance grows, all xhat come nearer to 0. It is "
-            "- xhat dgamma/M.",
+            "The path through the variance has the wrong sign: if the variance grows, all xhat come nearer to 0. "
+            "It is - xhat dgamma/M.",
             (("(1 / m) - xhat", "(1 / m) + xhat"),),
         ),
         Mistake(
@@ -156,7 +151,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "dgamma and dbeta exchanged",
-            "dgamma and dbeta are exchanged: dbeta = sum dy belongs to the mean, dgamma = sum dy xhat to the variance.",
+            "dgamma and dbeta are exchanged: dbeta = sum dy belongs to the mean, dgamma = sum dy xhat to the "
+            "variance.",
             ((_SUM, "(dy - dgamma * (1 / m) - xhat * (dbeta * (1 / m)))"),),
         ),
     ),
@@ -165,7 +161,7 @@ EXERCISE = Exercise(
         "With dxhat = gamma dy: directly dxhat inv_std; through the mean every x receives -inv_std (sum dxhat) / M; "
         "through the variance it receives -inv_std xhat (sum dxhat xhat) / M. The two sums are gamma dbeta and gamma "
         "dgamma.",
-        "m = x.size // x.shape[-1]; xhat = (x - mean) * inv_std; dx = gamma * inv_std * (dy - dbeta / m - xhat * dgamma "
-        "/ m).",
+        "m = x.size // x.shape[-1]; xhat = (x - mean) * inv_std; dx = gamma * inv_std * (dy - dbeta / m - xhat * "
+        "dgamma / m).",
     ),
 )

@@ -51,13 +51,11 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | No
     if name != "dx":
         return "input_grad returns dx and changes nothing, so it stays 1"
     dy, x, mean, inv_std, gamma, training = arguments.values()
-    c, pixel = index[-1], index[:-1]
+    c = index[-1]
     if not training:
         dx = dy[index] * gamma[c] * inv_std[c]
         return f"{dy[index]:.6g}*{gamma[c]:.6g}*{inv_std[c]:.6g} = {dx:.6g}, which is dy gamma inv_std"
-    xhat, dy = ((x - mean) * inv_std)[..., c], dy[..., c]
-    first = [np.append(a[pixel], np.delete(a.ravel(), np.ravel_multi_index(pixel, a.shape))) for a in (dy, xhat)]
-    return on_paper(*first, gamma[c] * inv_std[c], x.size // x.shape[-1])
+    return on_paper(dy, (x - mean) * inv_std, gamma * inv_std, index)
 
 
 def _loss(arguments: Arguments) -> Mapping[str, tuple[Callable, np.ndarray]]:
@@ -89,10 +87,10 @@ EXERCISE = Exercise(
     name="batch_norm_input_grad",
     chapter="06_batch_norm",
     target="minidl.layers.norm:BatchNorm2D.input_grad",
-    task="Return dx of the layer in both of its modes. After a TRAIN pass (cache.training is True) mean and variance were "
-    "those of the batch and depend on x; after a PROBE pass they were the running ones, which are constants. The "
-    "cache has x, mean, inv_std and training; gamma is self.params['gamma'].value. Change no gradient of a parameter: "
-    "that is what backward does.",
+    task="Return dx of the layer in both of its modes. After a TRAIN pass (cache.training is True) mean and "
+    "variance were those of the batch and depend on x; after a PROBE pass they were the running ones, which are "
+    "constants. The cache has x, mean, inv_std and training; gamma is self.params['gamma'].value. Change no "
+    "gradient of a parameter: that is what backward does.",
     cases=_cases,
     call=_call,
     worked=_worked,
@@ -100,8 +98,8 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             "PROBE formula always",
-            "Right after a PROBE pass. After a TRAIN pass mean and variance are those of the batch and move with x, so "
-            "the paths through the mean and through the variance are missing.",
+            "Right after a PROBE pass. After a TRAIN pass mean and variance are those of the batch and move with "
+            "x, so the paths through the mean and through the variance are missing.",
             ((_MODE, "if True:"),),
         ),
         Mistake(
@@ -117,13 +115,14 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "no path through the mean",
-            "Right after a PROBE pass. After a TRAIN pass the path through the mean is missing: - dbeta/M in the bracket.",
+            "Right after a PROBE pass. After a TRAIN pass the path through the mean is missing: - dbeta/M in the "
+            "bracket.",
             wrong=_in_train(lambda dgamma, dbeta, m, n: (dgamma, 0 * dbeta)),
         ),
         Mistake(
             "no path through the variance",
-            "Right after a PROBE pass. After a TRAIN pass the path through the variance is missing: - xhat dgamma/M in "
-            "the bracket.",
+            "Right after a PROBE pass. After a TRAIN pass the path through the variance is missing: - xhat "
+            "dgamma/M in the bracket.",
             wrong=_in_train(lambda dgamma, dbeta, m, n: (0 * dgamma, dbeta)),
         ),
         Mistake(
@@ -134,14 +133,14 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "N for M",
-            "Right after a PROBE pass. After a TRAIN pass you divided the sums by N, the number of images. They run over "
-            "the M = N H W numbers of a channel.",
+            "Right after a PROBE pass. After a TRAIN pass you divided the sums by N, the number of images. They "
+            "run over the M = N H W numbers of a channel.",
             wrong=_in_train(lambda dgamma, dbeta, m, n: (m / n * dgamma, m / n * dbeta)),
         ),
         Mistake(
             "gradients added",
-            "dx is right, but you added to the gradients of gamma and beta. input_grad changes nothing: it also serves "
-            "pictures of a network that isn't being trained.",
+            "dx is right, but you added to the gradients of gamma and beta. input_grad changes nothing: it also "
+            "serves pictures of a network that isn't being trained.",
             (
                 (
                     "(dy, cache.x, cache.mean, cache.inv_std)\n",
@@ -191,16 +190,18 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "gamma missing in TRAIN",
-            "Right after a PROBE pass. After a TRAIN pass gamma is missing: gamma inv_std multiplies the whole bracket.",
+            "Right after a PROBE pass. After a TRAIN pass gamma is missing: gamma inv_std multiplies the whole "
+            "bracket.",
             ((_DX, _DX.replace("gamma, dgamma", "0 * gamma + 1, dgamma")),),
         ),
     ),
     hints=(
         "cache.training says which of two formulas holds. Which of the three paths are left if mean and variance are "
         "constants?",
-        "PROBE: dx = dy gamma inv_std. TRAIN: you need dgamma = sum dy xhat and dbeta = sum dy for the other two paths, "
-        "but only as numbers; don't add them to the gradients.",
-        "After a TRAIN pass: kernels = kernels_for(dy); dgamma, dbeta = kernels.batch_norm_sums(dy, cache.x, cache.mean, "
-        "cache.inv_std); return kernels.batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma, dgamma, dbeta).",
+        "PROBE: dx = dy gamma inv_std. TRAIN: you need dgamma = sum dy xhat and dbeta = sum dy for the other two "
+        "paths, but only as numbers; don't add them to the gradients.",
+        "After a TRAIN pass: kernels = kernels_for(dy); dgamma, dbeta = kernels.batch_norm_sums(dy, cache.x, "
+        "cache.mean, cache.inv_std); return kernels.batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma, "
+        "dgamma, dbeta).",
     ),
 )

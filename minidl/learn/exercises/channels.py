@@ -31,11 +31,12 @@ def unlike_the_batch(rng: np.random.Generator, channels: int) -> tuple[np.ndarra
     return rng.normal(size=channels), rng.uniform(0.5, 2, channels)
 
 
-def on_paper(dy: np.ndarray, xhat: np.ndarray, factor: float, m: int) -> str:
-    """One number of dx: `factor` (dy - dbeta/M - xhat dgamma/M), from dy[0] and xhat[0] of all M numbers."""
-    dbeta, dgamma = dy.sum(), (dy * xhat).sum()
-    dx = factor * (dy[0] - dbeta / m - xhat[0] * dgamma / m)
+def on_paper(dy: np.ndarray, xhat: np.ndarray, scale: np.ndarray, index: tuple[int, ...]) -> str:
+    """dx[index] = scale (dy - dbeta/M - xhat dgamma/M) with its numbers, where scale = gamma inv_std."""
+    c, m = index[-1], dy.size // dy.shape[-1]
+    dbeta, dgamma = dy[..., c].sum(), (dy * xhat)[..., c].sum()
+    dx = scale[c] * (dy[index] - dbeta / m - xhat[index] * dgamma / m)
     return (
-        f"{factor:.6g}*({dy[0]:.6g} - {dbeta:.6g}/{m} - ({xhat[0]:.6g})*({dgamma:.6g})/{m}) = {dx:.6g}, "
+        f"{scale[c]:.6g}*({dy[index]:.6g} - ({dbeta:.6g})/{m} - ({xhat[index]:.6g})*({dgamma:.6g})/{m}) = {dx:.6g}, "
         "which is gamma inv_std (dy - dbeta/M - xhat dgamma/M)"
     )
