@@ -10,11 +10,10 @@ from minidl.learn.exercises.channels import HAND, SHAPES, about, moments, unlike
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
-    def case(x, mean, inv_std, gamma, beta, special="") -> Case:
+    def case(x, mean, inv_std, gamma, beta, special="the batch's") -> Case:
         arrays = {"x": x, "mean": mean, "inv_std": inv_std, "gamma": gamma, "beta": beta}
         arrays = {name: np.array(a, float) for name, a in arrays.items()}
-        statistics = "the batch's" if not special else special
-        return Case(arrays, {**about(arrays["x"].shape), "the statistics": statistics})
+        return Case(arrays, {**about(arrays["x"].shape), "the statistics": special})
 
     cases = [
         case(HAND, [2], [2], [10], [5], "others than the batch's"),
@@ -44,9 +43,9 @@ EXERCISE = Exercise(
     name="batch_norm",
     chapter="06_batch_norm",
     target="minidl.kernels.reference:batch_norm",
-    task="Normalize x, and give every channel a new scale gamma and a new mean beta. x is (..., C); mean, inv_std, gamma "
-    "and beta are (C,). inv_std is 1 / sqrt(var + eps), already computed. In training mean and inv_std are the batch's, "
-    "later those of the running statistics: use what you are given.",
+    task="Normalize x, and give every channel a new scale gamma and a new mean beta. x is (..., C); mean, inv_std, "
+    "gamma and beta are (C,). inv_std is 1 / sqrt(var + eps), already computed. In training mean and inv_std are "
+    "the batch's, later those of the running statistics: use what you are given.",
     cases=_cases,
     call=returns("y"),
     worked=_worked,

@@ -64,9 +64,9 @@ EXERCISE = Exercise(
     name="batch_norm_sums",
     chapter="06_batch_norm",
     target="minidl.kernels.reference:batch_norm_sums",
-    task="Compute the gradients of gamma and beta. y = gamma xhat + beta, and one gamma and one beta serve all M numbers "
-    "of a channel. dy and x are (..., C), mean and inv_std are (C,); the results are (C,). xhat isn't given: compute it "
-    "from x, mean and inv_std.",
+    task="Compute the gradients of gamma and beta. y = gamma xhat + beta, and one gamma and one beta serve all M "
+    "numbers of a channel. dy and x are (..., C), mean and inv_std are (C,); the results are (C,). xhat isn't "
+    "given: compute it from x, mean and inv_std.",
     cases=_cases,
     call=returns("dgamma", "dbeta"),
     worked=_worked,
@@ -127,7 +127,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "own statistics",
-            "You computed mean and variance from x. Use those that are given: in PROBE mode they are the running ones.",
+            "You computed mean and variance from x. Use those that are given: in PROBE mode they are the running "
+            "ones.",
             wrong=_own_statistics,
         ),
     ),

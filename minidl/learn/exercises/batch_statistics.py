@@ -50,9 +50,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "one pass",
-            "Right, except where the mean is far from 0: the mean of x^2 minus the square of the mean is a difference "
-            "of two large numbers, and the digits that count are lost. (Here x is 134217728 and 134217730 in turn.) "
-            "Subtract the mean first, then square.",
+            "Right, except where the mean is far from 0: the mean of x^2 minus the square of the mean is a "
+            "difference of two large numbers, and the digits that count are lost. (Here x is 134217728 and "
+            "134217730 in turn.) Subtract the mean first, then square.",
             (("((x - mean) ** 2).mean(axis=axes)", "(x * x).mean(axis=axes) - mean**2"),),
         ),
         Mistake(

@@ -29,3 +29,14 @@ def moments(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
 def unlike_the_batch(rng: np.random.Generator, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """A (mean, inv_std) that isn't the batch's, as the running statistics are in PROBE mode."""
     return rng.normal(size=channels), rng.uniform(0.5, 2, channels)
+
+
+def on_paper(dy: np.ndarray, xhat: np.ndarray, scale: np.ndarray, index: tuple[int, ...]) -> str:
+    """dx[index] = scale (dy - dbeta/M - xhat dgamma/M) with its numbers, where scale = gamma inv_std."""
+    c, m = index[-1], dy.size // dy.shape[-1]
+    dbeta, dgamma = dy[..., c].sum(), (dy * xhat)[..., c].sum()
+    dx = scale[c] * (dy[index] - dbeta / m - xhat[index] * dgamma / m)
+    return (
+        f"{scale[c]:.6g}*({dy[index]:.6g} - ({dbeta:.6g})/{m} - ({xhat[index]:.6g})*({dgamma:.6g})/{m}) = {dx:.6g}, "
+        "which is gamma inv_std (dy - dbeta/M - xhat dgamma/M)"
+    )
