@@ -70,8 +70,8 @@ for start, end in ((box_x.right, box_y.left), (box_y.right, box_loss.left)):
     drawing.arrow(axes, start, end, colour=drawing.BLUE)
 drawing.arrow(axes, (5.1, 4.7), (5.1, 3.2), colour=drawing.BLUE)
 drawing.arrow(axes, (6.3, 3.2), (6.3, 4.7), text="dw = 12 · 3 = 36", colour=drawing.ORANGE, shift=(1.9, 0))
-drawing.arrow(axes, box_loss.top, box_y.top, text="dy = 12", colour=drawing.ORANGE, bend=0.12)
-drawing.arrow(axes, box_y.top, box_x.top, text="dx = 12 · 2 = 24", colour=drawing.ORANGE, bend=0.22)
+drawing.arrow(axes, box_loss.top, box_y.top, text="dy = 12", colour=drawing.ORANGE, bend=-0.12)
+drawing.arrow(axes, box_y.top, box_x.top, text="dx = 12 · 2 = 24", colour=drawing.ORANGE, bend=-0.28)
 drawing.finish(figure, "01-one-number")
 
 # %% [markdown]
@@ -174,9 +174,8 @@ one_green[0, 1] = drawing.GREEN
 cell_dw = drawing.grid(axes, dw, 12.4, 1.9, label="dw = x.T @ dy", colour=one_green)
 drawing.note(axes, "1 · 2", (8.6, 2.9), size=drawing.SIZE)
 drawing.note(axes, "+  4 · 4", (8.4, 3.9), size=drawing.SIZE)
-drawing.note(axes, "=  18", (10, 3.9), size=drawing.SIZE)
-drawing.arrow(axes, (10.6, 3.7), (13.6, 2.75), colour=drawing.GREEN)
-drawing.note(axes, "blue: the factors beside w[0,1], x[n,0].   orange: where it stands, dy[n,1].", (7.7, 5.7))
+drawing.note(axes, "=  18", (10.1, 3.9), size=drawing.SIZE, colour=drawing.GREEN, weight="bold")
+drawing.note(axes, "blue: x[n,0], the factors beside w[0,1].   orange: dy[n,1], where w[0,1] stands.", (7.7, 5.7))
 drawing.finish(figure, "01-dw")
 
 # %% [markdown]
