@@ -136,6 +136,17 @@ def grid(
     return drawn
 
 
+def image(
+    axes: Axes, pixels: np.ndarray, x: float, y: float, width: float, height: float, *, label: str = ""
+) -> Place:
+    """Draws pixels, (H, W) as gray or (H, W, 3) in colour, each a sharp square."""
+    place = Place(x, y, width, height)
+    extent = (x, x + width, y + height, y)
+    axes.imshow(pixels, cmap="gray", extent=extent, aspect="auto", interpolation="nearest", zorder=2)
+    _label(axes, place, label, "top")
+    return place
+
+
 def box(
     axes: Axes,
     text: str,
