@@ -30,6 +30,7 @@ INK, GREY, LIGHT, WHITE = "#222222", "#767676", "#ededed", "#ffffff"
 # Four colours that colour-blind readers can tell apart (Okabe and Ito, Color Universal Design, 2008).
 BLUE, YELLOW, GREEN, ORANGE = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 COLOURS = (BLUE, YELLOW, GREEN, ORANGE)
+DARKER = {YELLOW: "#8a5f00"}  # for letters, which yellow would leave hard to read
 
 CELL = 0.55  # inches
 SIZE = 12  # of the numbers, in points
