@@ -221,7 +221,7 @@ def note(
         ha=ha,
         va="center",
         fontsize=size,
-        color=colour,
+        color=DARKER.get(colour, colour),
         weight=weight,
         bbox=behind,
         zorder=5,
