@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.learn.compare import agree
 from minidl.learn.diagnosis import diagnose
-from minidl.learn.exercise import Arguments, Exercise
+from minidl.learn.exercise import Arguments, Exercise, described
 from minidl.learn.running import Answer, answers
 
 STRIDED, SINGLE = "arrays that are not contiguous", "float32"
@@ -73,7 +73,7 @@ def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:
     for name, wanted in right.outcome.items():
         value = given.outcome.get(name)
         if getattr(value, "dtype", None) != getattr(wanted, "dtype", None):
-            return (f"Right in float64, but for {what} {name} is {value.dtype}, must be {wanted.dtype}. {advice}",)
+            return (f"Right in float64, but for {what} {name} is {described(value)}, must be {wanted.dtype}. {advice}",)
     return (f"Right in float64, wrong for {what}. {advice}",)
 
 

@@ -72,7 +72,8 @@ def _kinds(bad: Bad) -> tuple[str, str] | None:
     """A result of another kind, of another shape, or of another dtype."""
     triples = [(case, name, a.outcome[name], b.outcome[name]) for case, a, b in bad for name in b.outcome]
     for _, name, value, wanted in triples:
-        if isinstance(wanted, np.ndarray) and wanted.ndim and not isinstance(value, np.ndarray):
+        numbers = np.ndarray if np.ndim(wanted) else np.ndarray | np.generic | int | float
+        if isinstance(wanted, np.ndarray | np.generic) and not isinstance(value, numbers):
             return "kind", f"{name} is {described(value)}, must be {described(wanted)}."
         if wanted is None and value is not None:
             return "kind", f"{name} is {described(value)}, must be None."

@@ -29,8 +29,8 @@ def first_difference(
         value = a.outcome[name]
         if equal(value, wanted):
             continue
-        if not isinstance(wanted, np.ndarray) or np.shape(value) != wanted.shape or wanted.ndim == 0:
-            return (*lines, f"{name} is {_written(value)}, must be {_written(wanted)}")
+        if wanted is None or not np.ndim(wanted) or getattr(value, "shape", None) != np.shape(wanted):
+            return (*lines, f"{name} is {_both(value, wanted)}")
         return (*lines, *_entry(exercise, case, name, np.asarray(value), wanted))
     return tuple(lines)
 
@@ -40,9 +40,9 @@ def _entry(exercise: Exercise, case: Case, name: str, value: np.ndarray, wanted:
     if not len(differs):
         return [f"{name} is {described(value)}, must be {described(wanted)}"]
     index = tuple(int(i) for i in differs[0])
-    lines = [f"{name}[{', '.join(map(str, index))}] is {value[index]:.6g}, must be {wanted[index]:.6g}"]
+    lines = [f"{name}[{', '.join(map(str, index))}] is {_both(value[index], wanted[index])}"]
     if wanted.size <= SHOWN and wanted.size > 1:
-        lines.append(f"{name} is {_written(value)}, must be {_written(wanted)}")
+        lines.append(f"{name} is {_both(value, wanted)}")
     if exercise.worked and (paper := exercise.worked(case.fresh(), name, index)):
         lines.append(f"on paper: {paper}")
     if exercise.gradient and name in (witnesses := exercise.gradient(case.fresh())):
@@ -57,16 +57,27 @@ def _inputs(case: Case) -> list[str]:
     return [f"{name} = {_written(value)}" for name, value in case.arguments.items()]
 
 
-def _written(value: Any) -> str:
+def _both(value: Any, wanted: Any) -> str:
+    """"A, must be B", with as many digits as it takes to tell them apart."""
+    for digits in (6, 9, 12):
+        given, must = _written(value, digits), _written(wanted, digits)
+        if given != must:
+            return f"{given}, must be {must}"
+    return f"{described(value)}, must be {described(wanted)}"
+
+
+def _written(value: Any, digits: int = 6) -> str:
     """An array's numbers if there are few, else its shape."""
+    if isinstance(value, np.bool_):
+        return str(value)
+    if isinstance(value, np.generic | float) or (isinstance(value, np.ndarray) and not value.ndim):
+        return f"{value + 0:.{digits}g}"
     if isinstance(value, np.ndarray):
         if value.size > SHOWN:
             return f"an array {value.shape}"
-        with np.printoptions(precision=4, suppress=True, linewidth=1000):
-            text = np.array2string(value.ravel(), separator=", ")
+        with np.printoptions(precision=digits - 2, suppress=True, linewidth=1000):
+            text = np.array2string(value.ravel() + value.dtype.type(0), separator=", ")
         return text if value.ndim == 1 else f"{text.replace('[', '').replace(']', '')}, of shape {value.shape}"
-    if isinstance(value, float | np.floating):
-        return f"{value:.6g}"
     return f"{value!r:.100}"
 
 

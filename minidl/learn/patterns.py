@@ -16,6 +16,8 @@ from minidl.learn.running import Answer
 Bad = list[tuple[Case, Answer, Answer]]  # the cases with a wrong answer: (case, given, right)
 
 
+NEARLY = 1e-4
+
 POWERS = {
     1: "{} times too large",
     -1: "{} times too small",
@@ -37,7 +39,7 @@ def everywhere(bad: Bad) -> Iterator[tuple[str, str]]:
         pairs = [(case, np.asarray(a), np.asarray(b)) for case, a, b in pairs if not equal(a, b)]
         if not pairs or any(b.dtype.kind != "f" or a.dtype.kind not in "fiub" for _, a, b in pairs):
             continue
-        for pattern in (_not_a_number, _zero, _factor, _offset, _rearranged):
+        for pattern in (_not_a_number, _zero, _nearly, _factor, _offset, _rearranged):
             if found := pattern(name, pairs):
                 yield found
                 break
@@ -94,6 +96,19 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> float | None:
 def _number(ratio: float) -> str:
     fraction = Fraction(ratio).limit_denominator(64)
     return str(fraction) if abs(float(fraction) - ratio) < 1e-9 * abs(ratio) else f"{ratio:.6g}"
+
+
+def _nearly(name: str, pairs: list) -> tuple[str, str] | None:
+    """Off by more than rounding, but by little everywhere."""
+    if any(a.shape != b.shape or not np.isfinite(b).all() or not np.isfinite(a).all() for _, a, b in pairs):
+        return None
+    off = max(float(np.abs(a - b).max()) / float(np.abs(b).max() or 1.0) for _, a, b in pairs)
+    if off > NEARLY:
+        return None
+    return "nearly", (
+        f"{name} is nearly right, everywhere: it is off by up to {off:.1g} of the largest entry. Do you add a small "
+        "number (an epsilon) that doesn't belong there, or leave one out? Do you compute in float32 in between?"
+    )
 
 
 def _offset(name: str, pairs: list) -> tuple[str, str] | None:

@@ -54,7 +54,9 @@ def main() -> int:
     for exercise in [EXERCISES[name] for name in sys.argv[1:]] or EXERCISES.values():
         count, passed = surviving(exercise)
         total, bad = total + count, bad + len(passed)
-        print(f"{exercise.name}: {count} mutants, {len(passed)} pass", *(f"    {after}" for after in passed), sep="\n")
+        print(
+            f"{exercise.name}: {count} mutants, {len(passed)} pass", *(f"    {after}" for after in passed), sep="\n"
+        )
     print(f"{total} mutants, {bad} pass")
     return bool(bad)
 

@@ -45,7 +45,6 @@ def exercise(target="product", **options):
 
 
 PRODUCT = exercise()
-N = {1: 1.0}
 
 
 def once(a):
