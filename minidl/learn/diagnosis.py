@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minidl.learn.compare import agree, apart, equal
 from minidl.learn.evidence import first_difference
-from minidl.learn.exercise import Case, Exercise, Mistake, described
+from minidl.learn.exercise import Case, Exercise, Mistake, Returned, described
 from minidl.learn.patterns import Bad, everywhere
 from minidl.learn.running import Answer, answers
 from minidl.learn.source import changed
@@ -52,7 +53,8 @@ def _facts(
     bad = [(cases[i], given[i], right[i]) for i in wrong]
     condition = _condition(cases, wrong)
     if raising := [a for _, a, _ in bad if a.raised]:
-        yield "raises", f"It raises {raising[0].raised}."
+        error = raising[0].raised
+        yield ("kind", f"{error}.") if isinstance(error.error, Returned) else ("raises", f"It raises {error}.")
         if len(raising) < len(bad):
             return
     elif kinds := _kinds(bad):
@@ -82,13 +84,19 @@ def _kinds(bad: Bad) -> tuple[str, str] | None:
             return "shape", f"{name} has shape {np.shape(value)}, must be {np.shape(wanted)}{_sizes(case)}."
     for _, name, value, wanted in triples:
         dtype = getattr(wanted, "dtype", None)
-        if dtype and np.asarray(value).dtype != dtype and equal(np.asarray(value).astype(dtype), np.asarray(wanted)):
+        if dtype and np.asarray(value).dtype != dtype and equal(_cast(value, dtype), np.asarray(wanted)):
             return "dtype", f"The numbers are right, but {name} is {described(value)}, must be {dtype}."
     return None
 
 
+def _cast(value: Any, dtype: np.dtype) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # a NaN as a whole number
+        return np.asarray(value).astype(dtype)
+
+
 def _sizes(case: Case) -> str:
-    return f" (where {', '.join(f'{k} is {v}' for k, v in case.about.items())})" if case.about else ""
+    sizes = [f"{k} is {v}" for k, v in case.about.items() if isinstance(v, int)]
+    return f" (where {', '.join(sizes)})" if sizes else ""
 
 
 def _values_right(bad: Bad) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.diagnostics.numeric import central_difference
 from minidl.learn.compare import apart, equal
-from minidl.learn.exercise import Case, Exercise, described
+from minidl.learn.exercise import Case, Exercise, Returned, described
 from minidl.learn.running import Answer
 
 SHOWN = 16  # numbers of an array that are written out
@@ -22,7 +22,7 @@ def first_difference(
     case, a, b = cases[smallest], given[smallest], right[smallest]
     lines = ["The smallest input that fails:", *(f"    {line}" for line in _inputs(case))]
     if a.raised:
-        return (*lines, f"raises {a.raised}")
+        return (*lines, str(a.raised) if isinstance(a.raised.error, Returned) else f"raises {a.raised}")
     if b.raised:
         return (*lines, f"must raise {type(b.raised.error).__name__}")
     for name, wanted in b.outcome.items():

@@ -110,7 +110,7 @@ def returns(*names: str) -> Call:
         if len(names) == 1:
             return {names[0]: result}
         if not isinstance(result, tuple) or len(result) != len(names):
-            raise Returned(f"return {', '.join(names)}: yours returns {described(result)}")
+            raise Returned(f"Return {', '.join(names)}: yours returns {described(result)}")
         return dict(zip(names, result, strict=True))
 
     return call

@@ -33,6 +33,8 @@ class Raised:
     line: int
 
     def __str__(self) -> str:
+        if isinstance(self.error, Returned):
+            return str(self.error)
         where = f" in line {self.line}" if self.line else ""
         text = str(self.error).splitlines()
         return f"{type(self.error).__name__}{where}" + (f": {text[0]:.200}" if text else "")

@@ -109,7 +109,7 @@ def test_of_two_outputs_the_wrong_one_is_named():
     verdict = check_function(two, lambda a, b: (a * b, once(a + b)))
     assert verdict.found == "outputs" and "y: right; wrong is z." in str(verdict)
     verdict = check_function(two, lambda a, b: a * b)
-    assert verdict.found == "raises" and "return y, z: yours returns an array" in str(verdict)
+    assert verdict.found == "kind" and "Return y, z: yours returns an array" in str(verdict)
 
 
 def test_what_is_changed_in_place_may_be_changed_and_nothing_else():

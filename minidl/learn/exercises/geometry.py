@@ -73,3 +73,47 @@ def copies(height: int, width: int, kernel: tuple[int, int], stride: int, paddin
     for _, rows, columns in offsets(kernel, stride, out):
         counts[rows, columns] += 1
     return counts[padding : padding + height, padding : padding + width]
+
+
+# Square windows, for pooling: first side by side, then overlapping.
+POOLS = (
+    #         N  H  W  C  KH KW F  s  p
+    Geometry(1, 4, 4, 1, 2, 2, 1, 2, 0),
+    Geometry(1, 5, 5, 1, 3, 3, 1, 1, 0),
+    Geometry(1, 4, 4, 1, 2, 2, 1, 2, 1),
+    Geometry(1, 4, 4, 2, 2, 2, 2, 2, 0),
+    Geometry(2, 4, 4, 1, 2, 2, 1, 2, 0),
+    Geometry(1, 4, 6, 1, 2, 2, 1, 2, 0),
+    Geometry(1, 5, 5, 1, 2, 2, 1, 3, 0),
+    Geometry(2, 7, 6, 3, 3, 3, 3, 2, 1),
+    Geometry(3, 7, 5, 2, 3, 3, 2, 1, 1),
+    Geometry(2, 8, 9, 2, 4, 4, 2, 3, 2),
+    Geometry(2, 3, 4, 2, 1, 1, 2, 1, 0),
+    Geometry(2, 6, 5, 2, 3, 3, 2, 2, 0),
+)
+
+
+def pool_about(g: Geometry, **more: str) -> dict[str, int | str]:
+    """What is special about square windows, and about the input."""
+    return {
+        "the overlap": "none" if g.stride >= g.kh else "some",
+        "the step": "the size of the window" if g.stride == g.kh else "another number",
+        "padding": g.padding,
+        "N": g.n,
+        "C": g.c,
+        "K": g.kh,
+        "K^2": g.kh**2,
+        "stride": g.stride,
+        "OH OW": g.out[0] * g.out[1],
+        "the image": "square" if g.h == g.w else "not square",
+        **more,
+    }
+
+
+def window_slices(index: tuple[int, ...], kernel: int, stride: int, padding: int, shape: tuple[int, ...]) -> tuple:
+    """The slices of x that the window of y[n, oh, ow, c] covers, without its padding."""
+    n, oh, ow, c = index
+    top, left = oh * stride - padding, ow * stride - padding
+    rows = slice(max(top, 0), min(top + kernel, shape[1]))
+    columns = slice(max(left, 0), min(left + kernel, shape[2]))
+    return n, rows, columns, c

@@ -42,5 +42,5 @@ def wrong_sign(dy, x, mean, inv_std):
 
 
 def wrong_list(dy, x, mean, inv_std):
-    """raises: a list of the two"""
+    """kind: a list of the two"""
     return [(_flat(dy) * (_flat(x) - mean) * inv_std).sum(0), _flat(dy).sum(0)]
