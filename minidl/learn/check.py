@@ -73,7 +73,9 @@ def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:
     for name, wanted in right.outcome.items():
         value = given.outcome.get(name)
         if getattr(value, "dtype", None) != getattr(wanted, "dtype", None):
-            return (f"Right in float64, but for {what} {name} is {described(value)}, must be {wanted.dtype}. {advice}",)
+            return (
+                f"Right in float64, but for {what} {name} is {described(value)}, must be {wanted.dtype}. {advice}",
+            )
     return (f"Right in float64, wrong for {what}. {advice}",)
 
 

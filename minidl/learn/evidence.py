@@ -58,7 +58,7 @@ def _inputs(case: Case) -> list[str]:
 
 
 def _both(value: Any, wanted: Any) -> str:
-    """"A, must be B", with as many digits as it takes to tell them apart."""
+    """ "A, must be B", with as many digits as it takes to tell them apart."""
     for digits in (6, 9, 12):
         given, must = _written(value, digits), _written(wanted, digits)
         if given != must:
@@ -73,7 +73,7 @@ def _written(value: Any, digits: int = 6) -> str:
     if isinstance(value, np.generic | float) or (isinstance(value, np.ndarray) and not value.ndim):
         return f"{value + 0:.{digits}g}"
     if isinstance(value, np.ndarray):
-        if value.size > SHOWN:
+        if not 0 < value.size <= SHOWN:
             return f"an array {value.shape}"
         with np.printoptions(precision=digits - 2, suppress=True, linewidth=1000):
             text = np.array2string(value.ravel() + value.dtype.type(0), separator=", ")

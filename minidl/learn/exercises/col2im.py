@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from minidl.kernels import reference
-from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
-from minidl.learn.exercises.geometry import GEOMETRIES, Geometry, copies
-
-
-def _patch_cases(rng: np.random.Generator) -> list[Case]:
-    dpatches = np.array([[1.0, 10, 100], [2, 20, 200]])  # of a row of four pixels
-    by_hand = {"dpatches": dpatches, "x_shape": (1, 1, 4, 1), "kernel": (1, 3), "stride": 1, "padding": 0}
-    cases = [Case(by_hand, Geometry(1, 1, 4, 1, 1, 3, 1, 1, 0).about)]
-    for g in GEOMETRIES:
-        oh, ow = g.out
-        dpatches = rng.normal(size=(g.n * oh * ow, g.kh * g.kw * g.c))
-        shape, kernel = (g.n, g.h, g.w, g.c), (g.kh, g.kw)
-        cases.append(
-            Case(
-                {"dpatches": dpatches, "x_shape": shape, "kernel": kernel, "stride": g.stride, "padding": g.padding},
-                g.about,
-            )
-        )
-    return cases
+from minidl.learn.exercise import Arguments, Exercise, Mistake, returns
+from minidl.learn.exercises.geometry import copies
+from minidl.learn.exercises.images import conv_cases, touches
+from minidl.learn.exercises.paper import number
 
 
 def _overlaps(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
     n, h, w, c = arguments["x_shape"]
     counts = copies(h, w, arguments["kernel"], arguments["stride"], arguments["padding"])
     return {"where windows overlap": np.broadcast_to((counts > 1)[None, :, :, None], (n, h, w, c))}
+
+
+def _on_paper(arguments: Arguments, name: str, index: tuple[int, ...]) -> str:
+    """Which entries of dpatches a pixel receives, and their sum."""
+    n, row, column, c = index
+    shape, (_, width), found = arguments["x_shape"], arguments["kernel"], []
+    out = reference.out_size(shape, arguments["kernel"], arguments["stride"], arguments["padding"])
+    for oh, ow, kh, kw, h, w in touches(shape, arguments["kernel"], arguments["stride"], arguments["padding"]):
+        if (h, w) == (row, column):
+            p, k = (n * out[0] + oh) * out[1] + ow, (kh * width + kw) * shape[3] + c
+            found.append((f"dpatches[{p}, {k}]", arguments["dpatches"][p, k]))
+    if not found:
+        return "no window contains this pixel: 0"
+    if len(found) == 1:
+        return f"{found[0][0]}, which is {found[0][1]:.6g}"
+    numbers = " + ".join(number(value) for _, value in found)
+    return f"{' + '.join(entry for entry, _ in found)} = {numbers} = {sum(value for _, value in found):.6g}"
+
+
+def _witness(arguments: Arguments) -> Mapping[str, tuple[Callable, np.ndarray]]:
+    dpatches, x_shape, kernel, stride, padding = arguments.values()
+    return {"dx": (lambda x: (reference.im2col(x, kernel, stride, padding) * dpatches).sum(), np.zeros(x_shape))}
 
 
 EXERCISE = Exercise(
@@ -41,15 +48,26 @@ EXERCISE = Exercise(
     task="Carry the gradients of all patches back to the image. A pixel was copied into every patch that "
     "contains it, so it receives the sum over its copies. Given are `offsets`, which goes through a window, "
     "`out_size` and `unpad2d`.",
-    cases=_patch_cases,
+    cases=lambda rng: conv_cases(rng, "dpatches", "x_shape", "kernel", "stride", "padding"),
     call=returns("dx"),
     places=_overlaps,
+    worked=_on_paper,
+    gradient=_witness,
     mistakes=(
         Mistake(
             "overwritten",
             "Right except where windows overlap: you assigned where you must add. A pixel that lies in several "
             "patches receives the sum of their gradients.",
             (("columns] += dpatches", "columns] = dpatches"),),
+        ),
+        Mistake(
+            "overwritten window by window",
+            "Right except where windows overlap: you assigned where you must add, so the last window wins. A pixel "
+            "that lies in several patches receives the sum of their gradients.",
+            (
+                ("columns] += dpatches", "columns] = dpatches"),
+                ("in offsets(kernel, stride, (oh, ow)):", "in [*offsets(kernel, stride, (oh, ow))][::-1]:"),
+            ),
         ),
         Mistake(
             "averaged",

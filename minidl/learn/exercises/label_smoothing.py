@@ -27,8 +27,8 @@ EXERCISE = Exercise(
     name="label_smoothing",
     chapter="02_softmax",
     target="minidl.kernels.reference:softmax_cross_entropy",
-    task="The same function as softmax_cross_entropy, now for any smoothing s from 0 to 1. The target of a class is no "
-    "longer 1 or 0, but q = (1 - s) [it is the label] + s / K: a share s is spread over all K classes, the label "
+    task="The same function as softmax_cross_entropy, now for any smoothing s from 0 to 1. The target of a class is "
+    "no longer 1 or 0, but q = (1 - s) [it is the label] + s / K: a share s is spread over all K classes, the label "
     "among them. Return the loss, -(1/N) times the sum of q log p over all images and classes, and its gradient.",
     cases=lambda rng: logit_cases(rng, (0.5, 0.1, 0.0, 1.0, 0.2)),
     call=returns("loss", "dlogits"),
@@ -75,7 +75,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "gradient not smoothed",
-            "The loss is right, but dlogits is the gradient without smoothing. The same q stands in both: (p - q) / N.",
+            "The loss is right, but dlogits is the gradient without smoothing. The same q stands in both: (p - q) / "
+            "N.",
             (("        dz -= smoothing / k\n", ""), ("astype(p.dtype) * (1 - smoothing)", "astype(p.dtype)")),
         ),
         Mistake(
@@ -94,7 +95,7 @@ EXERCISE = Exercise(
         "Write the row of targets q down for K = 4 and s = 0.2. What does it add up to?",
         "The derivation of the gradient never used that q is 1 or 0, only that it adds up to 1. So dlogits is still "
         "(p - q) / N.",
-        "q = (1 - s) * one_hot + s / k; loss = -(q * log_p).sum() / n; dlogits = (np.exp(log_p) - q) / n, where log_p "
-        "is that of the exercise before.",
+        "q = (1 - s) * one_hot + s / k; loss = -(q * log_p).sum() / n; dlogits = (np.exp(log_p) - q) / n, where "
+        "log_p is that of the exercise before.",
     ),
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, Outcome
 from minidl.learn.exercises.linear_forward import layer_of
-from minidl.learn.exercises.paper import products
+from minidl.learn.exercises.paper import products, sum_of
 
 DW, DB = "what is added to weight.grad", "what is added to bias.grad"
 
@@ -61,7 +61,7 @@ def _call(function: Callable, arguments: Arguments) -> Outcome:
 def _on_paper(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | None:
     dy, x, weight = arguments["dy"], arguments["x"], arguments["weight"]
     if name == DB:
-        return f"{' + '.join(f'{g:.4g}' for g in dy[:, index[0]])} = {dy[:, index[0]].sum():.6g}"
+        return sum_of(dy[:, index[0]])
     pairs = (dy[index[0]], weight[index[1]]) if name == "dx" else (x[:, index[0]], dy[:, index[1]])
     return products(zip(*pairs, strict=True))
 
@@ -79,7 +79,7 @@ EXERCISE = Exercise(
     name="linear_backward",
     chapter="01_linear",
     target="minidl.layers.linear:Linear.backward",
-    task="The way back through y = x @ w + b. The cache is x. Add dw to `self.params[\"weight\"].grad` and, if the "
+    task='The way back through y = x @ w + b. The cache is x. Add dw to `self.params["weight"].grad` and, if the '
     'layer has a bias, db to `self.params["bias"].grad`. Return dx, or None if `need_dx` is False.',
     cases=_cases,
     call=_call,
@@ -89,9 +89,9 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             "assigned",
-            "You put the new gradients in the place of the old ones: you assigned where you must add. A layer may be "
-            "used twice, and gradients may come from several batches. (A gradient check that starts from zero doesn't "
-            "see this mistake.)",
+            "You put the new gradients in the place of the old ones: you assigned where you must add. A layer may "
+            "be used twice, and gradients may come from several batches. (A gradient check that starts from zero "
+            "doesn't see this mistake.)",
             (
                 ('["weight"].grad += cache', '["weight"].grad[...] = cache'),
                 ('["bias"].grad += dy', '["bias"].grad[...] = dy'),
@@ -119,8 +119,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "weight not transposed",
-            "In dx the weight isn't transposed. dx[n,d] is the sum over k of dy[n,k] w[d,k]: the second index of both "
-            "is k, so it is dy @ w.T.",
+            "In dx the weight isn't transposed. dx[n,d] is the sum over k of dy[n,k] w[d,k]: the second index of "
+            "both is k, so it is dy @ w.T.",
             (("self.input_grad(dy, cache) if", 'dy @ self.params["weight"].value if'),),
         ),
         Mistake(
@@ -142,7 +142,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "bias required",
-            "Not every layer has a bias. Where it has none, `self.params` has no \"bias\": look with "
+            'Not every layer has a bias. Where it has none, `self.params` has no "bias": look with '
             '`"bias" in self.params` first.',
             (('if "bias" in self.params:', "if True:"),),
         ),

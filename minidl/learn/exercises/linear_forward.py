@@ -87,7 +87,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "bias required",
-            "Not every layer has a bias. Where it has none, `self.params` has no \"bias\": look with "
+            'Not every layer has a bias. Where it has none, `self.params` has no "bias": look with '
             '`"bias" in self.params` first.',
             (('if "bias" in self.params:', "if True:"),),
         ),

@@ -20,6 +20,12 @@ def products(pairs: Iterable[tuple[float, float]], plus: float | None = None) ->
     return f"{' + '.join(terms)} = {total:.6g}"
 
 
+def sum_of(values: Iterable[float]) -> str:
+    """Such as "1 + 2 + (-4) = -1"."""
+    values = list(values)
+    return f"{' + '.join(map(number, values))} = {sum(values):.6g}"
+
+
 def number(value: float) -> str:
     """A number with up to four digits; a negative one in brackets."""
     return f"{value:.4g}" if value >= 0 else f"({value:.4g})"

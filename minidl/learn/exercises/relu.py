@@ -33,16 +33,16 @@ EXERCISE = Exercise(
     name="relu",
     chapter="01_linear",
     target="minidl.kernels.reference:relu",
-    task="Compute y = max(x, 0) for every entry, and the mask that the backward pass will need: an array of bool that "
-    "is True where x > 0. x may have any shape and is not changed.",
+    task="Compute y = max(x, 0) for every entry, and the mask that the backward pass will need: an array of bool "
+    "that is True where x > 0. x may have any shape and is not changed.",
     cases=_cases,
     call=returns("y", "mask"),
     places=_special,
     mistakes=(
         Mistake(
             "mask at zero",
-            "Where x is 0 the mask must be False: it is [x > 0], not [x >= 0]. ReLU has a kink at 0, and minidl takes "
-            "the slope 0 there.",
+            "Where x is 0 the mask must be False: it is [x > 0], not [x >= 0]. ReLU has a kink at 0, and minidl "
+            "takes the slope 0 there.",
             ((", x > 0", ", x >= 0"),),
         ),
         Mistake(

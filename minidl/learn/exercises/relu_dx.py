@@ -39,8 +39,8 @@ EXERCISE = Exercise(
     name="relu_dx",
     chapter="01_linear",
     target="minidl.kernels.reference:relu_dx",
-    task="The way back through ReLU. `mask` is True where x > 0: there y = x, and dy passes unchanged. Elsewhere y is 0 "
-    "whatever x is, so dx is 0. dy is not changed.",
+    task="The way back through ReLU. `mask` is True where x > 0: there y = x, and dy passes unchanged. Elsewhere y "
+    "is 0 whatever x is, so dx is 0. dy is not changed.",
     cases=_cases,
     call=returns("dx"),
     places=_special,
@@ -48,8 +48,8 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             "sign of dy",
-            "You stopped negative dy instead of negative x. A gradient may have any sign; the mask alone decides what "
-            "passes. (What you wrote is the rule of the deconvnet, which is made for pictures.)",
+            "You stopped negative dy instead of negative x. A gradient may have any sign; the mask alone decides "
+            "what passes. (What you wrote is the rule of the deconvnet, which is made for pictures.)",
             (("dy * mask", "dy * (dy > 0)"),),
         ),
         Mistake(
@@ -70,8 +70,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "dy ignored",
-            "You returned the mask alone. It is the slope dy/dx of ReLU. The chain rule multiplies it by dL/dy, which "
-            "is called dy here.",
+            "You returned the mask alone. It is the slope dy/dx of ReLU. The chain rule multiplies it by dL/dy, "
+            "which is called dy here.",
             (("dy * mask", "mask.astype(dy.dtype)"),),
         ),
         Mistake(

@@ -53,20 +53,20 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             "overflows",
-            "Right for small logits. exp(1000) is inf and exp(-1000) is 0: then the quotient is inf/inf or 0/0, a NaN. "
-            "Subtract the row's maximum first; the result is the same.",
+            "Right for small logits. exp(1000) is inf and exp(-1000) is 0: then the quotient is inf/inf or 0/0, a "
+            "NaN. Subtract the row's maximum first; the result is the same.",
             (("logits - logits.max(axis=-1, keepdims=True)", "logits"),),
         ),
         Mistake(
             "one maximum for all rows",
-            "You subtract the maximum of the whole array. Right while all rows are of a similar size; in a row of much "
-            "smaller numbers every exp becomes 0, and 0/0 is NaN. Each row needs its own maximum.",
+            "You subtract the maximum of the whole array. Right while all rows are of a similar size; in a row of "
+            "much smaller numbers every exp becomes 0, and 0/0 is NaN. Each row needs its own maximum.",
             (("logits.max(axis=-1, keepdims=True)", "logits.max()"),),
         ),
         Mistake(
             "wrong axis",
-            "You normalized along the first axis. There are the images. The probabilities of one image, its row, must "
-            "add up to 1: the last axis.",
+            "You normalized along the first axis. There are the images. The probabilities of one image, its row, "
+            "must add up to 1: the last axis.",
             (("max(axis=-1", "max(axis=0"), ("p.sum(axis=-1", "p.sum(axis=0")),
         ),
         Mistake(
@@ -91,19 +91,20 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "sigmoid",
-            "You computed 1 / (1 + exp(-z)) for every number by itself: the sigmoid. Softmax divides exp(z) by the sum "
-            "over the row, so that the row adds up to 1.",
+            "You computed 1 / (1 + exp(-z)) for every number by itself: the sigmoid. Softmax divides exp(z) by the "
+            "sum over the row, so that the row adds up to 1.",
             wrong=lambda logits: 1 / (1 + np.exp(-logits)),
         ),
         Mistake(
             "no exponential",
-            "You divided the numbers themselves by their sum, without exp. Logits may be negative, probabilities not.",
+            "You divided the numbers themselves by their sum, without exp. Logits may be negative, probabilities "
+            "not.",
             wrong=lambda logits: logits / logits.sum(axis=-1, keepdims=True),
         ),
     ),
     hints=(
-        "exp(z - m) / sum of exp(z - m) is the same for every m, because exp(-m) cancels. Which m keeps every exponent "
-        "at or below 0?",
+        "exp(z - m) / sum of exp(z - m) is the same for every m, because exp(-m) cancels. Which m keeps every "
+        "exponent at or below 0?",
         "Subtract logits.max(axis=-1, keepdims=True). keepdims keeps an axis of length 1, so that shapes fit for the "
         "subtraction and for the division.",
         "p = np.exp(logits - logits.max(axis=-1, keepdims=True)); return p / p.sum(axis=-1, keepdims=True)",

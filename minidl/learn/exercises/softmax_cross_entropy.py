@@ -13,7 +13,9 @@ from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 def logit_cases(rng: np.random.Generator, smoothings: tuple[float, ...]) -> list[Case]:
     """Logits, labels and in turn one of the smoothings; by hand two images and two classes, all logits 0."""
     labels = np.array([0, 0])
-    cases = [Case({"logits": np.zeros((2, 2)), "labels": labels, "smoothing": smoothings[0]}, _about(2, 2, "ordinary"))]
+    cases = [
+        Case({"logits": np.zeros((2, 2)), "labels": labels, "smoothing": smoothings[0]}, _about(2, 2, "ordinary"))
+    ]
     shapes = ((1, 6), (2, 3), (3, 3), (3, 2), (4, 5), (7, 4), (5, 10))
     for i, (n, k) in enumerate(shapes):
         logits, labels = rng.normal(size=(n, k)), rng.integers(0, k, n)
@@ -69,10 +71,10 @@ EXERCISE = Exercise(
     name="softmax_cross_entropy",
     chapter="02_softmax",
     target="minidl.kernels.reference:softmax_cross_entropy",
-    task="Return the loss, the mean over the images of -log p[label], and its gradient with respect to the logits. In "
-    "this exercise smoothing is always 0. Logits may be as large as 1000, and p of a label may be so small that it is "
-    "0 after rounding: the loss is finite all the same. So compute log p = z - m - log(sum of exp(z - m)) with the "
-    "row's maximum m, and not the logarithm of p.",
+    task="Return the loss, the mean over the images of -log p[label], and its gradient with respect to the logits. "
+    "In this exercise smoothing is always 0. Logits may be as large as 1000, and p of a label may be so small that "
+    "it is 0 after rounding: the loss is finite all the same. So compute log p = z - m - log(sum of exp(z - m)) "
+    "with the row's maximum m, and not the logarithm of p.",
     cases=lambda rng: logit_cases(rng, (0.0,)),
     call=returns("loss", "dlogits"),
     worked=dlogits_on_paper,
@@ -97,8 +99,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "label not subtracted",
-            "dlogits is p / N: the 1 of the label isn't subtracted. dlogits = (p - q) / N, where q is 1 for the label "
-            "and 0 for the others; so every row adds up to 0.",
+            "dlogits is p / N: the 1 of the label isn't subtracted. dlogits = (p - q) / N, where q is 1 for the "
+            "label and 0 for the others; so every row adds up to 0.",
             (("dz = p - one_hot.astype(p.dtype) * (1 - smoothing)", "dz = p"),),
         ),
         Mistake(
@@ -126,7 +128,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "wrong axis",
-            "The probabilities are normalized over the images. Those of one image, its row, must add up to 1: axis 1.",
+            "The probabilities are normalized over the images. Those of one image, its row, must add up to 1: axis "
+            "1.",
             (("max(axis=1", "max(axis=0"), ("p.sum(axis=1", "p.sum(axis=0")),
         ),
     ),
@@ -134,6 +137,7 @@ EXERCISE = Exercise(
         "First log p, row by row; p is exp of it. The loss takes one number out of each row.",
         "d log p_y / dz_j is [j = y] - p_j. So the gradient of the loss is p, minus 1 at the label, divided by N.",
         "z = logits - logits.max(axis=1, keepdims=True); log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True)); "
-        "rows = np.arange(n); loss = -log_p[rows, labels].mean(); dz = np.exp(log_p); dz[rows, labels] -= 1; dz /= n.",
+        "rows = np.arange(n); loss = -log_p[rows, labels].mean(); dz = np.exp(log_p); dz[rows, labels] -= 1; dz /= "
+        "n.",
     ),
 )
