@@ -96,8 +96,8 @@ POOLS = (
 def pool_about(g: Geometry, **more: str) -> dict[str, int | str]:
     """What is special about square windows, and about the input."""
     return {
-        "the overlap": "none" if g.stride >= g.kh else "some",
-        "the step": "the size of the window" if g.stride == g.kh else "another number",
+        "the stride": "at least K" if g.stride >= g.kh else "less than K",
+        "the windows' stride": "K" if g.stride == g.kh else "not K",
         "padding": g.padding,
         "N": g.n,
         "C": g.c,
@@ -117,3 +117,15 @@ def window_slices(index: tuple[int, ...], kernel: int, stride: int, padding: int
     rows = slice(max(top, 0), min(top + kernel, shape[1]))
     columns = slice(max(left, 0), min(left + kernel, shape[2]))
     return n, rows, columns, c
+
+
+def at_the_border(shape: tuple[int, ...], kernel: int, stride: int, padding: int) -> np.ndarray:
+    """A mask of the y (N, OH, OW, C) whose window reaches into the padding of x."""
+    n, h, w, c = shape
+    oh, ow = window_positions(h, kernel, stride, padding), window_positions(w, kernel, stride, padding)
+    rows, columns = (
+        np.array([o * stride < padding or o * stride + kernel > padding + size for o in range(count)])
+        for count, size in ((oh, h), (ow, w))
+    )
+    edge = rows[:, None] | columns
+    return np.broadcast_to(edge[None, :, :, None], (n, oh, ow, c))

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
-from minidl.learn.exercises.geometry import POOLS, Geometry, pool_about, window_slices
+from minidl.learn.exercises.geometry import POOLS, Geometry, at_the_border, pool_about, window_slices
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
@@ -34,14 +34,7 @@ def _cases(rng: np.random.Generator) -> list[Case]:
 
 def _edge(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
     x, kernel, stride, padding = arguments.values()
-    n, h, w, c = x.shape
-    oh, ow = reference.out_size(x.shape, (kernel, kernel), stride, padding)
-    rows, columns = (
-        np.array([o * stride < padding or o * stride + kernel > padding + size for o in range(count)])
-        for count, size in ((oh, h), (ow, w))
-    )
-    edge = rows[:, None] | columns
-    return {"where the window reaches into the padding": np.broadcast_to(edge[None, :, :, None], (n, oh, ow, c))}
+    return {"where the window reaches into the padding": at_the_border(x.shape, kernel, stride, padding)}
 
 
 def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | None:
