@@ -29,7 +29,8 @@ def step_drops(lr: float, drop_steps: Sequence[int], factor: float = 0.1) -> Sch
 def cosine(lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
     """Half a cosine from lr down to final_lr (Loshchilov & Hutter 2017, eq. 5).
 
-    final_lr + (lr - final_lr) (1 + cos(pi s / T)) / 2,  which is final_lr at s = T, one step after the last.
+    final_lr + (lr - final_lr) (1 + cos(pi s / T)) / 2,  which is final_lr at s = T, one step after the last, and stays
+    there.
     """
     return lambda step: _anneal(lr, final_lr, step / total_steps)
 
@@ -37,8 +38,15 @@ def cosine(lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
 def one_cycle(lr: float, total_steps: int, rise: float = 0.3, div: float = 25.0, final_div: float = 1e4) -> Schedule:
     """From lr / div up to lr during the share `rise` of the steps, then down to lr / final_div at the last step.
 
-    Up and down follow half a cosine (Smith & Topin 2018, in the form of torch.optim.lr_scheduler.OneCycleLR). Torch
-    divides the first rate to get the last one: its final_div_factor is final_div / div here.
+    The peak is at step p = max(rise T - 1, 0), which may lie between two steps. Up and down follow half a cosine:
+    with h(t) = (1 - cos(pi t)) / 2, which goes from 0 to 1,
+
+        s < p:         lr / div + (lr - lr / div) h(s / p)
+        p <= s < T:    lr + (lr / final_div - lr) h((s - p) / (T - 1 - p))
+        later:         lr / final_div
+
+    Source: Smith & Topin 2018, in the form of torch.optim.lr_scheduler.OneCycleLR. Torch divides the first rate to
+    get the last one: its final_div_factor is final_div / div here.
     """
     peak_step = max(rise * total_steps - 1, 0)
     fall = max(total_steps - 1 - peak_step, 1)
