@@ -29,8 +29,8 @@ def step_drops(lr: float, drop_steps: Sequence[int], factor: float = 0.1) -> Sch
 def cosine(lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
     """Half a cosine from lr down to final_lr (Loshchilov & Hutter 2017, eq. 5).
 
-    final_lr + (lr - final_lr) (1 + cos(pi s / T)) / 2,  which is final_lr at s = T, one step after the last, and stays
-    there.
+    final_lr + (lr - final_lr) (1 + cos(pi s / T)) / 2,  which is final_lr at s = T, one step after the last; later
+    it stays final_lr.
     """
     return lambda step: _anneal(lr, final_lr, step / total_steps)
 
