@@ -97,6 +97,7 @@ assert np.array_equal(back.ravel(), [1, 4, 6, 4])  # 1, 2, 2 and 1 copies of 1, 
 # for one number of patches, and its 1 tells which pixel was copied there:
 
 # %%
+# Column j of S is what im2col makes of an image in which pixel j is 1 and all others are 0.
 selection = np.array([reference.im2col(unit.reshape(1, 1, 4, 1), (1, 3), 1, 0).ravel() for unit in np.eye(4)]).T
 assert np.array_equal(selection @ x.ravel(), patches.ravel())
 assert np.array_equal(selection.T @ dpatches.ravel(), dx.ravel())
@@ -135,23 +136,29 @@ show(reference.col2im, reference.unpad2d, reference.conv2d_dx)
 
 # %% [markdown]
 # **Why cut the border off?** The pixels of the border are no pixels of x. They are always 0, so nobody needs their
-# gradient. With padding 1, x = [1, 2, 3, 4] has four windows. For dy = [1, 1, 1, 1] the padded row receives [1, 11,
-# 111, 111, 110, 100], and dx is the middle part:
+# gradient. With padding 1, x = [1, 2, 3, 4] has four windows. For dy = [1, 1, 1, 1] each window adds [1, 10, 100],
+# one place further on:
+#
+#     [1  10  100              ]
+#     [    1   10  100         ]
+#     [         1   10  100    ]
+#     [              1   10 100]
+#     [1  11  111  111  110 100]      dx is the middle part, [11, 111, 111, 110]
 
 # %%
 four = np.ones((1, 1, 4, 1))
-padded_row = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
+padded_row = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))  # at the left and right only: our image is one row high
 dpadded = reference.conv2d_dx(four, w, padded_row.shape, 1, 0)
 print("with its border:", dpadded.ravel(), "  dx:", dpadded[:, :, 1:5].ravel())
 assert np.array_equal(dpadded.ravel(), [1, 11, 111, 111, 110, 100])
 
 # %% [markdown]
-# **Stride.** With stride 2 on five pixels the windows are [0, 1, 2] and [2, 3, 4]. They share pixel 2 only. For dy
-# = [1, 2] the dpatches are the same as before, but they are added at other places:
+# **Stride.** With stride 2 on five pixels, the first window holds the pixels 0, 1, 2, and the second one 2, 3, 4.
+# They share pixel 2 only. For dy = [1, 2] the dpatches are the same as before, but they are added at other places:
 #
-#     [1  10  100         ]
-#     [        2  20  200 ]
-#     dx = [1, 10, 102, 20, 200]
+#     [1  10  100        ]
+#     [         2  20 200]
+#     [1  10  102  20 200]
 
 # %%
 dx2 = reference.conv2d_dx(dy, w, (1, 1, 5, 1), stride=2, padding=0)
@@ -167,9 +174,12 @@ dx_six = reference.conv2d_dx(dy, w, (1, 1, 6, 1), stride=2, padding=0)
 assert np.array_equal(dx_six.ravel(), [1, 10, 102, 20, 200, 0])
 
 # %% [markdown]
-# **A trap of NumPy.** It is tempting to make an array of pixel numbers and add everything at once. But `a[index] +=
-# v` does not add twice where a number stands twice in `index`. One of the two is lost. `np.add.at` adds both,
-# slowly. The loop in `col2im` avoids the problem: for one k, the slices never contain a pixel twice, and different
+# **A trap of NumPy.** It is tempting to make an array `index` of pixel numbers and add everything at once:
+#
+#     a[index] += v
+#
+# But where a pixel stands twice in `index`, NumPy doesn't add twice: one of the two is lost. `np.add.at` adds both,
+# slowly. The loop in `col2im` avoids the problem. For one k, the slices never contain a pixel twice, and different
 # k are added one after the other.
 
 # %%
@@ -232,7 +242,8 @@ assert np.array_equal(added([patches[0], [0, 0, 0]]), [1, 2, 3, 0])
 # The ordinary convolution of the two gives 1, 10 + 2 = 12, 100 + 20 = 120 and 200. This is dx. So with stride 1
 # **the gradient of a convolution is a convolution of dy with the filter turned round** (and its channels and
 # filters exchanged). No sums into overlapping places are needed. minidl's default on a CPU,
-# `minidl/kernels/blocked.py`, uses this form where it is faster:
+# `minidl/kernels/blocked.py`, uses this form where it is faster. It is the `if` in the code below. What follows is
+# `reference.conv2d_dx` for some images at a time.
 
 # %%
 padded_dy = np.pad(dy, ((0, 0), (0, 0), (2, 2), (0, 0)))
@@ -249,8 +260,8 @@ show(blocked.conv2d_dx)
 #
 #     sum of (S a) * b  =  sum of a * (S.T b)
 #
-# since both are the sum of b[i] S[i,j] a[j] over all i and j. Random numbers will do. This finds nearly every
-# mistake in a `col2im`, for any stride and padding, without knowing one right dx.
+# since both are the sum of b[i] S[i,j] a[j] over all i and j. Random numbers will do. If `im2col` is right, this
+# finds nearly every mistake in a `col2im`, for any stride and padding, without knowing one right dx.
 
 # %%
 rng = np.random.default_rng(0)
