@@ -10,7 +10,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 3. Convolution as sums
 #
@@ -101,7 +100,8 @@ assert np.array_equal(np.convolve(x, w, mode="valid"), [123, 234])
 #
 #     OW = floor((W + 2p - K) / s) + 1
 #
-# The `+ 1` counts the first window. To forget it is the most common mistake in this formula.
+# The `+ 1` counts the first window. To forget it is the most common mistake in this formula. `floor` rounds down: a
+# window that would stick out at the end is left out.
 
 # %%
 cases = {
@@ -120,12 +120,12 @@ for name, (size, stride, padding) in cases.items():
 assert list(found.values()) == [[321, 432], [210, 321, 432, 43], [321, 543], [321]]
 
 # %% [markdown]
-# The last case shows something that is easy to overlook. With stride 2 only one window fits on four pixels, and
-# **the fourth pixel is in no window**. The output doesn't depend on it. So its gradient will be 0, but it must
-# still be there.
+# Four pixels with stride 2 show something that is easy to overlook. Only one window fits, and **the fourth pixel is
+# in no window**. The output doesn't depend on it. So its gradient will be 0. But dx has the shape of x, so the 0
+# must be there.
 #
-# With s = 1 and p = (K - 1) / 2 the output has the size of the input. For K = 3 that is p = 1, for K = 5 it is p =
-# 2.
+# With s = 1 and p = (K - 1) / 2 the output has the size of the input. For three weights that is p = 1, for five it
+# is p = 2.
 #
 # ## Two dimensions
 #
@@ -135,7 +135,7 @@ assert list(found.values()) == [[321, 432], [210, 321, 432, 43], [321, 543], [32
 # %%
 image = np.arange(1.0, 10.0).reshape(3, 3)  # (9,) -> (H, W)
 w2 = np.array([[1.0, 10.0], [100.0, 1000.0]])
-y2 = reference.conv2d(image.reshape(1, 3, 3, 1), w2.reshape(2, 2, 1, 1), 1, 0)[0, :, :, 0]
+y2 = reference.conv2d(image.reshape(1, 3, 3, 1), w2.reshape(2, 2, 1, 1), stride=1, padding=0)[0, :, :, 0]
 print(y2)
 assert np.array_equal(y2, [[5421, 6532], [8754, 9865]])
 
@@ -162,39 +162,40 @@ drawing.finish(figure, "03-two-dimensions")
 #
 #     x (N, H, W, C)      N images, H rows, W columns, C channels
 #     w (KH, KW, C, F)    the last axis counts the filters
-#     y (N, OH, OW, F)
+#     y (N, OH, OW, F)    OH rows and OW columns of windows
 #
 #     y[n,oh,ow,f] = sum over kh,kw,c of  x[n, s oh + kh - p, s ow + kw - p, c] w[kh,kw,c,f]      + b[f]
 #
 # The index `s oh + kh - p` is the row of the image: the window oh begins at row s oh - p, and kh counts from there.
 # A row outside the image counts as 0: that is the padding. At the end each filter adds its bias b[f].
 #
-# Written as loops, the formula is:
+# Written as loops, the formula is as follows. (Capital letters are sizes, small ones count up to them.)
 
 # %%
 
 
 def conv2d_loops(x, w, stride, padding):
-    n, height, width, _ = x.shape
-    kh, kw, _, f = w.shape
-    oh = (height + 2 * padding - kh) // stride + 1
-    ow = (width + 2 * padding - kw) // stride + 1
+    N, H, W, _ = x.shape
+    KH, KW, _, F = w.shape
+    OH = (H + 2 * padding - KH) // stride + 1
+    OW = (W + 2 * padding - KW) // stride + 1
     padded = reference.pad2d(x, padding)
-    y = np.zeros((n, oh, ow, f))
-    for i in range(oh):
-        for j in range(ow):
-            window = padded[:, stride * i : stride * i + kh, stride * j : stride * j + kw]  # (N, KH, KW, C)
-            for k in range(f):
-                y[:, i, j, k] = (window * w[..., k]).sum(axis=(1, 2, 3))
+    y = np.zeros((N, OH, OW, F))
+    for oh in range(OH):
+        for ow in range(OW):
+            top, left = stride * oh, stride * ow
+            window = padded[:, top : top + KH, left : left + KW]  # (N, KH, KW, C)
+            for f in range(F):
+                y[:, oh, ow, f] = (window * w[..., f]).sum(axis=(1, 2, 3))
     return y
 
 
 rng = np.random.default_rng(0)
 x4, w4 = rng.normal(size=(2, 7, 6, 3)), rng.normal(size=(3, 2, 3, 4))
 for stride, padding in ((1, 0), (2, 1), (3, 2)):
-    ours, minidls = conv2d_loops(x4, w4, stride, padding), reference.conv2d(x4, w4, stride, padding)
-    print(f"stride {stride}, padding {padding}: {ours.shape}, largest difference {abs(ours - minidls).max():.0e}")
-    assert np.allclose(ours, minidls)
+    ours, real = conv2d_loops(x4, w4, stride, padding), reference.conv2d(x4, w4, stride, padding)
+    print(f"stride {stride}, padding {padding}: {ours.shape}, largest difference {abs(ours - real).max():.0e}")
+    assert np.allclose(ours, real)
 
 # %% [markdown]
 # Our loops give the same numbers as minidl. `reference.conv2d` does it without a loop over places; chapter 4
@@ -205,7 +206,8 @@ show(reference.pad2d)
 
 # %% [markdown]
 # **A 1x1 convolution** has a window of a single pixel. It multiplies the C channels of each pixel by the same C x F
-# matrix. So it is the linear layer of chapter 1, applied to every pixel. It mixes channels and leaves places alone:
+# matrix. So it is the linear layer of chapter 1, applied to every pixel. It mixes the channels of a pixel, and
+# doesn't look at its neighbours:
 
 # %%
 w11 = rng.normal(size=(1, 1, 3, 4))
@@ -215,7 +217,7 @@ assert np.allclose(reference.conv2d(x4, w11, 1, 0), x4 @ w11[0, 0])  # (N, H, W,
 # ## What a filter sees
 #
 # Here is a filter for vertical edges. It subtracts the left column of the window from the right one. Where the
-# image is even, left and right cancel. Where it gets brighter towards the right, y is positive. Turned by 90
+# image has one colour, left and right cancel. Where it gets brighter towards the right, y is positive. Turned by 90
 # degrees, it finds horizontal edges. We use the same weights for red, green and blue.
 
 # %%
@@ -234,8 +236,9 @@ for k, (left, label) in enumerate(((6.5, "vertical edges"), (12.4, "horizontal e
 drawing.finish(figure, "03-edges")
 
 # %% [markdown]
-# In the two maps gray is 0, white positive and black negative. In a network nobody writes such filters. They are
-# learned, by the gradients of the next two chapters.
+# In the two maps gray is 0, white positive and black negative. (The lines along the border come from the padding:
+# its zeros look like a black frame around the image.) In a network nobody writes such filters. They are learned, by
+# the gradients of the next two chapters.
 #
 # **The same everywhere.** If the image moves by a pixel, the output moves by a pixel, because every place has the
 # same weights. (Only the columns at the border are different: there the image loses one column and gets a new one.)

@@ -10,7 +10,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 4. im2col: convolution as one matrix product
 #
@@ -41,7 +40,9 @@ from minidl.learn import show
 #                                      [100]
 #
 # One product of a matrix with the filter gives all outputs. So **a convolution is a linear layer on patches.** We
-# know everything about linear layers from chapter 1, and get the backward pass nearly for free.
+# know everything about linear layers from chapter 1, and get the backward pass nearly for free. Only the letters
+# change: where chapter 1 had N examples with D numbers, here are P patches with K numbers; and the F filters take
+# the place of its K outputs.
 #
 # The function that makes the matrix is called `im2col`, for "image to columns". (In some libraries the patches are
 # columns. In minidl they are rows.)
@@ -59,8 +60,8 @@ assert np.array_equal(y, [[321], [432]])
 figure, axes = drawing.canvas(17, 6.4, "im2col copies each window into a row of its own")
 row_x = drawing.grid(axes, x.ravel(), 1.2, 2.9, label="x", where="left")
 rows = drawing.grid(axes, patches, 7.4, 2.4, label="patches", colour=[[drawing.BLUE] * 3, [drawing.YELLOW] * 3])
-filter_ = drawing.grid(axes, w.reshape(3, 1), 11.6, 1.9, label="w", colour=drawing.LIGHT)
-out = drawing.grid(axes, y, 14.4, 2.4, label="y", colour=[[drawing.BLUE], [drawing.YELLOW]], cell_width=1.4)
+drawing.grid(axes, w.reshape(3, 1), 11.6, 1.9, label="w", colour=drawing.LIGHT)
+drawing.grid(axes, y, 14.4, 2.4, label="y", colour=[[drawing.BLUE], [drawing.YELLOW]], cell_width=1.4)
 drawing.note(axes, "@", (11, 3.4), size=16)
 drawing.note(axes, "=", (13.5, 3.4), size=16)
 drawing.arrow(axes, row_x[1].top, rows[0, 0].left, colour=drawing.BLUE, bend=0.25)
@@ -106,19 +107,22 @@ assert np.array_equal(wrong, [5241, 6352, 8574, 9685])
 # %% [markdown]
 # ## How to copy without a loop over windows
 #
-# A large layer has millions of windows. A Python loop over them would take minutes. But the patches can also be
-# filled *column by column*. Column k holds the pixel number k of every window. For our row of four pixels:
+# A large layer sees hundreds of thousands of windows in each batch, and Python loops are slow. But the patches can
+# also be filled *column by column*. Column k holds the pixel number k of every window. For our row of four pixels:
 #
 #     column 0, the first pixel of each window:    1, 2      that is x[0:2]
 #     column 1, the second pixel:                  2, 3      that is x[1:3]
 #     column 2, the third:                         3, 4      that is x[2:4]
 #
 # Each column is a slice of x. So a loop over the K = 3 pixels of the window is enough, however large x is. With
-# stride s the slice takes every s-th pixel: `x[k : k + s * OW : s]`.
+# stride s the slice takes every s-th pixel, OW of them: `x[k : k + s * OW : s]`.
 #
-# For an image there is one slice of rows and one of columns for each pixel (kh, kw) of the window. Here is a 5x5
-# image with a 3x3 window and stride 2. It has 2x2 windows. The coloured pixels are what `[kh : kh + 4 : 2, kw : kw
-# + 4 : 2]` selects for two of the nine pixels of the window:
+# An image needs a slice of rows and a slice of columns for each pixel (kh, kw) of the window:
+#
+#     x[kh : kh + s * OH : s,  kw : kw + s * OW : s]
+#
+# Here is a 5x5 image with a 3x3 window and stride 2. It has 2x2 windows, so s * OH = 4. The coloured pixels are
+# what these slices select for two of the nine pixels of the window:
 
 # %%
 map_x = np.arange(25).reshape(5, 5)
@@ -138,7 +142,7 @@ assert np.array_equal(five[:, 5], [7, 9, 17, 19])
 # %% [markdown]
 # This is the real code. `offsets` yields the number k of each pixel of the window, and its two slices. (`yield`
 # hands over one result after the other, to a `for` loop.) In `im2col`, `patches` has five axes until its last line,
-# so that `patches[:, :, :, k]` is column k for all images and all places.
+# (N, OH, OW, KH KW, C), so that `patches[:, :, :, k]` is pixel k of the window for all images and all places.
 
 # %%
 show(reference.offsets, reference.im2col, reference.conv2d)
@@ -146,8 +150,8 @@ show(reference.offsets, reference.im2col, reference.conv2d)
 # %% [markdown]
 # (`xp` is NumPy on a CPU and CuPy on a GPU. `n, _, _, c = x.shape` leaves out the height and width.)
 #
-# Is one large product really faster than a loop? A processor is much better at it: it reads each number once and
-# uses it many times. Here are both on 16 images. The times depend on your machine.
+# Is one large product really faster than a loop? A processor is much better at it: it uses each number that it has
+# fetched from the memory many times. Here are both on 16 images. The times depend on your machine.
 
 # %%
 rng = np.random.default_rng(0)
@@ -180,9 +184,10 @@ assert np.allclose(y_loops, y_product)
 # %% [markdown]
 # ## The gradient of the filters
 #
-# Suppose dy = [1, 2] comes back to our row of four pixels. (dy[i] says how much the loss L changes if y[i] changes,
-# see chapter 1.) What is dw? Use the rule of chapter 1: find every place where a weight was used, multiply dy there
-# by the factor beside the weight, and add up. w[0] stands in y[0] beside x[0] and in y[1] beside x[1]. So
+# Suppose dy = [1, 2] comes back to our row of four pixels. (If y[i] grows by a small amount, the loss L grows by
+# dy[i] times this amount; see chapter 1.) What is dw? Use the rule of chapter 1: find every place where a weight
+# was used, multiply dy there by the factor beside the weight, and add up. w[0] stands in y[0] beside x[0] and in
+# y[1] beside x[1]. So
 #
 #     dw[0] = dy[0] x[0] + dy[1] x[1] = 1 * 1 + 2 * 2 =  5
 #     dw[1] = dy[0] x[1] + dy[1] x[2] = 1 * 2 + 2 * 3 =  8
@@ -241,9 +246,10 @@ assert np.array_equal(list(wrong.values()), [[11, 8, 5], [4, 7, 10], [2.5, 4, 5.
 # ## What it costs
 #
 # A 3x3 window with stride 1 copies nearly every pixel nine times. For a batch of 64 images with 62x62 pixels and
-# 128 channels in single precision (4 bytes a number), x takes 126 MB and the patches would take 1.1 GB. So on a CPU
-# minidl runs `minidl/kernels/blocked.py`. It does the same as `reference.py`, but makes the patches of a few images
-# at a time. (A 1x1 convolution needs no patches at all: x itself, reshaped to (N H W, C), is the matrix.)
+# 128 channels in single precision (4 bytes a number), x takes 126 MB. The patches of its 60x60 places would take
+# 1.1 GB. So on a CPU minidl runs `minidl/kernels/blocked.py`. It does the same as `reference.py`, but makes the
+# patches of a few images at a time. (A 1x1 convolution needs no patches at all: x itself, reshaped to (N H W, C),
+# is the matrix.)
 
 # %%
 megabytes = 64 * 62 * 62 * 128 * 4 / 1e6

@@ -10,7 +10,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 5. col2im: the gradient of the image
 #
@@ -25,6 +24,7 @@
 import numpy as np
 
 import drawing
+import figures
 import minidl as md
 from minidl.kernels import blocked, reference
 from minidl.learn import show
@@ -79,39 +79,7 @@ assert np.array_equal(dx.ravel(), [1, 12, 120, 200])
 
 # %%
 patches = reference.im2col(x, (1, 3), 1, 0)
-figure, axes = drawing.canvas(16.4, 12.2, "Copies forward, sums backward")
-pair = (drawing.BLUE, drawing.YELLOW)
-row_x = drawing.grid(axes, x.ravel(), 4, 1.5, label="x", where="left")
-for i, colour in enumerate(pair):
-    rows = drawing.grid(axes, patches[i], 4 + i, 3.1 + 1.15 * i, colour=colour)
-    out = drawing.grid(axes, [patches[i] @ w.ravel()], 13.2, 3.1 + 1.15 * i, colour=colour, cell_width=1.4)
-    drawing.arrow(axes, rows.right, out.left, text="times w, add up", colour=colour)
-drawing.note(axes, "w = [1, 10, 100]", (10.5, 2.0), size=drawing.SIZE)
-drawing.note(axes, "patches", (3.7, 4.1), ha="right")
-drawing.note(axes, "y", (15.0, 4.15), ha="left")
-for j in (0, 1, 2):
-    drawing.arrow(axes, row_x[j].bottom, (4.5 + j, 3.1), colour=drawing.BLUE)
-drawing.arrow(axes, row_x[3].bottom, (7.5, 4.25), colour=drawing.YELLOW)
-
-drawing.note(axes, "forward", (1.3, 2.9), weight="bold")
-axes.plot([0.5, 15.9], [6.2, 6.2], color=drawing.GREY, linewidth=0.8)
-drawing.note(axes, "backward", (1.3, 7.2), weight="bold")
-
-for i, colour in enumerate(pair):
-    back = drawing.grid(axes, dpatches[i], 4 + i, 6.9 + 1.35 * i, colour=colour)
-    given = drawing.grid(axes, [dy.ravel()[i]], 13.2, 6.9 + 1.35 * i, colour=colour, cell_width=1.4)
-    drawing.arrow(axes, given.left, back.right, text="times w", colour=colour)
-drawing.note(axes, "dpatches", (3.7, 8.1), ha="right")
-drawing.note(axes, "dy", (15.0, 8.1), ha="left")
-shades = [drawing.BLUE, drawing.GREEN, drawing.GREEN, drawing.YELLOW]
-row_dx = drawing.grid(axes, dx.ravel(), 4, 10.6, label="dx", colour=shades, where="left")
-drawing.arrow(axes, (4.5, 7.9), row_dx[0].top, colour=drawing.BLUE)
-for j in (1, 2):
-    drawing.note(axes, "+", (4.5 + j, 8.08), size=13, weight="bold")
-    drawing.arrow(axes, (4.5 + j, 9.25), row_dx[j].top, colour=drawing.GREEN)
-drawing.arrow(axes, (7.5, 9.25), row_dx[3].top, colour=drawing.YELLOW)
-drawing.note(axes, "green: two copies, two terms", (8.5, 11.1), ha="left", colour=drawing.GREEN)
-drawing.finish(figure, "05-copies-and-sums")
+figures.copies_and_sums(x, w, patches, dy, dpatches, dx)
 
 # %% [markdown]
 # ## col2im is not the inverse of im2col
@@ -129,21 +97,12 @@ assert np.array_equal(back.ravel(), [1, 4, 6, 4])  # 1, 2, 2 and 1 copies of 1, 
 # for one number of patches, and its 1 tells which pixel was copied there:
 
 # %%
+# Column j of S is what im2col makes of an image in which pixel j is 1 and all others are 0.
 selection = np.array([reference.im2col(unit.reshape(1, 1, 4, 1), (1, 3), 1, 0).ravel() for unit in np.eye(4)]).T
 assert np.array_equal(selection @ x.ravel(), patches.ravel())
 assert np.array_equal(selection.T @ dpatches.ravel(), dx.ravel())
 
-figure, axes = drawing.canvas(17, 9, "im2col multiplies by S, col2im by S.T")
-ones = np.where(selection == 1, drawing.GREEN, None)
-drawing.grid(axes, patches.reshape(6, 1), 0.8, 2, label="patches", colour=drawing.LIGHT)
-drawing.note(axes, "=", (2.4, 5), size=16)
-drawing.grid(axes, selection, 3, 2, label="S", colour=ones)
-drawing.grid(axes, x.reshape(4, 1), 7.6, 3, label="x", colour=drawing.LIGHT)
-drawing.grid(axes, dx.reshape(4, 1), 9.7, 3, label="dx", colour=drawing.LIGHT)
-drawing.note(axes, "=", (11.1, 5), size=16)
-drawing.grid(axes, selection.T, 11.6, 3, label="S.T", colour=ones.T, cell_width=0.55)
-drawing.grid(axes, dpatches.reshape(6, 1), 15.4, 2, label="dpatches", colour=drawing.LIGHT)
-drawing.finish(figure, "05-selection")
+figures.selection(selection, x, patches, dpatches, dx)
 
 # %% [markdown]
 # A row of S has one 1: it copies one pixel. A column of S has as many ones as the pixel has copies. In S.T this
@@ -177,23 +136,29 @@ show(reference.col2im, reference.unpad2d, reference.conv2d_dx)
 
 # %% [markdown]
 # **Why cut the border off?** The pixels of the border are no pixels of x. They are always 0, so nobody needs their
-# gradient. With padding 1, x = [1, 2, 3, 4] has four windows. For dy = [1, 1, 1, 1] the padded row receives [1, 11,
-# 111, 111, 110, 100], and dx is the middle part:
+# gradient. With padding 1, x = [1, 2, 3, 4] has four windows. For dy = [1, 1, 1, 1] each window adds [1, 10, 100],
+# one place further on:
+#
+#     [1  10  100              ]
+#     [    1   10  100         ]
+#     [         1   10  100    ]
+#     [              1   10 100]
+#     [1  11  111  111  110 100]      dx is the middle part, [11, 111, 111, 110]
 
 # %%
 four = np.ones((1, 1, 4, 1))
-padded_row = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
+padded_row = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))  # at the left and right only: our image is one row high
 dpadded = reference.conv2d_dx(four, w, padded_row.shape, 1, 0)
 print("with its border:", dpadded.ravel(), "  dx:", dpadded[:, :, 1:5].ravel())
 assert np.array_equal(dpadded.ravel(), [1, 11, 111, 111, 110, 100])
 
 # %% [markdown]
-# **Stride.** With stride 2 on five pixels the windows are [0, 1, 2] and [2, 3, 4]. They share pixel 2 only. For dy
-# = [1, 2] the dpatches are the same as before, but they are added at other places:
+# **Stride.** With stride 2 on five pixels, the first window holds the pixels 0, 1, 2, and the second one 2, 3, 4.
+# They share pixel 2 only. For dy = [1, 2] the dpatches are the same as before, but they are added at other places:
 #
-#     [1  10  100         ]
-#     [        2  20  200 ]
-#     dx = [1, 10, 102, 20, 200]
+#     [1  10  100        ]
+#     [         2  20 200]
+#     [1  10  102  20 200]
 
 # %%
 dx2 = reference.conv2d_dx(dy, w, (1, 1, 5, 1), stride=2, padding=0)
@@ -209,9 +174,12 @@ dx_six = reference.conv2d_dx(dy, w, (1, 1, 6, 1), stride=2, padding=0)
 assert np.array_equal(dx_six.ravel(), [1, 10, 102, 20, 200, 0])
 
 # %% [markdown]
-# **A trap of NumPy.** It is tempting to make an array of pixel numbers and add everything at once. But `a[index] +=
-# v` does not add twice where a number stands twice in `index`. One of the two is lost. `np.add.at` adds both,
-# slowly. The loop in `col2im` avoids the problem: for one k, the slices never contain a pixel twice, and different
+# **A trap of NumPy.** It is tempting to make an array `index` of pixel numbers and add everything at once:
+#
+#     a[index] += v
+#
+# But where a pixel stands twice in `index`, NumPy doesn't add twice: one of the two is lost. `np.add.at` adds both,
+# slowly. The loop in `col2im` avoids the problem. For one k, the slices never contain a pixel twice, and different
 # k are added one after the other.
 
 # %%
@@ -274,7 +242,8 @@ assert np.array_equal(added([patches[0], [0, 0, 0]]), [1, 2, 3, 0])
 # The ordinary convolution of the two gives 1, 10 + 2 = 12, 100 + 20 = 120 and 200. This is dx. So with stride 1
 # **the gradient of a convolution is a convolution of dy with the filter turned round** (and its channels and
 # filters exchanged). No sums into overlapping places are needed. minidl's default on a CPU,
-# `minidl/kernels/blocked.py`, uses this form where it is faster:
+# `minidl/kernels/blocked.py`, uses this form where it is faster. It is the `if` in the code below. What follows is
+# `reference.conv2d_dx` for some images at a time.
 
 # %%
 padded_dy = np.pad(dy, ((0, 0), (0, 0), (2, 2), (0, 0)))
@@ -291,8 +260,8 @@ show(blocked.conv2d_dx)
 #
 #     sum of (S a) * b  =  sum of a * (S.T b)
 #
-# since both are the sum of b[i] S[i,j] a[j] over all i and j. Random numbers will do. This finds nearly every
-# mistake in a `col2im`, for any stride and padding, without knowing one right dx.
+# since both are the sum of b[i] S[i,j] a[j] over all i and j. Random numbers will do. If `im2col` is right, this
+# finds nearly every mistake in a `col2im`, for any stride and padding, without knowing one right dx.
 
 # %%
 rng = np.random.default_rng(0)
