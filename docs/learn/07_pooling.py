@@ -13,8 +13,8 @@
 # %% [markdown]
 # # 7. Pooling and its switches
 #
-# **You need:** [chapter 3](03_convolution.py), where a window slides over a map (stride, padding), and
-# [chapter 5](05_col2im.py), where a pixel that lies in several windows receives a sum.
+# **You need:** [chapter 3](03_convolution.py), where a window slides over a map (stride, padding), and [chapter
+# 5](05_col2im.py), where a pixel that lies in several windows receives a sum.
 #
 # **Afterwards you can** write max pooling and average pooling with their backward passes, work out by hand what every
 # pixel receives, and recognise the usual mistakes by the numbers they give.
@@ -25,10 +25,10 @@
 # window: the largest one, or the mean. It has no parameters, so its backward pass is only about dx.
 
 # %%
-import drawing
 import numpy as np
 from matplotlib.patches import Rectangle
 
+import drawing
 import minidl as md
 from minidl.diagnostics.gradcheck import spaced
 from minidl.kernels import reference
@@ -42,12 +42,14 @@ from minidl.learn import show
 # don't overlap. In every layer of minidl the axes are image, row, column, channel: (N, H, W, C).
 
 # %%
-x = np.array([
-    [1.0, 3.0, 2.0, 0.0],
-    [4.0, 2.0, 1.0, 5.0],
-    [0.0, 1.0, 7.0, 2.0],
-    [3.0, 2.0, 0.0, 1.0],
-]).reshape(1, 4, 4, 1)  # (4, 4) -> (N, H, W, C)
+x = np.array(
+    [
+        [1.0, 3.0, 2.0, 0.0],
+        [4.0, 2.0, 1.0, 5.0],
+        [0.0, 1.0, 7.0, 2.0],
+        [3.0, 2.0, 0.0, 1.0],
+    ]
+).reshape(1, 4, 4, 1)  # (4, 4) -> (N, H, W, C)
 
 y, index = reference.max_pool(x, kernel=2, stride=2, padding=0)
 print("y:", y[0, :, :, 0], "index:", index[0, :, :, 0], sep="\n")
@@ -56,8 +58,9 @@ assert index.ravel().tolist() == [2, 3, 2, 0]
 
 # %% [markdown]
 # The second result says *where* in its window each maximum was found. The pixels of a window are counted in reading
-# order: in a 2x2 window 0 is top left, 1 top right, 2 bottom left, 3 bottom right. The 4 was found at the bottom left,
-# so its index is 2. In general the pixel in row kh and column kw of a window that is K wide has the index kh K + kw.
+# order: in a 2x2 window 0 is top left, 1 top right, 2 bottom left, 3 bottom right. The 4 was found at the bottom
+# left, so its index is 2. In general the pixel in row kh and column kw of a window that is K wide has the index kh K
+# + kw.
 #
 # The index is called a **switch**, because it works like the switch of a railway: it decides which way the gradient
 # goes back. It is the whole cache of the layer. The forward pass doesn't need to keep x.
@@ -79,8 +82,8 @@ print("dx:", dx[0, :, :, 0], sep="\n")
 assert dx[0, :, :, 0].tolist() == [[0, 0, 0, 0], [10, 0, 0, 20], [0, 0, 40, 0], [30, 0, 0, 0]]
 
 # %% [markdown]
-# Note the 30. It belongs to the third window, at the bottom left, whose maximum 3 lies in the last row. A gradient
-# of a max pool is mostly zeros: of K² pixels in a window, only one gets anything.
+# Note the 30. It belongs to the third window, at the bottom left, whose maximum 3 lies in the last row. A gradient of
+# a max pool is mostly zeros: of K² pixels in a window, only one gets anything.
 #
 # This is the forward pass as it stands in the project. `offsets` gives, for each pixel k of the window, the slices
 # that pick this pixel out of *all* windows at once. So the loop runs over the K² pixels of a window, never over the
@@ -92,8 +95,8 @@ show(reference.max_pool)
 # %% [markdown]
 # Two lines deserve a second look.
 #
-# - **Padding is minus infinity**, not zero. With zeros, a window at the border of a map of negative numbers would find
-#   its maximum outside the image.
+# - **Padding is minus infinity**, not zero. With zeros, a window at the border of a map of negative numbers would
+#   find its maximum outside the image.
 # - **`candidate > y`**, not `>=`. If two pixels are equal, the first one in reading order stays the maximum. We come
 #   back to this below.
 
@@ -106,17 +109,20 @@ assert y_border.ravel().tolist() == [-1, -1, -1, -1]  # zeros as padding would g
 # %% [markdown]
 # ## Windows that overlap
 #
-# With stride 2 and a 3x3 window, neighbours overlap by one row or column. Then two or four windows may have the *same*
-# pixel as their maximum. On this 5x5 map the centre is the largest of all numbers, and it lies in all four windows.
+# With stride 2 and a 3x3 window, neighbours overlap by one row or column. Then two or four windows may have the
+# *same* pixel as their maximum. On this 5x5 map the centre is the largest of all numbers, and it lies in all four
+# windows.
 
 # %%
-x5 = np.array([
-    [1.0, 2.0, 0.0, 1.0, 3.0],
-    [0.0, 4.0, 2.0, 5.0, 1.0],
-    [2.0, 1.0, 9.0, 0.0, 2.0],
-    [3.0, 0.0, 6.0, 1.0, 4.0],
-    [1.0, 2.0, 0.0, 3.0, 2.0],
-]).reshape(1, 5, 5, 1)  # (5, 5) -> (N, H, W, C)
+x5 = np.array(
+    [
+        [1.0, 2.0, 0.0, 1.0, 3.0],
+        [0.0, 4.0, 2.0, 5.0, 1.0],
+        [2.0, 1.0, 9.0, 0.0, 2.0],
+        [3.0, 0.0, 6.0, 1.0, 4.0],
+        [1.0, 2.0, 0.0, 3.0, 2.0],
+    ]
+).reshape(1, 5, 5, 1)  # (5, 5) -> (N, H, W, C)
 dy4 = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)  # (OH, OW) -> (N, OH, OW, C)
 
 y4, index4 = reference.max_pool(x5, kernel=3, stride=2, padding=0)
@@ -158,8 +164,8 @@ drawing.finish(figure, "07-shared-maximum")
 
 # %% [markdown]
 # Here is the source of the backward pass. For each pixel k of the window it asks in which windows this pixel was the
-# maximum (`hit`), and adds their dy there. The argument `overlap` serves the pictures of chapter 11; for a gradient it
-# is "sum".
+# maximum (`hit`), and adds their dy there. The argument `overlap` serves the pictures of chapter 11; for a gradient
+# it is "sum".
 
 # %%
 show(reference.max_pool_dx)
@@ -193,8 +199,8 @@ assert wrong[0, 2, 2, 0] == 5 and wrong[0, 0, 4, 0] == 2 and wrong[0, 4, 0, 0] =
 
 # %% [markdown]
 # The 1 and the 4 reached the centre, because the indices 8 and 0 lie on the diagonal of the window: row and column
-# are equal there. On a map where every maximum happens to lie on the diagonal, this mistake is invisible. So test with
-# random numbers, never with one tidy example.
+# are equal there. On a map where every maximum happens to lie on the diagonal, this mistake is invisible. So test
+# with random numbers, never with one tidy example.
 #
 # There is a quick check for every max pool: it only moves numbers about, so **dx and dy have the same sum**. With
 # padding this holds too, because the maximum is never in the padding. The answers 4 and 2.5 break it; 1.11 and 5
@@ -204,8 +210,8 @@ assert wrong[0, 2, 2, 0] == 5 and wrong[0, 0, 4, 0] == 2 and wrong[0, 4, 0, 0] =
 # ## Equal numbers
 #
 # What if two pixels of a window are equal, and both are the maximum? Then y has a kink. Raise one of them, and y
-# rises with it; lower it, and y stays. There is no single derivative. But *one* pixel must be chosen. minidl takes the
-# first in reading order, as `argmax` does.
+# rises with it; lower it, and y stays. There is no single derivative. But *one* pixel must be chosen. minidl takes
+# the first in reading order, as `argmax` does.
 #
 # A shorter code comes to mind: compare every pixel with the maximum of its window, and give dy to all that are equal.
 # Look at what it does to a flat part of an image:
@@ -229,8 +235,8 @@ assert too_much.sum() == 9
 
 # %% [markdown]
 # Nine times too large: if the whole window rises by 0.001, then y rises by 0.001, not by 0.009. Images are full of
-# flat parts, so equal numbers are common in training. Random test numbers are never equal. So this mistake passes every
-# gradient check on random numbers.
+# flat parts, so equal numbers are common in training. Random test numbers are never equal. So this mistake passes
+# every gradient check on random numbers.
 
 # %% [markdown]
 # ## The mean of each window
@@ -255,8 +261,8 @@ assert np.allclose(9 * dx_mean[0, :, :, 0], [
 # We printed 9 dx to see whole numbers. The pixels in the corners lie in one window each, those between two windows
 # get the sum of both, and the centre gets (1 + 2 + 3 + 4) / 9 = 1.11.
 #
-# You have met this pattern before. An average pool is a convolution of each channel with itself alone, whose filter has
-# the weight 1/K² everywhere. Its dx is that convolution's col2im.
+# You have met this pattern before. An average pool is a convolution of each channel with itself alone, whose filter
+# has the weight 1/K² everywhere. Its dx is that convolution's col2im.
 
 # %%
 figure, axes = drawing.canvas(19, 8.2, "The same dy = 1, 2, 3, 4 through two pools")
@@ -271,8 +277,8 @@ for left, values, text in (
 drawing.finish(figure, "07-max-and-mean")
 
 # %% [markdown]
-# At the border there is a choice. In minidl the padding counts: a window that is half outside still divides by K².
-# So a corner of a map of ones becomes less than one.
+# At the border there is a choice. In minidl the padding counts: a window that is half outside still divides by K². So
+# a corner of a map of ones becomes less than one.
 
 # %%
 ones = np.ones((1, 3, 3, 1))
@@ -284,8 +290,8 @@ assert np.allclose(9 * bordered, [[4, 6, 4], [6, 9, 6], [4, 6, 4]])
 # ## The mean of the whole map
 #
 # Most networks of today end with a *global* average pool: (N, H, W, C) becomes (N, C), one number for each channel.
-# Every pixel has the derivative 1 / (H W), so every pixel of a channel receives the same: dy / (H W). The forward pass
-# needs one line and the backward pass three, of which one only repeats the number over the map.
+# Every pixel has the derivative 1 / (H W), so every pixel of a channel receives the same: dy / (H W). The forward
+# pass needs one line and the backward pass three, of which one only repeats the number over the map.
 
 # %%
 show(GlobalAvgPool.input_grad)
@@ -297,15 +303,15 @@ print("y:", means, "  dx of the two channels:", shares[0, 0, 0])
 assert means.tolist() == [[5, 6]] and np.allclose(shares[..., 0], 1) and np.allclose(shares[..., 1], 10)
 
 # %% [markdown]
-# Forget to divide, and the gradient of everything below is H W times too large: 64 times for a map of 8x8. The network
-# still learns after a fashion, because an optimizer such as Adam hardly notices the size of a gradient (chapter 9). Only
-# a gradient check tells you.
+# Forget to divide, and the gradient of everything below is H W times too large: 64 times for a map of 8x8. The
+# network still learns after a fashion, because an optimizer such as Adam hardly notices the size of a gradient
+# (chapter 9). Only a gradient check tells you.
 #
 # ## Does it hold?
 #
 # The gradient check of [chapter 1](01_linear.py) works for all three. `spaced` makes random numbers that are all at
-# least 0.01 apart. So no maximum changes while the check moves a number by 0.00001: no kink disturbs it.
-# [Chapter 10](10_gradient_check.py) tells what happens otherwise.
+# least 0.01 apart. So no maximum changes while the check moves a number by 0.00001: no kink disturbs it. [Chapter
+# 10](10_gradient_check.py) tells what happens otherwise.
 
 # %%
 numbers = spaced(np.random.default_rng(0), (2, 5, 5, 3))
