@@ -213,7 +213,7 @@ for i, (parts, width, height, colour) in enumerate(zip(branches, widths, heights
     y_row = 1.3 + 2.05 * i
     after = box_x.right
     for j, (kind, name) in enumerate(parts):
-        left = 5.6 + 4.6 * j if len(parts) > 1 else 7.9
+        left = 5.6 + 4.6 * j
         box = drawing.box(axes, f"{kind}: {name}", left, y_row, 3.7, colour=colour, size=drawing.SMALL)
         drawing.arrow(axes, after, box.left, colour=colour)
         after = box.right
@@ -356,8 +356,8 @@ assert all(abs(row.gradient.mean) < 1e-6 * row.gradient.std for row in trace if 
 # - `zeros y` is about half after each `relu`. If it is 100 %, the layer is dead: its gradient is zero, and it won't
 #   learn any more.
 # - `std dy` falls sharply between `avgpool` and the rows before it: the mean over 12 · 12 = 144 pixels divides the
-#   gradient by 144. Over all rows before that it keeps its size, within a factor of ten. In a network like the red
-#   line above it would fall from row to row.
+#   gradient by 144. Over all rows before that it keeps its size, within a factor of ten. In a deep network without
+#   shortcuts, like the lowest line in the picture above, it would fall from row to row.
 # - The mean of `dy` at each `conv` is nearly zero, because batch normalization takes the mean out of the gradient
 #   (chapter 6).
 #
