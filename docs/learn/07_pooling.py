@@ -13,8 +13,8 @@
 # %% [markdown]
 # # 7. Pooling and its switches
 #
-# **You need:** [chapter 3](03_convolution.py), where a window slides over a map (stride, padding), and [chapter
-# 5](05_col2im.py), where a pixel that lies in several windows receives a sum.
+# **You need:** [chapter 3](03_convolution.py), where a window slides over a map (stride, padding), and
+# [chapter 5](05_col2im.py), where a pixel that lies in several windows receives a sum.
 #
 # **Afterwards you can** write max pooling and average pooling with their backward passes, work out by hand what every
 # pixel receives, and recognise the usual mistakes by the numbers they give.
@@ -59,11 +59,12 @@ assert index.ravel().tolist() == [2, 3, 2, 0]
 # %% [markdown]
 # The second result says *where* in its window each maximum was found. The pixels of a window are counted in reading
 # order: in a 2x2 window 0 is top left, 1 top right, 2 bottom left, 3 bottom right. The 4 was found at the bottom
-# left, so its index is 2. In general the pixel in row kh and column kw of a window that is K wide has the index kh K
-# + kw.
+# left, so its index is 2. In general, in a window that is K wide, the pixel in row kh and column kw has the index kh
+# K + kw.
 #
 # The index is called a **switch**, because it works like the switch of a railway: it decides which way the gradient
-# goes back. It is the whole cache of the layer. The forward pass doesn't need to keep x.
+# goes back. With the shape of x it is all that the backward pass needs, so x itself can be forgotten. It is kept as
+# one byte (`uint8`), which counts from 0 to 255: enough for windows of up to 16x16 pixels.
 
 # %% [markdown]
 # ## Backward: the maximum takes it all
@@ -93,12 +94,14 @@ assert dx[0, :, :, 0].tolist() == [[0, 0, 0, 0], [10, 0, 0, 20], [0, 0, 40, 0], 
 show(reference.max_pool)
 
 # %% [markdown]
-# Two lines deserve a second look.
+# (`xp` is NumPy here; on a graphics card it is CuPy.) Three things deserve a second look.
 #
 # - **Padding is minus infinity**, not zero. With zeros, a window at the border of a map of negative numbers would
 #   find its maximum outside the image.
 # - **`candidate > y`**, not `>=`. If two pixels are equal, the first one in reading order stays the maximum. We come
 #   back to this below.
+# - **`isnan`**: a NaN ("not a number", such as 0/0) is neither larger nor smaller than anything. Here it wins over
+#   every number, so that something that went wrong stays visible.
 
 # %%
 negative = -np.ones((1, 2, 2, 1))
@@ -165,7 +168,7 @@ drawing.finish(figure, "07-shared-maximum")
 # %% [markdown]
 # Here is the source of the backward pass. For each pixel k of the window it asks in which windows this pixel was the
 # maximum (`hit`), and adds their dy there. The argument `overlap` serves the pictures of chapter 11; for a gradient
-# it is "sum".
+# it is "sum". The reversed order and `touched` matter for the other two values only.
 
 # %%
 show(reference.max_pool_dx)
@@ -180,7 +183,7 @@ show(reference.max_pool_dx)
 # | 1.11 | dy was spread over the whole window, as an average pool does: 10 / 9 |
 # | 5 | kh and kw were exchanged when the index was decoded, so two of the four gradients went to corners of the map |
 #
-# You can make each of them. This is the fourth, with loops that are slow and easy to read:
+# This is the fourth, with loops that are slow and easy to read:
 
 
 # %%
@@ -195,6 +198,8 @@ def with_exchanged_axes(dy, index, x_shape, kernel, stride):
 
 wrong = with_exchanged_axes(dy4, index4, x5.shape, kernel=3, stride=2)
 print(wrong[0, :, :, 0])
+last = reference.max_pool_dx(dy4, index4, x5.shape, kernel=3, stride=2, padding=0, overlap="last")
+assert last[0, 2, 2, 0] == 4 and dx4[0, 2, 2, 0] / 4 == 2.5
 assert wrong[0, 2, 2, 0] == 5 and wrong[0, 0, 4, 0] == 2 and wrong[0, 4, 0, 0] == 3
 
 # %% [markdown]
@@ -262,7 +267,7 @@ assert np.allclose(9 * dx_mean[0, :, :, 0], [
 # get the sum of both, and the centre gets (1 + 2 + 3 + 4) / 9 = 1.11.
 #
 # You have met this pattern before. An average pool is a convolution of each channel with itself alone, whose filter
-# has the weight 1/K² everywhere. Its dx is that convolution's col2im.
+# has the weight 1/K² everywhere. So its dx is the dx of that convolution, and the sums above are those of col2im.
 
 # %%
 figure, axes = drawing.canvas(19, 8.2, "The same dy = 1, 2, 3, 4 through two pools")
@@ -290,8 +295,8 @@ assert np.allclose(9 * bordered, [[4, 6, 4], [6, 9, 6], [4, 6, 4]])
 # ## The mean of the whole map
 #
 # Most networks of today end with a *global* average pool: (N, H, W, C) becomes (N, C), one number for each channel.
-# Every pixel has the derivative 1 / (H W), so every pixel of a channel receives the same: dy / (H W). The forward
-# pass needs one line and the backward pass three, of which one only repeats the number over the map.
+# Every pixel has the derivative 1 / (H W), so every pixel of a channel receives the same: dy / (H W). The last line
+# only repeats this number over the map.
 
 # %%
 show(GlobalAvgPool.input_grad)
@@ -310,8 +315,8 @@ assert means.tolist() == [[5, 6]] and np.allclose(shares[..., 0], 1) and np.allc
 # ## Does it hold?
 #
 # The gradient check of [chapter 1](01_linear.py) works for all three. `spaced` makes random numbers that are all at
-# least 0.01 apart. So no maximum changes while the check moves a number by 0.00001: no kink disturbs it. [Chapter
-# 10](10_gradient_check.py) tells what happens otherwise.
+# least 0.01 apart. So no maximum changes while the check moves a number by 0.00001: no kink disturbs it.
+# [Chapter 10](10_gradient_check.py) tells what happens otherwise.
 
 # %%
 numbers = spaced(np.random.default_rng(0), (2, 5, 5, 3))

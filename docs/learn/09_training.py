@@ -170,8 +170,8 @@ drawing.finish(figure, "09-valley")
 #     v <- mu v + g
 #     w <- w - lr v
 #
-# Take mu = 0.9 and a gradient that is always 1. Then v is 1, then 0.9 + 1 = 1.9, then 2.71, and so on up to 1 / (1 -
-# 0.9) = 10. So momentum 0.9 means: up to ten times longer steps in a direction that stays.
+# Take mu = 0.9 and a gradient that is always 1. Then v is 1, then 0.9 + 1 = 1.9, then 2.71, and so on up to
+# 1 / (1 - 0.9) = 10. So momentum 0.9 means: up to ten times longer steps in a direction that stays.
 #
 # **Nesterov's** form looks one step ahead. The next step is going to add mu v anyway. So it moves by g + mu v, with
 # the new v:

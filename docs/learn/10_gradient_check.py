@@ -157,8 +157,9 @@ assert round(float(nonsense), 2) == 3.58
 #
 #     L = sum of y dy
 #
-# Then dL/dy is exactly dy, because each y stands in L once, with the factor dy. So dx and dw, as `backward(dy,
-# cache)` computes them, must be the derivatives of this L. Here is a check of a convolution's dw in three lines:
+# Then dL/dy is exactly dy, because each y stands in L once, with the factor dy. So dx and dw, as
+# `backward(dy, cache)` computes them, must be the derivatives of this L. Here is a check of a convolution's dw in
+# three lines:
 
 # %%
 rng = np.random.default_rng(0)

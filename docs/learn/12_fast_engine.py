@@ -191,9 +191,9 @@ assert [m1 + m2 + m3, m2 - m3 - m4] == [321, 432] == np.correlate(d, g).tolist()
 # | -1 | 91 | -1 | -91 |
 # | infinity | 100 | 3 | 300 |
 #
-# The coefficients c0 to c3 of the product: c0 = 2 and c3 = 300 stand there already. The values at 1 and -1 say c0 +
-# c2 = (555 - 91) / 2 = 232 and c1 + c3 = (555 + 91) / 2 = 323. So c2 = 230 and c1 = 23, and the product is 2 + 23 t +
-# 230 t² + 300 t³. Four products.
+# The coefficients c0 to c3 of the product: c0 = 2 and c3 = 300 stand there already. The values at 1 and -1 say
+# c0 + c2 = (555 - 91) / 2 = 232 and c1 + c3 = (555 + 91) / 2 = 323. So c2 = 230 and c1 = 23, and the product is
+# 2 + 23 t + 230 t² + 300 t³. Four products.
 
 # %%
 values = (evaluate(4, 3) @ g) * (evaluate(4, 2) @ np.array([2.0, 3.0]))
@@ -246,8 +246,8 @@ for m in (2, 4, 6):
 #
 #     y = (x @ w) · scale + shift = x @ (w · scale) + shift
 #
-# Multiply the *filters* by scale, once, and the normalization has vanished. This is called folding. An example: gamma
-# = 2, beta = 1, mean = 3, var = 4, eps = 0. Then scale = 2 / 2 = 1 and shift = 1 - 3 = -2.
+# Multiply the *filters* by scale, once, and the normalization has vanished. This is called folding. An example:
+# gamma = 2, beta = 1, mean = 3, var = 4, eps = 0. Then scale = 2 / 2 = 1 and shift = 1 - 3 = -2.
 
 # %%
 show(fold_batch_norm)
