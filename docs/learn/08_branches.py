@@ -38,6 +38,8 @@ from minidl.models.inception import Inception, conv_bn_relu, inception
 # ## One after the other
 #
 # We need layers that are easy to follow on paper. This one multiplies by a fixed number. If y = 2x, then dx = 2 dy.
+# It has no parameters, so it only needs `forward` and `input_grad`; the base class makes a `backward` of the latter.
+# (`ctx` says how the pass is run, here `md.PROBE`: keep a cache, change nothing. Chapter 9 has more about it.)
 
 
 # %%
@@ -78,8 +80,8 @@ show(md.Sequential.backward)
 # - `gradient` and `cache` are used like stacks. `pop` takes the last element off, so that nothing else refers to it
 #   and its memory is free at once. This matters: for one batch the caches of a network take far more memory than its
 #   weights.
-# - `needed` is false for the first layer if nobody wants the gradient of the images. Its dx would be the largest
-#   array of the whole pass, and training throws it away.
+# - `needed` is false for the first layer if nobody wants the gradient of the images. It would cost as much as any
+#   other dx, and training throws it away.
 # - `within` adds the layer's name to an error message, and `require_dx` complains about a layer that forgot to return
 #   its dx.
 
@@ -134,8 +136,9 @@ show(md.Concat.forward)
 show(md.Concat._join)
 
 # %% [markdown]
-# `_join` is the backward pass. It is written for any way back: `backward` passes a function that calls
-# `branch.backward`, and the pictures of chapter 11 pass another one.
+# In `forward`, `ctx.run("", branch, x)` calls the branch's forward pass, and `zip(*...)` turns the pairs (y, cache)
+# of all branches into one tuple of outputs and one of caches. `_join` is the backward pass. It is written for any way
+# back: `backward` passes it a function that calls `branch.backward`, and the pictures of chapter 11 pass another one.
 #
 # ### Five answers that are not 32
 #
@@ -170,8 +173,9 @@ assert np.concatenate([2 * first, 3 * second], axis=1).tolist() == [[2, 30]]
 # - a 5x5 convolution,
 # - a 3x3 average pool with stride 1, and a 1x1 convolution after it.
 #
-# Padding makes all four outputs as high and wide as the input. So they can stand side by side. This is the function
-# that builds the module, and a row of the paper's table for it:
+# Padding makes all four outputs as high and wide as the input. So they can stand side by side. Every convolution is
+# followed by batch normalization and ReLU (`conv_bn_relu`). This is the function that builds the module, and a row of
+# the paper's table for it:
 
 # %%
 show(inception)
@@ -190,8 +194,8 @@ assert module.out_shape((1, 30, 30, 128)) == (1, 30, 30, 32 + 64 + 16 + 16)
 #
 #     128 · 8 + 25 · 8 · 16 = 1,024 + 3,200 = 4,224
 #
-# That is 12 times fewer, and as many weights fewer. You find both numbers in the table above, in the column
-# "parameters". The price is that the 5x5 convolution sees only 8 mixtures of the 128 channels.
+# That is 12 times fewer, and the number of weights falls by the same factor. You find 1,024 and 3,200 in the table
+# above, in the column "parameters". The price is that the 5x5 convolution sees only 8 mixtures of the 128 channels.
 
 # %%
 parameters = {name: p.value.size for name, p in module.named_parameters().items()}
@@ -239,8 +243,8 @@ assert module["b5.conv"].params["weight"].value.shape == (5, 5, 8, 16)
 # ## Residual: around and through
 #
 # The second way to use branches is to *add* them: y = f(x) + x. Here f, the body, is some layers in a row, and the
-# other branch does nothing at all. It is called the shortcut. The body only has to learn what must be *changed* about
-# x, the residue.
+# other branch does nothing at all. It is called the shortcut. The body only has to learn what must be *added* to x,
+# the residual.
 #
 # Backward, x has two readers again. The body sends its dx, and the shortcut sends dy itself:
 #

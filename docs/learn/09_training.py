@@ -62,7 +62,8 @@ assert first_cache.tolist() == [True, False] and second_cache.tolist() == [False
 #
 # With p = 0.5, half of the numbers are missing, and the next layer gets a sum that is half as large. In use nothing
 # is missing. To make up for it, the numbers that stay are multiplied by 1 / (1 - p), here by 2. Then the *mean* of y
-# is x, in training as in use. So dropout multiplies x by a *mask* that consists of 0 and 2:
+# is x, in training as in use. So dropout multiplies x by a *mask* that consists of 0 and 2. (`to_device` in the
+# source matters on a graphics card only.)
 
 # %%
 show(md.Dropout.forward, md.Dropout.input_grad)
@@ -89,6 +90,8 @@ assert (x * mask).tolist() == [2, 0, 6, 0] and dx.tolist() == [2, 0, 2, 0]
 # 5, which is 4 times too large. So test with another p than a half.
 
 # %%
+assert (dy * (mask > 0)).tolist() == [1, 0, 1, 0]
+assert (dy * 2).tolist() == [2, 2, 2, 2] and (dy * mask * 2).tolist() == [4, 0, 4, 0]
 assert 1 / (1 - 0.2) == 1.25 and (1 / 0.2) / 1.25 == 4
 
 # %% [markdown]
@@ -203,17 +206,18 @@ show(md.SGD._update)
 # ## Adam
 #
 # Adam (Kingma & Ba 2015) gives every single weight a step length of its own. It keeps two running averages: m of the
-# gradient, and v of its square. The step is lr m / √v. If the gradient always has the same size and sign, m / √v is 1
-# or -1, and **the weight moves by lr, however large the gradient is**. If it changes its sign all the time, m is near
-# 0, and the weight stays.
+# gradient, and v of its square. The step is lr m / √v. (A tiny eps is added to √v, so that nothing is divided by
+# zero.) If the gradient always has the same size and sign, m / √v is 1 or -1, and **the weight moves by lr, however
+# large the gradient is**. If it changes its sign all the time, m is near 0, and the weight stays.
 
 # %%
 show(reference.adam)
 
 # %% [markdown]
-# Why are there the divisors 1 - b1^t and 1 - b2^t? The averages start at 0. After the first step, m is only a tenth
-# of the gradient, and v a thousandth of its square (b1 = 0.9, b2 = 0.999). Both are too small, and not by the same
-# factor. An example, with g = 2 and lr = 0.001:
+# The caller gives `step` = lr / (1 - b1^t) and `root` = √(1 - b2^t), where t is the number of the step. Why are there
+# these two divisors? The averages start at 0. After the first step, m is only a tenth of the gradient, and v a
+# thousandth of its square (b1 = 0.9, b2 = 0.999). Both are too small, and not by the same factor. An example, with
+# g = 2 and lr = 0.001:
 #
 #     m = 0.1 · 2 = 0.2          corrected: 0.2 / (1 - 0.9) = 2
 #     v = 0.001 · 4 = 0.004      corrected: 0.004 / (1 - 0.999) = 4
@@ -261,7 +265,9 @@ for kind, expected in ((md.Adam, 1e-3), (md.AdamW, 1e-7)):
 # ## Schedules: a learning rate for each step
 #
 # At the start the weights are random, and large steps are useful, if not too large at once. At the end small steps
-# settle the weights. A *schedule* is a function from the number of the step to the learning rate. Two are used most:
+# settle the weights. A *schedule* is a function from the number of the step to the learning rate.
+# `_anneal(start, end, t)` in the source below goes along half a cosine, from `start` at t = 0 to `end` at t = 1. Two
+# schedules are used most:
 #
 # - **cosine**: half a cosine from lr down to 0.
 # - **one-cycle**: up from lr / 25 to lr during the first 30 % of the steps, then down to nearly 0. Batch
@@ -295,8 +301,9 @@ for axes, (name, schedule), colour in zip(
 drawing.finish(figure, "09-schedules")
 
 # %% [markdown]
-# In the one-cycle schedule, mind the details: the first step is step 0, and the last one is step T - 1. At step T - 1
-# the rate must have arrived at lr / 10,000. To be off by one step is easy, and hard to see.
+# In the one-cycle schedule, mind the details. Steps are counted from 0, so the last of T steps is step T - 1, and
+# there the rate must have arrived at lr / 10,000. The first 30 % of ten steps are the steps 0, 1 and 2, so the peak
+# is at step 2, which is 0.3 T - 1. To be off by one step is easy, and hard to see.
 #
 # ## The loop that trains
 #
@@ -312,7 +319,8 @@ show(md.Trainer.train_step)
 # last: if it came before `backward`, it would use the gradients of the batch before.
 #
 # Let us train. The data set `shapes` is drawn by the computer, so there is nothing to download. We take its first ten
-# classes, and every second pixel of each image, so that it takes a few seconds:
+# classes, and every second pixel of each image, so that it takes a few seconds. The loader makes batches of 32 images
+# in a random order, and brings each colour to mean 0 and standard deviation 1:
 
 # %%
 data = md.load_shapes(train=1280, val=400)
