@@ -17,7 +17,7 @@
 # normalization and [chapter 7](07_pooling.py) for pools.
 #
 # **Afterwards you can** check any backward pass without knowing the answer, choose a good step, tell a bug from a
-# kink, and name five kinds of bug that a gradient check doesn't see.
+# kink, and name the bugs that a gradient check doesn't see.
 #
 # It takes about 20 minutes.
 #
@@ -180,6 +180,9 @@ assert abs(dw - measured).max() < 1e-7
 print(md.gradcheck(md.Conv2D(3, 4, 3, rng=0, dtype=np.float64), x))
 
 # %% [markdown]
+# In the table, `analytic` is what `backward` returned and `numeric` what was measured, for the worst of the entries
+# that were checked; `everything` is the random direction.
+#
 # What is a small error? An absolute difference of 0.001 is nothing if the gradient is 1,000, and everything if it is
 # 0.001. So the difference is divided by the size of the gradient. As a rule of thumb for the relative error, with
 # step 10⁻⁵ in float64:
@@ -257,8 +260,8 @@ assert np.allclose(measured, 0.5) and np.isclose(together, 1)
 # ### Numbers drawn anew
 #
 # Dropout draws a mask. If the two forward passes of a difference draw *different* masks, the difference is huge: it
-# compares two different functions. Fix the seed, so that both draw the same. (`md.gradcheck` gives both the same
-# step.)
+# compares two different functions. Let both draw the same one. (In minidl the mask depends on the seed and the step,
+# and `md.gradcheck` gives both passes the same.)
 #
 # ## The check passes, but the layer is wrong
 #

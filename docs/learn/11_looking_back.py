@@ -127,7 +127,9 @@ show(md.BatchNorm2D.project)
 # ## A trained network
 #
 # minidl comes with the paper's network, trained on Tiny ImageNet. We show it drawings from the data set `shapes`,
-# which it has never seen. That makes no difference for our question: what do its units answer to?
+# which it has never seen. That makes no difference for our question: what do its units answer to? (`about` says how
+# the network was trained, among other things which mean and standard deviation its images had. Ours are brought to
+# the same.)
 
 # %%
 model = md.models.load_pretrained("refined")
@@ -146,7 +148,8 @@ assert maps.shape == (40, 16, 16, 16)
 
 # %% [markdown]
 # A picture of each unit's best image, by all three ways. `md.gradient`, `md.guided` and `md.deconv` take a model,
-# images, the name of a layer and a unit.
+# images, the name of a layer and a unit. The signal starts as the unit's map. (That of `md.deconv` is divided by its
+# norm, which changes nothing but the scale.)
 
 # %%
 ways = {"gradient": md.gradient, "guided": md.guided, "deconv": md.deconv}
@@ -212,8 +215,9 @@ assert not np.isclose(along["guided"], measured, rtol=0.1) and not np.isclose(al
 #
 # ## Second test: does it depend on what was learned?
 #
-# Here is a test by Adebayo et al. (2018). Replace all weights by random ones, as before any training. Make the same
-# pictures. **A picture that still looks the same can't be about what the network has learned.**
+# Here is a test by Adebayo et al. (2018). Replace all weights by random ones, as before any training, and let the
+# batch normalizations take their statistics from our images. (`randomised` does both.) Make the same pictures. **A
+# picture that still looks the same can't be about what the network has learned.**
 
 # %%
 untrained = randomised(model, np.array_split(x, 2), threads=1)

@@ -45,7 +45,7 @@ from minidl.learn import show
 #
 # A processor computes faster than its memory delivers. So beside each core there is a small and fast memory, the
 # *cache*. (The word has two meanings here. This one is a part of the processor, not what a layer keeps for its
-# backward pass.) The part that belongs to one core holds about 1 or 2 megabytes.
+# backward pass.) The part that belongs to one core often holds 1 or 2 megabytes.
 #
 # Take the output of a convolution: 64 images of 30x30 pixels with 64 channels. That is 64 · 30 · 30 · 64 numbers of 4
 # bytes each, together 14.7 MB, far more than the cache. Batch normalization, ReLU and pooling do very little with
@@ -204,9 +204,17 @@ assert np.allclose(np.linalg.solve(evaluate(4, 4), values), [2, 23, 230, 300])
 # %% [markdown]
 # Look at what a product of polynomials does: the 2 is multiplied by all of g and put down, the 3 is multiplied by all
 # of g and put down one place further on, and where they meet, they add up. You know this from chapter 5: it is the
-# *backward* pass of the convolution, dx from dy = [2, 3]. The forward pass is its transpose. And if a product of
-# matrices E⁻¹ diag(G g) E is a map, then its transpose has the same matrices in the opposite order, transposed. That
-# is all that this function does, for m outputs of a filter with k taps:
+# *backward* pass of the convolution, dx from dy = [2, 3]. The forward pass is its transpose. Write the product of
+# polynomials as matrices, with E for "evaluate", E⁻¹ for "find the coefficients", and u for the numbers 2 and 3:
+#
+#     product = E⁻¹ ((E g) * (E u))        as a matrix that u is multiplied by:   E⁻¹ diag(E g) E
+#
+# The transpose of a product of matrices has their transposes, in the opposite order:
+#
+#     y = E.T ((E g) * (E⁻¹.T d))          in the source:   A.T ((G g) * (B.T d))
+#
+# (The three E have different widths, since u, g and d have different lengths.) That is all that this function does,
+# for m outputs of a filter with k taps. `norm` moves a factor from one matrix to another, to keep the numbers near 1.
 
 # %%
 show(evaluate, winograd_matrices)
@@ -336,6 +344,10 @@ assert len(sums) > 1
 # The remedy is to fix the order. There are eight partial sums, the *accumulators*, however many threads there are.
 # Tile i always adds to accumulator i mod 8, and the tiles of one accumulator come in rising order, one after the
 # other. At the end the eight are added in order. Who computed what makes no difference any more.
+#
+# In the source, look at `work`, which every thread runs: it takes the next accumulator (`part`) that nobody has
+# begun, and does all tiles of it. (`scratch` is working memory for one thread, and `jobs` are other things that can
+# be done meanwhile. `ONE_BLAS_THREAD` makes sure that a matrix product doesn't start threads of its own.)
 
 # %%
 show(TileRunner.run)
