@@ -25,6 +25,7 @@
 import numpy as np
 
 import drawing
+import figures
 import minidl as md
 from minidl.kernels import reference
 from minidl.learn import show
@@ -61,18 +62,7 @@ print(f"L = {loss}, dy = {dy}, dw = {dw}, dx = {dx}")
 assert (dy, dw, dx) == (12, 36, 24)
 
 # %%
-figure, axes = drawing.canvas(15, 6, "Forward to the right, backward to the left")
-box_x = drawing.box(axes, "x = 3", 0.6, 2.2, 2.2, colour=drawing.BLUE)
-box_w = drawing.box(axes, "w = 2", 4.6, 4.7, 2.2, colour=drawing.BLUE)
-box_y = drawing.box(axes, "y = x w = 6", 4.3, 2.2, 2.8, colour=drawing.BLUE)
-box_loss = drawing.box(axes, "L = y² = 36", 11, 2.2, 3.2, colour=drawing.BLUE)
-for start, end in ((box_x.right, box_y.left), (box_y.right, box_loss.left)):
-    drawing.arrow(axes, start, end, colour=drawing.BLUE)
-drawing.arrow(axes, (5.1, 4.7), (5.1, 3.2), colour=drawing.BLUE)
-drawing.arrow(axes, (6.3, 3.2), (6.3, 4.7), text="dw = 12 · 3 = 36", colour=drawing.ORANGE, shift=(1.9, 0))
-drawing.arrow(axes, box_loss.top, box_y.top, text="dy = 12", colour=drawing.ORANGE, bend=-0.12)
-drawing.arrow(axes, box_y.top, box_x.top, text="dx = 12 · 2 = 24", colour=drawing.ORANGE, bend=-0.28)
-drawing.finish(figure, "01-one-number")
+figures.one_number()
 
 # %% [markdown]
 # We can test such a derivative without any theory: change w by a small step in both directions and see how L
@@ -122,7 +112,7 @@ print(y)
 assert np.array_equal(y, [[14, 19], [20, 19]])
 
 # %% [markdown]
-# The first entry, for instance, is y[0,0] = 1*1 + 2*0 + 3*1 + 10 = 14. With all indices written out:
+# The first entry, for instance, is y[0,0] = 1 * 1 + 2 * 0 + 3 * 1 + 10 = 14. With all indices written out:
 #
 #     y[n,k] = b[k] + sum over d of  x[n,d] w[d,k]
 #

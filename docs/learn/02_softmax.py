@@ -10,7 +10,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 2. Softmax, the loss, and one training step
 #
@@ -22,11 +21,10 @@
 # It takes about 20 minutes.
 
 # %%
-from itertools import pairwise
-
 import numpy as np
 
 import drawing
+import figures
 import minidl as md
 from minidl.kernels import reference
 from minidl.learn import show
@@ -319,32 +317,7 @@ assert loss < 0.05 and np.array_equal(logits.argmax(axis=1), labels)
 shapes = {name: f"{p.value.shape}" for name, p in model.named_parameters().items()}
 assert shapes["linear1.weight"] == "(2, 8)" and shapes["linear2.weight"] == "(8, 2)"
 
-figure, axes = drawing.canvas(19, 10.2, "One training step")
-columns = {"linear1": 3.0, "relu": 7.0, "linear2": 11.0, "loss": 15.0}
-ahead = {name: drawing.box(axes, name, x0, 1.9, 2.4, colour=drawing.BLUE) for name, x0 in columns.items()}
-back = {name: drawing.box(axes, name, x0, 5.7, 2.4, colour=drawing.ORANGE) for name, x0 in columns.items()}
-optimizer = drawing.box(axes, "optimizer:   w ← w − lr · dw", 3.0, 8.8, 10.4, colour=drawing.GREEN)
-order = list(columns)
-
-drawing.arrow(axes, (0.9, 2.4), ahead["linear1"].left, colour=drawing.BLUE)
-drawing.note(axes, "x (4, 2)", (1.7, 1.7), colour=drawing.BLUE)
-for (a, b), text in zip(pairwise(order), ("(4, 8)", "(4, 8)", "z (4, 2)"), strict=True):
-    drawing.arrow(axes, ahead[a].right, ahead[b].left, text=text, colour=drawing.BLUE, shift=(0, -0.6))
-drawing.arrow(axes, ahead["loss"].right, (18.7, 2.4), colour=drawing.BLUE)
-drawing.note(axes, "L", (18.1, 1.8), colour=drawing.BLUE)
-
-for name, text in zip(order, ("cache: x", "cache: mask", "cache: its input", "p − one-hot"), strict=True):
-    drawing.arrow(axes, ahead[name].bottom, back[name].top, text=text, colour=drawing.GREY, dashed=True)
-for (a, b), text in zip(pairwise(order), ("(4, 8)", "(4, 8)", "dz (4, 2)"), strict=True):
-    drawing.arrow(axes, back[b].left, back[a].right, text=text, colour=drawing.ORANGE, shift=(0, -0.6))
-drawing.note(axes, "start here", (18.2, 6.2), colour=drawing.ORANGE)
-
-for name, text in (("linear1", "dw (2, 8), db (8,)"), ("linear2", "dw (8, 2), db (2,)")):
-    below = (back[name].bottom[0], optimizer.y)
-    drawing.arrow(axes, back[name].bottom, below, text=text, colour=drawing.ORANGE)
-drawing.arrow(axes, (3.0, 9.3), (3.0, 2.9), text="new weights", colour=drawing.GREEN, bend=0.35)
-drawing.note(axes, "forward", (0.9, 3.2), colour=drawing.BLUE, weight="bold")
-drawing.finish(figure, "02-training-step")
+figures.training_step()
 
 # %% [markdown]
 # ## Exercises
