@@ -20,11 +20,15 @@
 #
 # It takes about 20 minutes. Every number here is small enough to be checked on paper. The lines with `assert` do
 # the same check: if one of them were wrong, this chapter would not run.
+#
+# `drawing` and `figures` are files beside this one; they make the pictures. `minidl/kernels/reference.py` holds
+# minidl's functions on arrays in their shortest form, and `show` prints source code.
 
 # %%
 import numpy as np
 
 import drawing
+import figures
 import minidl as md
 from minidl.kernels import reference
 from minidl.learn import show
@@ -48,31 +52,22 @@ from minidl.learn import show
 #     dL/dw = 12 * 3 = 36      so L grows by 36 times the amount by which w grows
 #
 # In the same way dL/dx = dL/dy * dy/dx = 12 * w = 24.
+#
+# In code, `dL/dy` is no name for a variable. We write `dy` for it, `dw` for dL/dw and `dx` for dL/dx.
 
 # %%
 x, w = 3.0, 2.0
 y = x * w
 loss = y**2
 
-dy = 2 * y  # dL/dy
-dw = dy * x  # dL/dw
-dx = dy * w  # dL/dx
+dy = 2 * y
+dw = dy * x
+dx = dy * w
 print(f"L = {loss}, dy = {dy}, dw = {dw}, dx = {dx}")
 assert (dy, dw, dx) == (12, 36, 24)
 
 # %%
-figure, axes = drawing.canvas(15, 6, "Forward to the right, backward to the left")
-box_x = drawing.box(axes, "x = 3", 0.6, 2.2, 2.2, colour=drawing.BLUE)
-box_w = drawing.box(axes, "w = 2", 4.6, 4.7, 2.2, colour=drawing.BLUE)
-box_y = drawing.box(axes, "y = x w = 6", 4.3, 2.2, 2.8, colour=drawing.BLUE)
-box_loss = drawing.box(axes, "L = y² = 36", 11, 2.2, 3.2, colour=drawing.BLUE)
-for start, end in ((box_x.right, box_y.left), (box_y.right, box_loss.left)):
-    drawing.arrow(axes, start, end, colour=drawing.BLUE)
-drawing.arrow(axes, (5.1, 4.7), (5.1, 3.2), colour=drawing.BLUE)
-drawing.arrow(axes, (6.3, 3.2), (6.3, 4.7), text="dw = 12 · 3 = 36", colour=drawing.ORANGE, shift=(1.9, 0))
-drawing.arrow(axes, box_loss.top, box_y.top, text="dy = 12", colour=drawing.ORANGE, bend=-0.12)
-drawing.arrow(axes, box_y.top, box_x.top, text="dx = 12 · 2 = 24", colour=drawing.ORANGE, bend=-0.28)
-drawing.finish(figure, "01-one-number")
+figures.one_number()
 
 # %% [markdown]
 # We can test such a derivative without any theory: change w by a small step in both directions and see how L
@@ -87,16 +82,18 @@ assert np.isclose(measured, dw)
 # %% [markdown]
 # ## What dy is
 #
-# In a real network x, w and y are arrays. The loss L is still one number. So every entry of y has its own
-# derivative: how L changes if this entry changes and all others stay. minidl writes
+# In a real network x, w and y are arrays. The loss L is still one number. So every entry of y has a derivative of
+# its own: how L changes if this entry changes and all others stay. All these derivatives together are the gradient
+# of y:
 #
-# > **dy = dL/dy: an array of the same shape as y. The entry dy[i] says how much L changes if y[i] changes.**
+# > **dy = dL/dy is an array of the same shape as y. If y[i] grows by a small amount, L grows by dy[i] times this
+# > amount.**
 #
 # The same holds for every name: the gradient of `a` is called `da` and has the shape of `a`. So `dw` has the shape
 # of `w`, and `dx` that of `x`.
 #
-# A layer computes y from x. It doesn't know the loss, and it doesn't know which layers come after it. It needs to
-# know one thing only: `dy`. From it the layer computes
+# A layer computes y from x. It doesn't know the loss, and it doesn't know which layers come after it. One thing is
+# enough for it: `dy`. From `dy`, and from its own x and w, the layer computes
 #
 # - `dw`, the gradient of its weights, which training needs, and
 # - `dx`, the gradient of its input. The input x of this layer is the output y of the layer before. So our `dx` is
@@ -122,7 +119,7 @@ print(y)
 assert np.array_equal(y, [[14, 19], [20, 19]])
 
 # %% [markdown]
-# The first entry, for instance, is y[0,0] = 1*1 + 2*0 + 3*1 + 10 = 14. With all indices written out:
+# The first entry, for instance, is y[0,0] = 1 * 1 + 2 * 0 + 3 * 1 + 10 = 14. With all indices written out:
 #
 #     y[n,k] = b[k] + sum over d of  x[n,d] w[d,k]
 #
@@ -137,8 +134,8 @@ dy = np.array([[1.0, 2.0], [3.0, 4.0]])
 # 1. **Where does it stand?** Only in column 1 of y: in y[0,1] and in y[1,1]. Each example uses it once.
 # 2. **Beside which factor?** In y[0,1] beside x[0,0] = 1, and in y[1,1] beside x[1,0] = 4.
 #
-# If w[0,1] grows by a small step, y[0,1] grows by 1 step and y[1,1] by 4 steps. So L changes in two ways, and the
-# changes add up:
+# If w[0,1] grows by a small amount, y[0,1] grows by 1 times this amount and y[1,1] by 4 times. Both change L, by
+# dy[0,1] and dy[1,1] times their own growth, and the changes add up:
 #
 #     dw[0,1] = 1 * dy[0,1] + 4 * dy[1,1] = 1 * 2 + 4 * 4 = 18
 #
@@ -146,6 +143,8 @@ dy = np.array([[1.0, 2.0], [3.0, 4.0]])
 #
 # > **Find every place where the number was used. At each place multiply dy by the factor beside the number. Add
 # > up.**
+#
+# (Where the number doesn't stand in a product, take the derivative at this place as its factor.)
 #
 # The three gradients of the linear layer follow from it, one after the other:
 #
@@ -171,7 +170,7 @@ drawing.grid(axes, x, 0.8, 2.4, label="x", colour=[[drawing.BLUE, None, None]] *
 drawing.grid(axes, dy, 5, 2.4, label="dy", colour=[[None, drawing.ORANGE]] * 2)
 one_green = np.full(dw.shape, None)
 one_green[0, 1] = drawing.GREEN
-cell_dw = drawing.grid(axes, dw, 12.4, 1.9, label="dw = x.T @ dy", colour=one_green)
+drawing.grid(axes, dw, 12.4, 1.9, label="dw = x.T @ dy", colour=one_green)
 drawing.note(axes, "1 · 2", (8.6, 2.9), size=drawing.SIZE)
 drawing.note(axes, "+  4 · 4", (8.4, 3.9), size=drawing.SIZE)
 drawing.note(axes, "=  18", (10.1, 3.9), size=drawing.SIZE, colour=drawing.GREEN, weight="bold")
@@ -185,7 +184,7 @@ drawing.finish(figure, "01-dw")
 
 # %%
 square = np.array([[1.0, 2.0], [3.0, 4.0]])  # D = K = 2
-one = np.array([[1.0, 0.0]])  # a dy that asks for y[0,0] only, which is x[0,0] 1 + x[0,1] 3
+one = np.array([[1.0, 0.0]])  # a dy that asks for y[0,0] only, which is 1 x[0,0] + 3 x[0,1]
 print("with .T:", one @ square.T, "   without:", one @ square)
 assert np.array_equal(one @ square.T, [[1, 3]])
 assert np.array_equal(one @ square, [[1, 2]])
@@ -220,7 +219,7 @@ assert np.array_equal(wrong["db, summed over the wrong axis"], [3, 7])
 show(md.Linear.forward)
 
 # %% [markdown]
-# Three things need a word.
+# Three remarks:
 #
 # - `self.params["weight"]` is a `Parameter`: it has a `value` (our w) and a `grad` (our dw), two arrays of one
 #   shape.
@@ -250,7 +249,7 @@ layer.params["weight"].value[...] = w  # values are written in place, with [...]
 layer.params["bias"].value[...] = b
 
 for half in (0, 1):
-    y_half, cache = layer.forward(x[half : half + 1], md.TRAIN)
+    _, cache = layer.forward(x[half : half + 1], md.TRAIN)
     layer.backward(dy[half : half + 1], cache)
     print(f"after {half + 1} of 2 examples: dw =", layer.params["weight"].grad.tolist())
 assert np.array_equal(layer.params["weight"].grad, dw)
@@ -270,8 +269,9 @@ assert not layer.params["weight"].grad.any()
 # %% [markdown]
 # ## ReLU
 #
-# Two linear layers in a row are just one linear layer with another matrix. A network needs something in between
-# that is not linear. Most networks use the ReLU, which replaces every negative number by 0:
+# Two linear layers in a row are just one linear layer with another matrix, since (x @ w1) @ w2 = x @ (w1 @ w2). A
+# network needs something in between that is not linear. Most networks use the ReLU, which replaces every negative
+# number by 0:
 #
 #     y = max(x, 0)
 #
@@ -352,7 +352,7 @@ assert np.isclose(dx[0, 2], measured)
 
 # %% [markdown]
 # `md.gradcheck` does this for many entries of x and of every weight, and in one random direction through all of
-# them. The relative error should be tiny, about 1e-9:
+# them. The relative error should be tiny, 1e-9 or less:
 
 # %%
 report = md.gradcheck(md.Sequential(first, relu, second), x)

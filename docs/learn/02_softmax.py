@@ -10,7 +10,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 2. Softmax, the loss, and one training step
 #
@@ -22,11 +21,10 @@
 # It takes about 20 minutes.
 
 # %%
-from itertools import pairwise
-
 import numpy as np
 
 import drawing
+import figures
 import minidl as md
 from minidl.kernels import reference
 from minidl.learn import show
@@ -43,7 +41,8 @@ from minidl.learn import show
 #
 #     p[j] = exp(z[j]) / sum over i of exp(z[i])
 #
-# Take two classes with z = [0, log 3]. The exponentials are 1 and 3, their sum is 4, so p = [1/4, 3/4].
+# Take two classes with z = [0, log 3]. (log is the natural logarithm, as in NumPy, so exp(log 3) = 3.) The
+# exponentials are 1 and 3, their sum is 4, so p = [1/4, 3/4].
 
 # %%
 z = np.array([0.0, np.log(3)])
@@ -86,8 +85,9 @@ assert np.allclose(wrong, [[0.5, 0.25], [0.5, 0.75]])
 # %% [markdown]
 # ## The loss
 #
-# Every training image comes with a *label* y: the number of its true class. The network is good if it gives this
-# class a high probability p[y]. The **cross-entropy** loss of one image is
+# Every training image comes with a *label*, the number of its true class. By custom it is called y, too. (In this
+# chapter y is always the label, and not the output of a layer.) The network is good if it gives this class a high
+# probability p[y]. The **cross-entropy** loss of one image is
 #
 #     loss = -log p[y]
 #
@@ -114,8 +114,8 @@ assert np.isclose(-np.log(0.5), 0.693, atol=5e-4) and np.isclose(-np.log(0.001),
 #
 # Where does a logit z[j] stand?
 #
-# - In the second term, always. The derivative of log(s) is 1/s, and that of the sum s is exp(z[j]). Together that
-#   is exp(z[j]) / s, which is p[j].
+# - In the second term, always. Call the sum t. The derivative of log t is 1/t, and the derivative of t by z[j] is
+#   exp(z[j]). Together that is exp(z[j]) / t, which is p[j].
 # - In the first term only if j is the label. There the derivative is -1.
 #
 # So dz[j] = p[j] for the wrong classes and p[y] - 1 for the label. Let [j = y] be 1 for the label and 0 elsewhere.
@@ -145,7 +145,8 @@ assert np.isclose(loss, np.log(2)) and np.allclose(dlogits, dz)
 # positive. The optimizer will move each weight *against* its gradient, so the label's logit will grow and the other
 # will fall. And dz becomes 0 when p reaches the one-hot row: a network that is sure and right is left alone.
 #
-# Each row of dz adds up to 0. This must be so: we saw that adding a number to all logits changes nothing.
+# Each row of dz adds up to 0. This must be so. If all logits of a row grow by the same small amount, L changes by
+# the sum of the row of dz times this amount. And we saw that adding a number to all logits changes nothing.
 
 # %%
 z3 = np.array([[0.0, np.log(2), np.log(5)]])  # p = [1/8, 2/8, 5/8]
@@ -220,7 +221,8 @@ assert loss == 1000
 #     q[j] = (1 - s) [j = y] + s / K
 #
 # A share s of the probability is spread evenly over all K classes (the label's class included). The loss becomes
-# -(sum over j of q[j] log p[j]), averaged over images, and the gradient becomes
+# -(sum over j of q[j] log p[j]), averaged over the images. For each j, the term -log p[j] has the gradient that we
+# know, p minus the one-hot row of j. Their mix with the shares q, which add up to 1, is p minus q:
 #
 #     dz[j] = (p[j] - q[j]) / N
 #
@@ -250,8 +252,8 @@ assert np.allclose((md.softmax(z) - [0.8, 0.2]) / 2, [[-0.15, 0.15]] * 2)
 # ## One training step
 #
 # Now we have both ends: layers that go forward and backward, and a loss that begins the backward pass. Take four
-# points in the plane. The label is 1 if the first coordinate is positive. One linear layer shall learn this, and we
-# start it with zeros to be able to follow the numbers.
+# points in the plane. The label is 1 if the first coordinate is positive. One linear layer should learn this. It
+# starts with zeros, so that we can follow the numbers.
 
 # %%
 x = np.array([[1.0, 0.0], [2.0, 1.0], [-1.0, 0.0], [-2.0, 1.0]])
@@ -264,8 +266,8 @@ logits, cache = layer.forward(x, md.TRAIN)  # 1. forward: all logits are 0
 loss, dlogits = md.softmax_cross_entropy(logits, labels)  # 2. the loss, and the gradient that begins the way back
 layer.zero_grad()  # 3. backward adds to the gradients, so they start at zero
 layer.backward(dlogits, cache)  # 4. backward: fills every grad
-for p in layer.named_parameters().values():  # 5. the optimizer: a step against the gradient
-    p.value[...] -= 1.0 * p.grad  # 1.0 is the learning rate
+for parameter in layer.named_parameters().values():  # 5. the optimizer: a step against the gradient
+    parameter.value[...] -= 1.0 * parameter.grad  # 1.0 is the learning rate: how long the step is
 
 print(f"loss {loss:.3f}\ndlogits\n{dlogits}\ndw\n{weight.grad}\nnew w\n{weight.value}")
 assert np.isclose(loss, np.log(2))
@@ -273,9 +275,12 @@ assert np.allclose(dlogits, [[0.125, -0.125], [0.125, -0.125], [-0.125, 0.125], 
 assert np.allclose(weight.grad, [[0.75, -0.75], [0, 0]])
 
 # %% [markdown]
-# On paper: all p are 0.5 and N = 4, so every dz is 0.5 / 4 = 0.125 with a sign. Then dw[0,0] = 1 * 0.125 + 2 *
-# 0.125 + (-1) * (-0.125) + (-2) * (-0.125) = 0.75. The second coordinate says nothing about the label. Its gradient
-# is 1 * 0.125 + 1 * (-0.125) = 0, and its weights stay at 0.
+# On paper: all p are 0.5 and N = 4, so every dz is 0.5 / 4 = 0.125 with a sign. Then
+#
+#     dw[0,0] = 1 * 0.125 + 2 * 0.125 + (-1) * (-0.125) + (-2) * (-0.125) = 0.75
+#     dw[1,0] = 0 * 0.125 + 1 * 0.125 +    0 * (-0.125) +    1 * (-0.125) = 0
+#
+# The second coordinate says nothing about the label, and its weights stay at 0.
 #
 # The new weights give the first point the logits [-0.75, 0.75]. The label's logit is ahead by 1.5, so this point's
 # loss is log(1 + exp(-1.5)) = 0.201. For the second point it is log(1 + exp(-3)) = 0.049. The mean over all four is
@@ -305,8 +310,8 @@ for step in range(101):
     loss, dlogits = md.softmax_cross_entropy(logits, labels)
     model.zero_grad()
     model.backward(dlogits, cache)
-    for p in model.named_parameters().values():
-        p.value[...] -= 0.5 * p.grad
+    for parameter in model.named_parameters().values():
+        parameter.value[...] -= 0.5 * parameter.grad
     if step % 25 == 0:
         print(f"step {step:3}   loss {loss:.3f}   answers {logits.argmax(axis=1)}")
 assert loss < 0.05 and np.array_equal(logits.argmax(axis=1), labels)
@@ -319,32 +324,7 @@ assert loss < 0.05 and np.array_equal(logits.argmax(axis=1), labels)
 shapes = {name: f"{p.value.shape}" for name, p in model.named_parameters().items()}
 assert shapes["linear1.weight"] == "(2, 8)" and shapes["linear2.weight"] == "(8, 2)"
 
-figure, axes = drawing.canvas(19, 10.2, "One training step")
-columns = {"linear1": 3.0, "relu": 7.0, "linear2": 11.0, "loss": 15.0}
-ahead = {name: drawing.box(axes, name, x0, 1.9, 2.4, colour=drawing.BLUE) for name, x0 in columns.items()}
-back = {name: drawing.box(axes, name, x0, 5.7, 2.4, colour=drawing.ORANGE) for name, x0 in columns.items()}
-optimizer = drawing.box(axes, "optimizer:   w ← w − lr · dw", 3.0, 8.8, 10.4, colour=drawing.GREEN)
-order = list(columns)
-
-drawing.arrow(axes, (0.9, 2.4), ahead["linear1"].left, colour=drawing.BLUE)
-drawing.note(axes, "x (4, 2)", (1.7, 1.7), colour=drawing.BLUE)
-for (a, b), text in zip(pairwise(order), ("(4, 8)", "(4, 8)", "z (4, 2)"), strict=True):
-    drawing.arrow(axes, ahead[a].right, ahead[b].left, text=text, colour=drawing.BLUE, shift=(0, -0.6))
-drawing.arrow(axes, ahead["loss"].right, (18.7, 2.4), colour=drawing.BLUE)
-drawing.note(axes, "L", (18.1, 1.8), colour=drawing.BLUE)
-
-for name, text in zip(order, ("cache: x", "cache: mask", "cache: its input", "p − one-hot"), strict=True):
-    drawing.arrow(axes, ahead[name].bottom, back[name].top, text=text, colour=drawing.GREY, dashed=True)
-for (a, b), text in zip(pairwise(order), ("(4, 8)", "(4, 8)", "dz (4, 2)"), strict=True):
-    drawing.arrow(axes, back[b].left, back[a].right, text=text, colour=drawing.ORANGE, shift=(0, -0.6))
-drawing.note(axes, "start here", (18.2, 6.2), colour=drawing.ORANGE)
-
-for name, text in (("linear1", "dw (2, 8), db (8,)"), ("linear2", "dw (8, 2), db (2,)")):
-    below = (back[name].bottom[0], optimizer.y)
-    drawing.arrow(axes, back[name].bottom, below, text=text, colour=drawing.ORANGE)
-drawing.arrow(axes, (3.0, 9.3), (3.0, 2.9), text="new weights", colour=drawing.GREEN, bend=0.35)
-drawing.note(axes, "forward", (0.9, 3.2), colour=drawing.BLUE, weight="bold")
-drawing.finish(figure, "02-training-step")
+figures.training_step()
 
 # %% [markdown]
 # ## Exercises

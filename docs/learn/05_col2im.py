@@ -10,7 +10,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 5. col2im: the gradient of the image
 #
@@ -25,6 +24,7 @@
 import numpy as np
 
 import drawing
+import figures
 import minidl as md
 from minidl.kernels import blocked, reference
 from minidl.learn import show
@@ -79,39 +79,7 @@ assert np.array_equal(dx.ravel(), [1, 12, 120, 200])
 
 # %%
 patches = reference.im2col(x, (1, 3), 1, 0)
-figure, axes = drawing.canvas(16.4, 12.2, "Copies forward, sums backward")
-pair = (drawing.BLUE, drawing.YELLOW)
-row_x = drawing.grid(axes, x.ravel(), 4, 1.5, label="x", where="left")
-for i, colour in enumerate(pair):
-    rows = drawing.grid(axes, patches[i], 4 + i, 3.1 + 1.15 * i, colour=colour)
-    out = drawing.grid(axes, [patches[i] @ w.ravel()], 13.2, 3.1 + 1.15 * i, colour=colour, cell_width=1.4)
-    drawing.arrow(axes, rows.right, out.left, text="times w, add up", colour=colour)
-drawing.note(axes, "w = [1, 10, 100]", (10.5, 2.0), size=drawing.SIZE)
-drawing.note(axes, "patches", (3.7, 4.1), ha="right")
-drawing.note(axes, "y", (15.0, 4.15), ha="left")
-for j in (0, 1, 2):
-    drawing.arrow(axes, row_x[j].bottom, (4.5 + j, 3.1), colour=drawing.BLUE)
-drawing.arrow(axes, row_x[3].bottom, (7.5, 4.25), colour=drawing.YELLOW)
-
-drawing.note(axes, "forward", (1.3, 2.9), weight="bold")
-axes.plot([0.5, 15.9], [6.2, 6.2], color=drawing.GREY, linewidth=0.8)
-drawing.note(axes, "backward", (1.3, 7.2), weight="bold")
-
-for i, colour in enumerate(pair):
-    back = drawing.grid(axes, dpatches[i], 4 + i, 6.9 + 1.35 * i, colour=colour)
-    given = drawing.grid(axes, [dy.ravel()[i]], 13.2, 6.9 + 1.35 * i, colour=colour, cell_width=1.4)
-    drawing.arrow(axes, given.left, back.right, text="times w", colour=colour)
-drawing.note(axes, "dpatches", (3.7, 8.1), ha="right")
-drawing.note(axes, "dy", (15.0, 8.1), ha="left")
-shades = [drawing.BLUE, drawing.GREEN, drawing.GREEN, drawing.YELLOW]
-row_dx = drawing.grid(axes, dx.ravel(), 4, 10.6, label="dx", colour=shades, where="left")
-drawing.arrow(axes, (4.5, 7.9), row_dx[0].top, colour=drawing.BLUE)
-for j in (1, 2):
-    drawing.note(axes, "+", (4.5 + j, 8.08), size=13, weight="bold")
-    drawing.arrow(axes, (4.5 + j, 9.25), row_dx[j].top, colour=drawing.GREEN)
-drawing.arrow(axes, (7.5, 9.25), row_dx[3].top, colour=drawing.YELLOW)
-drawing.note(axes, "green: two copies, two terms", (8.5, 11.1), ha="left", colour=drawing.GREEN)
-drawing.finish(figure, "05-copies-and-sums")
+figures.copies_and_sums(x, w, patches, dy, dpatches, dx)
 
 # %% [markdown]
 # ## col2im is not the inverse of im2col
@@ -133,17 +101,7 @@ selection = np.array([reference.im2col(unit.reshape(1, 1, 4, 1), (1, 3), 1, 0).r
 assert np.array_equal(selection @ x.ravel(), patches.ravel())
 assert np.array_equal(selection.T @ dpatches.ravel(), dx.ravel())
 
-figure, axes = drawing.canvas(17, 9, "im2col multiplies by S, col2im by S.T")
-ones = np.where(selection == 1, drawing.GREEN, None)
-drawing.grid(axes, patches.reshape(6, 1), 0.8, 2, label="patches", colour=drawing.LIGHT)
-drawing.note(axes, "=", (2.4, 5), size=16)
-drawing.grid(axes, selection, 3, 2, label="S", colour=ones)
-drawing.grid(axes, x.reshape(4, 1), 7.6, 3, label="x", colour=drawing.LIGHT)
-drawing.grid(axes, dx.reshape(4, 1), 9.7, 3, label="dx", colour=drawing.LIGHT)
-drawing.note(axes, "=", (11.1, 5), size=16)
-drawing.grid(axes, selection.T, 11.6, 3, label="S.T", colour=ones.T, cell_width=0.55)
-drawing.grid(axes, dpatches.reshape(6, 1), 15.4, 2, label="dpatches", colour=drawing.LIGHT)
-drawing.finish(figure, "05-selection")
+figures.selection(selection, x, patches, dpatches, dx)
 
 # %% [markdown]
 # A row of S has one 1: it copies one pixel. A column of S has as many ones as the pixel has copies. In S.T this

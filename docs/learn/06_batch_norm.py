@@ -10,7 +10,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 6. Batch normalization, and three paths back
 #
@@ -25,6 +24,7 @@
 import numpy as np
 
 import drawing
+import figures
 import minidl as md
 from minidl.kernels import reference
 from minidl.learn import show
@@ -191,40 +191,7 @@ assert np.allclose(path2, [-0.6124, 0, 0.6124], atol=5e-5) and np.allclose(path3
 assert np.allclose(dx, [0.2041, -0.4082, 0.2041], atol=5e-5)
 
 # %%
-wide = {"cell_width": 1.5}
-figure, axes = drawing.canvas(19.8, 14.4, "Three paths back through a batch normalization")
-drawing.grid(axes, x, 1.2, 5.6, label="x", colour=drawing.LIGHT, where="left")
-drawing.grid(axes, xhat, 14, 5.6, label="xhat", colour=drawing.LIGHT, where="right", **wide)
-drawing.box(axes, "var = 0.667", 7.4, 2.4, 3.4)
-drawing.box(axes, "mean = 2", 7.4, 8.8, 3.4)
-drawing.note(axes, "gray: forward.   colours: backward, with dxhat = [1, 0, 0]", (9.9, 1.3))
-
-for start, end in (
-    ((1.8, 5.6), (7.4, 2.6)),
-    ((10.8, 2.6), (17.4, 5.6)),
-    ((1.8, 6.6), (7.4, 9.6)),
-    ((10.8, 9.6), (17.4, 6.6)),
-    ((4.2, 5.85), (14, 5.85)),
-    ((9.8, 8.8), (9.8, 3.4)),
-):
-    drawing.arrow(axes, start, end, colour=drawing.GREY)
-
-for start, end, colour, text, at in (
-    ((14, 6.35), (4.2, 6.35), drawing.BLUE, "1  direct:  [1.225, 0, 0]", (11.9, 6.35)),
-    ((15, 5.6), (10.8, 3.2), drawing.YELLOW, "dvar = 0.919", (11.5, 4.8)),
-    ((7.4, 3.2), (3.6, 5.6), drawing.YELLOW, "2  [-0.612, 0, 0.612]", (7.4, 4.8)),
-    ((15, 6.6), (10.8, 9.0), drawing.GREEN, "dmean = -1.225", (11.5, 7.4)),
-    ((7.4, 9.0), (3.6, 6.6), drawing.GREEN, "3  [-0.408, -0.408, -0.408]", (7.3, 7.4)),
-):
-    drawing.arrow(axes, start, end, colour=colour)
-    drawing.note(axes, text, at, colour=colour, background=True)
-
-for i, (path, colour) in enumerate(((path1, drawing.BLUE), (path2, drawing.YELLOW), (path3, drawing.GREEN))):
-    drawing.grid(axes, path, 1.2, 10.7 + 1.1 * i, colour=colour, **wide)
-    drawing.note(axes, "+" if i else "", (0.7, 11.2 + 1.1 * i), size=14)
-drawing.note(axes, "=", (7.4, 12.3), size=16)
-drawing.grid(axes, dx, 8.8, 11.8, label="dx", colour=drawing.ORANGE, **wide)
-drawing.finish(figure, "06-three-paths")
+figures.three_paths(x, xhat, path1, path2, path3)
 
 # %% [markdown]
 # ## In one line
