@@ -12,7 +12,7 @@ single coordinate of each array, which tells where the error is.
 If a ReLU switches or a maximum moves between the two ends, the difference is wrong, although the gradient is right.
 This is called a kink. For a single layer `spaced` makes inputs that stay away from kinks. Inside a network this is
 impossible; there a direction is skipped, and counted, if a ReLU mask or a max-pool index differs between its two
-ends.
+ends. docs/learn/10_gradient_check.py shows on small numbers how a check can fool you.
 """
 
 from __future__ import annotations

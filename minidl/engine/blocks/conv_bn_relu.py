@@ -7,6 +7,8 @@ others. So the convolution's output z is summed while it is in the cache, and th
     forward   tiles: z = conv(x), sums of z         batch: mean, var      tiles: y = max(z scale + shift, 0)
     backward  tiles: d = dy [y > 0], sums           batch: slope, offset  tiles: dz = d + slope z + offset, dw, dx
 
+(scale, shift, slope and offset are those of `batchnorm.py`, one number for each channel.)
+
 BN's factor `scale` is not multiplied into dz, but into the filters of dx and, once, into dw. A bias of the
 convolution only moves the mean, which BN subtracts again: y doesn't depend on it, and its gradient, sum dz, is
 exactly zero.

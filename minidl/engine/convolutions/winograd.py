@@ -61,8 +61,8 @@ KERNELS = (3, 5, 7)
 class Transforms(NamedTuple):
     """The three matrices for an axis of `size` pixels; a points, R runs."""
 
-    spread: Array  # (a R, size), B' of all runs
-    gather: Array  # (size, a R), A' of all runs
+    spread: Array  # (a R, size), B.T of all runs
+    gather: Array  # (size, a R), A.T of all runs
     filters: Array  # (a, k), G
 
     @property
@@ -176,7 +176,7 @@ class WinogradConv:
         spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
-        taps = self._lines("taps", h.shape[3], h.dtype, scratch)  # t = gather' h
+        taps = self._lines("taps", h.shape[3], h.dtype, scratch)  # t = gather.T h
         np.matmul(self.matrices.gather.T, h.swapaxes(1, 2), out=self._columns(taps))
         taps = taps.reshape(self.points, -1, h.shape[3]).swapaxes(1, 2)  # (a, C, pixels)
         f, pixels = dz.shape[3], self.runs * self.line

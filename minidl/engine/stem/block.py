@@ -4,8 +4,9 @@ An image (64, 64, 3) becomes a map (62, 62, 128), forty times as many numbers, o
 Writing and reading that map takes most of the plain layers' time. Three ideas avoid it:
 
 BN's statistics without z. Every pixel of z is z = p w, where the patch p is a row of 27 numbers. So the sums over
-pixels of z and z^2 follow from those of p and p.T p, that is, from the 28 x 28 Gram matrix  G = sum [p 1].T [p 1]:
-    M mean = g w,    M var = diag(w.T G w) - M mean^2    with g = sum p.
+pixels of z and z^2 follow from g = sum p (27 numbers) and from the Gram matrix G = sum p.T p (27 x 27):
+    M mean = g w,    M var = diag(w.T G w) - M mean^2.
+In the code g is one more row below G, because every patch ends in a 1.
 Such sums lose digits if w cancels most of p, as edge filters do with an image's brightness. So the channels' mean c
 over the batch is subtracted from p first, unless it is almost zero. This moves z's mean by c w and changes nothing
 else. Below, p means the centred patch. For filters that cancel still more, as second derivatives do on smooth images,
