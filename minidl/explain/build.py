@@ -16,7 +16,7 @@ from minidl.explain.watch import Pass, Seen
 from minidl.layers import PROBE, TRAIN, BatchNorm2D, Layer, ReLU
 from minidl.layers.convert import convert
 from minidl.losses import softmax, softmax_cross_entropy
-from minidl.visual.truncate import truncate, walk
+from minidl.visual.truncate import truncate
 
 STARTS = ("loss", "unit")
 BATCH = 8  # images, for batch normalization
@@ -64,7 +64,6 @@ class _Making:
         self.layer = layer or trail.middle(model, self.x.shape[1:])
         self.upto = truncate(model, self.layer)
         self.keys = trail.place_of_layer(model, self.layer).keys
-        self.before = {place.keys for place in walk(self.upto)}
 
         self.alone = Pass(self.upto, self.x[:1], PROBE)
         self.unit = _unit(self.layer, self.alone.y, unit)
@@ -122,7 +121,7 @@ class _Making:
         return page
 
     def _pool(self) -> stages.PoolStage | str:
-        seen = trail.pool(self.seen, self.before, self.conv)
+        seen = trail.pool(self.seen, self.conv)
         return stages.pool_stage(seen) if seen else self._none("max or average pool", " on the way to this unit")
 
     def _relu(self) -> stages.ReluStage | str:
@@ -147,7 +146,7 @@ class _Making:
         return stages.norm_stage(passed.back(dy).seen[seen.keys], self.filter, self.made_at)
 
     def _join(self) -> stages.JoinStage | str:
-        seen = trail.join(self.seen, self.before, self.keys)
+        seen = trail.join(self.seen, self.conv)
         if seen is None:
             return self._none("module with branches", " on the way to this unit")
         inner = [self.seen[(*seen.keys, key)] for key in seen.layer.children()]
@@ -155,7 +154,10 @@ class _Making:
 
     def _none(self, what: str, where: str) -> str:
         if self.start == "unit":
-            where += f", or it comes after {self.layer}, where the way back begins (--start loss begins at the end)"
+            return (
+                f"The way back begins at {self.layer} and meets no {what}. From the loss it would come through the whole "
+                "network."
+            )
         return f"This network has no {what}{where}."
 
 

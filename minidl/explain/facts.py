@@ -71,3 +71,10 @@ def branch_name(branch: Seen) -> str:
     last = [place.name for place in walk(branch.layer) if len(place.keys) == 1]
     own = branch.name.rpartition(".")[2]
     return last[-1] if last and own.isdecimal() else own
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    """Floats (H, W, C) of any range as uint8 (H, W, 3): from darkest to brightest; one or two channels are gray."""
+    low, high = image.min(), image.max()
+    pixels = np.rint(255 * (image - low) / ((high - low) or 1)).astype(np.uint8)
+    return pixels[..., :1].repeat(3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]

@@ -120,6 +120,9 @@ def pool_stage(seen: Seen) -> PoolStage:
     pixels = around(tuple(place), size, MOST)
     outputs = touching(pixels, window, out)
     wide = under(outputs, window)
+    counts = windows_of_pixels(pixels, window, out, size)
+    if np.ptp(counts.values) == 0:
+        counts = windows_of_pixels(around((0, 0), size, MOST), window, out, size)  # where they differ
     values, gradient = scale_of(_part(x, pixels), _part(y, outputs)), scale_of(_part(dy, outputs), _part(dx, pixels))
     return PoolStage(
         name=seen.name,
@@ -133,7 +136,7 @@ def pool_stage(seen: Seen) -> PoolStage:
         y=cut(y, outputs, values),
         dy=cut(dy, outputs, gradient),
         dx=cut(dx, pixels, gradient),
-        counts=windows_of_pixels(pixels, window, out, size),
+        counts=counts,
         switches=[] if switches is None else _part(switches, outputs).tolist(),
     )
 
@@ -156,7 +159,7 @@ def norm_stage(seen: Seen, channel: int, place: tuple[int, int]) -> NormStage:
     variance = -gamma * inv_std * xhat * (dgamma / x.size)
     mean = np.full(x.shape, -gamma * inv_std * dbeta / x.size)
     region = around(place, x.shape[1:], MOST)
-    gradient = scale_of(*(_part(a[0], region) for a in (dy, direct, variance, mean, dx)))
+    gradient = scale_of(*(_part(a[0], region) for a in (dy, direct, dx)))
     return NormStage(
         name=seen.name,
         about=repr(layer),
@@ -173,8 +176,14 @@ def norm_stage(seen: Seen, channel: int, place: tuple[int, int]) -> NormStage:
         x=cut(x[0], region),
         xhat=cut(xhat[0], region),
         **{
-            name: cut(a[0], region, gradient)
-            for name, a in (("dy", dy), ("direct", direct), ("variance", variance), ("mean", mean), ("dx", dx))
+            name: cut(a[0], region, scale)
+            for name, a, scale in (
+                ("dy", dy, gradient),
+                ("direct", direct, gradient),
+                ("variance", variance, None),  # mostly much smaller than the first
+                ("mean", mean, None),
+                ("dx", dx, gradient),
+            )
         },
     )
 

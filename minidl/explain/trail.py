@@ -53,34 +53,41 @@ def next_of(kind: type[Layer], seen: Passed, conv: Seen) -> Seen | None:
     return None
 
 
-def pool(seen: Passed, before: set[Keys], conv: Seen) -> Seen | None:
+def pool(seen: Passed, conv: Seen) -> Seen | None:
     """The nearest pool on the way to the convolution, or the first one after it.
 
     A pool with windows that overlap goes before others, and a max pool before an average pool.
     """
-    found = [s for s in seen.values() if isinstance(s.layer, MaxPool2D | AvgPool2D) and s.dx is not None]
-    order = list(seen)
-    start = order.index(conv.keys)
-    ahead = [s for s in reversed(found) if s.keys in before and order.index(s.keys) < start]
-    later = [s for s in found if s.keys not in before and order.index(s.keys) > _end(order, conv.keys)]
-    return min([*ahead, *later], key=_rank, default=None)
+    found = [s for s in seen.values() if isinstance(s.layer, MaxPool2D | AvgPool2D)]
+    return min(_in_line(seen, found, conv), key=_rank, default=None)
 
 
 def _rank(pool: Seen) -> tuple[bool, bool]:
     return pool.layer.stride >= pool.layer.kernel, not isinstance(pool.layer, MaxPool2D)
 
 
-def join(seen: Passed, before: set[Keys], keys: Keys) -> Seen | None:
-    """The module of branches around the layer at `keys`, or the nearest one before it, or the first one after it."""
-    found = [s for s in seen.values() if s.layer.wiring == "parallel" and s.layer.children() and s.dx is not None]
-    around = [s for s in found if s.keys == keys[: len(s.keys)]]
-    ahead = [s for s in reversed(found) if s.keys in before]
-    return next(iter([*around, *ahead, *found]), None)
+def join(seen: Passed, conv: Seen) -> Seen | None:
+    """The module of branches around the convolution, or the nearest one before it, or the first one after it."""
+    found = [s for s in seen.values() if s.layer.wiring == "parallel" and s.layer.children()]
+    around = [s for s in found if s.keys == conv.keys[: len(s.keys)]]
+    return next(iter([*around, *_in_line(seen, found, conv)]), None)
 
 
-def _end(order: list[Keys], keys: Keys) -> int:
-    """The place in `order` of the part at the top of the model in which the layer is."""
-    return order.index(keys[:1])
+def _in_line(seen: Passed, found: list[Seen], conv: Seen) -> list[Seen]:
+    """Those through which the way back came: the ones before the convolution, nearest first, then those after it.
+
+    What stands in another branch of a module than the convolution is left out.
+    """
+    order = list(seen)
+    start = order.index(conv.keys)
+
+    def beside(s: Seen) -> bool:
+        shared = next((i for i, pair in enumerate(zip(s.keys, conv.keys, strict=False)) if pair[0] != pair[1]), None)
+        return shared is None or seen[s.keys[:shared]].layer.wiring == "parallel"
+
+    reached = [s for s in found if s.dx is not None and not beside(s)]
+    before = [s for s in reached if order.index(s.keys) < start]
+    return [*reversed(before), *(s for s in reached if order.index(s.keys) > start)]
 
 
 def place_of_layer(model: Layer, name: str) -> Place:
@@ -90,13 +97,10 @@ def place_of_layer(model: Layer, name: str) -> Place:
 
 def middle(model: Layer, image_shape: Shape) -> str:
     """A layer in the middle that ends with a convolution whose filters are larger than 1x1, if there is one."""
-    shown, found = {row.name for row in layer_table(model, image_shape)}, {}
-    for place in walk(model):
-        if isinstance(place.layer, Conv2D):
-            block = place.name.rpartition(".")[0]
-            name = block if block in shown and not place.parent.wiring == "parallel" else place.name
-            found[name] = place.layer.params["weight"].value.shape[0]
-    larger = [name for name, kernel in found.items() if kernel > 1] or list(found)
-    if not larger:
+    convolutions = [place for place in walk(model) if isinstance(place.layer, Conv2D)]
+    if not convolutions:
         raise UsageError("this network has no convolution, so there is no page to make")
-    return larger[(len(larger) - 1) // 2]
+    larger = [place for place in convolutions if place.layer.params["weight"].value.shape[0] > 1] or convolutions
+    place = larger[(len(larger) - 1) // 2]
+    block = place.name.rpartition(".")[0]
+    return block if block in {row.name for row in layer_table(model, image_shape)} else place.name

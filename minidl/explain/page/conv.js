@@ -16,9 +16,9 @@
         const place = [stride * row + kh - padding, stride * column + kw - padding];
         const [x, w] = [valueAt(channel.x, ...place), channel.w.values[kh][kw]];
         marks.push(place);
-        const outside = !(place[0] >= 0 && place[1] >= 0 && place[0] < channel.x.height && place[1] < channel.x.width);
+        const outside = place.some((i, k) => i < 0 || i >= [channel.x.height, channel.x.width][k]);
         return {
-          label: outside ? "padding" : `x[${place}]`,
+          label: `${outside ? "padding" : `x[${place}]`} w[${kh},${kw}]`,
           factors: [long(x, channel.x), long(w, channel.w)],
           value: x * w,
         };
@@ -30,7 +30,7 @@
         sum: sum({
           title: `y[${row},${column}] of filter ${c.unit}`,
           notes: [`The products of its window in channel ${channel.channel}, and the rest:`],
-          head: ["pixel", `x${times(channel.x)}`, `w${times(channel.w)}`, "x w"],
+          head: ["product", `x${times(channel.x)}`, `w${times(channel.w)}`, "x w"],
           rows,
           total: { label: `y[${row},${column}]`, value: valueAt(c.y, row, column) },
           scale: c.y,
@@ -49,7 +49,7 @@
         outputs.push(place);
         weights.push([kh, kw]);
         const w = channel.w.values[kh][kw];
-        rows.push({ label: `dy[${place}]`, factors: [long(dy, c.dy), `w[${kh},${kw}] ${long(w, channel.w)}`], value: dy * w });
+        rows.push({ label: `dy[${place}] w[${kh},${kw}]`, factors: [long(dy, c.dy), long(w, channel.w)], value: dy * w });
       }
       const windows = rows.length;
       if (c.filters > 1) rows.push({ label: count(c.filters - 1, "filter"), value: valueAt(channel.others_dx, row, column), rest: true });
@@ -58,7 +58,7 @@
         sum: sum({
           title: `dx[${row},${column}] of channel ${channel.channel}`,
           notes: [`The pixel lies in ${many(windows, "window")}. Each sends it dy times the weight that it met there:`],
-          head: ["output", `dy${times(c.dy)}`, `w${times(channel.w)}`, "dy w"],
+          head: ["product", `dy${times(c.dy)}`, `w${times(channel.w)}`, "dy w"],
           rows,
           total: { label: `dx[${row},${column}]`, value: valueAt(channel.dx, row, column) },
           scale: channel.dx,
@@ -98,7 +98,7 @@
       title,
       lead: [
         `${c.name} is ${c.about}. Its filter ${c.unit} makes ${record.layer === c.name ? "this unit" : `unit ${record.unit} of ${record.layer}`}.`,
-        "Forward, each y is a sum of products: its window of x times the filter w. Backward, each dy goes to every pixel of its window, times the weight that the pixel met. A pixel adds up what it gets: that is dx.",
+        "Forward, each y is a sum of products: its window of x times the filter w. Backward, each dy goes to every pixel of its window, times the weight that the pixel met. A pixel adds up what it gets, and the sum is its dx. (col2im does this for all pixels.)",
       ],
       cut:
         `Shown: ${start.dx.values.length} × ${start.dx.values[0].length} of ${start.dx.height} × ${start.dx.width} pixels, with the outputs whose windows touch them; ` +

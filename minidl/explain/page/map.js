@@ -7,8 +7,8 @@
 
   class Grid {
     /** `pointed(row, column)` and `pinned(row, column)` are called for cells of the image; without them it only shows. */
-    constructor({ id, label, note = "", map, blank = "0", pointed, pinned, freed }) {
-      Object.assign(this, { id, label, map, blank, pointed, pinned, freed, cells: new Map() });
+    constructor({ id, label, note = "", map, blank = "0", tint = 60, pointed, pinned }) {
+      Object.assign(this, { map, blank, tint, pointed, pinned, cells: new Map() });
       const largest = Math.max(...map.values.flat().map(Math.abs), 0);
       const columns = map.values.length ? map.values[0].map((_, j) => map.column + j) : [];
       this.table = h(
@@ -23,7 +23,9 @@
         h("figcaption", {}, h("b", {}, label), " ", h("span.soft", {}, note, times(map))),
         h("div.scroll", {}, this.table),
       );
-      if (pointed) this.listen();
+      if (!pointed) return;
+      this.table.querySelector("td[tabindex]").tabIndex = 0; // the one stop of the Tab key
+      this.listen();
     }
 
     inside(row, column, anyRow = false) {
@@ -38,7 +40,7 @@
     cell(value, i, j, largest) {
       const padding = !this.inside(i, j);
       const text = padding ? this.blank : short(value, this.map);
-      const share = largest ? Math.round((60 * Math.abs(value)) / largest) : 0;
+      const share = largest ? Math.round((this.tint * Math.abs(value)) / largest) : 0;
       const cell = h(
         `td${padding ? ".padding" : value < 0 ? ".below" : ""}`,
         {
@@ -50,10 +52,7 @@
         },
         text,
       );
-      if (!padding) {
-        this.cells.set(`${i},${j}`, cell);
-        if (this.pointed && this.cells.size === 1) cell.tabIndex = 0; // the one stop of the Tab key
-      } else this.cells.set(`${i},${j}`, cell);
+      this.cells.set(`${i},${j}`, cell);
       return cell;
     }
 

@@ -52,6 +52,7 @@
       lead: [
         `${n.name} is ${n.about}. In training it takes mean and variance from the batch, here ${many(n.images, "image")}. So one x moves y in three ways: directly, through the variance, and through the mean. dx is the sum of three gradients.`,
         `This pass is in TRAIN mode, so its numbers differ from those of the other stages. They are in PROBE mode: with the running mean and variance, which are constants. Then only the first path is left, with s = ${value(n.running_inv_std)}.`,
+        `Paths 2 and 3 divide a sum by M = ${n.numbers}, so each place gets little from them. Their maps have scales of their own.`,
       ],
       cut:
         `Shown: ${n.dx.values.length} × ${n.dx.values[0].length} of ${n.dx.height} × ${n.dx.width} places of ${record.image}, 1 channel. The sums dγ and dβ are over all places of ${n.images === 1 ? "the image" : `all ${n.images} images`}.` +

@@ -8,7 +8,9 @@
 
   function fixed(value, { exponent, decimals }, more) {
     if (value === null) return "none"; // NaN or infinity
-    return value === 0 ? "0" : (value / power(exponent)).toFixed(decimals + more);
+    if (value === 0) return "0";
+    const text = (value / power(exponent)).toFixed(decimals + more);
+    return Number(text) === 0 ? text.replace("-", "") : text;
   }
 
   /** As in a map. */
@@ -26,7 +28,7 @@
   function lacking(terms, sum, scale) {
     const whole = (value) => Math.round(Number(long(value, scale)) * 10 ** (scale.decimals + MORE));
     const left = whole(sum) - terms.reduce((total, term) => total + whole(term), 0);
-    return left === 0 ? "" : (left / 10 ** (scale.decimals + MORE)).toFixed(scale.decimals + MORE);
+    return left === 0 || Number.isNaN(left) ? "" : (left / 10 ** (scale.decimals + MORE)).toFixed(scale.decimals + MORE);
   }
 
   const many = (n, noun) => `${n} ${n === 1 ? noun : noun.replace(/ch$/, "che")}${n === 1 ? "" : "s"}`;

@@ -33,7 +33,7 @@
         };
       });
       return {
-        marks: { x: max ? places : places, dx: max ? [chosen] : places, counts: places },
+        marks: { x: places, dx: max ? [chosen] : places, counts: places },
         sum: sum({
           title: `y[${row},${column}]`,
           notes: [max ? "The largest number of the window passes. On the way back, all of dy goes to its place." : "The mean of the window. On the way back, each pixel gets its share of dy."],
@@ -78,6 +78,7 @@
       };
     }
 
+    const corner = p.counts.row !== p.dx.row || p.counts.column !== p.dx.column; // elsewhere all counts are the same
     const note = `channel ${p.channel}`;
     return stage({
       id: "pool",
@@ -102,7 +103,7 @@
         y: { label: "y", note, map: p.y, live: true },
         dx: { label: "dx", note, map: p.dx, live: true },
         dy: { label: "dy", note, map: p.dy, live: true },
-        counts: { label: "counts", note: "windows that contain the pixel", map: p.counts, live: true },
+        counts: { label: "counts", note: `windows that contain the pixel${corner ? ", in the corner of the map" : ""}`, map: p.counts, tint: 0, live: !corner },
       },
       pick: (name, row, column) => (name === "y" || name === "dy" ? output(row, column) : pixel(row, column)),
       first: ["dx", ...strongest(p.dx)],

@@ -39,7 +39,7 @@
       ],
       maps: {
         x: live("x", r.x),
-        mask: live("mask", mask, "x > 0"),
+        mask: { ...live("mask", mask, "x > 0"), tint: 25 },
         y: live("y", r.y),
         dx: live("dx", r.dx),
         dy: live("dy", r.dy),

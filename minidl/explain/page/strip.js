@@ -25,9 +25,9 @@
         h("b", {}, b.name),
         h("small", {}, b.about),
         h("small", {}, shape(b.shape)),
-        opened && h("div.branches", {}, b.branches.map((names) => h("ol", {}, names.map(part)))),
-        badges(b.name).filter((badge) => !opened || !badge.href || !partsHave(b, badge.getAttribute("href").slice(1))),
-        here && h("small.you", {}, `unit ${record.unit} of ${record.layer}`),
+        opened ? h("div.branches", {}, b.branches.map((names) => h("ol", {}, names.map(part)))) : null,
+        badges(b.name).filter((badge) => !opened || !partsHave(b, badge.getAttribute("href").slice(1))),
+        here ? h("small.you", {}, `unit ${record.unit} of ${record.layer}`) : null,
       );
     };
     const partsHave = (b, id) => b.branches.flat().some((name) => inner(name) && (record.stages[id].name === name || record.stages[id].name.startsWith(`${name}.`)));
