@@ -12,7 +12,7 @@ from minidl.errors import ShapeError, UsageError
 from minidl.explain import facts, stages, trail
 from minidl.explain.cut import place_of
 from minidl.explain.records import NormStage, Page
-from minidl.explain.watch import Pass, Seen
+from minidl.explain.watch import Pass
 from minidl.layers import PROBE, TRAIN, BatchNorm2D, Layer, ReLU
 from minidl.layers.convert import convert
 from minidl.losses import softmax, softmax_cross_entropy
@@ -139,10 +139,8 @@ class _Making:
             passed = Pass(model, self.x, TRAIN.at_step(0), keep={seen.keys})
         except ShapeError as error:  # a single number has no variance
             return f"The batch is too small: {error}."
-        if self.start == "loss":
-            dy = softmax_cross_entropy(passed.y, self.labels)[1]
-        else:
-            dy = self._one_hot(passed.y)
+        from_loss = self.start == "loss"
+        dy = softmax_cross_entropy(passed.y, self.labels)[1] if from_loss else self._one_hot(passed.y)
         return stages.norm_stage(passed.back(dy).seen[seen.keys], self.filter, self.made_at)
 
     def _join(self) -> stages.JoinStage | str:
@@ -154,10 +152,7 @@ class _Making:
 
     def _none(self, what: str, where: str) -> str:
         if self.start == "unit":
-            return (
-                f"The way back begins at {self.layer} and meets no {what}. From the loss it would come through the whole "
-                "network."
-            )
+            return f"The way back begins at {self.layer} and meets no {what}. From the loss it might: --start loss."
         return f"This network has no {what}{where}."
 
 

@@ -91,7 +91,7 @@ def windows_of_pixels(region: Region, window: Geometry, out: tuple[int, int], si
 
 
 def strongest(a: np.ndarray) -> tuple[int, int, int]:
-    """(row, column, channel) of a (H, W, C): the channel with the largest sum of magnitudes, and its largest place."""
+    """(row, column, channel) of a (H, W, C): the channel with the largest sum of magnitudes, and its largest."""
     channel = int(np.abs(a).sum(axis=(0, 1)).argmax())
     return *place_of(np.abs(a[..., channel])), channel
 

@@ -32,7 +32,7 @@ def explain_unit(
               statistics from all of them
     layer    such as "inception2.b3"; default: one in the middle
     unit    a channel of its map; default: the one that responds most
-    start    where the way back begins: "loss", the cross-entropy loss of the first image, or "unit", the unit's maximum
+    start    where the way back begins: "loss", the cross-entropy of the first image, or "unit", its own maximum
     labels    (N,) classes of the images; default: what the model takes them for
     classes    names of the classes
 
@@ -46,6 +46,6 @@ def explain_unit(
     activations(model, ready[:1], [])  # says what is wrong with the model or with the images
     known = np.full(len(ready), -1) if labels is None else np.asarray(labels)
     if known.shape != (len(ready),) or known.dtype.kind not in "iu":
-        raise UsageError(f"labels have the shape {known.shape} and type {known.dtype}: give {len(ready)} whole numbers")
+        raise UsageError(f"labels of shape {known.shape} and type {known.dtype}: give {len(ready)} whole numbers")
     looked = Looked(ready, shown(ready[0]), known, classes, "the first image")
     return write_page(make_page(model, looked, layer, unit, start, title), Path(path))

@@ -23,7 +23,7 @@ def convolution(seen: Passed, layer: str, unit: int) -> tuple[Seen, int]:
             return leaf, filter_
         if leaf.x.shape[-1] != leaf.y.shape[-1]:
             break
-    raise UsageError(f"{layer}: no convolution is found that makes unit {unit}: name a convolution, or what follows it")
+    raise UsageError(f"{layer}: no convolution is found that makes unit {unit}: name one, or what follows one")
 
 
 def _back(seen: Passed, keys: Keys, unit: int) -> Iterator[tuple[Seen, int]]:

@@ -137,7 +137,9 @@ def test_a_max_pool_sends_each_dy_to_the_switch_of_its_window(pages):
     assert len(set(shared)) < len(shared)  # the page shows windows that share a maximum
 
 
-@pytest.mark.parametrize("kernel, stride, padding", [(3, 2, 1), (3, 1, 1), (2, 2, 0), (4, 2, 0), (3, 1, 0), (2, 3, 0)])
+@pytest.mark.parametrize(
+    "kernel, stride, padding", [(3, 2, 1), (3, 1, 1), (2, 2, 0), (4, 2, 0), (3, 1, 0), (2, 3, 0)]
+)
 def test_the_counts_are_what_col2im_makes_of_ones(kernel, stride, padding):
     model = Sequential({"conv": Conv2D(3, 4, 1), "pool": MaxPool2D(kernel, stride, padding)})
     counts = page_of("pool", 0, "unit", model=model).stages["pool"].counts

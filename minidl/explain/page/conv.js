@@ -23,7 +23,9 @@
           value: x * w,
         };
       });
-      const others = [count(c.in_channels - 1, "channel"), c.bias === null ? "" : "bias"].filter(Boolean).join(" and ");
+      const others = [count(c.in_channels - 1, "channel"), c.bias === null ? "" : "bias"]
+        .filter(Boolean)
+        .join(" and ");
       if (others) rows.push({ label: others, value: valueAt(channel.others_y, row, column), rest: true });
       return {
         marks: { x: marks, dx: marks, w: taps },
@@ -49,15 +51,26 @@
         outputs.push(place);
         weights.push([kh, kw]);
         const w = channel.w.values[kh][kw];
-        rows.push({ label: `dy[${place}] w[${kh},${kw}]`, factors: [long(dy, c.dy), long(w, channel.w)], value: dy * w });
+        rows.push({
+          label: `dy[${place}] w[${kh},${kw}]`,
+          factors: [long(dy, c.dy), long(w, channel.w)],
+          value: dy * w,
+        });
       }
       const windows = rows.length;
-      if (c.filters > 1) rows.push({ label: count(c.filters - 1, "filter"), value: valueAt(channel.others_dx, row, column), rest: true });
+      if (c.filters > 1)
+        rows.push({
+          label: count(c.filters - 1, "filter"),
+          value: valueAt(channel.others_dx, row, column),
+          rest: true,
+        });
       return {
         marks: { dy: outputs, y: outputs, w: weights, x: [[row, column]] },
         sum: sum({
           title: `dx[${row},${column}] of channel ${channel.channel}`,
-          notes: [`The pixel lies in ${many(windows, "window")}. Each sends it dy times the weight that it met there:`],
+          notes: [
+            `The pixel lies in ${many(windows, "window")}. Each sends it dy times the weight that it met there:`,
+          ],
           head: ["product", `dy${times(c.dy)}`, `w${times(channel.w)}`, "dy w"],
           rows,
           total: { label: `dx[${row},${column}]`, value: valueAt(channel.dx, row, column) },
@@ -105,7 +118,12 @@
         `1 of ${many(c.in_channels, "input channel")}; 1 of ${many(c.filters, "filter")}. In a sum, the rest is one term.`,
       controls:
         c.channels.length > 1
-          ? h("div.controls", { role: "group", "aria-label": "Input channel" }, h("span", {}, "Input channel (those that add most to the unit's maximum):"), buttons)
+          ? h(
+              "div.controls",
+              { role: "group", "aria-label": "Input channel" },
+              h("span", {}, "Input channel (those that add most to the unit's maximum):"),
+              buttons,
+            )
           : null,
       rows: [
         ["Forward: x and w make y", ["x", "w", "y"]],

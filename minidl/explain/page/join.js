@@ -9,7 +9,9 @@
     const names = j.branches.map((branch) => branch.name);
 
     const pick = (_, row, column) => ({
-      marks: Object.fromEntries(["dx", ...names.map((_name, i) => `branch${i}`)].map((map) => [map, [[row, column]]])),
+      marks: Object.fromEntries(
+        ["dx", ...names.map((_name, i) => `branch${i}`)].map((map) => [map, [[row, column]]]),
+      ),
       sum: sum({
         title: `dx[${row},${column}] of channel ${j.channel}`,
         notes: ["Every branch reads this x, so each sends it a gradient:"],
@@ -29,28 +31,69 @@
           h(
             "tr",
             {},
-            i === 0 ? h("th", { scope: "rowgroup", rowspan: branch.samples.length + (left > 0 ? 1 : 0) }, branch.name) : null,
+            i === 0
+              ? h("th", { scope: "rowgroup", rowspan: branch.samples.length + (left > 0 ? 1 : 0) }, branch.name)
+              : null,
             h("td.term", {}, channel),
             concat ? h("td.term", {}, channel - branch.start) : null,
             h("td.term", {}, short(y, value)),
             h("td.term", {}, short(dy, gradient)),
           ),
         ),
-        left > 0 ? h("tr", {}, h("td.rest", { colspan: concat ? 4 : 3 }, `and ${many(left, "more channel")}`.replace("more channels", "more"))) : null,
+        left > 0
+          ? h(
+              "tr",
+              {},
+              h(
+                "td.rest",
+                { colspan: concat ? 4 : 3 },
+                `and ${many(left, "more channel")}`.replace("more channels", "more"),
+              ),
+            )
+          : null,
       ];
     });
     const table = h(
       "table.facts.split",
       {},
-      h("caption", {}, `${concat ? "y is put together, dy is taken apart" : "y is a sum: each branch gets the whole dy"}: at row ${j.place[0]}, column ${j.place[1]}`),
-      h("thead", {}, h("tr", {}, ["branch", "channel of y", ...(concat ? ["of the branch"] : []), `y${times(value)}`, `dy${times(gradient)}`].map((text) => h("th", { scope: "col" }, text)))),
+      h(
+        "caption",
+        {},
+        `${concat ? "y is put together, dy is taken apart" : "y is a sum: each branch gets the whole dy"}: at row ${j.place[0]}, column ${j.place[1]}`,
+      ),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          [
+            "branch",
+            "channel of y",
+            ...(concat ? ["of the branch"] : []),
+            `y${times(value)}`,
+            `dy${times(gradient)}`,
+          ].map((text) => h("th", { scope: "col" }, text)),
+        ),
+      ),
       h("tbody", {}, lines),
     );
     const bar = concat
       ? h(
           "div.channels",
-          { role: "img", "aria-label": `Channels of y: ${j.branches.map((b) => `${b.start} to ${b.stop - 1} from ${b.name}`).join(", ")}` },
-          j.branches.map((b) => h("span", { style: { "--share": b.stop - b.start } }, h("b", {}, b.name), " ", h("span", {}, `${b.start}–${b.stop - 1}`))),
+          {
+            role: "img",
+            "aria-label": `Channels of y: ${j.branches.map((b) => `${b.start} to ${b.stop - 1} from ${b.name}`).join(", ")}`,
+          },
+          j.branches.map((b) =>
+            h(
+              "span",
+              { style: { "--share": b.stop - b.start } },
+              h("b", {}, b.name),
+              " ",
+              h("span", {}, `${b.start}–${b.stop - 1}`),
+            ),
+          ),
         )
       : null;
     const live = (label, map) => ({ label, note: `channel ${j.channel}`, map, live: true });

@@ -14,8 +14,21 @@
       this.table = h(
         `table.map${pointed ? ".live" : ""}`,
         { id, role: "grid", "aria-label": `${label}${note ? `, ${note}` : ""}${times(map)}` },
-        h("thead", {}, h("tr", {}, h("td"), columns.map((j) => h("th", { scope: "col" }, this.inside(0, j, true) ? j : "")))),
-        h("tbody", {}, map.values.map((row, i) => this.row(row, map.row + i, largest))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("td"),
+            columns.map((j) => h("th", { scope: "col" }, this.inside(0, j, true) ? j : "")),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          map.values.map((row, i) => this.row(row, map.row + i, largest)),
+        ),
       );
       this.element = h(
         "figure.map",

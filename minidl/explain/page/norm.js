@@ -6,15 +6,20 @@
 
   explain.views.norm = (n, title) => {
     const plain = { exponent: 0, decimals: 3 };
-    const value = (x) => (x !== 0 && (Math.abs(x) < 0.001 || Math.abs(x) >= 1e6) ? x.toExponential(5) : long(x, plain));
+    const value = (x) =>
+      x !== 0 && (Math.abs(x) < 0.001 || Math.abs(x) >= 1e6) ? x.toExponential(5) : long(x, plain);
 
     function pick(_, row, column) {
       const at = (map) => valueAt(map, row, column);
       return {
-        marks: Object.fromEntries(["x", "xhat", "dy", "direct", "variance", "mean", "dx"].map((name) => [name, [[row, column]]])),
+        marks: Object.fromEntries(
+          ["x", "xhat", "dy", "direct", "variance", "mean", "dx"].map((name) => [name, [[row, column]]]),
+        ),
         sum: sum({
           title: `dx[${row},${column}] of channel ${n.channel}`,
-          notes: [`Here x̂ = ${long(at(n.xhat), n.xhat)}${times(n.xhat)} and dy = ${long(at(n.dy), n.dy)}${times(n.dy)}.`],
+          notes: [
+            `Here x̂ = ${long(at(n.xhat), n.xhat)}${times(n.xhat)} and dy = ${long(at(n.dy), n.dy)}${times(n.dy)}.`,
+          ],
           head: ["path", "as a formula", "gives"],
           rows: [
             { label: "1. directly", factors: ["γ s dy"], value: at(n.direct) },
@@ -42,7 +47,15 @@
       h(
         "tbody",
         {},
-        facts.map(([sign, words, x]) => h("tr", {}, h("th", { scope: "row" }, sign), h("td", {}, words), h("td.term", { "data-fact": sign }, sign === "M" ? x : value(x)))),
+        facts.map(([sign, words, x]) =>
+          h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, sign),
+            h("td", {}, words),
+            h("td.term", { "data-fact": sign }, sign === "M" ? x : value(x)),
+          ),
+        ),
       ),
     );
     const live = (label, note, map) => ({ label, note, map, live: true });
@@ -56,7 +69,11 @@
       ],
       cut:
         `Shown: ${n.dx.values.length} × ${n.dx.values[0].length} of ${n.dx.height} × ${n.dx.width} places of ${record.image}, 1 channel. The sums dγ and dβ are over all places of ${n.images === 1 ? "the image" : `all ${n.images} images`}.` +
-        (record.start === "loss" ? (n.images > 1 ? ` dy comes from the mean loss of the ${n.images} images.` : "") : ` dy is 1 at the unit's maximum in ${record.image}, where the way back begins.`),
+        (record.start === "loss"
+          ? n.images > 1
+            ? ` dy comes from the mean loss of the ${n.images} images.`
+            : ""
+          : ` dy is 1 at the unit's maximum in ${record.image}, where the way back begins.`),
       rows: [
         ["Forward: x̂ = (x − μ) s, and y = γ x̂ + β", ["x", "xhat"]],
         ["Backward: three paths that add up", ["dy", "direct", "variance", "mean", "dx"]],

@@ -28,7 +28,9 @@
   function lacking(terms, sum, scale) {
     const whole = (value) => Math.round(Number(long(value, scale)) * 10 ** (scale.decimals + MORE));
     const left = whole(sum) - terms.reduce((total, term) => total + whole(term), 0);
-    return left === 0 || Number.isNaN(left) ? "" : (left / 10 ** (scale.decimals + MORE)).toFixed(scale.decimals + MORE);
+    return left === 0 || Number.isNaN(left)
+      ? ""
+      : (left / 10 ** (scale.decimals + MORE)).toFixed(scale.decimals + MORE);
   }
 
   const many = (n, noun) => `${n} ${n === 1 ? noun : noun.replace(/ch$/, "che")}${n === 1 ? "" : "s"}`;

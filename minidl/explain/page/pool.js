@@ -23,7 +23,12 @@
       const chosen = max ? switchOf(row, column) : null;
       const share = 1 / kernel ** 2;
       const rows = places.map((place) => {
-        if (!inside(...place)) return { label: "padding", factors: ["", max ? "no" : long(share, { exponent: 0, decimals: 3 })], value: 0 };
+        if (!inside(...place))
+          return {
+            label: "padding",
+            factors: ["", max ? "no" : long(share, { exponent: 0, decimals: 3 })],
+            value: 0,
+          };
         const x = valueAt(p.x, ...place);
         const factor = max ? Number(same(place, chosen)) : share;
         return {
@@ -36,7 +41,11 @@
         marks: { x: places, dx: max ? [chosen] : places, counts: places },
         sum: sum({
           title: `y[${row},${column}]`,
-          notes: [max ? "The largest number of the window passes. On the way back, all of dy goes to its place." : "The mean of the window. On the way back, each pixel gets its share of dy."],
+          notes: [
+            max
+              ? "The largest number of the window passes. On the way back, all of dy goes to its place."
+              : "The mean of the window. On the way back, each pixel gets its share of dy.",
+          ],
           head: ["pixel", `x${times(p.x)}`, max ? "switch" : "share", "adds"],
           rows,
           total: { label: `y[${row},${column}]`, value: valueAt(p.y, row, column) },
@@ -57,7 +66,10 @@
           const factor = max ? Number(same(switchOf(...place), [row, column])) : 1 / kernel ** 2;
           rows.push({
             label: `dy[${place}]`,
-            factors: [long(dy, p.dy), max ? (factor ? "here" : `at ${switchOf(...place)}`) : long(factor, { exponent: 0, decimals: 3 })],
+            factors: [
+              long(dy, p.dy),
+              max ? (factor ? "here" : `at ${switchOf(...place)}`) : long(factor, { exponent: 0, decimals: 3 }),
+            ],
             value: dy * factor,
           });
         }),
@@ -68,7 +80,9 @@
           title: `dx[${row},${column}]`,
           notes: [
             `The pixel lies in ${many(rows.length, "window")}.` +
-              (max ? ` It is the largest number of ${rows.filter((r) => r.factors[1] === "here").length} of them.` : ""),
+              (max
+                ? ` It is the largest number of ${rows.filter((r) => r.factors[1] === "here").length} of them.`
+                : ""),
           ],
           head: ["output", `dy${times(p.dy)}`, max ? "maximum" : "share", "sends"],
           rows,
@@ -103,7 +117,13 @@
         y: { label: "y", note, map: p.y, live: true },
         dx: { label: "dx", note, map: p.dx, live: true },
         dy: { label: "dy", note, map: p.dy, live: true },
-        counts: { label: "counts", note: `windows that contain the pixel${corner ? ", in the corner of the map" : ""}`, map: p.counts, tint: 0, live: !corner },
+        counts: {
+          label: "counts",
+          note: `windows that contain the pixel${corner ? ", in the corner of the map" : ""}`,
+          map: p.counts,
+          tint: 0,
+          live: !corner,
+        },
       },
       pick: (name, row, column) => (name === "y" || name === "dy" ? output(row, column) : pixel(row, column)),
       first: ["dx", ...strongest(p.dx)],

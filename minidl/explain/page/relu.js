@@ -18,7 +18,13 @@
           title: `${b}[${row},${column}]`,
           notes: [`x is ${long(valueAt(r.x, row, column), r.x)}${times(r.x)}, so the mask is ${passes}.`],
           head: [`${a} times the mask`, `${a}${times(from)}`, "mask", b],
-          rows: [{ label: `${a}[${row},${column}]`, factors: [long(valueAt(from, row, column), from), String(passes)], value: valueAt(from, row, column) * passes }],
+          rows: [
+            {
+              label: `${a}[${row},${column}]`,
+              factors: [long(valueAt(from, row, column), from), String(passes)],
+              value: valueAt(from, row, column) * passes,
+            },
+          ],
           total: { label: `${b}[${row},${column}]`, value: valueAt(to, row, column) },
           scale: to,
         }),

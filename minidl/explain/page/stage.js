@@ -9,7 +9,13 @@
       first: [name, row, column] that is shown until one points elsewhere */
   function stage({ id, title, lead, cut, controls = null, rows, maps, pick, first, after = null }) {
     const state = { pinned: null, pick };
-    const panel = h("div.panel", { id: `${id}-sum`, "aria-live": "polite", tabindex: 0, role: "region", "aria-label": `${title}: the sum` });
+    const panel = h("div.panel", {
+      id: `${id}-sum`,
+      "aria-live": "polite",
+      tabindex: 0,
+      role: "region",
+      "aria-label": `${title}: the sum`,
+    });
     const grids = {};
 
     const show = (name, row, column) => {
@@ -62,7 +68,16 @@
           "div",
           {},
           rows.map(([words, names]) =>
-            h("div.way", {}, h("h3", {}, words), h("div.maps", {}, names.map((name) => holders[name]))),
+            h(
+              "div.way",
+              {},
+              h("h3", {}, words),
+              h(
+                "div.maps",
+                {},
+                names.map((name) => holders[name]),
+              ),
+            ),
           ),
         ),
         panel,
@@ -89,7 +104,12 @@
 
   /** A stage that this network or this unit does not have. */
   const none = (id, title, why) =>
-    h("section.stage.none", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), h("p.soft", {}, why));
+    h(
+      "section.stage.none",
+      { id, "aria-labelledby": `${id}-title` },
+      h("h2", { id: `${id}-title` }, title),
+      h("p.soft", {}, why),
+    );
 
   Object.assign(explain, { stage, none });
 }

@@ -7,7 +7,11 @@
   /** {title, head: [...], rows: [{label, factors: [text, ...], value}], total: {label, value}, scale, notes: [...]} */
   function sum({ title, head, rows, total, scale, notes = [] }) {
     const width = head.length - 2; // columns of factors
-    const rest = lacking(rows.map((row) => row.value), total.value, scale);
+    const rest = lacking(
+      rows.map((row) => row.value),
+      total.value,
+      scale,
+    );
     const line = (kind, label, factors, text) =>
       h(
         `tr${kind}`,
@@ -24,7 +28,15 @@
       h(
         "table.sum",
         {},
-        h("thead", {}, h("tr", {}, head.map((text, i) => h("th", { scope: "col" }, text, i === head.length - 1 ? times(scale) : "")))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            head.map((text, i) => h("th", { scope: "col" }, text, i === head.length - 1 ? times(scale) : "")),
+          ),
+        ),
         h(
           "tbody",
           {},
