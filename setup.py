@@ -22,6 +22,7 @@ setup(
     package_data={
         "minidl": ["py.typed"],
         "minidl.atlas": ["page/*"],
+        "minidl.explain": ["page/*"],
         "minidl.kernels": ["cuda/*.cu", "cuda/*.cuh"],
         "minidl.models": ["weights/*"],
     },

@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse
+    from minidl.explain.own import explain_unit
     from minidl.models import Run
     from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict
     from minidl.storage.weights import load_weights as load
@@ -77,6 +78,7 @@ _LATER = {  # names that are imported when they are first used, and where they a
     "deconv": "minidl.visual.looking.deconv",
     "denormalise": "minidl.data.denormalise",
     "evaluate": "minidl.training.evaluation.evaluate",
+    "explain_unit": "minidl.explain.own.explain_unit",
     "fuse": "minidl.engine.fuse",
     "gradient": "minidl.visual.looking.gradient",
     "guided": "minidl.visual.looking.guided",
@@ -129,6 +131,7 @@ __all__ = [
     "deconv",
     "denormalise",
     "evaluate",
+    "explain_unit",
     "freeze",
     "fuse",
     "gradcheck",

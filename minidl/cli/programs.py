@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minidl.cli.atlas import ATLAS
 from minidl.cli.data import CHECK_DATA, DOWNLOAD, EXPORT_SHAPES, SHOW_BATCH
+from minidl.cli.explain import EXPLAIN
 from minidl.cli.features import PCA, TSNE
 from minidl.cli.find_lr import FIND_LR
 from minidl.cli.learn import LEARN
@@ -32,7 +33,7 @@ MINIDL = Program(
         "Data:": DATA,
         "A run and its network:": {"history": HISTORY, "layers": LAYERS, "export": EXPORT},
         "Units, features and classes:": {
-            **UNITS, **FEATURES, **CLASSES
+            **UNITS, **FEATURES, **CLASSES, "explain": EXPLAIN
         },
     },
     aliases={"fit": "train"},
@@ -42,6 +43,7 @@ _TRAIN = {"fit": TRAIN, "search": SEARCH, "find-lr": FIND_LR, "eval": EVAL, "pre
 _TRAIN |= {**DATA, "learn": LEARN, "doctor": DOCTOR}
 _VISUALIZE = {
     "atlas": ATLAS,
+    "explain": EXPLAIN,
     "history": HISTORY,
     "layers": LAYERS,
     "search": SEARCH_PLOT,

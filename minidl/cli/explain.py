@@ -1,0 +1,91 @@
+"""The command `explain`: one page on which a gradient flows through a unit."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minidl.cli.flags import add_trained_flags, add_use_flags, count
+from minidl.cli.parser import Command, Parser
+from minidl.cli.pictures import SPLITS, make_folder, photo_name, read_subject
+from minidl.errors import DataError, UsageError
+from minidl.storage.files import own_folder
+from minidl.text.calls import call
+from minidl.text.console import print_lines
+from minidl.training import session
+from minidl.visual.file_names import file_name
+from minidl.visual.subject import Subject
+
+if TYPE_CHECKING:
+    from minidl.explain.build import Looked
+    from minidl.explain.records import Page
+
+
+def explain(args: Namespace) -> int:
+    """Makes a page that shows how a gradient flows through a unit, with every sum; a browser opens it offline."""
+    from minidl.explain.build import make_page
+    from minidl.explain.write import write_page
+
+    subject = read_subject(args)
+    with session.one_blas_thread():
+        looked = _looked(args, subject)
+        page = make_page(subject.model, looked, args.layer, args.unit, args.start, args.pretrained or subject.source)
+    path = write_page(page, _output(args, subject, page))
+    print_lines(f"wrote {path}: open it in a browser")
+    return 0
+
+
+def _looked(args: Namespace, subject: Subject) -> Looked:
+    """The image, and after it the first others of the split, as a small batch."""
+    from minidl.explain.build import BATCH, Looked
+
+    if args.image.isdecimal():
+        first = subject.position(int(args.image))
+        others = [i for i in range(min(BATCH, len(subject.split))) if i != first][: BATCH - 1]
+        positions = np.array([first, *others])
+        pictures, labels = subject.pictures(positions), subject.labels(positions)
+        name = f"image {first} of {args.split}"
+    else:
+        pictures, labels = subject.photo(args.image)[None], np.array([-1])
+        name = Path(args.image).name
+        with suppress(DataError, UsageError):  # a photo needs no data set, but others make a better batch
+            positions = np.arange(min(BATCH - 1, len(subject.split)))
+            pictures = np.concatenate([pictures, subject.pictures(positions)])
+            labels = np.concatenate([labels, subject.labels(positions)])
+    return Looked(subject.normalised(pictures), pictures[0], labels, subject.about.words, name)
+
+
+def _output(args: Namespace, subject: Subject, page: Page) -> Path:
+    """--output, or a name that says what the page shows: in figures/ of the run or of the working directory."""
+    run = None if args.pretrained else subject.run
+    network = args.pretrained or (None if run else subject.checkpoint.path.stem)
+    image = args.image if args.image.isdecimal() else photo_name(args.image)
+    parts = [network, "explain", page.layer, page.unit, f"image-{image}"]
+    settings = {n: v for n in ("split", "start") if (v := getattr(args, n)) != args.parser.get_default(n)}
+    name = f"{file_name(parts, settings)}.html"
+    if args.output is None:
+        return (own_folder(run, "figures") if run else make_folder(Path("figures"))) / name
+    path = Path(args.output)
+    if path.is_dir() or args.output.endswith("/"):
+        return make_folder(path) / name
+    return make_folder(path.parent) / path.name
+
+
+def _add_flags(parser: Parser) -> None:
+    add_trained_flags(parser)
+    add_use_flags(parser)
+    parser.add_argument("--split", default="val", choices=SPLITS, help="part of the data set (default val)")
+    parser.add_argument("--image", default="0", metavar="I", help="number in the split, or a photo (default 0)")
+    layer = f"such as inception2.b3 (default: one in the middle; see `{call('layers')}`)"
+    parser.add_argument("--layer", help=layer)
+    parser.add_argument("--unit", type=count, metavar="U", help="such as 3 (default: the one that responds most)")
+    start = "where the way back begins: at the loss of the image, or at the unit's own maximum (default loss)"
+    parser.add_argument("--start", default="loss", choices=("loss", "unit"), help=start)
+    parser.add_argument("--output", metavar="FILE", help="the page (default: in figures/ of the run)")
+
+
+EXPLAIN = Command(explain, _add_flags)

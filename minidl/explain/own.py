@@ -1,0 +1,51 @@
+"""The page of a model of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minidl.errors import UsageError
+from minidl.layers import Layer
+from minidl.visual.looking import activations
+
+
+def explain_unit(
+    model: Layer,
+    images: np.ndarray,
+    path: str | Path = "explain.html",
+    *,
+    layer: str | None = None,
+    unit: int | None = None,
+    start: str = "loss",
+    labels: ArrayLike | None = None,
+    classes: Sequence[str] = (),
+    title: str = "a network",
+) -> Path:
+    """Writes a page on which a gradient flows through a unit, and returns its path. A browser opens it offline.
+
+    model    plain or fused, NumPy arrays
+    images    (N, H, W, C) as the model takes them: the page is about the first, and batch normalization takes its
+              statistics from all of them
+    layer    such as "inception2.b3"; default: one in the middle
+    unit    a channel of its map; default: the one that responds most
+    start    where the way back begins: "loss", the cross-entropy of the first image, or "unit", its own maximum
+    labels    (N,) classes of the images; default: what the model takes them for
+    classes    names of the classes
+
+    Raises UsageError for a name or number that there isn't, DataError if the file can't be written.
+    """
+    from minidl.explain.build import Looked, make_page
+    from minidl.explain.facts import shown
+    from minidl.explain.write import write_page
+
+    ready = np.asarray(images)
+    activations(model, ready[:1], [])  # says what is wrong with the model or with the images
+    known = np.full(len(ready), -1) if labels is None else np.asarray(labels)
+    if known.shape != (len(ready),) or known.dtype.kind not in "iu":
+        raise UsageError(f"labels of shape {known.shape} and type {known.dtype}: give {len(ready)} whole numbers")
+    looked = Looked(ready, shown(ready[0]), known, classes, "the first image")
+    return write_page(make_page(model, looked, layer, unit, start, title), Path(path))
