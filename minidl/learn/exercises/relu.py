@@ -26,7 +26,12 @@ def _about(zero: str, nan: str) -> dict[str, int | str]:
 
 def _special(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
     x = arguments["x"]
-    return {"where x is 0": x == 0, "where x is NaN": np.isnan(x), "where x is negative": x < 0}
+    return {
+        "where x is 0": x == 0,
+        "where x is NaN": np.isnan(x),
+        "where x is negative": x < 0,
+        "where x is positive": x > 0,
+    }
 
 
 EXERCISE = Exercise(
@@ -76,6 +81,11 @@ EXERCISE = Exercise(
             "step",
             "y is 1 where x > 0. That is the slope of ReLU. Its value there is x itself.",
             (("xp.maximum(x, 0)", "(x > 0).astype(x.dtype)"),),
+        ),
+        Mistake(
+            "limited",
+            "You cut off at 6 as well: that is ReLU6. Here a positive number stays what it is.",
+            (("xp.maximum(x, 0)", "xp.clip(x, 0, 6)"),),
         ),
         Mistake(
             "leaky",
