@@ -34,6 +34,8 @@ def _special(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
     }
 
 
+_INVERTED = "The mask is inverted: it must be True where x > 0, where the gradient passes."
+
 EXERCISE = Exercise(
     name="relu",
     chapter="01_linear",
@@ -56,11 +58,9 @@ EXERCISE = Exercise(
             "training that has failed looks sound.",
             (("xp.maximum(x, 0)", "xp.where(x > 0, x, 0)"),),
         ),
-        Mistake(
-            "mask inverted",
-            "The mask is inverted: it must be True where x > 0, where the gradient passes.",
-            ((", x > 0", ", x <= 0"),),
-        ),
+        Mistake("mask inverted", _INVERTED, ((", x > 0", ", x <= 0"),)),
+        Mistake("mask inverted, NaN too", _INVERTED, ((", x > 0", ", ~(x > 0)"),)),
+        Mistake("mask of the negative", _INVERTED, ((", x > 0", ", x < 0"),)),
         Mistake(
             "mask not zero",
             "The mask is True where x is not 0. It must be True where x > 0: a negative x gives y = 0, and nothing "

@@ -20,7 +20,7 @@ def logit_cases(rng: np.random.Generator, smoothings: tuple[float, ...]) -> list
         arguments = {"logits": rng.normal(size=(n, k)), "labels": rng.integers(0, k, n), "smoothing": smoothing}
         cases.append(Case(arguments, _about(n, k, "ordinary", smoothing)))
     for i, middle in enumerate((1000, -1000)):
-        logits, labels = middle + rng.normal(size=(2, 2)), rng.integers(0, 2, 2)
+        logits, labels = rng.normal(size=(2, 2)) + np.array([[middle], [-middle]]), rng.integers(0, 2, 2)
         logits[0, 1 - labels[0]] += 900  # image 0 is wrong by 900: p of its label is 0 after rounding
         smoothing = smoothings[i % len(smoothings)]
         arguments = {"logits": logits, "labels": labels, "smoothing": smoothing}
@@ -109,6 +109,17 @@ EXERCISE = Exercise(
             wrong=_of_the_probability,
         ),
         Mistake(
+            "not normalized",
+            "In dlogits p isn't divided by the sum of its row. The probabilities of an image add up to 1, so every "
+            "row of dlogits adds up to 0.",
+            (("    p /= total\n", ""),),
+        ),
+        Mistake(
+            "sum missing",
+            "In log p the logarithm of the sum is missing: log p = z - m - log(sum of exp(z - m)).",
+            (("    log_p -= xp.log(total)\n", ""),),
+        ),
+        Mistake(
             "logarithm of zero",
             "Right for ordinary logits. Where p of the label is 0 after rounding, log(p) is -inf. "
             "Compute log p without p: z - m - log(sum of exp(z - m)).",
@@ -129,6 +140,11 @@ EXERCISE = Exercise(
             "no logarithm",
             "The logarithm is missing in the loss: you took the mean of -p[label]. dlogits is right.",
             (("-xp.take_along_axis(log_p,", "-xp.take_along_axis(p,"),),
+        ),
+        Mistake(
+            "sum over the images",
+            "The sum of exp goes over the images. The probabilities of one image, its row, must add up to 1: axis 1.",
+            (("p.sum(axis=1", "p.sum(axis=0"),),
         ),
         Mistake(
             "wrong axis",
