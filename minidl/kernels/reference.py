@@ -71,7 +71,7 @@ def out_size(x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int)
 def im2col(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Array:
     """All patches of `x` (N, H, W, C) as rows: (N OH OW, KH KW C).
 
-    Row (n OH + oh) OW + ow is window (oh, ow) of image n; column (kh KW + kw) C + c is channel c of its pixel (kh, kw).
+    Row (n OH + oh) OW + ow is window (oh, ow) of image n; column (kh KW + kw) C + c is its pixel (kh, kw), channel c.
     """
     xp = array_module(x)
     n, _, _, c = x.shape
