@@ -32,7 +32,10 @@ Shape = tuple[int, ...]
 
 
 def pad2d(x: Array, padding: int, value: float = 0.0) -> Array:
-    """`x` with `padding` rows and columns of `value` on every side, always a new array."""
+    """`x` (N, H, W, C) with `padding` rows and columns of `value` on every side, always a new array.
+
+    The result is (N, H + 2 padding, W + 2 padding, C).
+    """
     xp = array_module(x)
     n, h, w, c = x.shape
     padded = xp.full((n, h + 2 * padding, w + 2 * padding, c), value, dtype=x.dtype)
@@ -66,7 +69,10 @@ def out_size(x_shape: Shape, kernel: tuple[int, int], stride: int, padding: int)
 
 
 def im2col(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Array:
-    """All patches of `x` (N, H, W, C) as rows: (N OH OW, KH KW C)."""
+    """All patches of `x` (N, H, W, C) as rows: (N OH OW, KH KW C).
+
+    Row (n OH + oh) OW + ow is window (oh, ow) of image n; column (kh KW + kw) C + c is its pixel (kh, kw), channel c.
+    """
     xp = array_module(x)
     n, _, _, c = x.shape
     oh, ow = out_size(x.shape, kernel, stride, padding)
@@ -105,7 +111,10 @@ def conv2d(x: Array, w: Array, stride: int, padding: int) -> Array:
 
 
 def conv2d_dw(x: Array, dy: Array, w_shape: Shape, stride: int, padding: int) -> Array:
-    """dw = patches.T @ dy. x (N, H, W, C), dy (N, OH, OW, F) -> dw (KH, KW, C, F)."""
+    """dw[kh,kw,c,f] = sum over n,oh,ow of x[n, s oh + kh - p, s ow + kw - p, c] dy[n,oh,ow,f].
+
+    With the matrix of patches: dw = patches.T @ dy. x (N, H, W, C), dy (N, OH, OW, F) -> dw (KH, KW, C, F).
+    """
     kh, kw, _, f = w_shape
     patches = im2col(x, (kh, kw), stride, padding)
     dw = patches.T @ dy.reshape(-1, f)  # (K, P) @ (P, F)
@@ -113,7 +122,11 @@ def conv2d_dw(x: Array, dy: Array, w_shape: Shape, stride: int, padding: int) ->
 
 
 def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) -> Array:
-    """dx = col2im(dy @ w.T). dy (N, OH, OW, F), w (KH, KW, C, F) -> dx (N, H, W, C)."""
+    """dx[n,h,w,c] = sum over all oh,kh with s oh + kh - p = h, all ow,kw with s ow + kw - p = w, and all f of
+    dy[n,oh,ow,f] w[kh,kw,c,f].
+
+    With the matrix of patches: dx = col2im(dy @ w.T). dy (N, OH, OW, F), w (KH, KW, C, F) -> dx (N, H, W, C).
+    """
     kh, kw, _, f = w.shape
     dpatches = dy.reshape(-1, f) @ w.reshape(-1, f).T  # (P, F) @ (F, K)
     return col2im(dpatches, x_shape, (kh, kw), stride, padding)
@@ -265,7 +278,7 @@ def relu(x: Array) -> tuple[Array, Array]:
 
 
 def relu_dx(dy: Array, mask: Array) -> Array:
-    """dx = dy [x > 0]."""
+    """dx = dy [x > 0]; `mask` is the [x > 0] that `relu` returned."""
     return dy * mask
 
 

@@ -143,8 +143,8 @@ def _condition(cases: list[Case], wrong: list[int]) -> str:
         if fine & broken:
             continue
         if len(fine) == 1:
-            other = "another number" if len(broken) > 1 else min(broken, key=str)
-            return f"Right where {key} is {min(fine, key=str)}, wrong where it is {other}."
+            other = "isn't" if len(broken) > 1 else f"is {min(broken, key=str)}"
+            return f"Right where {key} is {min(fine, key=str)}, wrong where it {other}."
         if len(broken) == 1:
             return f"Right, except where {key} is {min(broken, key=str)}."
     return ""

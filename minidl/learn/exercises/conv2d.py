@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -42,6 +42,19 @@ def _window_lost(x: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.
     return reference.conv2d(x, w, stride, padding)[:, :-1, :-1]
 
 
+def _only(*part: slice) -> Callable:
+    """y of a part of the weights only."""
+
+    def wrong(x: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.ndarray:
+        rest = np.zeros_like(w)
+        rest[part] = w[part]
+        return reference.conv2d(x, rest, stride, padding)
+
+    return wrong
+
+
+_ALL, _LAST, _FIRST = slice(None), slice(-1, None), slice(0, 1)
+
 EXERCISE = Exercise(
     name="conv2d",
     chapter="03_convolution",
@@ -61,6 +74,17 @@ EXERCISE = Exercise(
             "The kernel is flipped. In mathematics a convolution turns the window by 180 degrees; in deep learning "
             "it doesn't: w[kh, kw] meets the pixel kh below and kw to the right of the window's corner.",
             (("patches @ w.reshape", "patches @ w[::-1, ::-1].reshape"),),
+        ),
+        Mistake(
+            "rows flipped",
+            "The rows of the window are in reverse order: w[kh] meets the row kh below the window's upper edge.",
+            (("patches @ w.reshape", "patches @ w[::-1].reshape"),),
+        ),
+        Mistake(
+            "columns flipped",
+            "The columns of the window are in reverse order: w[:, kw] meets the column kw to the right of the "
+            "window's left edge.",
+            (("patches @ w.reshape", "patches @ w[:, ::-1].reshape"),),
         ),
         Mistake(
             "stride ignored",
@@ -94,9 +118,21 @@ EXERCISE = Exercise(
             wrong=_window_lost,
         ),
         Mistake(
+            "last pixel only",
+            "Only the last pixel of the window counts: in your loop over (kh, kw) each product overwrites the one "
+            "before. Add them up.",
+            wrong=_only(_LAST, _LAST),
+        ),
+        Mistake(
+            "last channel only",
+            "Only the last channel counts: in your loop over the channels each product overwrites the one before. "
+            "Add them up.",
+            wrong=_only(_ALL, _ALL, _LAST),
+        ),
+        Mistake(
             "first channel only",
             "Only the first channel counts. A window has a weight for every channel: add up over all C.",
-            wrong=lambda x, w, stride, padding: reference.conv2d(x[..., :1], w[:, :, :1], stride, padding),
+            wrong=_only(_ALL, _ALL, _FIRST),
         ),
         Mistake(
             "OH and OW exchanged",

@@ -112,6 +112,12 @@ EXERCISE = Exercise(
             (("dy.sum(axis=0)", "dy.mean(axis=0)"),),
         ),
         Mistake(
+            "last image only",
+            "dw holds the last image only: in your loop over the images each product overwrites the one before. "
+            "dw[d,k] is the sum over n of x[n,d] dy[n,k].",
+            (("+= cache.T @ dy", "+= cache[-1:].T @ dy[-1:]"),),
+        ),
+        Mistake(
             "need_dx ignored",
             "Where need_dx is False, return None. Nobody needs the gradient with respect to the images themselves, "
             "and computing it costs a third of the time.",

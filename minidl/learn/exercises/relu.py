@@ -26,8 +26,15 @@ def _about(zero: str, nan: str) -> dict[str, int | str]:
 
 def _special(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
     x = arguments["x"]
-    return {"where x is 0": x == 0, "where x is NaN": np.isnan(x), "where x is negative": x < 0}
+    return {
+        "where x is 0": x == 0,
+        "where x is NaN": np.isnan(x),
+        "where x is negative": x < 0,
+        "where x is positive": x > 0,
+    }
 
+
+_INVERTED = "The mask is inverted: it must be True where x > 0, where the gradient passes."
 
 EXERCISE = Exercise(
     name="relu",
@@ -51,11 +58,9 @@ EXERCISE = Exercise(
             "training that has failed looks sound.",
             (("xp.maximum(x, 0)", "xp.where(x > 0, x, 0)"),),
         ),
-        Mistake(
-            "mask inverted",
-            "The mask is inverted: it must be True where x > 0, where the gradient passes.",
-            ((", x > 0", ", x <= 0"),),
-        ),
+        Mistake("mask inverted", _INVERTED, ((", x > 0", ", x <= 0"),)),
+        Mistake("mask inverted, NaN too", _INVERTED, ((", x > 0", ", ~(x > 0)"),)),
+        Mistake("mask of the negative", _INVERTED, ((", x > 0", ", x < 0"),)),
         Mistake(
             "mask not zero",
             "The mask is True where x is not 0. It must be True where x > 0: a negative x gives y = 0, and nothing "
@@ -76,6 +81,11 @@ EXERCISE = Exercise(
             "step",
             "y is 1 where x > 0. That is the slope of ReLU. Its value there is x itself.",
             (("xp.maximum(x, 0)", "(x > 0).astype(x.dtype)"),),
+        ),
+        Mistake(
+            "limited",
+            "You cut off at 6 as well: that is ReLU6. Here a positive number stays what it is.",
+            (("xp.maximum(x, 0)", "xp.clip(x, 0, 6)"),),
         ),
         Mistake(
             "leaky",

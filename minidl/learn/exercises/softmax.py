@@ -15,15 +15,19 @@ def _cases(rng: np.random.Generator) -> list[Case]:
     for middles in ((1000, 1000), (1000, -1000)):  # of the rows
         logits = rng.normal(size=(2, 3)) + np.array(middles)[:, None]
         cases.append(Case({"logits": logits}, _about((2, 3), size="about 1000")))
+    cases.append(Case({"logits": np.array([[0.0, 1500, 1], [1, 2, 3]])}, _about((2, 3), spread="above 1000")))
     infinite = rng.normal(size=(2, 4))
     infinite[1, 2] = -np.inf
     return [*cases, Case({"logits": infinite}, _about((2, 4), infinite="present"))]
 
 
-def _about(shape: tuple[int, ...], size: str = "ordinary", infinite: str = "absent") -> dict[str, int | str]:
+def _about(
+    shape: tuple[int, ...], size: str = "ordinary", spread: str = "ordinary", infinite: str = "absent"
+) -> dict[str, int | str]:
     return {
         "the number of axes": len(shape),
         "the size of the logits": size,
+        "the spread of a row": spread,
         "a logit of -inf": infinite,
         "K": shape[-1],
         "N": int(np.prod(shape[:-1])),
@@ -39,6 +43,8 @@ def _on_paper(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | 
         f"{value[index[-1]] / value.sum():.6g}"
     )
 
+
+_LOGARITHM = "You returned the logarithm of the probabilities. Take exp of it."
 
 EXERCISE = Exercise(
     name="softmax",
@@ -64,6 +70,18 @@ EXERCISE = Exercise(
             (("logits.max(axis=-1, keepdims=True)", "logits.max()"),),
         ),
         Mistake(
+            "not the maximum",
+            "You subtract another number of the row than its maximum, such as its mean or minimum. Then an exponent "
+            "can still be large, exp gives inf, and inf/inf is NaN.",
+            (("logits.max(axis=-1, keepdims=True)", "logits.mean(axis=-1, keepdims=True)"),),
+        ),
+        Mistake(
+            "maximum subtracted in one place",
+            "You subtract the maximum above, but not in the sum below (exp of the logits themselves). The factor "
+            "exp(-m) cancels only if it stands in both.",
+            (("p.sum(axis=-1", "xp.exp(logits).sum(axis=-1"),),
+        ),
+        Mistake(
             "wrong axis",
             "You normalized along the first axis. There are the images. The probabilities of one image, its row, "
             "must add up to 1: the last axis.",
@@ -84,10 +102,17 @@ EXERCISE = Exercise(
             "All rows together add up to 1. Each row must add up to 1: give the sum the axis.",
             (("p.sum(axis=-1, keepdims=True)", "p.sum()"),),
         ),
+        Mistake("logarithm", _LOGARITHM, (("    return p\n", "    return xp.log(p)\n"),)),
         Mistake(
-            "logarithm",
-            "You returned the logarithm of the probabilities. Take exp of it.",
-            (("    return p\n", "    return xp.log(p)\n"),),
+            "logarithm without p",
+            _LOGARITHM,
+            (
+                (
+                    "xp.exp(logits - logits.max(axis=-1, keepdims=True))",
+                    "logits - logits.max(axis=-1, keepdims=True)",
+                ),
+                ("p /= p.sum(axis=-1, keepdims=True)", "p -= xp.log(xp.exp(p).sum(axis=-1, keepdims=True))"),
+            ),
         ),
         Mistake(
             "sigmoid",

@@ -12,25 +12,24 @@ from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 
 def logit_cases(rng: np.random.Generator, smoothings: tuple[float, ...]) -> list[Case]:
     """Logits, labels and in turn one of the smoothings; by hand two images and two classes, all logits 0."""
-    labels = np.array([0, 0])
-    cases = [
-        Case({"logits": np.zeros((2, 2)), "labels": labels, "smoothing": smoothings[0]}, _about(2, 2, "ordinary"))
-    ]
+    by_hand = {"logits": np.zeros((2, 2)), "labels": np.array([0, 0]), "smoothing": smoothings[0]}
+    cases = [Case(by_hand, _about(2, 2, "ordinary", smoothings[0]))]
     shapes = ((1, 6), (2, 3), (3, 3), (3, 2), (4, 5), (7, 4), (5, 10))
     for i, (n, k) in enumerate(shapes):
-        logits, labels = rng.normal(size=(n, k)), rng.integers(0, k, n)
-        arguments = {"logits": logits, "labels": labels, "smoothing": smoothings[i % len(smoothings)]}
-        cases.append(Case(arguments, _about(n, k, "ordinary")))
+        smoothing = smoothings[i % len(smoothings)]
+        arguments = {"logits": rng.normal(size=(n, k)), "labels": rng.integers(0, k, n), "smoothing": smoothing}
+        cases.append(Case(arguments, _about(n, k, "ordinary", smoothing)))
     for i, middle in enumerate((1000, -1000)):
-        logits, labels = middle + rng.normal(size=(2, 2)), rng.integers(0, 2, 2)
+        logits, labels = rng.normal(size=(2, 2)) + np.array([[middle], [-middle]]), rng.integers(0, 2, 2)
         logits[0, 1 - labels[0]] += 900  # image 0 is wrong by 900: p of its label is 0 after rounding
-        arguments = {"logits": logits, "labels": labels, "smoothing": smoothings[i % len(smoothings)]}
-        cases.append(Case(arguments, _about(2, 2, "about 1000")))
+        smoothing = smoothings[i % len(smoothings)]
+        arguments = {"logits": logits, "labels": labels, "smoothing": smoothing}
+        cases.append(Case(arguments, _about(2, 2, "about 1000", smoothing)))
     return cases
 
 
-def _about(n: int, k: int, size: str) -> dict[str, int | str]:
-    return {"the size of the logits": size, "N": n, "K": k}
+def _about(n: int, k: int, size: str, smoothing: float) -> dict[str, int | str]:
+    return {"smoothing": f"{smoothing:g}", "the size of the logits": size, "N": n, "K": k}
 
 
 def dlogits_on_paper(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | None:
@@ -110,6 +109,17 @@ EXERCISE = Exercise(
             wrong=_of_the_probability,
         ),
         Mistake(
+            "not normalized",
+            "In dlogits p isn't divided by the sum of its row. The probabilities of an image add up to 1, so every "
+            "row of dlogits adds up to 0.",
+            (("    p /= total\n", ""),),
+        ),
+        Mistake(
+            "sum missing",
+            "In log p the logarithm of the sum is missing: log p = z - m - log(sum of exp(z - m)).",
+            (("    log_p -= xp.log(total)\n", ""),),
+        ),
+        Mistake(
             "logarithm of zero",
             "Right for ordinary logits. Where p of the label is 0 after rounding, log(p) is -inf. "
             "Compute log p without p: z - m - log(sum of exp(z - m)).",
@@ -125,6 +135,16 @@ EXERCISE = Exercise(
             "all classes in the loss",
             "You added -log p of all classes. Only the label's counts: log p[i, labels[i]] for each image i.",
             (("xp.take_along_axis(log_p, labels[:, None], axis=1).sum()", "log_p.sum()"),),
+        ),
+        Mistake(
+            "no logarithm",
+            "The logarithm is missing in the loss: you took the mean of -p[label]. dlogits is right.",
+            (("-xp.take_along_axis(log_p,", "-xp.take_along_axis(p,"),),
+        ),
+        Mistake(
+            "sum over the images",
+            "The sum of exp goes over the images. The probabilities of one image, its row, must add up to 1: axis 1.",
+            (("p.sum(axis=1", "p.sum(axis=0"),),
         ),
         Mistake(
             "wrong axis",

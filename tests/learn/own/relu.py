@@ -19,8 +19,8 @@ def wrong_picked(x):
 
 def wrong_stopped(x):
     """typical mask inverted: the mask of what is stopped"""
-    stopped = np.logical_not(x > 0)
-    return np.maximum(0, x), np.where(np.isnan(x), False, stopped)
+    y = np.maximum(0, x)
+    return y, y == 0
 
 
 def wrong_leak(x):

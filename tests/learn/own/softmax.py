@@ -28,7 +28,7 @@ def wrong_sum_of_all(logits):
 
 
 def wrong_log(logits):
-    """typical logarithm: returns log p"""
+    """typical logarithm without p: returns log p"""
     z = logits - logits.max(-1, keepdims=True)
     return z - np.log(np.exp(z).sum(-1, keepdims=True))
 
