@@ -138,8 +138,8 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
 def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, Array]:
     """y[n,oh,ow,c] = max over the window, and where in its window the maximum lies: kh KW + kw, as uint8.
 
-    Of equal values the first in reading order counts as the maximum. A NaN counts as larger than every number.
-    Padding is -inf, so it is never the maximum.
+    Of equal values the first in reading order counts as the maximum. A NaN counts as larger than every number; of
+    several NaNs the first counts. Padding is -inf, so it is never the maximum.
     """
     xp = array_module(x)
     window = (kernel, kernel)

@@ -142,7 +142,7 @@ def _condition(cases: list[Case], wrong: list[int]) -> str:
         fine, broken = {cases[i].about[key] for i in good}, {cases[i].about[key] for i in wrong}
         if fine & broken:
             continue
-        if len(fine) == 1:
+        if len(fine) == 1 and len(good) > 1:
             other = "isn't" if len(broken) > 1 else f"is {min(broken, key=str)}"
             return f"Right where {key} is {min(fine, key=str)}, wrong where it {other}."
         if len(broken) == 1:

@@ -73,6 +73,7 @@ def once(a):
         (lambda a, b, stride: np.log(-abs(a * b)), "nan", "y has a NaN"),
         (lambda a, b, stride: a * b if stride == 1 else a, "condition", "Right where stride is 1, wrong where it is"),
         (lambda a, b, stride: a * b if len(a) < 5 else a, "condition", "Right, except where N is 5."),
+        (lambda a, b, stride: a * b if len(a) == 1 else a, "unknown", "y[0, 0] is"),
         (lambda a, b, stride: a * b[stride - 1 : 1], "raises", "It raises ValueError in line"),
         (lambda a, b, stride: np.multiply(a, b, out=a), "changed", "You changed a, which belongs to the caller."),
         (lambda a, b, stride: a * b * np.float64(1), "float32", "for float32 y is an array"),

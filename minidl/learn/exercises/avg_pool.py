@@ -70,6 +70,11 @@ EXERCISE = Exercise(
             (("total * (1 / kernel**2)", "total"),),
         ),
         Mistake(
+            "divided by 2 K",
+            "You divided by 2 K. A window has K^2 pixels: kernel**2, not kernel * 2.",
+            (("(1 / kernel**2)", "(1 / (kernel * 2))"),),
+        ),
+        Mistake(
             "divided by K",
             "You divided by K. A window has K^2 pixels, because it has K rows and K columns.",
             (("(1 / kernel**2)", "(1 / kernel)"),),

@@ -35,9 +35,14 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str:
     return f"{gamma:.6g}*({x:.6g} - {mean:.6g})*{inv_std:.6g} + {beta:.6g} = {y:.6g}"
 
 
-def _own_statistics(x, mean, inv_std, gamma, beta):
-    return reference.batch_norm(x, *moments(x, 1e-5), gamma, beta)
+def _own_statistics(eps):
+    return lambda x, mean, inv_std, gamma, beta: reference.batch_norm(x, *moments(x, eps), gamma, beta)
 
+
+_OWN = (
+    "You computed mean and variance from x. Use those that are given: in PROBE and INFER mode they are the running "
+    "ones, not the batch's."
+)
 
 EXERCISE = Exercise(
     name="batch_norm",
@@ -94,11 +99,17 @@ EXERCISE = Exercise(
             (("(gamma * inv_std) + beta", "(beta * inv_std) + gamma"),),
         ),
         Mistake(
-            "own statistics",
-            "You computed mean and variance from x. Use those that are given: in PROBE and INFER mode they are the "
-            "running ones, not the batch's.",
-            wrong=_own_statistics,
+            "mean added",
+            "You added the mean. It is subtracted, so that xhat has mean 0.",
+            (("(x - mean) * (gamma", "(x + mean) * (gamma"),),
         ),
+        Mistake(
+            "beta subtracted",
+            "You subtracted beta. It is added: beta is the new mean.",
+            (("(gamma * inv_std) + beta", "(gamma * inv_std) - beta"),),
+        ),
+        Mistake("own statistics", _OWN, wrong=_own_statistics(1e-5)),
+        Mistake("own statistics, no eps", _OWN, wrong=_own_statistics(0)),
     ),
     hints=(
         "It is one line. NumPy lines (C,) up with the last axis of x, so no loop and no reshape is needed.",

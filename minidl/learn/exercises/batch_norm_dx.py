@@ -89,6 +89,32 @@ EXERCISE = Exercise(
             (("dbeta * (1 / m)", "dbeta"), ("dgamma * (1 / m)", "dgamma")),
         ),
         Mistake(
+            "sum in the path through the mean",
+            "The 1/M is missing in the path through the mean: - dbeta/M.",
+            (("dbeta * (1 / m)", "dbeta"),),
+        ),
+        Mistake(
+            "sum in the path through the variance",
+            "The 1/M is missing in the path through the variance: - xhat dgamma/M.",
+            (("dgamma * (1 / m)", "dgamma"),),
+        ),
+        Mistake(
+            "xhat missing",
+            "In the path through the variance xhat is missing: an x far from the mean moves the variance more than "
+            "one near it. It is - xhat dgamma/M.",
+            (("xhat * (dgamma * (1 / m))", "dgamma * (1 / m)"),),
+        ),
+        Mistake(
+            "x for xhat",
+            "In the path through the variance stands x instead of xhat = (x - mean) inv_std.",
+            (("xhat = (x - mean) * inv_std", "xhat = x"),),
+        ),
+        Mistake(
+            "mean not subtracted in xhat",
+            "xhat is (x - mean) inv_std: the mean isn't subtracted.",
+            (("xhat = (x - mean) * inv_std", "xhat = x * inv_std"),),
+        ),
+        Mistake(
             "divided by inv_std",
             "You divided by inv_std at the end. It is 1 / sqrt(var + eps) already: multiply.",
             (("(gamma * inv_std)", "(gamma / inv_std)"),),

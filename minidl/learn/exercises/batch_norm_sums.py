@@ -56,9 +56,11 @@ def _product_of_sums(dy, x, mean, inv_std):
     return dy.sum(axis=axes) * ((x - mean) * inv_std).sum(axis=axes), dy.sum(axis=axes)
 
 
-def _own_statistics(dy, x, mean, inv_std):
-    return reference.batch_norm_sums(dy, x, *moments(x, 1e-5))
+def _own_statistics(eps):
+    return lambda dy, x, mean, inv_std: reference.batch_norm_sums(dy, x, *moments(x, eps))
 
+
+_OWN = "You computed mean and variance from x. Use those that are given: in PROBE mode they are the running ones."
 
 EXERCISE = Exercise(
     name="batch_norm_sums",
@@ -125,12 +127,8 @@ EXERCISE = Exercise(
             "however many there are.",
             (("axes = tuple(range(x.ndim - 1))", "axes = (0, 1, 2)"),),
         ),
-        Mistake(
-            "own statistics",
-            "You computed mean and variance from x. Use those that are given: in PROBE mode they are the running "
-            "ones.",
-            wrong=_own_statistics,
-        ),
+        Mistake("own statistics", _OWN, wrong=_own_statistics(1e-5)),
+        Mistake("own statistics, no eps", _OWN, wrong=_own_statistics(0)),
     ),
     hints=(
         "dy/dgamma is xhat, and dy/dbeta is 1. How many numbers of y does one beta reach?",

@@ -94,6 +94,12 @@ EXERCISE = Exercise(
             wrong=lambda x: (x.mean(axis=(0, *range(2, x.ndim))), x.var(axis=(0, *range(2, x.ndim)))),
         ),
         Mistake(
+            "over the channels",
+            "You took the mean over the channels of every pixel. It is the other way round: the channels are the "
+            "one axis that stays.",
+            wrong=lambda x: (x.mean(axis=-1), x.var(axis=-1)),
+        ),
+        Mistake(
             "all channels together",
             "You have one mean for all channels together. Every channel has a mean and a variance of its own: keep "
             "the last axis.",

@@ -90,6 +90,12 @@ EXERCISE = Exercise(
             ((_SHIFT, _SHIFT.replace("scale", "scale / gamma")),),
         ),
         Mistake(
+            "deviation missing in shift",
+            "scale is right; in shift the mean is multiplied by gamma alone. It is multiplied by the whole scale, "
+            "gamma / sqrt(var + eps).",
+            ((_SHIFT, _SHIFT.replace("scale", "gamma")),),
+        ),
+        Mistake(
             "mean missing",
             "scale is right; shift is beta alone. The mean is subtracted from z before it is scaled: - mean scale.",
             ((_SHIFT, "beta\n"),),

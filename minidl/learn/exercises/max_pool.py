@@ -25,7 +25,7 @@ def _cases(rng: np.random.Generator) -> list[Case]:
         case([4, 4, 1, 7, 2, 4, 7, 7], hand, "ties"),
         case(-1 - rng.permutation(9), overlapping, "negative numbers"),
         case(-1 - rng.permutation(16), POOLS[2], "negative numbers"),
-        case([1, np.nan, np.nan, 9, 4, 5, 8, 7], hand, "a NaN"),
+        case([1, np.nan, np.nan, 9, np.nan, 5, 8, 7], hand, "a NaN"),
         *(case(rng.normal(size=(g.n, g.h, g.w, g.c)), g) for g in POOLS),
         case(rng.integers(0, 3, (many.n, many.h, many.w, many.c)), many, "ties"),
     ]
@@ -53,7 +53,7 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | No
     )
 
 
-def _searching(border=-np.inf, from_zero=False, better=np.greater, nan="wins"):
+def _searching(border=-np.inf, from_zero=False, better=np.greater, nan="wins", step=None):
     """Max pooling with another border, another beginning, another comparison, or where a NaN gets lost."""
 
     def pool(x, kernel, stride, padding):
@@ -61,7 +61,7 @@ def _searching(border=-np.inf, from_zero=False, better=np.greater, nan="wins"):
         if nan == "ignored":
             x = np.where(np.isnan(x), -np.inf, x)
         padded = reference.pad2d(x, padding, border)
-        pixels = list(reference.offsets(window, stride, reference.out_size(x.shape, window, stride, padding)))
+        pixels = list(reference.offsets(window, step or stride, reference.out_size(x.shape, window, stride, padding)))
         first = padded[:, pixels[0][1], pixels[0][2]]
         y = np.zeros_like(first) if from_zero else first
         index = np.zeros(y.shape, np.uint8)
@@ -70,6 +70,8 @@ def _searching(border=-np.inf, from_zero=False, better=np.greater, nan="wins"):
             wins = better(candidate, y)
             if nan == "wins":
                 wins |= np.isnan(candidate) & ~np.isnan(y)
+            if nan == "last":
+                wins |= np.isnan(candidate)
             y, index = np.where(wins, candidate, y), np.where(wins, np.uint8(k), index)
         return y, index
 
@@ -117,6 +119,16 @@ _TYPICAL = (
         wrong=_searching(nan="ignored"),
     ),
     Mistake(
+        "last NaN",
+        "Of several NaNs in a window you take the last, and the first counts. A NaN must not replace another NaN.",
+        wrong=_searching(nan="last"),
+    ),
+    Mistake(
+        "stride ignored",
+        "You moved the window by 1. It moves by the stride: window oh begins at row stride oh.",
+        wrong=_searching(step=1),
+    ),
+    Mistake(
         "index in the image",
         "index counts through the image. It must say where in its own window the maximum lies: kh K + kw, from "
         "0 to K^2 - 1, which fits into one byte.",
@@ -156,15 +168,17 @@ _TYPICAL = (
     ),
 )
 
-_WITHOUT_NAN = tuple(
-    Mistake(f"{m.name}, NaN {nan}", f"{m.says} And a NaN gets lost.", wrong=_searching(**options, nan=nan))
+_LOST = "Besides, a NaN gets lost."
+_NAN = {"only if first": _LOST, "ignored": _LOST, "last": "The same goes for NaNs: the first counts."}
+_OTHER_NAN = tuple(
+    Mistake(f"{m.name}, NaN {nan}", f"{m.says} {_NAN[nan]}", wrong=_searching(**options, nan=nan))
     for m, options in (
         (_TYPICAL[0], {"border": 0.0}),
         (_TYPICAL[1], {"from_zero": True}),
         (_TYPICAL[2], {"better": np.greater_equal}),
     )
-    for nan in ("only if first", "ignored")
-    if not (nan != "ignored" and m.name == "begun with zero")
+    for nan in ("only if first", "ignored", "last")
+    if (nan, m.name) != ("only if first", "begun with zero")
 )
 
 
@@ -179,7 +193,7 @@ EXERCISE = Exercise(
     call=returns("y", "index"),
     places=_edge,
     worked=_worked,
-    mistakes=(*_TYPICAL, *_WITHOUT_NAN),
+    mistakes=(*_TYPICAL, *_OTHER_NAN),
     hints=(
         "Pad with something that is never the maximum. Then find the largest so far, and where it was, while you "
         "go through the pixels (kh, kw) of all windows at once.",

@@ -113,6 +113,19 @@ EXERCISE = Exercise(
             ((_MEAN, "running_mean += (mean - running_mean)"), (_VAR, "running_var += (var * unbias - running_var)")),
         ),
         Mistake(
+            "away from the batch",
+            "The running statistics move away from those of the batch: the difference is batch - running.",
+            ((_MEAN, _MEAN.replace("+=", "-=")), (_VAR, _VAR.replace("+=", "-="))),
+        ),
+        Mistake(
+            "mean and variance exchanged",
+            "Mean and variance are exchanged: the running mean moves towards the batch's variance.",
+            (
+                ("(mean - running_mean)", "(var * unbias - running_mean)"),
+                ("(var * unbias - running_var)", "(mean - running_var)"),
+            ),
+        ),
+        Mistake(
             "old value not reduced",
             "You added the batch's share without taking the same share from the old value, so the sums grow for "
             "ever: (1 - momentum) running + momentum batch.",

@@ -81,6 +81,16 @@ EXERCISE = Exercise(
             wrong=_unpool({"last": "sum", "max": "sum"}),
         ),
         Mistake(
+            "last like sum",
+            'With "last" you add. Only the dy of the last window counts.',
+            wrong=_unpool({"last": "sum"}),
+        ),
+        Mistake(
+            "max like sum",
+            'With "max" you add. Only the largest dy counts.',
+            wrong=_unpool({"max": "sum"}),
+        ),
+        Mistake(
             "always assigned",
             'Right where overlap is "last": you assign in every case. With "sum" add, with "max" keep the larger '
             "one.",

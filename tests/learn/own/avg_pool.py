@@ -27,7 +27,7 @@ def wrong_count(x, kernel, stride, padding):
 
 
 def wrong_median(x, kernel, stride, padding):
-    """condition: the median"""
+    """unknown: the median"""
     return np.median(_windows(x, kernel, stride, padding), axis=(-1, -2))
 
 

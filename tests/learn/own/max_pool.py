@@ -29,7 +29,7 @@ def wrong_loop_from_zero(x, kernel, stride, padding):
 
 
 def wrong_last_tie(x, kernel, stride, padding):
-    """typical last of equal numbers: searches from the end"""
+    """typical last of equal numbers, NaN last: searches from the end"""
     windows = _windows(x, kernel, stride, padding, -np.inf)
     return windows.max(-1), (kernel**2 - 1 - windows[..., ::-1].argmax(-1)).astype(np.uint8)
 
