@@ -32,8 +32,9 @@ def diagnose(exercise: Exercise, cases: list[Case], given: list[Answer], right: 
     """The mistake in a wrong answer, from what it gives for each case."""
     wrong = [i for i, (a, b) in enumerate(zip(given, right, strict=True)) if not agree(a, b)]
     evidence = first_difference(exercise, cases, given, right, wrong)
+    telling_first = sorted(range(len(cases)), key=lambda i: i not in wrong)
     for mistake in exercise.mistakes:
-        if all(agree(a, b) for a, b in zip(given, typical(exercise, mistake, cases), strict=True)):
+        if all(agree(given[i], typical(exercise, mistake, [cases[i]])[0]) for i in telling_first):
             return Diagnosis(f"typical {mistake.name}", (mistake.says, *evidence))
     found = [*_facts(exercise, cases, given, right, wrong)]
     if not found:
