@@ -26,9 +26,8 @@
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
-import drawing
+import charts
 import minidl as md
 from minidl.diagnostics.gradcheck import spaced
 from minidl.diagnostics.numeric import central_difference, numeric_gradient
@@ -117,23 +116,15 @@ def error(f, one, steps, central=True):
     return np.array(errors)
 
 
-curves = {
-    "one-sided, float64": error(cube, np.float64(1), steps, central=False),
-    "central, float64": error(cube, np.float64(1), steps),
-    "central, float32": error(cube, np.float32(1), steps[steps > 3e-8]),
-}
-figure = Figure(figsize=(9, 4.6), layout="constrained")
-axes = figure.add_subplot()
-for (name, errors), colour in zip(curves.items(), (drawing.ORANGE, drawing.BLUE, drawing.RED), strict=True):
-    axes.loglog(steps[-len(errors) :], np.maximum(errors, 1e-13), "o-", markersize=3, color=colour, label=name)
-axes.axvline(1e-5, color=drawing.GREY, linestyle="--", linewidth=1)
-axes.text(1.5e-5, 3e-13, "step of minidl: 1e-5", color=drawing.GREY)
-axes.set(xlabel="step h", ylabel="error of the derivative of x³ at 1", ylim=(1e-13, 10))
-axes.legend(loc="lower left", frameon=False)
-axes.spines[["top", "right"]].set_visible(False)
-drawing.finish(figure, "10-step")
+coarse = steps[steps > 3e-8]
+charts.errors(
+    {
+        "one-sided, float64": (steps, error(cube, np.float64(1), steps, central=False)),
+        "central, float64": (steps, error(cube, np.float64(1), steps)),
+        "central, float32": (coarse, error(cube, np.float32(1), coarse)),
+    }
+)
 
-central_64 = curves["central, float64"]
 assert error(cube, np.float64(1), [1e-5])[0] < 1e-9
 assert error(cube, np.float64(1), [1e-2])[0] > 9e-5 and error(cube, np.float64(1), [1e-13])[0] > 1e-5
 
@@ -214,17 +205,7 @@ print(f"at 0: {on_the_kink:.2f}, at 0.000003: {beside_it:.2f}")
 assert np.isclose(on_the_kink, 0.5) and np.isclose(beside_it, 0.65)
 
 # %%
-figure = Figure(figsize=(9, 3.6), layout="constrained")
-line = np.linspace(-2, 2, 401)
-for axes, at, slope in zip(figure.subplots(1, 2, sharey=True), (0.0, 0.3), (0.5, 0.65), strict=True):
-    ends = np.array([at - 1, at + 1])
-    axes.plot(line, np.maximum(line, 0), color=drawing.INK, linewidth=1.5)
-    axes.plot(ends, np.maximum(ends, 0), "o-", color=drawing.RED, linewidth=1.5)
-    axes.plot(at, max(at, 0), "o", color=drawing.BLUE, markersize=8)
-    axes.set(xlabel="x in units of the step", xlim=(-2, 2), ylim=(-0.2, 2))
-    axes.set_title(f"x = {at:g} steps: slope between the ends: {slope}", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-drawing.finish(figure, "10-kink")
+charts.kink()
 
 # %% [markdown]
 # In a network with thousands of ReLUs, some input is always that near to 0. There are two ways out.
