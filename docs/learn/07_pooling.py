@@ -321,9 +321,9 @@ for layer in (md.MaxPool2D(3, stride=2), md.AvgPool2D(3, stride=2, padding=1), m
 # - `avg_pool_dx`: give every pixel its share of the dy of all windows that contain it.
 # - `global_avg_pool_dx`: give every pixel of a map its share of the map's dy.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR        # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check max_pool   # says whether it is right, and if not, what may be wrong
-# minidl learn hint max_pool    # three hints, from a nudge to nearly the answer
+# minidl learn check max_pool      # is it right? If not: what is wrong
+# minidl learn hint max_pool       # a first hint; again for a second and a third
 # ```

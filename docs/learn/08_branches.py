@@ -327,9 +327,9 @@ assert all(abs(row.gradient.mean) < 1e-6 * row.gradient.std for row in trace if 
 # - `concat_backward`: cut dy into the branches' channels, and add what comes back.
 # - `residual_backward`: add the dx of the body and that of the shortcut, which may be missing.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR                   # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check concat_backward       # says whether it is right, and if not, what may be wrong
-# minidl learn hint concat_backward        # three hints, from a nudge to nearly the answer
+# minidl learn check concat_backward      # is it right? If not: what is wrong
+# minidl learn hint concat_backward       # a first hint; again for a second and a third
 # ```

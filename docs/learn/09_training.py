@@ -368,9 +368,9 @@ charts.losses(losses, classes=10)
 # - `one_cycle`: the schedule that rises and falls.
 # - `train_step`: one step of training, from the batch to the new weights.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR        # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check adam       # says whether it is right, and if not, what may be wrong
-# minidl learn hint adam        # three hints, from a nudge to nearly the answer
+# minidl learn check adam      # is it right? If not: what is wrong
+# minidl learn hint adam       # a first hint; again for a second and a third
 # ```

@@ -61,8 +61,9 @@ print(f"one-sided {one_sided:.4f}, central {central:.4f}, the 2 forgotten {forgo
 assert (round(one_sided, 4), round(central, 4), round(forgotten, 4)) == (3.0301, 3.0001, 6.0002)
 
 # %% [markdown]
-# If the check says that *everything* is wrong by a factor of 2, look at the check before you look at the layer.
-# Another such factor comes from moving x in place and moving it back only half the way:
+# Forget the 2 in 2h, and the result is 6.0002. So if the check says that *everything* is wrong by a factor of 2, look
+# at the check before you look at the layer. Another such factor comes from moving x in place and moving it back only
+# half the way:
 
 
 # %%
@@ -129,9 +130,11 @@ assert error(cube, np.float64(1), [1e-5])[0] < 1e-9
 assert error(cube, np.float64(1), [1e-2])[0] > 9e-5 and error(cube, np.float64(1), [1e-13])[0] > 1e-5
 
 # %% [markdown]
-# float32 knows only 7 digits. Its best step is near 0.003, and even there the error is some 10⁻⁵. With a step that is
-# good for float64, float32 gives nonsense: near 1, its numbers lie 0.00000012 apart. So with h = 10⁻⁷ neither 1 + h
-# nor 1 - h is where it should be, and the result is 3.58:
+# The one-sided line falls more slowly than the central one: its error is proportional to h, not to h².
+#
+# float32 knows only 7 digits (the third line). Its best step is near 0.003, and even there the error is some 10⁻⁵.
+# With a step that is good for float64, float32 gives nonsense: near 1, its numbers lie 0.00000012 apart. So with
+# h = 10⁻⁷ neither 1 + h nor 1 - h is where it should be, and the result is 3.58:
 
 # %%
 h = np.float32(1e-7)
@@ -140,7 +143,8 @@ print(f"float32, h = 1e-7: {nonsense:.2f} in place of 3")
 assert round(float(nonsense), 2) == 3.58
 
 # %% [markdown]
-# So **check in float64**, even if you train in float32. Every layer of minidl takes `dtype=np.float64` for this.
+# So **check in float64**, even if you train in float32. Every layer of minidl that has parameters takes
+# `dtype=np.float64` for this.
 #
 # ## From a number to a layer
 #
@@ -161,9 +165,9 @@ print(f"largest difference {abs(dw - measured).max():.0e}, largest entry {abs(dw
 assert abs(dw - measured).max() < 1e-7
 
 # %% [markdown]
-# That took two forward passes for each of the 108 weights. A network has millions. So a check also uses a trick:
-# along one *random direction* u over everything at once, the derivative must be sum(dw u) + sum(dx u). One
-# measurement, and an error anywhere shows. Only if it fails, or to be sure, single entries tell where.
+# That took two forward passes for each of the 108 weights. A network has millions. So a check also uses a trick: move
+# everything at once along one *random direction*, w along u and x along v. The derivative must be sum(dw u) + sum(dx
+# v). One measurement, and an error anywhere shows. Only if it fails, or to be sure, single entries tell where.
 #
 # `md.gradcheck` does both, for any layer or network:
 
@@ -180,9 +184,9 @@ print(md.gradcheck(md.Conv2D(3, 4, 3, rng=0, dtype=np.float64), x))
 #
 # | relative error | what it means |
 # |---|---|
-# | 10⁻⁸ and below | right |
-# | 10⁻⁷ to 10⁻⁴ | suspicious: a kink, float32 somewhere, or a small term that is missing |
-# | 10⁻³ and above | wrong |
+# | below 10⁻⁷ | right |
+# | 10⁻⁷ to 10⁻³ | suspicious: a kink, float32 somewhere, or a small term that is missing |
+# | above 10⁻³ | wrong |
 #
 # ## The check fails, but the layer is right
 #
@@ -214,7 +218,7 @@ charts.kink()
 #   apart from each other and from 0.
 # - For a network, notice it. The cache of a ReLU is its mask, and the cache of a max pool its index. If one of them
 #   differs between x + h and x - h, a kink lies in between. `md.gradcheck` then skips this direction, tries another,
-#   and reports how many it skipped.
+#   and reports how many it skipped. If nothing is left, the error is infinite: nothing was checked.
 
 # %%
 show(spaced)
@@ -356,9 +360,9 @@ assert not np.allclose(scale.w.grad, added)
 # - `central_difference`: measure the derivative of a function along a direction.
 # - `numeric_gradient`: measure the derivative with respect to every entry of an array.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR                    # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check central_difference     # says whether it is right, and if not, what may be wrong
-# minidl learn hint central_difference      # three hints, from a nudge to nearly the answer
+# minidl learn check central_difference      # is it right? If not: what is wrong
+# minidl learn hint central_difference       # a first hint; again for a second and a third
 # ```

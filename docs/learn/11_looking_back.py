@@ -172,6 +172,7 @@ measured = (energy(one + 1e-6 * direction) - energy(one - 1e-6 * direction)) / 2
 print(f"measured  {measured:10.5f}")
 along = {}
 for name, way in ways.items():
+    # seed="map": all three start with the same signal, the map itself
     along[name] = float((way(precise, one, layer, unit, seed="map") * direction).sum())
     print(f"{name:9} {along[name]:10.5f}")
 assert np.isclose(along["gradient"], measured, rtol=1e-3)
@@ -200,8 +201,8 @@ charts.gallery(images[best[units]], columns, "11-random")
 # "Look at" is not a measurement. To compare two pictures, take the strength of every pixel, and sort the pixels by
 # it. If both pictures agree on which pixels are strong and which are weak, the *rank correlation* is 1; if they have
 # nothing to do with each other, it is 0. In minidl it is called likeness. But even pictures of *different* images are
-# somewhat alike, since a unit may never look at the margin. This is called the null. So the question is how far the
-# likeness of the same image lies above the null.
+# somewhat alike, since a unit may never look at the margin. How alike these are is called the *null*. So the question
+# is how far the likeness of the same image lies above the null.
 
 # %%
 top = np.argsort(-strength, axis=0)[:4]  # the four best images of each unit, (4, units)
@@ -235,14 +236,14 @@ covered = np.repeat(image[None], len(corners), axis=0)  # (49, H, W, 3)
 for picture, (row, column) in zip(covered, corners, strict=True):
     picture[row : row + 16, column : column + 16] = 0.0  # the mean colour of all images, since x is normalized
 weaker = np.sqrt((md.activations(model, covered, layer)[layer][..., unit] ** 2).sum(axis=(1, 2)))
-loss_of = (1 - weaker / strength[best[unit], unit]).reshape(7, 7)  # (49,) -> (rows, columns)
-row, column = np.unravel_index(loss_of.argmax(), (7, 7))
-print(f"the unit loses most, {loss_of.max():.0%}, if the square covers rows {8 * row} to {8 * row + 15},", end=" ")
+loses = (1 - weaker / strength[best[unit], unit]).reshape(7, 7)  # (49,) -> (rows, columns)
+row, column = np.unravel_index(loses.argmax(), (7, 7))
+print(f"the unit loses most, {loses.max():.0%}, if the square covers rows {8 * row} to {8 * row + 15},", end=" ")
 print(f"columns {8 * column} to {8 * column + 15}")
-assert loss_of.shape == (7, 7) and 0.05 < loss_of.max() <= 1
+assert loses.shape == (7, 7) and 0.05 < loses.max() <= 1
 
 # %%
-charts.occlusion(images[best[unit]], seen["gradient"][0], loss_of)
+charts.occlusion(images[best[unit]], seen["gradient"][0], loses)
 
 # %% [markdown]
 # Occlusion has its own weakness: the gray square is an object too, with four edges. No picture is the truth. Two
@@ -276,9 +277,9 @@ charts.occlusion(images[best[unit]], seen["gradient"][0], loss_of)
 # - `unpool`: send signals to the maxima of a max pool, and where several windows share one, keep their sum, the last
 #   or the largest.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR            # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check unpool         # says whether it is right, and if not, what may be wrong
-# minidl learn hint unpool          # three hints, from a nudge to nearly the answer
+# minidl learn check unpool      # is it right? If not: what is wrong
+# minidl learn hint unpool       # a first hint; again for a second and a third
 # ```

@@ -190,8 +190,8 @@ assert np.allclose(y, [321, 432])
 # `A.T` adds it where we subtracted. Any such pair of signs (or factors) cancels.
 #
 # Larger m saves more: with m = 4, six products do the work of twelve. So why not m = 20? It needs more points, and
-# large points such as 5 have large powers. float32 loses its digits. Along two axes the savings multiply (F(2x2,
-# 3x3): 16 products instead of 36), and so do the additions.
+# large points such as 5 have large powers. float32 loses its digits. Along two axes the savings multiply: 2x2 outputs
+# of a 3x3 filter need 4 · 4 = 16 products instead of 36. But so do the additions.
 
 # %%
 rng = np.random.default_rng(0)
@@ -282,7 +282,8 @@ assert len(sums) > 1
 
 # %% [markdown]
 # Now let threads add their tiles to one sum, each when it is ready. Which one is ready first is chance. So the last
-# bit of the sum is chance, and after a thousand steps of training, so is everything. A run could never be repeated.
+# bit of the sum is chance. Training makes a small difference grow from step to step, and two runs with the same
+# settings would end in different weights.
 #
 # The remedy is to fix the order. There are eight partial sums, the *accumulators*, however many threads there are.
 # Tile i always adds to accumulator i mod 8, and the tiles of one accumulator come in rising order, one after the
@@ -371,11 +372,11 @@ for name, net in (("plain", model), ("fused, one thread", md.fuse(model, threads
 # - `fold_batch_norm`: turn a batch normalization with running statistics into a scale and a shift.
 # - `winograd_matrices`: make the three matrices for m outputs of a filter with k taps.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR                  # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check fold_batch_norm      # says whether it is right, and if not, what may be wrong
-# minidl learn hint fold_batch_norm       # three hints, from a nudge to nearly the answer
+# minidl learn check fold_batch_norm      # is it right? If not: what is wrong
+# minidl learn hint fold_batch_norm       # a first hint; again for a second and a third
 # ```
 #
 # That was the last chapter. With all exercises solved, `minidl train --with DIR` trains a network on your own

@@ -113,8 +113,8 @@ def tiles() -> None:
     write("plain layers: each step over the whole batch", 3.0, 1.5, ha="left", weight="bold")
     write("core 1", 2.6, 2.45, ha="right")
     write("core 2", 2.6, 3.55, ha="right")
-    bar(3.0, 2.0, 7.0, "convolution", drawing.BLUE)
-    bar(3.0, 3.1, 7.0, "(half of its product)", drawing.BLUE)
+    bar(3.0, 2.0, 7.0, "convolution: half of its product", drawing.BLUE)
+    bar(3.0, 3.1, 7.0, "the other half", drawing.BLUE)
     start = 10.0
     for step, width in (("mean", 1.7), ("variance", 2.3), ("normalize", 2.9), ("ReLU", 1.8)):
         bar(start, 2.0, width, step, drawing.YELLOW)
@@ -144,7 +144,7 @@ def tiles() -> None:
 
 def pool_first(z: np.ndarray) -> None:
     """Chapter 12: one window through 2 z - 1, ReLU and max, in both orders."""
-    figure, axes = drawing.canvas(21, 7.4, "Pool first: three numbers less to normalize in every window")
+    figure, axes = drawing.canvas(21, 7.4, "Pool first: three numbers fewer to normalize in every window")
     y = 2 * z - 1
     plain = ((z, "2 z - 1"), (y, "ReLU"), (np.maximum(y, 0), "max"), ([[3]], ""))
     pooled = ((z, "max"), ([[2]], "2 z - 1"), ([[3]], "ReLU"), ([[3]], ""))
