@@ -39,6 +39,22 @@ def texts(chapter: Path) -> list[str]:
     return [prose(text) for kind, text in cells(chapter) if kind == "markdown"]
 
 
+def test_there_is_a_chapter_for_every_group_of_exercises():
+    assert [chapter.stem for chapter in CHAPTERS] == list(ORDER)
+
+
+def test_the_index_says_of_every_chapter_what_the_chapter_says():
+    index = (ROOT / "docs" / "learn" / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| \[(.+?)\]\((\w+)\.py\) \| (.*?) ?\| (\d+) \| (\d+) \|$", index, re.MULTILINE)
+    assert [row[2] for row in rows] == list(ORDER)
+    for number, title, name, needs, minutes, exercises in rows:
+        first = texts(ROOT / "docs" / "learn" / f"{name}.py")[0]
+        assert first.startswith(f"# {number}. {title}\n")
+        assert re.findall(r"\[chapter (\d+)\]", first) == [part for part in needs.split(", ") if part]
+        assert f"It takes about {minutes} minutes." in first
+        assert int(exercises) == len(ORDER[name])
+
+
 @each_chapter
 def test_a_chapter_is_a_notebook(chapter):
     found = cells(chapter)

@@ -14,7 +14,7 @@ from minidl.kernels import reference
 from minidl.layers.base import Layer, Parameter
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "learn" / "README.md"]
 README = PAGES[0].read_text("utf-8")
 FOLDERS = ("minidl", "models", "tests", "benchmarks", "docs", "examples")
 
@@ -50,7 +50,7 @@ def code(first_words: str) -> str:
     return block
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_that_a_page_names_exists(page):
     text = page.read_text("utf-8")
     assert [path for path in sorted(paths(text)) if not (ROOT / path).exists()] == []
@@ -60,7 +60,7 @@ def test_every_file_that_a_page_names_exists(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_module_that_a_page_names_exists(page):
     assert [name for name in sorted(modules(page.read_text("utf-8"))) if not exists(name)] == []
 

@@ -13,7 +13,8 @@
 # %% [markdown]
 # # 2. Softmax, the loss, and one training step
 #
-# **You need:** chapter 1 (what `dy` is, the linear layer, ReLU), and the derivatives of exp and log.
+# **You need:** [chapter 1](01_linear.py) (what `dy` is, the linear layer, ReLU), and the derivatives of exp and
+# log.
 #
 # **Afterwards you can** turn a network's scores into probabilities, compute the cross-entropy loss and its gradient
 # by hand, say why the code subtracts a maximum, and write a whole training step.

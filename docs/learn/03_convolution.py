@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 3. Convolution as sums
 #
-# **You need:** chapter 1 (the linear layer).
+# **You need:** [chapter 1](01_linear.py) (the linear layer).
 #
 # **Afterwards you can** compute a convolution by hand, with stride, padding, channels and filters, tell the size of
 # its output, count its parameters, and write it with plain loops.

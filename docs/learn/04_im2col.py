@@ -13,7 +13,8 @@
 # %% [markdown]
 # # 4. im2col: convolution as one matrix product
 #
-# **You need:** chapters 1 (the linear layer and its dw) and 3 (convolution as sums).
+# **You need:** [chapter 1](01_linear.py) (the linear layer and its dw) and [chapter 3](03_convolution.py)
+# (convolution as sums).
 #
 # **Afterwards you can** write out the matrix of patches, compute a convolution and the gradient of its filters as
 # one matrix product each, and read `im2col`, `conv2d` and `conv2d_dw` in `minidl/kernels/reference.py`.

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 5. col2im: the gradient of the image
 #
-# **You need:** chapter 4 (patches, `im2col`, dw).
+# **You need:** [chapter 4](04_im2col.py) (patches, `im2col`, dw).
 #
 # **Afterwards you can** compute dx of a convolution by hand, say why `col2im` adds and is no inverse of `im2col`,
 # deal with stride and padding on the way back, and test a backward function without knowing the right answer.

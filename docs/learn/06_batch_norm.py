@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 6. Batch normalization, and three paths back
 #
-# **You need:** chapter 1. Mean, variance and standard deviation.
+# **You need:** [chapter 1](01_linear.py). Mean, variance and standard deviation.
 #
 # **Afterwards you can** normalize a batch by hand, say what the running statistics are for, derive dx with its
 # three paths, and explain why a gradient check with dy = 1 misses a whole path.

@@ -26,9 +26,9 @@
 
 # %%
 import numpy as np
-from matplotlib.patches import Rectangle
 
 import drawing
+import later_figures
 import minidl as md
 from minidl.diagnostics.gradcheck import spaced
 from minidl.kernels import reference
@@ -143,27 +143,7 @@ assert dx4[0, 2, 2, 0] == 10 and dx4.sum() == 10
 # the rule of chapter 5 once more: what was used several times receives a sum.
 
 # %%
-figure, axes = drawing.canvas(19, 8.2, "Four windows, one maximum")
-shades = np.full((5, 5), None)
-shades[2, 2] = drawing.GREY
-map_x = drawing.grid(axes, x5[0, :, :, 0], 1.6, 1.9, colour=shades)
-inset = [(0.10, 0.10), (0.20, 0.16), (0.16, 0.20), (0.26, 0.26)]  # so that no frame hides another
-for i, ((dx0, dy0), colour) in enumerate(zip(inset, drawing.COLOURS, strict=True)):
-    row, column = divmod(i, 2)
-    corner = (map_x.x + 2 * column + dx0, map_x.y + 2 * row + dy0)
-    axes.add_patch(Rectangle(corner, 3 - 2 * dx0, 3 - 2 * dy0, fill=False, edgecolor=colour, linewidth=2.6, zorder=5))
-drawing.note(axes, "x, and the four 3x3 windows", (map_x.bottom[0], 7.4))
-map_dy = drawing.grid(axes, dy4[0, :, :, 0], 8.9, 3.4, colour=np.reshape(drawing.COLOURS, (2, 2)))
-drawing.note(axes, "dy", (9.9, 7.4))
-received = [[drawing.number(value) if value else "" for value in row] for row in dx4[0, :, :, 0]]
-map_dx = drawing.grid(axes, received, 13.1, 1.9, colour=shades)
-drawing.note(axes, "dx: 1 + 2 + 3 + 4 = 10, and 0 elsewhere", (map_dx.bottom[0], 7.4))
-for i, (colour, bend) in enumerate(zip(drawing.COLOURS, (0.22, 0.28, -0.22, -0.28), strict=True)):
-    row, column = divmod(i, 2)
-    start = map_dy[row, column].top if row == 0 else map_dy[row, column].bottom
-    x_end, y_end = map_dx[2, 2].centre
-    drawing.arrow(axes, start, (x_end - 0.35, y_end + (-0.3 if row == 0 else 0.3)), colour=colour, bend=bend)
-drawing.finish(figure, "07-shared-maximum")
+later_figures.shared_maximum(x5[0, :, :, 0], dy4[0, :, :, 0], dx4[0, :, :, 0])
 
 # %% [markdown]
 # Here is the source of the backward pass. For each pixel k of the window it asks in which windows this pixel was the
@@ -341,9 +321,9 @@ for layer in (md.MaxPool2D(3, stride=2), md.AvgPool2D(3, stride=2, padding=1), m
 # - `avg_pool_dx`: give every pixel its share of the dy of all windows that contain it.
 # - `global_avg_pool_dx`: give every pixel of a map its share of the map's dy.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR        # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check max_pool   # says whether it is right, and if not, what may be wrong
-# minidl learn hint max_pool    # three hints, from a nudge to nearly the answer
+# minidl learn check max_pool      # is it right? If not: what is wrong
+# minidl learn hint max_pool       # a first hint; again for a second and a third
 # ```

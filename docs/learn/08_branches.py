@@ -27,9 +27,9 @@
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
-import drawing
+import charts
+import later_figures
 import minidl as md
 from minidl.learn import show
 from minidl.models.inception import Inception, conv_bn_relu, inception
@@ -106,25 +106,7 @@ assert y.tolist() == [[2, 3]] and dx == 32
 # many patches (chapter 5), a maximum that many windows share (chapter 7), an x that many branches read.
 
 # %%
-figure, axes = drawing.canvas(17, 7.6, "Forward the input is copied, backward the gradients add up")
-box_x = drawing.box(axes, "x = 1", 1.0, 3.4, 2.4, colour=drawing.BLUE)
-box_2 = drawing.box(axes, "· 2", 6.4, 1.9, 2.0, colour=drawing.GREY)
-box_3 = drawing.box(axes, "· 3", 6.4, 4.9, 2.0, colour=drawing.GREY)
-grid_y = drawing.grid(axes, [[2], [3]], 11.4, 2.9, label="y", colour=drawing.BLUE)
-grid_dy = drawing.grid(axes, [[1], [10]], 14.2, 2.9, label="dy", colour=drawing.RED)
-for number, box in enumerate((box_2, box_3)):
-    side = 1 if number else -1
-    (x0, y0), (x1, y1), (x2, y2) = box_x.right, box.left, box.right
-    drawing.arrow(axes, (x0, y0 + 0.15 * side), (x1, y1 - 0.15 * side), colour=drawing.BLUE)
-    drawing.arrow(axes, (x2, y2 - 0.15 * side), grid_y[number, 0].left, colour=drawing.BLUE)
-    start = grid_dy[number, 0].bottom if number else grid_dy[number, 0].top
-    drawing.arrow(axes, start, (x2, y2 + 0.25 * side), colour=drawing.RED, bend=0.28 * side)
-    end = box_x.bottom if number else box_x.top
-    back = (x1, y1 + 0.25 * side)
-    text = "3 · 10 = 30" if number else "2 · 1 = 2"
-    drawing.arrow(axes, back, end, colour=drawing.RED, bend=0.22 * side, text=text, shift=(-0.2, 0))
-drawing.note(axes, "dx = 2 + 30 = 32", (2.2, 7.1), colour=drawing.RED, size=drawing.SIZE)
-drawing.finish(figure, "08-two-readers")
+later_figures.two_readers()
 
 # %% [markdown]
 # `Concat` joins the outputs along the channels, so y has as many channels as all branches together. On the way back
@@ -203,32 +185,7 @@ assert parameters["b5_reduce.conv.weight"] == 1024 and parameters["b5.conv.weigh
 assert 12 < 51_200 / (1024 + 3200) < 12.2
 
 # %%
-figure, axes = drawing.canvas(22, 9.8, "The inception module: one input, four branches")
-box_x = drawing.box(axes, "x\n30x30x128", 0.6, 4.3, 2.9, 1.8, colour=drawing.GREY)
-branches = [
-    [("1x1", "b1")],
-    [("1x1", "b3_reduce"), ("3x3", "b3")],
-    [("1x1", "b5_reduce"), ("5x5", "b5")],
-    [("3x3 mean", "avgpool"), ("1x1", "pool")],
-]
-widths, heights = (32, 64, 16, 16), (1.9, 3.8, 1.15, 1.15)
-upper = 1.2
-for i, (parts, width, height, colour) in enumerate(zip(branches, widths, heights, drawing.COLOURS, strict=True)):
-    y_row = 1.3 + 2.05 * i
-    after = box_x.right
-    for j, (kind, name) in enumerate(parts):
-        left = 5.6 + 4.6 * j
-        box = drawing.box(axes, f"{kind}: {name}", left, y_row, 3.7, colour=colour, size=drawing.SMALL)
-        drawing.arrow(axes, after, box.left, colour=colour)
-        after = box.right
-    stack = drawing.box(axes, f"{width}", 18.1, upper, 1.6, height, colour=colour)
-    drawing.arrow(axes, after, stack.left, colour=colour)
-    upper += height + 0.05
-drawing.note(axes, "y\n30x30\nx128", (21.0, 5.2), size=drawing.SIZE)
-drawing.note(
-    axes, "Backward: dy is cut into 32, 64, 16 and 16 channels; x receives the sum of four gradients.", (11, 9.4)
-)
-drawing.finish(figure, "08-inception")
+later_figures.inception_module()
 
 # %% [markdown]
 # A name such as `b5.conv.weight` is the way from the module to the weight. The branches themselves have no name: it
@@ -309,14 +266,7 @@ for name, sizes in lines.items():
 assert lines["in a row"][-1] < 1e-3 and lines["residual"][-1] > 1e3 and 0.5 < lines["residual, small body"][-1] < 2
 
 # %%
-figure = Figure(figsize=(8, 4), layout="constrained")
-axes = figure.add_subplot()
-for (name, sizes), colour in zip(lines.items(), (drawing.RED, drawing.ORANGE, drawing.BLUE), strict=True):
-    axes.semilogy(sizes, color=colour, linewidth=2)
-    axes.annotate(name, (30, sizes[-1]), (6, 0), textcoords="offset points", color=colour, va="center", fontsize=11)
-axes.set(xlabel="layers on the way back", ylabel="size of the gradient", xlim=(0, 41), xticks=range(0, 31, 5))
-axes.spines[["top", "right"]].set_visible(False)
-drawing.finish(figure, "08-depth")
+charts.depth(lines)
 
 # %% [markdown]
 # - **In a row** the gradient vanishes. Each ReLU stops about half of the numbers, which divides the size by √2. After
@@ -377,9 +327,9 @@ assert all(abs(row.gradient.mean) < 1e-6 * row.gradient.std for row in trace if 
 # - `concat_backward`: cut dy into the branches' channels, and add what comes back.
 # - `residual_backward`: add the dx of the body and that of the shortcut, which may be missing.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR                   # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check concat_backward       # says whether it is right, and if not, what may be wrong
-# minidl learn hint concat_backward        # three hints, from a nudge to nearly the answer
+# minidl learn check concat_backward      # is it right? If not: what is wrong
+# minidl learn hint concat_backward       # a first hint; again for a second and a third
 # ```

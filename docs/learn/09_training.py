@@ -23,9 +23,8 @@
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
-import drawing
+import charts
 import minidl as md
 from minidl.kernels import reference
 from minidl.learn import show
@@ -150,15 +149,7 @@ assert np.allclose(ways["SGD"][1], [-4 * 0.93, -0.75])
 assert np.allclose(ways["SGD"][-1], [-4 * 0.93**40, 0.75**40])
 
 # %%
-figure = Figure(figsize=(10, 6), layout="constrained")
-a, b = np.meshgrid(np.linspace(-4.5, 1.5, 200), np.linspace(-1.3, 1.3, 200))
-for axes, (name, way), colour in zip(figure.subplots(2, 2).flat, ways.items(), drawing.COLOURS, strict=True):
-    axes.contour(a, b, (a**2 + 25 * b**2) / 2, levels=[0.1, 0.5, 2, 5, 10, 15], colors=drawing.GREY, linewidths=0.6)
-    axes.plot(*way.T, "o-", color=colour, markersize=4, linewidth=1.5)
-    axes.plot(0, 0, "+", color=drawing.INK, markersize=12)
-    axes.set(xlim=(-4.5, 1.5), ylim=(-1.3, 1.3), xlabel="a", ylabel="b")
-    axes.set_title(name, fontsize=12)
-drawing.finish(figure, "09-valley")
+charts.valley(ways)
 
 # %% [markdown]
 # Each line starts at the top left, and each method has a learning rate that suits it. Plain SGD spends its steps on
@@ -283,22 +274,9 @@ assert np.isclose(cosine(0), 0.1) and np.isclose(cosine(5), 0.05) and np.isclose
 assert np.isclose(cycle(0), 0.004) and np.isclose(cycle(2), 0.1) and np.isclose(cycle(9), 1e-5)
 
 # %%
-figure = Figure(figsize=(9, 3.4), layout="constrained")
-steps = np.arange(100)
-for axes, (name, schedule), colour in zip(
-    figure.subplots(1, 2, sharey=True),
-    {
-        "cosine": md.schedules.cosine(0.01, 100),
-        "one-cycle": md.schedules.one_cycle(0.01, 100),
-    }.items(),
-    (drawing.BLUE, drawing.RED),
-    strict=True,
-):
-    axes.plot(steps, [schedule(int(step)) for step in steps], color=colour, linewidth=2)
-    axes.set_title(name, fontsize=12)
-    axes.set(xlabel="step", ylabel="learning rate")
-    axes.spines[["top", "right"]].set_visible(False)
-drawing.finish(figure, "09-schedules")
+charts.schedules(
+    {"cosine": md.schedules.cosine(0.01, 100), "one-cycle": md.schedules.one_cycle(0.01, 100)}, steps=100
+)
 
 # %% [markdown]
 # In the one-cycle schedule, mind the details. Steps are counted from 0, so the last of T steps is step T - 1, and
@@ -363,14 +341,7 @@ print(f"{result.top1:.0%} of {result.images} new images are right; guessing woul
 assert losses[0] > 1.5 and np.mean(losses[-20:]) < 1.2 and result.top1 > 0.5
 
 # %%
-figure = Figure(figsize=(8, 3.6), layout="constrained")
-axes = figure.add_subplot()
-axes.plot(losses, color=drawing.BLUE, linewidth=1.2)
-axes.axhline(np.log(10), color=drawing.GREY, linestyle="--", linewidth=1)
-axes.text(len(losses), np.log(10) + 0.05, "log 10 = 2.30: a network that knows nothing", ha="right")
-axes.set(xlabel="step", ylabel="loss of the batch", ylim=(0, None))
-axes.spines[["top", "right"]].set_visible(False)
-drawing.finish(figure, "09-loss")
+charts.losses(losses, classes=10)
 
 # %% [markdown]
 # A network that knows nothing gives each of ten classes the probability 0.1, and its loss is -log 0.1 = 2.30. If your
@@ -397,9 +368,9 @@ drawing.finish(figure, "09-loss")
 # - `one_cycle`: the schedule that rises and falls.
 # - `train_step`: one step of training, from the batch to the new weights.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR        # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check adam       # says whether it is right, and if not, what may be wrong
-# minidl learn hint adam        # three hints, from a nudge to nearly the answer
+# minidl learn check adam      # is it right? If not: what is wrong
+# minidl learn hint adam       # a first hint; again for a second and a third
 # ```

@@ -26,9 +26,8 @@
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
-import drawing
+import charts
 import minidl as md
 from minidl.diagnostics.gradcheck import spaced
 from minidl.diagnostics.numeric import central_difference, numeric_gradient
@@ -62,8 +61,9 @@ print(f"one-sided {one_sided:.4f}, central {central:.4f}, the 2 forgotten {forgo
 assert (round(one_sided, 4), round(central, 4), round(forgotten, 4)) == (3.0301, 3.0001, 6.0002)
 
 # %% [markdown]
-# If the check says that *everything* is wrong by a factor of 2, look at the check before you look at the layer.
-# Another such factor comes from moving x in place and moving it back only half the way:
+# Forget the 2 in 2h, and the result is 6.0002. So if the check says that *everything* is wrong by a factor of 2, look
+# at the check before you look at the layer. Another such factor comes from moving x in place and moving it back only
+# half the way:
 
 
 # %%
@@ -117,30 +117,24 @@ def error(f, one, steps, central=True):
     return np.array(errors)
 
 
-curves = {
-    "one-sided, float64": error(cube, np.float64(1), steps, central=False),
-    "central, float64": error(cube, np.float64(1), steps),
-    "central, float32": error(cube, np.float32(1), steps[steps > 3e-8]),
-}
-figure = Figure(figsize=(9, 4.6), layout="constrained")
-axes = figure.add_subplot()
-for (name, errors), colour in zip(curves.items(), (drawing.ORANGE, drawing.BLUE, drawing.RED), strict=True):
-    axes.loglog(steps[-len(errors) :], np.maximum(errors, 1e-13), "o-", markersize=3, color=colour, label=name)
-axes.axvline(1e-5, color=drawing.GREY, linestyle="--", linewidth=1)
-axes.text(1.5e-5, 3e-13, "step of minidl: 1e-5", color=drawing.GREY)
-axes.set(xlabel="step h", ylabel="error of the derivative of x³ at 1", ylim=(1e-13, 10))
-axes.legend(loc="lower left", frameon=False)
-axes.spines[["top", "right"]].set_visible(False)
-drawing.finish(figure, "10-step")
+coarse = steps[steps > 3e-8]
+charts.errors(
+    {
+        "one-sided, float64": (steps, error(cube, np.float64(1), steps, central=False)),
+        "central, float64": (steps, error(cube, np.float64(1), steps)),
+        "central, float32": (coarse, error(cube, np.float32(1), coarse)),
+    }
+)
 
-central_64 = curves["central, float64"]
 assert error(cube, np.float64(1), [1e-5])[0] < 1e-9
 assert error(cube, np.float64(1), [1e-2])[0] > 9e-5 and error(cube, np.float64(1), [1e-13])[0] > 1e-5
 
 # %% [markdown]
-# float32 knows only 7 digits. Its best step is near 0.003, and even there the error is some 10⁻⁵. With a step that is
-# good for float64, float32 gives nonsense: near 1, its numbers lie 0.00000012 apart. So with h = 10⁻⁷ neither 1 + h
-# nor 1 - h is where it should be, and the result is 3.58:
+# The one-sided line falls more slowly than the central one: its error is proportional to h, not to h².
+#
+# float32 knows only 7 digits (the third line). Its best step is near 0.003, and even there the error is some 10⁻⁵.
+# With a step that is good for float64, float32 gives nonsense: near 1, its numbers lie 0.00000012 apart. So with
+# h = 10⁻⁷ neither 1 + h nor 1 - h is where it should be, and the result is 3.58:
 
 # %%
 h = np.float32(1e-7)
@@ -149,7 +143,8 @@ print(f"float32, h = 1e-7: {nonsense:.2f} in place of 3")
 assert round(float(nonsense), 2) == 3.58
 
 # %% [markdown]
-# So **check in float64**, even if you train in float32. Every layer of minidl takes `dtype=np.float64` for this.
+# So **check in float64**, even if you train in float32. Every layer of minidl that has parameters takes
+# `dtype=np.float64` for this.
 #
 # ## From a number to a layer
 #
@@ -170,9 +165,9 @@ print(f"largest difference {abs(dw - measured).max():.0e}, largest entry {abs(dw
 assert abs(dw - measured).max() < 1e-7
 
 # %% [markdown]
-# That took two forward passes for each of the 108 weights. A network has millions. So a check also uses a trick:
-# along one *random direction* u over everything at once, the derivative must be sum(dw u) + sum(dx u). One
-# measurement, and an error anywhere shows. Only if it fails, or to be sure, single entries tell where.
+# That took two forward passes for each of the 108 weights. A network has millions. So a check also uses a trick: move
+# everything at once along one *random direction*, w along u and x along v. The derivative must be sum(dw u) + sum(dx
+# v). One measurement, and an error anywhere shows. Only if it fails, or to be sure, single entries tell where.
 #
 # `md.gradcheck` does both, for any layer or network:
 
@@ -189,9 +184,9 @@ print(md.gradcheck(md.Conv2D(3, 4, 3, rng=0, dtype=np.float64), x))
 #
 # | relative error | what it means |
 # |---|---|
-# | 10⁻⁸ and below | right |
-# | 10⁻⁷ to 10⁻⁴ | suspicious: a kink, float32 somewhere, or a small term that is missing |
-# | 10⁻³ and above | wrong |
+# | below 10⁻⁷ | right |
+# | 10⁻⁷ to 10⁻³ | suspicious: a kink, float32 somewhere, or a small term that is missing |
+# | above 10⁻³ | wrong |
 #
 # ## The check fails, but the layer is right
 #
@@ -214,17 +209,7 @@ print(f"at 0: {on_the_kink:.2f}, at 0.000003: {beside_it:.2f}")
 assert np.isclose(on_the_kink, 0.5) and np.isclose(beside_it, 0.65)
 
 # %%
-figure = Figure(figsize=(9, 3.6), layout="constrained")
-line = np.linspace(-2, 2, 401)
-for axes, at, slope in zip(figure.subplots(1, 2, sharey=True), (0.0, 0.3), (0.5, 0.65), strict=True):
-    ends = np.array([at - 1, at + 1])
-    axes.plot(line, np.maximum(line, 0), color=drawing.INK, linewidth=1.5)
-    axes.plot(ends, np.maximum(ends, 0), "o-", color=drawing.RED, linewidth=1.5)
-    axes.plot(at, max(at, 0), "o", color=drawing.BLUE, markersize=8)
-    axes.set(xlabel="x in units of the step", xlim=(-2, 2), ylim=(-0.2, 2))
-    axes.set_title(f"x = {at:g} steps: slope between the ends: {slope}", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-drawing.finish(figure, "10-kink")
+charts.kink()
 
 # %% [markdown]
 # In a network with thousands of ReLUs, some input is always that near to 0. There are two ways out.
@@ -233,7 +218,7 @@ drawing.finish(figure, "10-kink")
 #   apart from each other and from 0.
 # - For a network, notice it. The cache of a ReLU is its mask, and the cache of a max pool its index. If one of them
 #   differs between x + h and x - h, a kink lies in between. `md.gradcheck` then skips this direction, tries another,
-#   and reports how many it skipped.
+#   and reports how many it skipped. If nothing is left, the error is infinite: nothing was checked.
 
 # %%
 show(spaced)
@@ -375,9 +360,9 @@ assert not np.allclose(scale.w.grad, added)
 # - `central_difference`: measure the derivative of a function along a direction.
 # - `numeric_gradient`: measure the derivative with respect to every entry of an array.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR                    # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check central_difference     # says whether it is right, and if not, what may be wrong
-# minidl learn hint central_difference      # three hints, from a nudge to nearly the answer
+# minidl learn check central_difference      # is it right? If not: what is wrong
+# minidl learn hint central_difference       # a first hint; again for a second and a third
 # ```

@@ -23,9 +23,9 @@
 
 # %%
 import numpy as np
-from matplotlib.figure import Figure
 
-import drawing
+import charts
+import later_figures
 import minidl as md
 from minidl.kernels import reference
 from minidl.learn import show
@@ -66,23 +66,14 @@ from minidl.visual.control import likeness, null, randomised
 show(md.ReLU.project)
 relu, x, signal = md.ReLU(), np.array([4.0, -5.0, 6.0]), np.array([-1.0, 2.0, 3.0])
 _, mask = relu.forward(x, md.PROBE)
+results = {}
 for rule, expected in (("gradient", [-1, 0, 3]), ("deconv", [0, 2, 3]), ("guided", [0, 0, 3])):
-    result = relu.project(signal, mask, rule) + 0.0  # so that -0 becomes 0
-    print(f"{rule:8}", result)
-    assert result.tolist() == expected
+    results[rule] = relu.project(signal, mask, rule) + 0.0  # so that -0 becomes 0
+    print(f"{rule:8}", results[rule])
+    assert results[rule].tolist() == expected
 
 # %%
-figure, axes = drawing.canvas(19, 6.6, "One signal, three rules")
-grid_x = drawing.grid(axes, x, 0.8, 2.0, label="x", colour=[drawing.BLUE, None, drawing.BLUE])
-grid_s = drawing.grid(axes, signal, 0.8, 4.4, label="signal s", colour=[None, drawing.RED, drawing.RED])
-for i, (rule, text) in enumerate((("gradient", "x > 0"), ("deconv", "s > 0"), ("guided", "both"))):
-    box = drawing.box(axes, text, 6.0 + 4.3 * i, 2.2, 3.0)
-    result = relu.project(signal, mask, rule)
-    place = drawing.grid(axes, result, 6.0 + 4.3 * i, 4.4, colour=[drawing.GREY if v else None for v in result])
-    drawing.arrow(axes, box.bottom, place.top)
-    drawing.note(axes, rule, (place.bottom[0], 5.9), size=drawing.SIZE)
-drawing.note(axes, "coloured: positive", (2.3, 5.9))
-drawing.finish(figure, "11-three-rules")
+later_figures.three_rules(x, signal, results)
 
 # %% [markdown]
 # Every layer of minidl has a method `project` beside `backward`. For most layers it simply is the input gradient: a
@@ -154,31 +145,7 @@ assert maps.shape == (40, 16, 16, 16)
 # %%
 ways = {"gradient": md.gradient, "guided": md.guided, "deconv": md.deconv}
 seen = {name: way(model, x[best[units]], layer, units) for name, way in ways.items()}
-
-
-def shown(signal):
-    """A signal (H, W, 3) as an image: zero is mid-gray, the largest value white or black."""
-    return np.clip(0.5 + 0.5 * signal / max(np.percentile(abs(signal), 99.5), 1e-12), 0, 1)
-
-
-def gallery(columns, name, size=1.75):
-    """A figure with the pictures of `columns`: {title: pictures}, one row for each unit."""
-    rows = len(next(iter(columns.values())))
-    figure = Figure(figsize=(size * len(columns), size * rows + 0.4), layout="constrained")
-    for i, (title, pictures) in enumerate(columns.items()):
-        for j, picture in enumerate(pictures):
-            axes = figure.add_subplot(rows, len(columns), j * len(columns) + i + 1)
-            axes.imshow(picture)
-            axes.set(xticks=[], yticks=[])
-            if j == 0:
-                axes.set_title(title, fontsize=11)
-    drawing.finish(figure, name)
-
-
-gallery(
-    {"image": images[best[units]], **{name: [shown(s) for s in signals] for name, signals in seen.items()}},
-    "11-three-ways",
-)
+charts.gallery(images[best[units]], seen, "11-three-ways")
 
 # %% [markdown]
 # The gradient looks like noise around an outline. Guided backpropagation and the deconvnet show clean edges. It is
@@ -205,6 +172,7 @@ measured = (energy(one + 1e-6 * direction) - energy(one - 1e-6 * direction)) / 2
 print(f"measured  {measured:10.5f}")
 along = {}
 for name, way in ways.items():
+    # seed="map": all three start with the same signal, the map itself
     along[name] = float((way(precise, one, layer, unit, seed="map") * direction).sum())
     print(f"{name:9} {along[name]:10.5f}")
 assert np.isclose(along["gradient"], measured, rtol=1e-3)
@@ -222,12 +190,9 @@ assert not np.isclose(along["guided"], measured, rtol=0.1) and not np.isclose(al
 # %%
 untrained = randomised(model, np.array_split(x, 2), threads=1)
 random = {name: way(untrained, x[best[units]], layer, units) for name, way in ways.items()}
-gallery(
-    {"image": images[best[units]]}
-    | {f"{name}\n{net}": [shown(s) for s in source[name]]
-       for name in ways for net, source in (("trained", seen), ("random", random))},
-    "11-random",
-)  # fmt: skip
+both = {"trained": seen, "random": random}
+columns = {f"{name}\n{net}": pictures[name] for name in ways for net, pictures in both.items()}
+charts.gallery(images[best[units]], columns, "11-random")
 
 # %% [markdown]
 # Look at the columns of guided and deconv: a network that has learned *nothing* draws the outlines of the object too.
@@ -236,8 +201,8 @@ gallery(
 # "Look at" is not a measurement. To compare two pictures, take the strength of every pixel, and sort the pixels by
 # it. If both pictures agree on which pixels are strong and which are weak, the *rank correlation* is 1; if they have
 # nothing to do with each other, it is 0. In minidl it is called likeness. But even pictures of *different* images are
-# somewhat alike, since a unit may never look at the margin. This is called the null. So the question is how far the
-# likeness of the same image lies above the null.
+# somewhat alike, since a unit may never look at the margin. How alike these are is called the *null*. So the question
+# is how far the likeness of the same image lies above the null.
 
 # %%
 top = np.argsort(-strength, axis=0)[:4]  # the four best images of each unit, (4, units)
@@ -271,25 +236,14 @@ covered = np.repeat(image[None], len(corners), axis=0)  # (49, H, W, 3)
 for picture, (row, column) in zip(covered, corners, strict=True):
     picture[row : row + 16, column : column + 16] = 0.0  # the mean colour of all images, since x is normalized
 weaker = np.sqrt((md.activations(model, covered, layer)[layer][..., unit] ** 2).sum(axis=(1, 2)))
-loss_of = (1 - weaker / strength[best[unit], unit]).reshape(7, 7)  # (49,) -> (rows, columns)
-row, column = np.unravel_index(loss_of.argmax(), (7, 7))
-print(f"the unit loses most, {loss_of.max():.0%}, if the square covers rows {8 * row} to {8 * row + 15},", end=" ")
+loses = (1 - weaker / strength[best[unit], unit]).reshape(7, 7)  # (49,) -> (rows, columns)
+row, column = np.unravel_index(loses.argmax(), (7, 7))
+print(f"the unit loses most, {loses.max():.0%}, if the square covers rows {8 * row} to {8 * row + 15},", end=" ")
 print(f"columns {8 * column} to {8 * column + 15}")
-assert loss_of.shape == (7, 7) and 0.05 < loss_of.max() <= 1
+assert loses.shape == (7, 7) and 0.05 < loses.max() <= 1
 
 # %%
-figure = Figure(figsize=(9, 3.3), layout="constrained")
-first, second, third = figure.subplots(1, 3)
-first.imshow(images[best[unit]])
-first.set_title("image", fontsize=11)
-second.imshow(shown(seen["gradient"][0]))
-second.set_title("gradient", fontsize=11)
-painted = third.imshow(loss_of, cmap="viridis")
-third.set_title("occlusion: what the unit loses", fontsize=11)
-figure.colorbar(painted, ax=third, format=lambda v, _: f"{v:.0%}")
-for axes in (first, second, third):
-    axes.set(xticks=[], yticks=[])
-drawing.finish(figure, "11-occlusion")
+charts.occlusion(images[best[unit]], seen["gradient"][0], loses)
 
 # %% [markdown]
 # Occlusion has its own weakness: the gray square is an object too, with four edges. No picture is the truth. Two
@@ -323,9 +277,9 @@ drawing.finish(figure, "11-occlusion")
 # - `unpool`: send signals to the maxima of a max pool, and where several windows share one, keep their sum, the last
 #   or the largest.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR            # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check unpool         # says whether it is right, and if not, what may be wrong
-# minidl learn hint unpool          # three hints, from a nudge to nearly the answer
+# minidl learn check unpool      # is it right? If not: what is wrong
+# minidl learn hint unpool       # a first hint; again for a second and a third
 # ```

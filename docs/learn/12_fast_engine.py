@@ -31,9 +31,8 @@
 import time
 
 import numpy as np
-from matplotlib.patches import Rectangle
 
-import drawing
+import later_figures
 import minidl as md
 from minidl.engine.blocks.batchnorm import fold_batch_norm
 from minidl.engine.convolutions.winograd import POINTS, evaluate, winograd_matrices
@@ -103,46 +102,7 @@ for work in (whole_batch, tile_by_tile):
 # (The accumulators at the bottom of the picture are idea 4.)
 
 # %%
-figure, axes = drawing.canvas(23, 13.2, "A convolution, batch normalization, ReLU (a drawing, not a measurement)")
-
-
-def bar(x, y, width, text, colour, height=0.9):
-    axes.add_patch(
-        Rectangle((x, y), width, height, facecolor=drawing.tint(colour, 0.35), edgecolor=colour, linewidth=1.2)
-    )
-    drawing.note(axes, text, (x + width / 2, y + height / 2))
-
-
-drawing.note(axes, "plain layers: each step over the whole batch", (3.0, 1.5), ha="left", weight="bold")
-drawing.note(axes, "core 1", (2.6, 2.45), ha="right")
-drawing.note(axes, "core 2", (2.6, 3.55), ha="right")
-bar(3.0, 2.0, 7.0, "convolution", drawing.BLUE)
-bar(3.0, 3.1, 7.0, "(half of its product)", drawing.BLUE)
-start = 10.0
-for step, width in (("mean", 1.7), ("variance", 2.3), ("normalize", 2.9), ("ReLU", 1.8)):
-    bar(start, 2.0, width, step, drawing.ORANGE)
-    start += width
-drawing.note(axes, "idle", (14.35, 3.55), colour=drawing.GREY)
-
-drawing.note(axes, "fused: tile by tile on two threads", (3.0, 5.0), ha="left", weight="bold")
-drawing.note(axes, "thread 1", (2.6, 5.95), ha="right")
-drawing.note(axes, "thread 2", (2.6, 7.05), ha="right")
-for i in range(8):
-    row, column = i % 2, i // 2
-    bar(3.0 + 1.8 * column, 5.5 + 1.1 * row, 1.8, f"tile {i}", drawing.BLUE)
-    bar(10.8 + 0.75 * column, 5.5 + 1.1 * row, 0.75, f"{i}", drawing.ORANGE)
-axes.plot([10.5, 10.5], [5.2, 8.0], color=drawing.RED, linewidth=2)
-drawing.note(axes, "barrier: mean and\nvariance are known", (10.5, 8.65), colour=drawing.RED)
-drawing.note(axes, "blue: the tile's convolution,\nand its sums", (5.9, 8.4))
-drawing.note(axes, "orange: normalize and\nReLU, in one pass", (14.3, 6.5), ha="left")
-
-drawing.note(axes, "sums: accumulator i takes tile i, i + 8, i + 16 ...", (3.0, 10.3), ha="left", weight="bold")
-accumulators = drawing.grid(axes, list(range(8)), 3.0, 10.9, colour=drawing.GREEN, cell_width=0.9)
-drawing.arrow(axes, accumulators.right, (12.0, 11.4), colour=drawing.GREEN)
-drawing.note(axes, "added in this order, whoever computed them", (12.3, 11.4), ha="left")
-drawing.arrow(axes, (17.0, 12.6), (20.5, 12.6), colour=drawing.GREY)
-drawing.note(axes, "time", (16.8, 12.6), colour=drawing.GREY, ha="right")
-drawing.finish(figure, "12-tiles")
+later_figures.tiles()
 
 # %% [markdown]
 # ## Idea 2: fewer products
@@ -230,8 +190,8 @@ assert np.allclose(y, [321, 432])
 # `A.T` adds it where we subtracted. Any such pair of signs (or factors) cancels.
 #
 # Larger m saves more: with m = 4, six products do the work of twelve. So why not m = 20? It needs more points, and
-# large points such as 5 have large powers. float32 loses its digits. Along two axes the savings multiply (F(2x2,
-# 3x3): 16 products instead of 36), and so do the additions.
+# large points such as 5 have large powers. float32 loses its digits. Along two axes the savings multiply: 2x2 outputs
+# of a 3x3 filter need 4 · 4 = 16 products instead of 36. But so do the additions.
 
 # %%
 rng = np.random.default_rng(0)
@@ -299,24 +259,7 @@ assert plain(z, 2, -1) == pool_first(z, 2, -1) == with_sign(z, 2, -1) == 3
 assert plain(z, -2, 1) == with_sign(z, -2, 1) == 7 and pool_first(z, -2, 1) == 0
 
 # %%
-figure, axes = drawing.canvas(21, 7.4, "Pool first: three numbers less to normalize in every window")
-for row, (steps, name) in enumerate(
-    (
-        ((z.reshape(2, 2), "2 z - 1", 2 * z.reshape(2, 2) - 1, "ReLU", np.maximum(2 * z.reshape(2, 2) - 1, 0), "max",
-          [[3]]), "plain"),
-        ((z.reshape(2, 2), "max", [[2]], "2 z - 1", [[3]], "ReLU", [[3]]), "pool first"),
-    )
-):  # fmt: skip
-    middle, left = 2.5 + 3.1 * row, 4.2
-    drawing.note(axes, name, (0.7, middle), ha="left", size=drawing.SIZE)
-    for before, step in zip(steps[0:-1:2], steps[1::2], strict=True):
-        size = len(before)
-        place = drawing.grid(axes, before, left, middle - size / 2, colour=drawing.BLUE)
-        drawing.arrow(axes, (left + size, middle), (left + size + 2.5, middle))
-        drawing.note(axes, step, (left + size + 1.25, middle - 0.45), size=drawing.SIZE)
-        left = left + size + 2.5
-    drawing.grid(axes, steps[-1], left, middle - 0.5, colour=drawing.GREEN)
-drawing.finish(figure, "12-pool-first")
+later_figures.pool_first(z.reshape(2, 2))
 
 # %% [markdown]
 # ## Idea 4: the same bits on any number of threads
@@ -339,7 +282,8 @@ assert len(sums) > 1
 
 # %% [markdown]
 # Now let threads add their tiles to one sum, each when it is ready. Which one is ready first is chance. So the last
-# bit of the sum is chance, and after a thousand steps of training, so is everything. A run could never be repeated.
+# bit of the sum is chance. Training makes a small difference grow from step to step, and two runs with the same
+# settings would end in different weights.
 #
 # The remedy is to fix the order. There are eight partial sums, the *accumulators*, however many threads there are.
 # Tile i always adds to accumulator i mod 8, and the tiles of one accumulator come in rising order, one after the
@@ -428,11 +372,11 @@ for name, net in (("plain", model), ("fused, one thread", md.fuse(model, threads
 # - `fold_batch_norm`: turn a batch normalization with running statistics into a scale and a shift.
 # - `winograd_matrices`: make the three matrices for m outputs of a filter with k taps.
 #
+# In a terminal, in the folder that `minidl learn start my-exercises` has made:
+#
 # ```sh
-# minidl learn start DIR                  # makes the folder with all exercises, once
-# cd DIR
-# minidl learn check fold_batch_norm      # says whether it is right, and if not, what may be wrong
-# minidl learn hint fold_batch_norm       # three hints, from a nudge to nearly the answer
+# minidl learn check fold_batch_norm      # is it right? If not: what is wrong
+# minidl learn hint fold_batch_norm       # a first hint; again for a second and a third
 # ```
 #
 # That was the last chapter. With all exercises solved, `minidl train --with DIR` trains a network on your own

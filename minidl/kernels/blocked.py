@@ -92,9 +92,9 @@ def conv2d_dw(x: Array, dy: Array, w_shape: Shape, stride: int, padding: int) ->
 def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) -> Array:
     """See reference.conv2d_dx. With stride 1 this is itself a convolution: of dy, with the filters turned round.
 
-    If s = 1, the pixel (h, w) has offset (kh, kw) in the window oh = h + p - kh, ow = w + p - kw. With the new
-    indices i = KH - 1 - kh and j = KW - 1 - kw, and the padding q = K - 1 - p of a square filter,
-        dx[h,w,c] = sum over i,j,f of  dy[h + i - q, w + j - q, f]  w[KH - 1 - i, KW - 1 - j, c, f]
+    If s = 1, the pixel (i, j) has offset (kh, kw) in the window oh = i + p - kh, ow = j + p - kw. With the new
+    indices a = KH - 1 - kh and b = KW - 1 - kw, and the padding q = K - 1 - p of a square filter,
+        dx[i,j,c] = sum over a,b,f of  dy[i + a - q, j + b - q, f]  w[KH - 1 - a, KW - 1 - b, c, f]
     This is the formula of `conv2d` with padding q and filters that are turned by 180 degrees, C and F exchanged.
     It copies patches of dy, K^2 F numbers for a pixel, where col2im would add K^2 C numbers of dpatches, which is
     slower unless they are far fewer, as at an image's three channels. Then, and for other strides, col2im is used, in

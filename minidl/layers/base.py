@@ -1,9 +1,9 @@
 """What a layer is. Everything else in minidl builds on this file.
 
 A layer is a function y = f(x) with learned parameters. Training changes the parameters so that a number, the loss L,
-becomes smaller. For that it needs the gradient of L with respect to every parameter. In minidl, dy means dL/dy: an
-array of y's shape that says how L changes if y changes. `backward` takes dy and computes dx = dL/dx, which is the dy
-of the layer before, and the gradients of the parameters.
+becomes smaller. For that it needs the gradient of L with respect to every parameter. In minidl, dy means dL/dy, an
+array of y's shape: if y[i] grows by a small amount, L grows by dy[i] times this amount. `backward` takes dy and
+computes dx = dL/dx, which is the dy of the layer before, and the gradients of the parameters.
 
 `forward` returns the output *and* a cache: the values that the backward pass will need. The caller keeps the cache;
 the layer stores nothing. So one layer can process two inputs, and the second forward pass doesn't change the first

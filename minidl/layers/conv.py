@@ -24,8 +24,8 @@ class Conv2D(Layer):
     the w beside that x, and dL/db collects dy alone:
         db[f]          = sum over n,oh,ow of  dy[n,oh,ow,f]
         dw[kh,kw,c,f]  = sum over n,oh,ow of  x[n, s oh + kh - p, s ow + kw - p, c]  dy[n,oh,ow,f]
-        dx[n,h,w,c]    = sum over kh,kw,f of  w[kh,kw,c,f]  dy[n,oh,ow,f],  over the windows (oh, ow) that
-                         contain the pixel: s oh + kh - p = h  and  s ow + kw - p = w
+        dx[n,i,j,c]    = sum over kh,kw,f of  w[kh,kw,c,f]  dy[n,oh,ow,f],  over the windows (oh, ow) that
+                         contain the pixel (i, j): s oh + kh - p = i  and  s ow + kw - p = j
     `minidl/kernels/reference.py` does these sums as matrix products: y = patches @ w, dw = patches.T @ dy, and
     dpatches = dy @ w.T. For NumPy arrays `minidl/kernels/blocked.py` does the same in blocks of images, and with
     stride 1 it computes dx as one more convolution.
