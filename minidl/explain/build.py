@@ -67,7 +67,7 @@ class _Making:
 
         self.alone = Pass(self.upto, self.x[:1], PROBE)
         self.unit = _unit(self.layer, self.alone.y, unit)
-        conv, self.filter = trail.convolution(self.alone.seen, self.layer, self.unit)
+        conv, self.filter = trail.convolution(self.alone.seen, self.layer, self.keys, self.unit)
         self.place = place_of(self.alone.y[0, ..., self.unit])
         self.alone.back(self._one_hot(self.alone.y))
 

@@ -6,24 +6,25 @@ from collections.abc import Iterator
 
 from minidl.errors import UsageError
 from minidl.explain.watch import Seen
-from minidl.layers import AvgPool2D, BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU
+from minidl.layers import AvgPool2D, BatchNorm2D, Conv2D, Dropout, Layer, MaxPool2D, ReLU
 from minidl.layers.base import Shape
 from minidl.visual.truncate import Keys, Place, layer_table, walk
 
 Passed = dict[Keys, Seen]
 
 
-def convolution(seen: Passed, layer: str, unit: int) -> tuple[Seen, int]:
-    """(the convolution that makes a unit, its filter), in a pass through the model up to `layer`, which has the unit.
+def convolution(seen: Passed, name: str, keys: Keys, unit: int) -> tuple[Seen, int]:
+    """(the convolution that makes a unit, its filter), in a pass through the model up to the layer that has the unit.
 
     Raises UsageError if none is found.
     """
-    for leaf, filter_ in _back(seen, (), unit):
-        if isinstance(leaf.layer, Conv2D):
-            return leaf, filter_
-        if leaf.x.shape[-1] != leaf.y.shape[-1]:
-            break
-    raise UsageError(f"{layer}: no convolution is found that makes unit {unit}: name one, or what follows one")
+    for end in (keys, ()):  # in the layer itself, then in what leads to it
+        for leaf, filter_ in _back(seen, end, unit):
+            if isinstance(leaf.layer, Conv2D):
+                return leaf, filter_
+            if leaf.x.shape[-1] != leaf.y.shape[-1]:
+                break
+    raise UsageError(f"{name}: no convolution is found that makes unit {unit}: name one, or what follows one")
 
 
 def _back(seen: Passed, keys: Keys, unit: int) -> Iterator[tuple[Seen, int]]:
@@ -43,13 +44,13 @@ def _back(seen: Passed, keys: Keys, unit: int) -> Iterator[tuple[Seen, int]]:
 
 
 def next_of(kind: type[Layer], seen: Passed, conv: Seen) -> Seen | None:
-    """The first layer of this kind after the convolution and before the next one."""
-    order = [s for s in seen.values() if not s.layer.children()]
-    for s in order[[s.keys for s in order].index(conv.keys) + 1 :]:
-        if isinstance(s.layer, kind):
-            return s if s.x.shape == conv.y.shape else None
-        if not isinstance(s.layer, BatchNorm2D | ReLU):
-            return None
+    """The first layer of this kind that the output of the convolution goes through, place by place."""
+    y = conv.y
+    for s in seen.values():
+        if s.x is y and isinstance(s.layer, BatchNorm2D | ReLU | Dropout):
+            if isinstance(s.layer, kind):
+                return s
+            y = s.y
     return None
 
 
@@ -99,7 +100,7 @@ def middle(model: Layer, image_shape: Shape) -> str:
     """A layer in the middle that ends with a convolution whose filters are larger than 1x1, if there is one."""
     convolutions = [place for place in walk(model) if isinstance(place.layer, Conv2D)]
     if not convolutions:
-        raise UsageError("this network has no convolution, so there is no page to make")
+        raise UsageError("no layer of this network is a convolution, so there is no page to make")
     larger = [place for place in convolutions if place.layer.params["weight"].value.shape[0] > 1] or convolutions
     place = larger[(len(larger) - 1) // 2]
     block = place.name.rpartition(".")[0]

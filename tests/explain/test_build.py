@@ -266,7 +266,7 @@ def test_a_wrong_request_gets_one_line(layer, unit, start, words):
 
 
 def test_a_network_without_a_convolution_has_no_page():
-    with pytest.raises(UsageError, match="no convolution"):
+    with pytest.raises(UsageError, match="is a convolution"):
         trail.middle(Sequential({"fc": Linear(3, 2)}), (4, 4, 3))
     with pytest.raises(UsageError, match="pool: no convolution"):
         page_of("pool", 0, "unit", model=Sequential({"pool": MaxPool2D(2)}))

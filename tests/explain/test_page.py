@@ -127,6 +127,23 @@ def test_the_terms_at_a_pixel_are_weights_times_the_dy_of_its_windows(windows, s
     assert found["own"] == [number(term, channel.dx, 3) for term in expected]
 
 
+def test_what_a_dy_sends_is_what_the_pixels_get(windows, shown):
+    record, path = shown
+    page = windows.open(path)
+    stage, pool = record.stages["conv"], record.stages["pool"]
+    at = f"{stage.dy.row + 2},{stage.dy.column + 2}"
+    page.evaluate(POINT, ["conv-dy", at])
+    dy, w = value_at(stage.dy, at), stage.channels[0].w.values
+    expected = [number(dy * w[kh][kw], stage.dy, 3) for kh in range(3) for kw in range(3)]
+    assert page.locator("#conv-sum .own .term").all_inner_texts() == expected
+    at = f"{pool.dy.row + 1},{pool.dy.column + 1}"
+    page.evaluate(POINT, ["pool-dy", at])
+    row, column = pool.switches[1][1]
+    assert page.locator("#pool-sum .own").all_inner_texts() == [
+        f"dx[{row},{column}]\t{number(value_at(pool.dy, at), pool.dy, 3)}"
+    ]
+
+
 def test_the_three_paths_and_the_branches_are_the_terms(windows, shown):
     record, path = shown
     page = windows.open(path)

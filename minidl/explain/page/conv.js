@@ -11,12 +11,13 @@
 
     /** The sum at an output: the window's products. */
     function output(channel, row, column) {
-      const marks = [];
+      const [marks, places] = [[], []];
       const rows = taps.map(([kh, kw]) => {
         const place = [stride * row + kh - padding, stride * column + kw - padding];
         const [x, w] = [valueAt(channel.x, ...place), channel.w.values[kh][kw]];
         marks.push(place);
         const outside = place.some((i, k) => i < 0 || i >= [channel.x.height, channel.x.width][k]);
+        places.push(outside ? "padding" : `dx[${place}]`);
         return {
           label: `${outside ? "padding" : `x[${place}]`} w[${kh},${kw}]`,
           factors: [long(x, channel.x), long(w, channel.w)],
@@ -28,6 +29,7 @@
         .join(" and ");
       if (others) rows.push({ label: others, value: valueAt(channel.others_y, row, column), rest: true });
       return {
+        places,
         marks: { x: marks, dx: marks, w: taps },
         sum: sum({
           title: `y[${row},${column}] of filter ${c.unit}`,
@@ -79,6 +81,27 @@
       };
     }
 
+    /** What an output sends to the pixels of its window. */
+    function sent(channel, row, column) {
+      const dy = valueAt(c.dy, row, column);
+      const { marks, places } = output(channel, row, column);
+      return {
+        marks,
+        sum: sum({
+          title: `dy[${row},${column}] of filter ${c.unit}`,
+          notes: [`It is ${long(dy, c.dy)}${times(c.dy)}. Each pixel of its window gets that times a weight:`],
+          head: ["to", `w${times(channel.w)}`, "dy w"],
+          rows: taps.map(([kh, kw], t) => ({
+            label: places[t],
+            factors: [long(channel.w.values[kh][kw], channel.w)],
+            value: dy * channel.w.values[kh][kw],
+          })),
+          total: null,
+          scale: c.dy,
+        }),
+      };
+    }
+
     const maps = (channel) => ({
       x: { label: "x", note: `channel ${channel.channel}`, map: channel.x, live: true },
       w: { label: "w", note: `filter ${c.unit}, channel ${channel.channel}`, map: channel.w },
@@ -86,8 +109,8 @@
       dx: { label: "dx", note: `channel ${channel.channel}`, map: channel.dx, live: true },
       dy: { label: "dy", note: `filter ${c.unit}`, map: c.dy, live: true },
     });
-    const pick = (channel) => (name, row, column) =>
-      name === "x" || name === "dx" ? pixel(channel, row, column) : output(channel, row, column);
+    const shows = { x: pixel, dx: pixel, y: output, dy: sent };
+    const pick = (channel) => (name, row, column) => shows[name](channel, row, column);
     const first = (channel) => ["dx", ...strongest(channel.dx)];
 
     const buttons = c.channels.map((channel, i) =>

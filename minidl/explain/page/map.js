@@ -6,9 +6,10 @@
   const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
   class Grid {
-    /** `pointed(row, column)` and `pinned(row, column)` are called for cells of the image; without them it only shows. */
-    constructor({ id, label, note = "", map, blank = "0", tint = 60, pointed, pinned }) {
-      Object.assign(this, { map, blank, tint, pointed, pinned, cells: new Map() });
+    /** `pointed(row, column)` and `pinned(row, column)` are called for cells of the image; without them it only shows.
+        blank: the text of padding; tint: percent of color for the largest number; lined: "row,column" of underlined cells */
+    constructor({ id, label, note = "", map, blank = "0", tint = 60, lined = new Set(), pointed, pinned }) {
+      Object.assign(this, { map, blank, tint, lined, pointed, pinned, cells: new Map() });
       const largest = Math.max(...map.values.flat().map(Math.abs), 0);
       const columns = map.values.length ? map.values[0].map((_, j) => map.column + j) : [];
       this.table = h(
@@ -54,12 +55,15 @@
       const padding = !this.inside(i, j);
       const text = padding ? this.blank : short(value, this.map);
       const share = largest ? Math.round((this.tint * Math.abs(value)) / largest) : 0;
+      const line = this.lined.has(`${i},${j}`);
       const cell = h(
-        `td${padding ? ".padding" : value < 0 ? ".below" : ""}`,
+        `td${line ? ".lined" : ""}${padding ? ".padding" : value < 0 ? ".below" : ""}`,
         {
           role: "gridcell",
           "data-at": `${i},${j}`,
-          "aria-label": padding ? "padding" : `row ${i}, column ${j}: ${text}${times(this.map)}`,
+          "aria-label": padding
+            ? "padding"
+            : `row ${i}, column ${j}: ${text}${times(this.map)}${line ? ", underlined" : ""}`,
           tabindex: this.pointed && !padding ? -1 : null,
           style: { "--share": `${padding ? 0 : share}%` },
         },

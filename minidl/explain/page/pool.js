@@ -54,6 +54,28 @@
       };
     }
 
+    function sent(row, column) {
+      const dy = valueAt(p.dy, row, column);
+      const { marks } = output(row, column);
+      const places = max ? [switchOf(row, column)] : windowOf(row, column);
+      return {
+        marks,
+        sum: sum({
+          title: `dy[${row},${column}]`,
+          notes: [
+            max ? "All of it goes to the place of the maximum:" : `Each pixel of the window gets 1/${kernel ** 2}:`,
+          ],
+          head: ["to", "sends"],
+          rows: places.map((place) => ({
+            label: inside(...place) ? `dx[${place}]` : "padding",
+            value: max ? dy : dy / kernel ** 2,
+          })),
+          total: null,
+          scale: p.dy,
+        }),
+      };
+    }
+
     function pixel(row, column) {
       const total = valueAt(p.dx, row, column);
       if (total === undefined) return null;
@@ -101,7 +123,7 @@
         `${p.name} is ${p.about}. ` +
           (p.overlaps
             ? `Its windows overlap: the step (${stride}) is smaller than the window (${kernel}).`
-            : `Its windows don't overlap: the step (${stride}) is as long as the window (${kernel}).`),
+            : `Its windows don't overlap: the step (${stride}) is not smaller than the window (${kernel}).`),
         max
           ? "A window remembers where its largest number was: its switch. Backward, dy goes to that place alone. If windows share a maximum, it gets the dy of each."
           : `Every pixel of a window gets 1/${kernel ** 2} of its dy. A pixel in several windows gets a share from each.`,
@@ -113,7 +135,14 @@
         ["Backward: dy to the pixels", ["dx", "dy", "counts"]],
       ],
       maps: {
-        x: { label: "x", note, map: p.x, live: true, blank: max ? "" : "0" },
+        x: {
+          label: "x",
+          note: max ? `${note}, the largest of a window underlined` : note,
+          map: p.x,
+          live: true,
+          blank: max ? "" : "0",
+          lined: new Set(p.switches.flat().map(String)),
+        },
         y: { label: "y", note, map: p.y, live: true },
         dx: { label: "dx", note, map: p.dx, live: true },
         dy: { label: "dy", note, map: p.dy, live: true },
@@ -125,7 +154,7 @@
           live: !corner,
         },
       },
-      pick: (name, row, column) => (name === "y" || name === "dy" ? output(row, column) : pixel(row, column)),
+      pick: (name, row, column) => ({ y: output, dy: sent })[name]?.(row, column) ?? pixel(row, column),
       first: ["dx", ...strongest(p.dx)],
     }).section;
   };

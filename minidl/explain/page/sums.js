@@ -1,17 +1,15 @@
 "use strict";
 
-/* A sum as a table: a line for each term, and the total under it. */
+/* A table of products: a line for each, and under them their sum, if they are the terms of one. */
 {
   const { h, long, times, lacking } = explain;
 
-  /** {title, head: [...], rows: [{label, factors: [text, ...], value}], total: {label, value}, scale, notes: [...]} */
+  /** {title, head: [...], rows: [{label, factors: [text, ...], value}], total: {label, value} or null, scale,
+      notes: [...]} */
   function sum({ title, head, rows, total, scale, notes = [] }) {
     const width = head.length - 2; // columns of factors
-    const rest = lacking(
-      rows.map((row) => row.value),
-      total.value,
-      scale,
-    );
+    const terms = rows.map((row) => row.value);
+    const rest = total ? lacking(terms, total.value, scale) : "";
     const line = (kind, label, factors, text) =>
       h(
         `tr${kind}`,
@@ -43,7 +41,7 @@
           rows.map((row) => line(row.rest ? ".rest" : ".own", row.label, row.factors || [], long(row.value, scale))),
           rest ? line(".rounding", "left by rounding", [], rest) : null,
         ),
-        h("tfoot", {}, line(".total", total.label, [], long(total.value, scale))),
+        total ? h("tfoot", {}, line(".total", total.label, [], long(total.value, scale))) : null,
       ),
     );
   }
