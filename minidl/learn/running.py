@@ -69,9 +69,13 @@ class Answer:
 def load(path: Path, name: str) -> Callable:
     """The function `name` of a learner's file. Raises UsageError, in one line, if the file doesn't get that far."""
     try:
-        source = path.read_bytes()
+        text = path.read_text("utf-8-sig")
+        if "\0" in text:  # UTF-16
+            raise UnicodeError
     except FileNotFoundError:
         raise UsageError(f"{path} is not there: `{call('learn')} reset {name}` writes it anew") from None
+    except UnicodeError:
+        raise UsageError(f"{path} is not a text in UTF-8: save it as one") from None
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
     _import_beside(path.resolve().parent)
@@ -79,7 +83,7 @@ def load(path: Path, name: str) -> Callable:
     module.__file__ = str(path)
     try:
         with harmless(), time_limit():
-            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+            exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
     except KeyboardInterrupt:
         raise
     except SyntaxError as error:
