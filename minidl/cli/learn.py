@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -35,13 +36,13 @@ def _start(args: Namespace) -> int:
 
     if len(args.names) != 1:
         raise UsageError(f"give the folder to make: {call('learn')} start DIR")
-    folder, new = start(Path(args.names[0]))
+    folder, new = start(_path(args.names[0]))
     first = folder.next()
     print_lines(f"{new} new exercises in {folder.path}" if new else f"{folder.path} has all exercises already")
     if first:
         print_lines(
             f"Begin with {folder.file(first)}: write its body, then",
-            f"    cd {folder.path}",
+            *([] if folder.path.samefile(".") else [f"    cd {_typed(folder.path)}"]),
             f"    {call('learn')} check {first.name}",
         )
     return 0
@@ -75,7 +76,7 @@ def _report(folder: Folder, exercise: Exercise, brief: bool = False) -> bool:
     if verdict.found != "not begun":
         print_lines(*indented(verdict.lines))
     if verdict.solved and not brief:
-        print_lines(f"    compare it with minidl's own: {call('learn')} show {exercise.name}")
+        print_lines(f"    compare it with minidl's own: {_command(folder, 'show', exercise)}")
     return verdict.solved
 
 
@@ -95,9 +96,9 @@ def _say_next(folder: Folder) -> None:
     following = folder.next()
     if following is None:
         print_lines("All exercises are solved.", colour=GREEN)
-        print_lines(f"Train a network on them: {call('train')} --with {folder.path}")
+        print_lines(f"Train a network on them: {call('train')} --with {_typed(folder.path)}")
     else:
-        print_lines(f"next: {folder.file(following)} (a hint: {call('learn')} hint {following.name})")
+        print_lines(f"next: {folder.file(following)} (a hint: {_command(folder, 'hint', following)})")
 
 
 def _watch(args: Namespace) -> int:
@@ -130,21 +131,20 @@ def _stamp(folder: Folder, exercise: Exercise) -> tuple[int, int] | None:
 def _hint(args: Namespace) -> int:
     folder, chosen = _chosen(args, one=True)
     number, text = folder.hint(chosen[0])
-    more = f" ({call('learn')} hint {chosen[0].name} again for more)" if number < 3 else ""
+    more = f" ({_command(folder, 'hint', chosen[0])} again for more)" if number < 3 else ""
     print_lines(f"{chosen[0].name}, hint {number} of 3{more}", colour=YELLOW)
     print_lines(*indented([text]))
     return 0
 
 
 def _list(args: Namespace) -> int:
-    from minidl.learn.exercises import EXERCISES, ORDER
     from minidl.learn.folder import NEW, SOLVED
 
-    folder, _ = _chosen(args)
-    states = {name: folder.state(e) for name, e in EXERCISES.items()}
-    for chapter, names in ORDER.items():
+    folder, chosen = _chosen(args)
+    states = {e.name: folder.state(e) for e in chosen}
+    for chapter in dict.fromkeys(e.chapter for e in chosen):
         print_lines(f"docs/learn/{chapter}.py")
-        for name in names:
+        for name in (e.name for e in chosen if e.chapter == chapter):
             known, state = folder.progress[name], states[name]
             aids = [f"{known.hints} hints"] * bool(known.hints) + ["solution seen"] * known.shown
             mark = "x" if state == SOLVED else "." if state == NEW else "~"
@@ -163,8 +163,7 @@ def _show(args: Namespace) -> int:
     exercise = chosen[0]
     if folder.state(exercise) != SOLVED:
         _ask(args, f"{exercise.name} isn't solved. Show the solution?")
-        folder.progress[exercise.name].shown = True
-        folder.save()
+        folder.solution_shown(exercise)
     print_lines(*solution(exercise).splitlines())
     return 0
 
@@ -182,8 +181,8 @@ def _notebook(args: Namespace) -> int:
 
     if len(args.names) != 1:
         raise UsageError(f"give the folder of the course: {call('learn')} notebook DIR")
-    paths = write_notebooks(Path(args.names[0]))
-    print_lines(f"wrote {len(paths)} notebooks for nbgrader below {Path(args.names[0]) / 'source'}")
+    paths = write_notebooks(_path(args.names[0]))
+    print_lines(f"wrote {len(paths)} notebooks for nbgrader below {_path(args.names[0]) / 'source'}")
     return 0
 
 
@@ -204,11 +203,28 @@ def _chosen(args: Namespace, one: bool = False) -> tuple[Folder, list[Exercise]]
     from minidl.learn.exercises import EXERCISES
     from minidl.learn.folder import Folder
 
-    names = [Path(name).name.removesuffix(".py") for name in args.names]  # check relu.py is check relu
-    if one and len(names) != 1:
+    files = [_path(name) for name in args.names]  # check mine/relu.py is check relu --folder mine
+    if one and len(files) != 1:
         raise UsageError(f"name one exercise: {call('learn')} {args.action} NAME")
-    chosen = [exercise_named(name) for name in names] or list(EXERCISES.values())
-    return Folder(Path(args.folder)), chosen
+    chosen = [exercise_named(file.name.removesuffix(".py")) for file in files] or list(EXERCISES.values())
+    folders = {file.parent for file in files if args.folder is None} or {_path(args.folder or ".")}
+    if len(folders) > 1:
+        raise UsageError(f"name exercises of one folder, not of {' and '.join(sorted(map(str, folders)))}")
+    return Folder(folders.pop()), list(dict.fromkeys(chosen))
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))
+
+
+def _typed(path: Path) -> str:
+    """The path as it is typed in a shell."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
+def _command(folder: Folder, action: str, exercise: Exercise) -> str:
+    """What to type for an exercise of this folder."""
+    return f"{call('learn')} {action} {exercise.name if folder.path == Path() else _typed(folder.file(exercise))}"
 
 
 ACTIONS: dict[str, Callable[[Namespace], int]] = {
@@ -231,7 +247,7 @@ def _add_flags(parser: Parser) -> None:
     )
     parser.add_argument("action", choices=list(ACTIONS), help=actions)
     parser.add_argument("names", nargs="*", metavar="NAME", help="exercises, or the folder to start")
-    parser.add_argument("--folder", default=".", metavar="DIR", help="the folder of exercises (default: this one)")
+    parser.add_argument("--folder", metavar="DIR", help="the folder of exercises (default: this one)")
     parser.add_argument("--yes", action="store_true", help="show and reset without asking")
 
 

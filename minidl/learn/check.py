@@ -41,7 +41,7 @@ def check_function(exercise: Exercise, function: Callable, seed: int | None = No
     rng = np.random.default_rng(zlib.crc32(exercise.name.encode()) if seed is None else seed)
     cases = exercise.cases(rng)
     given = answers(exercise, function, cases)
-    if isinstance(given[0].raised and given[0].raised.error, NotImplementedError):
+    if given[0].raised and _not_begun(exercise, given[0].raised.error):
         return Verdict(exercise.name, False, "not begun", ("not begun",))
     right = answers(exercise, exercise.reference, cases)
     if not all(agree(a, b) for a, b in zip(given, right, strict=True)):
@@ -55,6 +55,11 @@ def check_function(exercise: Exercise, function: Callable, seed: int | None = No
         if wrong:
             return Verdict(exercise.name, False, what, _only_there(what, given[wrong[0]], right[wrong[0]]))
     return Verdict(exercise.name, True, "right", (f"right for {len(cases)} inputs",))
+
+
+def _not_begun(exercise: Exercise, error: BaseException) -> bool:
+    """Whether this is the error of a file as it was, or of a notebook; another exercise that is called has its own."""
+    return isinstance(error, NotImplementedError) and str(error) in ("", f"write {exercise.name}")
 
 
 def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:

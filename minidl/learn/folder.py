@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,13 @@ from minidl.learn.exercise import Exercise
 from minidl.learn.exercises import EXERCISES, ORDER
 from minidl.learn.running import load
 from minidl.learn.source import blanked
-from minidl.storage.files import atomic, open_regular
+from minidl.storage.files import atomic, cant_write, open_regular
+from minidl.storage.locks import lock
 from minidl.text.calls import call
+from minidl.text.console import warn
 
 PROGRESS = "progress.json"
+TITLE = "# Learn it by writing it"
 MOST_BYTES = 1 << 20
 
 SOLVED, CHANGED, TRIED, NEW = "solved", "changed since it was solved", "not yet", "not begun"
@@ -37,8 +43,37 @@ class Folder:
     """The folder of a learner. Raises UsageError if `path` is another folder."""
 
     def __init__(self, path: Path) -> None:
+        if not _is_ours(path):
+            where = "this folder" if path == Path() else path
+            raise UsageError(f"{where} has no exercises: `{call('learn')} start DIR` makes a folder of them")
         self.path = path
-        self.progress = _read(path / PROGRESS)
+        self._read()
+
+    def _read(self) -> None:
+        self._entries = _entries(self.path / PROGRESS)
+        self.progress = {name: _known(self._entries.get(name, {})) for name in EXERCISES}
+
+    @contextmanager
+    def _changing(self, exercise: Exercise) -> Iterator[Progress]:
+        """Gives the progress of an exercise to be changed, then keeps it.
+
+        It is read anew under a lock, because `watch` may run beside other commands.
+        """
+        descriptor = None
+        with suppress(OSError):  # Windows can't open a folder
+            descriptor = os.open(self.path, os.O_RDONLY)
+            lock(descriptor, wait=True)
+        try:
+            with suppress(DataError):  # it was right when the folder was opened: what is known is kept
+                self._read()
+            yield self.progress[exercise.name]
+            self._entries.setdefault(exercise.name, {}).update(asdict(self.progress[exercise.name]))
+            _write(self.path / PROGRESS, json.dumps({"exercises": self._entries}, indent=1) + "\n")
+        except DataError as error:  # an answer is worth more than the progress
+            warn(f"warning  your progress isn't kept: {error}")
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
     def file(self, exercise: Exercise) -> Path:
         return self.path / f"{exercise.name}.py"
@@ -47,11 +82,10 @@ class Folder:
         """Checks the learner's file, and keeps the result."""
         text = _digest(self.file(exercise))
         verdict = check_function(exercise, load(self.file(exercise), exercise.name))
-        state = self.progress[exercise.name]
         if verdict.found != "not begun":
-            state.checks += 1
-            state.solved = text if verdict.solved else ""
-        self.save()
+            with self._changing(exercise) as state:
+                state.checks += 1
+                state.solved = text if verdict.solved else ""
         return verdict
 
     def state(self, exercise: Exercise) -> str:
@@ -67,10 +101,13 @@ class Folder:
 
     def hint(self, exercise: Exercise) -> tuple[int, str]:
         """The next hint of three, and its number; the last one again if all were shown."""
-        known = self.progress[exercise.name]
-        known.hints = min(known.hints + 1, len(exercise.hints))
-        self.save()
+        with self._changing(exercise) as known:
+            known.hints = min(known.hints + 1, len(exercise.hints))
         return known.hints, exercise.hints[known.hints - 1]
+
+    def solution_shown(self, exercise: Exercise) -> None:
+        with self._changing(exercise) as known:
+            known.shown = True
 
     def reset(self, exercise: Exercise) -> Path | None:
         """Writes the exercise's file anew. What stood in it is kept in another file, whose path is returned."""
@@ -80,13 +117,9 @@ class Folder:
             with atomic(kept) as temporary:
                 temporary.write_bytes(path.read_bytes())
         _write(path, blanked(exercise))
-        self.progress[exercise.name] = Progress()
-        self.save()
+        with self._changing(exercise):
+            self.progress[exercise.name] = Progress()
         return kept
-
-    def save(self) -> None:
-        known = {name: asdict(p) for name, p in self.progress.items() if p != Progress()}
-        _write(self.path / PROGRESS, json.dumps({"exercises": known}, indent=1) + "\n")
 
 
 def start(path: Path) -> tuple[Folder, int]:
@@ -94,8 +127,13 @@ def start(path: Path) -> tuple[Folder, int]:
 
     Raises UsageError for a folder with other files in it.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    if not (path / PROGRESS).exists():
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"{path} is a file: give a folder") from None
+    except OSError as error:
+        raise cant_write(path, error) from None
+    if not _is_ours(path):
         if other := sorted(p.name for p in path.iterdir() if not p.name.startswith(".")):
             raise UsageError(f"{path} is not empty ({', '.join(other[:3])}): give a new folder")
         _write(path / PROGRESS, json.dumps({"exercises": {}}) + "\n")
@@ -110,7 +148,7 @@ def start(path: Path) -> tuple[Folder, int]:
 
 def _readme() -> str:
     lines = [
-        "# Learn it by writing it",
+        TITLE,
         "",
         "Each file here is a function of minidl without its body. Read its docstring, write the body, and check it:",
         "",
@@ -131,27 +169,42 @@ def _readme() -> str:
     return "\n".join(lines)
 
 
-def _read(path: Path) -> dict[str, Progress]:
-    """The progress of every exercise. Raises UsageError if there is none, DataError if it is damaged."""
+def _is_ours(path: Path) -> bool:
+    """Whether it is a folder of exercises: it has the progress or, if that is gone, the README."""
+    if os.path.lexists(path / PROGRESS):
+        return True
+    try:
+        with open_regular(path / "README.md") as file:
+            return file.readline(100).decode("utf-8", "replace").strip() == TITLE
+    except OSError:
+        return False
+
+
+def _entries(path: Path) -> dict[str, dict[str, Any]]:
+    """The progress as it stands in the file, {} if it is gone. Raises DataError if it is damaged.
+
+    It may hold exercises and fields that this version doesn't know; they are kept.
+    """
     try:
         with open_regular(path) as file:
-            data = json.loads(file.read(MOST_BYTES).decode())
-        known = {name: Progress(**_checked(entry)) for name, entry in data["exercises"].items()}
+            entries = json.loads(file.read(MOST_BYTES).decode())["exercises"]
+        for entry in entries.values():
+            _known(entry)
     except FileNotFoundError:
-        where = "this folder" if path.parent == Path() else path.parent
-        raise UsageError(f"{where} has no exercises: `{call('learn')} start DIR` makes a folder of them") from None
+        return {}
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise DataError(f"{path} is damaged: remove it, and run `{call('learn')} check` to make it anew") from None
-    return {name: known.get(name, Progress()) for name in EXERCISES}
+        raise DataError(f"{path} is damaged: remove it, and check your files to make it anew") from None
+    return entries
 
 
-def _checked(entry: dict[str, Any]) -> dict[str, Any]:
-    kinds = {"solved": str, "checks": int, "hints": int, "shown": bool}
-    if not all(type(value) is kinds[name] for name, value in entry.items()):
+def _known(entry: dict[str, Any]) -> Progress:
+    """The fields of an entry that this version knows. Raises ValueError for a value of another kind."""
+    known = {name: entry[name] for name in asdict(Progress()) if name in entry}
+    if any(type(value) is not type(getattr(Progress(), name)) for name, value in known.items()):
         raise ValueError
-    return entry
+    return Progress(**known)
 
 
 def _digest(path: Path) -> str:

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from minidl.errors import UsageError
 from minidl.learn.exercise import Arguments, Case, Exercise, Outcome, Returned
+from minidl.text.calls import call
+from minidl.text.console import print_lines
 
-SECONDS = 10.0  # a right answer takes a fraction of one, also with loops
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+SECONDS = 10.0  # for all inputs together; a right answer takes a fraction of one, also with loops
+MEMORY = 4 << 30  # bytes that an answer may take
+PRINTED = 30  # lines of what an answer prints that are shown
 
 
 class Endless(BaseException):
@@ -36,8 +48,10 @@ class Raised:
         if isinstance(self.error, Returned):
             return str(self.error)
         where = f" in line {self.line}" if self.line else ""
-        text = str(self.error).splitlines()
-        return f"{type(self.error).__name__}{where}" + (f": {text[0]:.200}" if text else "")
+        text = ""
+        with suppress(Exception):  # a learner's exception may have a __str__ that raises
+            text = str(self.error).partition("\n")[0]
+        return f"{type(self.error).__name__}{where}" + (f": {text:.200}" if text else "")
 
 
 @dataclass(frozen=True)
@@ -55,23 +69,44 @@ class Answer:
 def load(path: Path, name: str) -> Callable:
     """The function `name` of a learner's file. Raises UsageError, in one line, if the file doesn't get that far."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
+        if "\0" in text:  # UTF-16
+            raise UnicodeError
     except FileNotFoundError:
-        raise UsageError(f"{path} is not there: `minidl learn reset {name}` writes it anew") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} can't be read: {error}") from None
-    names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+        raise UsageError(f"{path} is not there: `{call('learn')} reset {name}` writes it anew") from None
+    except UnicodeError:
+        raise UsageError(f"{path} is not a text in UTF-8: save it as one") from None
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
+    _import_beside(path.resolve().parent)
+    sys.modules[name] = module = ModuleType(name)  # dataclasses look there
+    module.__file__ = str(path)
     try:
-        with time_limit():
-            exec(compile(text, str(path), "exec", dont_inherit=True), names)
+        with harmless(), time_limit():
+            exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
+    except KeyboardInterrupt:
+        raise
     except SyntaxError as error:
         raise UsageError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except (Exception, SystemExit, Endless) as error:
+    except BaseException as error:
         raise UsageError(f"{path} can't be imported: {raised(error, str(path))}") from None
-    function = names.get(name)
+    function = vars(module).get(name)
     if not callable(function):
         raise UsageError(f"{path} has no function {name}: keep the name that stands in the file")
     return function
+
+
+class _Beside(str):
+    """The entry of sys.path for the learner's folder."""
+
+
+def _import_beside(folder: Path) -> None:
+    """From now on an import finds the other files of this folder too, as they are now, after all installed modules."""
+    sys.path[:] = [path for path in sys.path if not isinstance(path, _Beside)] + [_Beside(folder)]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str) and Path(file).parent == folder:
+            del sys.modules[name]
 
 
 def answers(
@@ -83,25 +118,42 @@ def answers(
     """What `function` gives for each case, its arguments `prepared`. What it prints is shown for the first case only,
     and only without preparation.
     """
-    found = []
+    found: list[Answer] = []
+    end = time.monotonic() + SECONDS
     for i, case in enumerate(cases):
+        if found and found[-1].raised and isinstance(found[-1].raised.error, Endless):
+            found.append(found[-1])  # nobody waits for it again
+            continue
         arguments = prepared(case.fresh()) if prepared else case.fresh()
-        with redirect_stdout(io.StringIO()) if i or prepared else nullcontext():
-            found.append(answer(exercise, function, arguments))
+        with _printing(shown=not (i or prepared)):
+            found.append(answer(exercise, function, arguments, max(end - time.monotonic(), 0.01)))
     return found
 
 
-def answer(exercise: Exercise, function: Callable, arguments: Arguments) -> Answer:
+def answer(exercise: Exercise, function: Callable, arguments: Arguments, seconds: float | None = None) -> Answer:
     """What `function` gives for these arguments."""
     before = {name: a.copy() for name, a in arguments.items() if _kept(exercise, name, a)}
     try:
-        with time_limit(), np.errstate(all="ignore"):
+        with harmless(), memory_limit(), time_limit(seconds), np.errstate(all="ignore"):
             outcome: Outcome | Raised = exercise.call(function, arguments)
-    except (Exception, SystemExit, Endless) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         code = getattr(function, "__code__", None)
         outcome = raised(error, code.co_filename if code else "")
     changed = tuple(name for name, a in before.items() if not same(a, arguments[name]))
     return Answer(outcome, changed)
+
+
+@contextmanager
+def _printing(shown: bool) -> Iterator[None]:
+    """What is printed in the block is dropped or, if `shown`, printed after it: the first PRINTED lines."""
+    with redirect_stdout(io.StringIO()) as printed, redirect_stderr(printed):
+        yield
+    lines = printed.getvalue().splitlines() if shown else []
+    print_lines(*lines[:PRINTED])
+    if len(lines) > PRINTED:
+        print_lines(f"... and {len(lines) - PRINTED:,} more lines")
 
 
 def _kept(exercise: Exercise, name: str, value: Any) -> bool:
@@ -122,6 +174,42 @@ def raised(error: BaseException, file: str) -> Raised:
 
 
 @contextmanager
+def harmless() -> Iterator[None]:
+    """The block can't end the process, and doesn't wait for the keyboard."""
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    with ExitStack() as stack:
+        for owner, name, value in ((os, "_exit", leave), (sys, "stdin", _NoKeyboard())):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
+
+
+class _NoKeyboard(io.StringIO):
+    def readline(self, size: int | None = -1) -> str:
+        raise EOFError("nobody types during a check: leave out input()")
+
+
+@contextmanager
+def memory_limit() -> Iterator[None]:
+    """Raises MemoryError in the block if it takes more than MEMORY; only on Linux."""
+    try:
+        taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        inside = taken + MEMORY if before[0] < 0 else min(taken + MEMORY, before[0])
+        resource.setrlimit(resource.RLIMIT_AS, (inside, before[1]))
+    except (OSError, ValueError, AttributeError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@contextmanager
 def time_limit(seconds: float | None = None) -> Iterator[None]:
     """Raises Endless in the block after so many seconds (SECONDS by default).
 
@@ -134,7 +222,7 @@ def time_limit(seconds: float | None = None) -> Iterator[None]:
     seconds = SECONDS if seconds is None else seconds
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Endless(f"doesn't end within {seconds:g} seconds")
+        raise Endless(f"doesn't end within {SECONDS:g} seconds")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,6 +1,7 @@
 """The command `learn`, and `train --with`: a learner's whole way."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -25,8 +26,6 @@ def run(capsys, *words):
 
 
 def solve(*names):
-    from pathlib import Path
-
     for name in names:
         Path(f"{name}.py").write_text(filled(EXERCISES[name]), "utf-8")
 
@@ -35,6 +34,20 @@ def test_start_says_where_to_begin(tmp_path, capsys):
     assert MINIDL.main(["learn", "start", str(tmp_path / "new")]) == 0
     out = capsys.readouterr().out
     assert f"{len(EXERCISES)} new exercises in" in out and "minidl learn check linear_forward" in out
+
+
+def test_what_to_type_next_can_be_typed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run(capsys, "start", "~/my course")
+    assert f'cd "{tmp_path / "my course"}"' in out
+    code, out, _ = run(capsys, "check", "my course/relu.py", "my course/relu.py")
+    assert code == 1 and out.count("relu: not begun") == 1
+    assert f'minidl learn hint "{Path("my course/linear_forward.py")}"' in out
+    assert "hint 1 of 3" in run(capsys, "hint", "my course/linear_forward.py")[1]
+    assert run(capsys, "list", "--folder", "my course", "relu")[1].count("[.]") == 1
+    code, _, err = run(capsys, "check", "my course/relu.py", "relu")
+    assert code == 2 and "name exercises of one folder, not of . and my course" in err
 
 
 def test_a_wrong_answer_is_diagnosed_and_a_right_one_leads_on(folder, capsys):

@@ -37,6 +37,39 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "f").touch()
+    with pytest.raises(UsageError, match="f is a file: give a folder"):
+        start(tmp_path / "f")
+
+
+def test_a_folder_without_its_progress_is_one_still(folder):
+    (folder.path / "progress.json").unlink()
+    assert Folder(folder.path).check(RELU).found == "not begun" and start(folder.path)[1] == 0
+    (folder.path / "README.md").write_text("# Another", "utf-8")
+    with pytest.raises(UsageError, match="is not empty"):
+        start(folder.path)
+
+
+def test_two_programs_keep_the_progress_of_both(folder):
+    other = Folder(folder.path)
+    other.hint(RELU)
+    folder.hint(EXERCISES["conv2d"])
+    folder.file(RELU).write_text(filled(RELU), "utf-8")
+    assert other.check(RELU).solved
+    kept = Folder(folder.path)
+    assert kept.progress["relu"].hints == kept.progress["conv2d"].hints == 1 and kept.state(RELU) == SOLVED
+
+
+def test_a_verdict_is_worth_more_than_the_progress(folder, capsys):
+    folder.file(RELU).write_text(filled(RELU), "utf-8")
+    (folder.path / "progress.json").unlink()
+    (folder.path / "progress.json").mkdir()
+    assert folder.check(RELU).solved
+    assert "your progress isn't kept" in capsys.readouterr().err
+    assert folder.hint(RELU)[1] == RELU.hints[0]
+
+
 def test_the_progress_outlives_the_program(folder):
     path = folder.file(RELU)
     assert folder.state(RELU) == NEW
@@ -87,6 +120,9 @@ def test_a_damaged_progress_is_named(folder, text):
         Folder(folder.path)
 
 
-def test_progress_of_an_exercise_that_no_longer_exists_does_no_harm(folder):
-    (folder.path / "progress.json").write_text(json.dumps({"exercises": {"gone": {"hints": 1}}}), "utf-8")
-    assert Folder(folder.path).progress["relu"].hints == 0
+def test_what_another_version_knew_is_kept(folder):
+    known = {"exercises": {"gone": {"hints": 1}, "relu": {"hints": 2, "seconds": 7}}}
+    (folder.path / "progress.json").write_text(json.dumps(known), "utf-8")
+    assert Folder(folder.path).hint(RELU)[0] == 3
+    kept = json.loads((folder.path / "progress.json").read_text("utf-8"))["exercises"]
+    assert kept["gone"] == {"hints": 1} and kept["relu"]["seconds"] == 7 and kept["relu"]["hints"] == 3

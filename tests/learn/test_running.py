@@ -1,5 +1,7 @@
 """Whatever a learner's code does, a check ends, in one line that says what happened."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -37,10 +39,17 @@ def test_a_file_that_is_gone_says_how_to_get_it_back(tmp_path):
         load(tmp_path / "relu.py", "relu")
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path):
-    (path := tmp_path / "relu.py").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="can't be read"):
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "latin-1"])
+def test_bytes_that_are_no_text_are_named(tmp_path, codec):
+    (path := tmp_path / "relu.py").write_bytes('def relu(x):\n    return "\u00e4"\n'.encode(codec))
+    with pytest.raises(UsageError, match="is not a text in UTF-8: save it as one"):
         load(path, "relu")
+
+
+@pytest.mark.parametrize(("codec", "newline"), [("utf-8", "\r\n"), ("utf-8-sig", "\n"), ("utf-8-sig", "\r\n")])
+def test_a_file_of_another_editor_is_as_good(tmp_path, codec, newline):
+    (path := tmp_path / "relu.py").write_bytes(newline.join(["def relu(x):", "\treturn 1", ""]).encode(codec))
+    assert load(path, "relu")(0) == 1
 
 
 @pytest.mark.parametrize(
@@ -68,6 +77,75 @@ def test_an_endless_loop_ends(tmp_path, monkeypatch):
     )
     verdict = check_function(RELU, function)
     assert verdict.found == "raises" and "doesn't end within 0.05 seconds" in str(verdict)
+
+
+def test_an_endless_loop_is_waited_for_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "SECONDS", 0.05)
+    calls = []
+
+    def relu(x):
+        calls.append(1)
+        while True:
+            pass
+
+    check_function(RELU, relu)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("    os._exit(0)\n", "SystemExit in line 3: 0"),
+        ("    _exit(0)\n", "SystemExit in line 3: 0"),
+        ("    input('x? ')\n", "EOFError in line 3: nobody types during a check"),
+        ("    sys.stdin.readline()\n", "EOFError in line 3: nobody types during a check"),
+        ("    raise BaseException('mine')\n", "BaseException in line 3: mine"),
+        ("    raise type('Bad', (Exception,), {'__str__': lambda e: 1 / 0})\n", "Bad in line 3"),
+        ("    np.zeros((10**6, 10**7))\n", "MemoryError in line 3"),
+    ],
+)
+def test_whatever_a_function_does_the_program_goes_on(tmp_path, body, said):
+    text = f"import os, sys; from os import _exit; import numpy as np\ndef relu(x):\n{body}"
+    verdict = check_function(RELU, load(written(tmp_path, text), "relu"))
+    assert not verdict.solved and said in str(verdict)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/self/statm is Linux's")
+def test_a_list_without_end_runs_out_of_memory_not_the_machine(monkeypatch):
+    monkeypatch.setattr(running, "MEMORY", 1 << 28)
+
+    def relu(x):
+        kept = []
+        while True:
+            kept.append(bytearray(1 << 20))
+
+    assert "It raises MemoryError" in str(check(relu))
+
+
+def test_a_file_may_import_its_neighbours_as_they_are_now(tmp_path):
+    text = "from dataclasses import dataclass\nimport relu_dx\n@dataclass\nclass A:\n    x: 'int'\n"
+    path = written(tmp_path, text + "def relu(x):\n    from relu_dx import relu_dx as f\n    return relu_dx.number, f\n")
+    for number in (1, 2):
+        (tmp_path / "relu_dx.py").write_text(f"number = {number}\nrelu_dx = {10 * number}\n", "utf-8")
+        assert load(path, "relu")(0) == (number, 10 * number)
+
+
+def test_a_neighbour_that_is_not_begun_is_said():
+    def relu(x):
+        raise NotImplementedError("write relu_dx")
+
+    assert "NotImplementedError" in str(check(relu)) and check(relu).found == "raises"
+
+
+def test_of_long_prints_the_first_lines_are_shown(capsys):
+    def relu(x):
+        print("x\n" * 10000)
+        print("y", file=sys.stderr)
+        return np.maximum(x, 0), x > 0
+
+    assert check(relu).solved
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["x"] * running.PRINTED + ["... and 9,972 more lines"] and not err
 
 
 def test_prints_are_shown_for_the_first_input_only(capsys):
