@@ -58,7 +58,7 @@ def check_function(exercise: Exercise, function: Callable, seed: int | None = No
 
 
 def _not_begun(exercise: Exercise, error: BaseException) -> bool:
-    """Whether this is the error of a file as it was, or of a notebook; another exercise that is called has its own."""
+    """Whether this is the error of this exercise's file as it was, or of a notebook."""
     return isinstance(error, NotImplementedError) and str(error) in ("", f"write {exercise.name}")
 
 

@@ -101,7 +101,7 @@ class _Beside(str):
 
 
 def _import_beside(folder: Path) -> None:
-    """From now on an import finds the other files of this folder too, as they are now, after all installed modules."""
+    """From now on an import finds the other files of this folder too, after all installed modules."""
     sys.path[:] = [path for path in sys.path if not isinstance(path, _Beside)] + [_Beside(folder)]
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")

@@ -124,7 +124,8 @@ def test_a_list_without_end_runs_out_of_memory_not_the_machine(monkeypatch):
 
 def test_a_file_may_import_its_neighbours_as_they_are_now(tmp_path):
     text = "from dataclasses import dataclass\nimport relu_dx\n@dataclass\nclass A:\n    x: 'int'\n"
-    path = written(tmp_path, text + "def relu(x):\n    from relu_dx import relu_dx as f\n    return relu_dx.number, f\n")
+    text += "def relu(x):\n    from relu_dx import relu_dx as f\n    return relu_dx.number, f\n"
+    path = written(tmp_path, text)
     for number in (1, 2):
         (tmp_path / "relu_dx.py").write_text(f"number = {number}\nrelu_dx = {10 * number}\n", "utf-8")
         assert load(path, "relu")(0) == (number, 10 * number)
