@@ -50,8 +50,8 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
         ("    raise SystemExit\n", "SystemExit in line 2"),
         ("    assert False\n", "AssertionError in line 2"),
         ("    return relu(x)\n", "RecursionError in line 2"),
-        ("    return x\n", "return y, mask: yours returns an array"),
-        ("    pass\n", "return y, mask: yours returns None"),
+        ("    return x\n", "Return y, mask: yours returns an array"),
+        ("    pass\n", "Return y, mask: yours returns None"),
     ],
 )
 def test_what_a_function_raises_is_said_with_its_line(tmp_path, body, said):

@@ -39,7 +39,7 @@ def wrong_always_kept(self, x, ctx):
 
 
 def wrong_only_y(self, x, ctx):
-    """raises: returns y without the cache"""
+    """kind: returns y without the cache"""
     return x @ self.params["weight"].value
 
 

@@ -48,7 +48,7 @@ def wrong_mask_of_numbers(x):
 
 
 def wrong_only_y(x):
-    """raises: no mask"""
+    """kind: no mask"""
     return np.maximum(x, 0)
 
 
