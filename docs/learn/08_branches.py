@@ -80,8 +80,8 @@ show(md.Sequential.backward)
 # - `gradient` and `cache` are used like stacks. `pop` takes the last element off, so that nothing else refers to it
 #   and its memory is free at once. This matters: for one batch the caches of a network take far more memory than its
 #   weights.
-# - `needed` is false for the first layer if nobody wants the gradient of the images. It would cost as much as any
-#   other dx, and training throws it away.
+# - `needed` is false for the first layer if nobody wants the gradient of the images. It costs as much as any other
+#   dx, and training has no use for it.
 # - `within` adds the layer's name to an error message, and `require_dx` complains about a layer that forgot to return
 #   its dx.
 
