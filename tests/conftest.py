@@ -44,7 +44,7 @@ release_blas(1)  # on matrices as small as these several threads take five times
 # gpu. So `pytest` alone runs the same tests on every machine.
 MARKERS = {
     "compiler": "runs the CUDA sources on the CPU; needs g++ with its sanitizers",
-    "browser": "opens the atlas in a browser; needs .[browser] and chromium",
+    "browser": "opens the pages of atlas and explain in a browser; needs .[browser] and chromium",
     "parity": "compares with PyTorch, Captum or JAX; needs .[parity]",
     "nvidia": "asks NVIDIA's compiler and CuPy, without a GPU; needs .[cuda-check]",
     "gpu": "computes on a GPU; needs one that CuPy can use",

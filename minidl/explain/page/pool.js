@@ -96,16 +96,15 @@
           });
         }),
       );
+      const largest = rows.filter((row) => row.factors[1] === "here").length;
+      const lies = `The pixel lies in ${many(rows.length, "window")}`;
+      const alone = `${lies}, and is ${largest ? "" : "not "}its largest number.`;
+      const shared = `${lies}. It is the largest number in ${largest} of them.`;
       return {
         marks: { dy: outputs, y: outputs, x: [[row, column]], counts: [[row, column]] },
         sum: sum({
           title: `dx[${row},${column}]`,
-          notes: [
-            `The pixel lies in ${many(rows.length, "window")}.` +
-              (max
-                ? ` It is the largest number of ${rows.filter((r) => r.factors[1] === "here").length} of them.`
-                : ""),
-          ],
+          notes: [max && rows.length ? (rows.length === 1 ? alone : shared) : `${lies}.`],
           head: ["output", `dy${times(p.dy)}`, max ? "maximum" : "share", "sends"],
           rows,
           total: { label: `dx[${row},${column}]`, value: total },
