@@ -32,7 +32,7 @@ def rates(function: Callable, arguments: Arguments) -> Outcome:
     """The schedule's rate at every step of the run, and at three later ones."""
     schedule = function(**arguments)
     if not callable(schedule):
-        raise Returned(f"return a function of the step: yours returns {described(schedule)}")
+        raise Returned(f"Return a function of the step: yours returns {described(schedule)}")
     return {"rate": np.array([schedule(step) for step in range(arguments["total_steps"] + 3)])}
 
 

@@ -72,7 +72,7 @@ def _others(ctx: Context) -> tuple[Context, ...]:
 
 def _pair(result: object) -> tuple:
     if not isinstance(result, tuple) or len(result) != 2:
-        raise Returned(f"return y, mask: yours returns {described(result)}")
+        raise Returned(f"Return y, mask: yours returns {described(result)}")
     return result
 
 

@@ -25,7 +25,7 @@ def _call(function: Callable, arguments: Arguments) -> Outcome:
     kernel, m, g, d = arguments.values()
     matrices = function(kernel, m)
     if not isinstance(matrices, tuple | list) or len(matrices) != 3:
-        raise Returned(f"return B.T, G, A.T: yours returns {described(matrices)}")
+        raise Returned(f"Return B.T, G, A.T: yours returns {described(matrices)}")
     b_t, g_matrix, a_t = (np.asarray(matrix) for matrix in matrices)
     shapes = f"{b_t.shape}, {g_matrix.shape} and {a_t.shape}"
     a = m + kernel - 1

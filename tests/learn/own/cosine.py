@@ -41,5 +41,5 @@ def wrong_not_halved(lr, total_steps, final_lr=0.0):
 
 
 def wrong_a_number(lr, total_steps, final_lr=0.0):
-    """raises: returns the first rate"""
+    """kind: returns the first rate"""
     return lr

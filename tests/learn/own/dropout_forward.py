@@ -63,5 +63,5 @@ def wrong_float64(self, x, ctx):
 
 
 def wrong_only_y(self, x, ctx):
-    """raises: returns no mask"""
+    """kind: returns no mask"""
     return x * (ctx.rng().random(x.shape) >= self.p) / (1 - self.p) if ctx.training else x

@@ -67,6 +67,6 @@ def wrong_twice(kernel, m):
 
 
 def wrong_two(kernel, m):
-    """raises: only two matrices"""
+    """kind: only two matrices"""
     inverse, g, _ = _matrices(kernel, m)
     return inverse.T, g
