@@ -93,14 +93,14 @@ def _call(function: Callable, arguments: Arguments) -> Outcome:
     for _ in range(arguments["steps"]):
         result = function(trainer, arguments["x"], arguments["y"])
         if not isinstance(result, tuple) or len(result) != 2:
-            raise Returned(f"return loss, correct: yours returns {described(result)}")
+            raise Returned(f"Return loss, correct: yours returns {described(result)}")
         losses.append(float(result[0]))
         right.append(float(result[1]))
         trainer.state.step += 1
     values = [p.value for p in trainer.model.named_parameters().values()]
     buffers = [b for b in trainer.model.named_buffers().values()]
     return {
-        "loss of each step": np.array(losses),
+        "loss of each step": np.array(losses, arguments["x"].dtype),
         "right answers of each step": np.array(right),
         "weights": np.concatenate([a.ravel() for a in values]),
         "running statistics": np.concatenate([np.zeros(0, values[0].dtype), *(a.ravel() for a in buffers)]),

@@ -87,6 +87,6 @@ def wrong_wrong_answers(self, x, y):
 
 
 def wrong_no_return(self, x, y):
-    """raises: returns nothing"""
+    """kind: returns nothing"""
     cache, _, dlogits, _ = _pass(self, x, y)
     _learn(self, dlogits, cache)
