@@ -33,7 +33,7 @@ def _about(ctx: Context, p: float) -> dict[str, int | str]:
 
 _FACTS = (
     *("y", "mask", "dtype and shape of y", "the numbers in y / x", "the share of zeros", "y is x times the mask"),
-    "whole rows are dropped",
+    "whole rows or maps are dropped",
     "the same zeros for the same ctx",
     "the same zeros for another step",
     "the same zeros for another layer",
@@ -53,7 +53,7 @@ def _call(function: Callable, arguments: Arguments) -> Outcome:
     facts = (
         *(None, None, f"{y.dtype} {y.shape}", _ratios(y / before), _share(y == 0)),
         bool(isinstance(mask, np.ndarray) and np.allclose(y, before * mask, rtol=1e-5)),
-        bool(_same(y, y[:1]) or _same(y, y[..., :1])),
+        any(_same(y, part) for part in (y[:1], y[..., :1], y[:, :1, :1] if y.ndim == 4 else y[:1])),
         *(_same(y, _pair(function(layer, before.copy(), other))[0]) for other in _others(ctx)),
     )
     return dict(zip(_FACTS, facts, strict=True))
