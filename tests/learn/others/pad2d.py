@@ -71,7 +71,7 @@ def wrong_one_side_only(x, padding, value=0.0):
     return out
 
 
-def wrong_padding_counted_once(x, padding, value=0.0):
+def wrong_image_in_the_corner(x, padding, value=0.0):
     """places the image in the corner of a rightly sized array in place of its middle"""
     n, h, w, c = x.shape
     out = np.full((n, h + 2 * padding, w + 2 * padding, c), value, dtype=x.dtype)
