@@ -23,17 +23,16 @@ def right_half_angle(lr, total_steps, final_lr=0.0):
     return rate
 
 
-class _Cosine:
-    def __init__(self, top, bottom, length):
-        self.top, self.bottom, self.length = top, bottom, length
-
-    def __call__(self, step):
-        angle = np.pi * np.clip(step / self.length, 0, 1)
-        return float((self.top + self.bottom) / 2 + (self.top - self.bottom) / 2 * np.cos(angle))
-
-
 def right_class(lr, total_steps, final_lr=0.0):
-    return _Cosine(lr, final_lr, total_steps)
+    class Cosine:
+        def __init__(self, top, bottom):
+            self.middle, self.radius = (top + bottom) / 2, (top - bottom) / 2
+
+        def __call__(self, step):
+            angle = np.pi * np.clip(step / total_steps, 0, 1)
+            return float(self.middle + self.radius * np.cos(angle))
+
+    return Cosine(lr, final_lr)
 
 
 def right_complex_exponential(lr, total_steps, final_lr=0.0):

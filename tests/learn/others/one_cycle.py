@@ -33,27 +33,25 @@ def right_interpolated_phase(lr, total_steps, rise=0.3, div=25.0, final_div=1e4)
     return schedule
 
 
-class _OneCycle:
-    def __init__(self, rates, peak, fall):
-        self.first, self.top, self.last = rates
-        self.peak, self.fall = peak, fall
-
-    @staticmethod
-    def between(a, b, t):
-        s = math.sin(math.pi / 2 * t) ** 2
-        return a * (1 - s) + b * s
-
-    def __call__(self, step):
-        if step < self.peak:
-            return self.between(self.first, self.top, step / self.peak)
-        if step > self.peak + self.fall:
-            return self.last
-        return self.between(self.top, self.last, (step - self.peak) / self.fall)
-
-
 def right_class(lr, total_steps, rise=0.3, div=25.0, final_div=1e4):
-    peak = rise * total_steps - 1 if rise * total_steps > 1 else 0
-    return _OneCycle((lr / div, lr, lr / final_div), peak, max(total_steps - 1 - peak, 1))
+    class OneCycle:
+        def __init__(self):
+            self.first, self.top, self.last = lr / div, lr, lr / final_div
+            self.peak = rise * total_steps - 1 if rise * total_steps > 1 else 0
+            self.fall = max(total_steps - 1 - self.peak, 1)
+
+        def between(self, a, b, t):
+            s = math.sin(math.pi / 2 * t) ** 2
+            return a * (1 - s) + b * s
+
+        def __call__(self, step):
+            if step < self.peak:
+                return self.between(self.first, self.top, step / self.peak)
+            if step > self.peak + self.fall:
+                return self.last
+            return self.between(self.top, self.last, (step - self.peak) / self.fall)
+
+    return OneCycle()
 
 
 def wrong_peak_one_step_late(lr, total_steps, rise=0.3, div=25.0, final_div=1e4):

@@ -138,15 +138,45 @@ def wrong_old_velocity(self, w, g, state, lr, wd):
     v[...] = self.momentum * v + g
 
 
-def wrong_decay_forgets_rate(self, w, g, state, lr, wd):
-    """The decay is subtracted from the weights directly, w <- w - wd w: neither lr nor the velocity sees it."""
-    step = g
+def wrong_decay_without_w(self, w, g, state, lr, wd):
+    """The decay adds wd itself to the gradient, not wd w."""
+    grad = g + wd
     if self.momentum:
-        state[0][...] = self.momentum * state[0] + g
-        step = state[0]
-        if self.nesterov:
-            step = g + self.momentum * step
-    w -= lr * step + wd * w
+        state[0][...] = self.momentum * state[0] + grad
+        grad = grad + self.momentum * state[0] if self.nesterov else state[0]
+    w -= lr * grad
+
+
+def wrong_decay_twice(self, w, g, state, lr, wd):
+    """The penalty is taken for wd |w|^2 instead of wd/2 |w|^2: the decay is twice too large."""
+    g = g + 2 * wd * w
+    step = g
+    for v in state:
+        np.add(self.momentum * v, g, out=v)
+        step = g + self.momentum * v if self.nesterov else v
+    w[...] = w - lr * step
+
+
+def wrong_decay_sign(self, w, g, state, lr, wd):
+    """The decay is subtracted from the gradient, so the weights grow."""
+    d = g - wd * w
+    if not state:
+        w -= lr * d
+        return
+    v = state[0]
+    v *= self.momentum
+    v += d
+    w -= lr * (d + self.momentum * v) if self.nesterov else lr * v
+
+
+def wrong_always_nesterov(self, w, g, state, lr, wd):
+    """Takes Nesterov's step even where nesterov is off."""
+    d = g + wd * w
+    if self.momentum:
+        (v,) = state
+        v[...] = self.momentum * v + d
+        d = d + self.momentum * v
+    w -= lr * d
 
 
 def wrong_decoupled_decay(self, w, g, state, lr, wd):

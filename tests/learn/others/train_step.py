@@ -179,12 +179,30 @@ def wrong_counted_after_the_update(self, x, y):
     return loss, top_k_correct(self.model(x), y, 1)
 
 
-def wrong_steps_twice(self, x, y):
-    """The optimizer steps twice with the same gradients."""
+def wrong_no_update(self, x, y):
+    """optimizer.step is missing: the weights never change."""
     self.model.zero_grad()
     logits, cache = self.model.forward(x, Context(Mode.TRAIN, self.seed, self.state.step))
     loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing)
     self.model.backward(dlogits, cache, need_dx=False)
-    for _ in self.model.children():
-        self.optimizer.step(self.schedule(self.state.step))
     return loss, top_k_correct(logits, y, 1)
+
+
+def wrong_correct_first(self, x, y):
+    """Returns (correct, loss) instead of (loss, correct)."""
+    z, cache = self.model.forward(x, Context(Mode.TRAIN, self.seed, self.state.step))
+    loss, dz = softmax_cross_entropy(z, y, self.label_smoothing)
+    self.model.zero_grad()
+    self.model.backward(dz, cache, need_dx=False)
+    self.optimizer.step(self.schedule(self.state.step))
+    return top_k_correct(z, y, 1), loss
+
+
+def wrong_step_zero(self, x, y):
+    """The context always has step 0: dropout draws the same mask in every step."""
+    self.model.zero_grad()
+    logits, cache = self.model.forward(x, Context(Mode.TRAIN, self.seed, 0))
+    loss, dlogits = md.softmax_cross_entropy(logits, y, self.label_smoothing)
+    self.model.backward(dlogits, cache, need_dx=False)
+    self.optimizer.step(self.schedule(self.state.step))
+    return loss, md.top_k_correct(logits, y, 1)

@@ -19,16 +19,12 @@ def right_windows_in_reading_order(dy, index, x_shape, kernel, stride, padding, 
     return out[:, padding : padding + h, padding : padding + w]
 
 
-def _places(index, stride, kernel):
-    b, i, j, ch = np.indices(index.shape)
-    kh, kw = np.divmod(index.astype(np.intp), kernel)
-    return b, i * stride + kh, j * stride + kw, ch
-
-
 def right_ufunc_at(dy, index, x_shape, kernel, stride, padding, overlap="sum"):
     n, h, w, c = x_shape
     shape = (n, h + 2 * padding, w + 2 * padding, c)
-    places = _places(index, stride, kernel)
+    b, i, j, ch = np.indices(index.shape)
+    kh, kw = np.divmod(index.astype(np.intp), kernel)
+    places = b, i * stride + kh, j * stride + kw, ch
     if overlap == "max":
         big = np.full(shape, -np.inf, dtype=dy.dtype)
         np.maximum.at(big, places, dy)
@@ -64,7 +60,9 @@ def right_dictionary(dy, index, x_shape, kernel, stride, padding, overlap="sum")
 def right_sorted_groups(dy, index, x_shape, kernel, stride, padding, overlap="sum"):
     n, h, w, c = x_shape
     hp, wp = h + 2 * padding, w + 2 * padding
-    flat = np.ravel_multi_index(_places(index, stride, kernel), (n, hp, wp, c)).ravel()
+    b, i, j, ch = np.indices(index.shape)
+    rows, cols = i * stride + index // kernel, j * stride + index % kernel
+    flat = np.ravel_multi_index((b, rows, cols, ch), (n, hp, wp, c)).ravel()
     values = dy.ravel()
     order = np.lexsort((values, flat)) if overlap == "max" else np.argsort(flat, kind="stable")
     flat, values = flat[order], values[order]
@@ -116,7 +114,10 @@ def wrong_always_sum(dy, index, x_shape, kernel, stride, padding, overlap="sum")
     """overlap is ignored: a shared maximum always receives the sum."""
     n, h, w, c = x_shape
     big = np.zeros((n, h + 2 * padding, w + 2 * padding, c), dy.dtype)
-    np.add.at(big, _places(index, stride, kernel), dy)
+    for b in range(n):
+        for i, j in np.ndindex(dy.shape[1:3]):
+            k = index[b, i, j].astype(int)
+            big[b, i * stride + k // kernel, j * stride + k % kernel, np.arange(c)] += dy[b, i, j]
     return big[:, padding : padding + h, padding : padding + w]
 
 
@@ -124,7 +125,8 @@ def wrong_largest_magnitude(dy, index, x_shape, kernel, stride, padding, overlap
     """For "max" the value with the largest magnitude wins, not the largest signed value."""
     n, h, w, c = x_shape
     out = np.zeros((n, h + 2 * padding, w + 2 * padding, c), dy.dtype)
-    b, rows, cols, ch = _places(index, stride, kernel)
+    b, rows, cols, ch = np.indices(index.shape)
+    rows, cols = rows * stride + index // kernel, cols * stride + index % kernel
     for i in range(dy.shape[1]):
         for j in range(dy.shape[2]):
             at = b[:, i, j], rows[:, i, j], cols[:, i, j], ch[:, i, j]
@@ -161,7 +163,9 @@ def wrong_columns_first(dy, index, x_shape, kernel, stride, padding, overlap="su
 def wrong_infinity_left(dy, index, x_shape, kernel, stride, padding, overlap="sum"):
     """For "max" pixels that are no maximum keep the -inf that the comparison started with."""
     n, h, w, c = x_shape
-    at = _places(index, stride, kernel)
+    b, i, j, ch = np.indices(index.shape)
+    kh, kw = np.divmod(index.astype(np.intp), kernel)
+    at = b, i * stride + kh, j * stride + kw, ch
     big = np.full((n, h + 2 * padding, w + 2 * padding, c), -np.inf if overlap == "max" else 0, dy.dtype)
     if overlap == "max":
         np.maximum.at(big, at, dy)

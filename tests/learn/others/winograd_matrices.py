@@ -4,15 +4,14 @@ from fractions import Fraction
 
 import numpy as np
 
-POINTS = [0, 1, -1, 2, -2, 0.5, -0.5]
-
 
 def right_inverse(kernel, m):
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
 
     def values(n):
         e = np.zeros((a, n))
-        for i, p in enumerate(POINTS[: a - 1]):
+        for i, p in enumerate(nodes[: a - 1]):
             for j in range(n):
                 e[i, j] = p**j
         e[-1, -1] = 1
@@ -22,8 +21,9 @@ def right_inverse(kernel, m):
 
 
 def right_lagrange(kernel, m):
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
-    points = np.array(POINTS[: a - 1], float)
+    points = np.array(nodes[: a - 1], float)
     b_t = np.zeros((a, a))
     for i, p in enumerate(points):  # row i: the polynomial that is 1 at p and 0 at the other points
         others = np.delete(points, i)
@@ -36,10 +36,11 @@ def right_lagrange(kernel, m):
 
 
 def right_exact_fractions(kernel, m):
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
 
     def evaluate(n):
-        rows = [[Fraction(p) ** j for j in range(n)] for p in POINTS[: a - 1]]
+        rows = [[Fraction(p) ** j for j in range(n)] for p in nodes[: a - 1]]
         return [*rows, [Fraction(int(j == n - 1)) for j in range(n)]]
 
     rows = [row + [Fraction(int(i == j)) for j in range(a)] for i, row in enumerate(evaluate(a))]
@@ -56,8 +57,9 @@ def right_exact_fractions(kernel, m):
 
 
 def right_solved_from_the_outputs(kernel, m):
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
-    points = np.array(POINTS[: a - 1])
+    points = np.array(nodes[: a - 1])
     g = np.zeros((a, kernel))
     g[:-1] = np.vander(points, kernel, increasing=True)
     g[-1, kernel - 1] = 1
@@ -72,27 +74,41 @@ def right_solved_from_the_outputs(kernel, m):
     return b_t, g, a_t
 
 
+def right_other_points(kernel, m):
+    a = m + kernel - 1
+    finite = [(-1) ** (i + 1) * ((i + 1) // 2) for i in range(a - 1)]  # 0, 1, -1, 2, -2, 3, -3
+
+    def evaluate(n):
+        return np.array([[float(p) ** j for j in range(n)] for p in finite] + [[0.0] * (n - 1) + [1.0]])
+
+    e_a, e_k, e_m = evaluate(a), evaluate(kernel), evaluate(m)
+    return np.linalg.solve(e_a.T, np.eye(a)), e_k, e_m.T
+
+
 def wrong_not_transposed(kernel, m):
     """B.T is the inverse itself: its transpose is missing."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
-    e = [np.vstack([np.vander(POINTS[: a - 1], n, increasing=True), np.eye(n)[-1]]) for n in (a, kernel, m)]
+    e = [np.vstack([np.vander(nodes[: a - 1], n, increasing=True), np.eye(n)[-1]]) for n in (a, kernel, m)]
     return np.linalg.inv(e[0]), e[1], e[2].T
 
 
 def wrong_falling_powers(kernel, m):
     """np.vander gives the highest power first, so the rows don't fit the coefficients."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
 
     def E(n):
-        return np.concatenate([np.vander(POINTS[: a - 1], n), np.eye(1, n, n - 1)])
+        return np.concatenate([np.vander(nodes[: a - 1], n), np.eye(1, n, n - 1)])
 
     return np.linalg.inv(E(a)).T, E(kernel), E(m).T
 
 
 def wrong_a_not_transposed(kernel, m):
     """Returns A instead of A.T."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
-    pts = np.array(POINTS)[: a - 1, None]
+    pts = np.array(nodes)[: a - 1, None]
 
     def ev(n):
         return np.r_[pts ** np.arange(n), np.eye(n)[[n - 1]]]
@@ -102,8 +118,9 @@ def wrong_a_not_transposed(kernel, m):
 
 def wrong_filter_flipped(kernel, m):
     """The taps of the filter are in reverse order: a convolution instead of a correlation."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
-    pts = POINTS[: a - 1]
+    pts = nodes[: a - 1]
     ea = np.array([[p**j for j in range(a)] for p in pts] + [[0] * (a - 1) + [1]], float)
     g = np.array([[p ** (kernel - 1 - j) for j in range(kernel)] for p in pts] + [[1] + [0] * (kernel - 1)], float)
     a_t = np.array([[p**j for p in pts] + [float(j == m - 1)] for j in range(m)])
@@ -111,11 +128,12 @@ def wrong_filter_flipped(kernel, m):
 
 
 def wrong_infinity_at_the_front(kernel, m):
-    """At infinity the first coefficient is taken, which is the value at 0, not the leading one."""
+    """In G and A the row for infinity takes the first coefficient, which is the value at 0, not the leading one."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
 
     def evaluate(n):
-        e = np.vander([*POINTS[: a - 1], 0], n, increasing=True).astype(float)
+        e = np.vander([*nodes[: a - 1], 0], n, increasing=True).astype(float)
         e[-1] = 0
         e[-1, 0] = 1
         return e
@@ -127,8 +145,9 @@ def wrong_infinity_at_the_front(kernel, m):
 
 def wrong_norm_on_one_side(kernel, m):
     """The rows of B.T are divided by their largest entry, and those of G are not multiplied by it."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
-    pts = np.array(POINTS[: a - 1])
+    pts = np.array(nodes[: a - 1])
     parts = []
     for n in (a, kernel, m):
         parts.append(np.vstack([np.vander(pts, n, increasing=True), np.eye(1, n, n - 1)]))
@@ -147,15 +166,17 @@ def wrong_only_two_outputs(kernel, m):
 
 def wrong_order(kernel, m):
     """Returns (G, B.T, A.T) instead of (B.T, G, A.T)."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
-    stack = {n: np.vstack([np.vander(POINTS[: a - 1], n, increasing=True), np.eye(n)[n - 1]]) for n in (a, kernel, m)}
+    stack = {n: np.vstack([np.vander(nodes[: a - 1], n, increasing=True), np.eye(n)[n - 1]]) for n in (a, kernel, m)}
     return stack[kernel], np.linalg.inv(stack[a]).T, stack[m].T
 
 
 def wrong_one_point_too_few(kernel, m):
     """Uses m + k - 2 products: the point at infinity is missing."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 2
-    pts = np.array(POINTS[:a], float)
+    pts = np.array(nodes[:a], float)
     e = np.vander(pts, a, increasing=True)
     inv = np.linalg.inv(e)
     return np.pad(inv.T, ((0, 0), (0, 1))), np.vander(pts, kernel, increasing=True), np.vander(pts, m, True).T
@@ -163,8 +184,9 @@ def wrong_one_point_too_few(kernel, m):
 
 def wrong_k_and_m_exchanged(kernel, m):
     """G evaluates m coefficients and A evaluates k: the two are exchanged."""
+    nodes = [0, 1, -1, 2, -2, 0.5, -0.5]
     a = m + kernel - 1
-    points = POINTS[: a - 1]
+    points = nodes[: a - 1]
 
     def table(n):
         out = np.zeros((len(points) + 1, n))
