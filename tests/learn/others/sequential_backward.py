@@ -101,11 +101,21 @@ def wrong_input_grad(self, dy, cache, need_dx=True):
         return dy
 
 
-def wrong_sum(self, dy, cache, need_dx=True):
-    """Adds up the dx of all layers, as if the layers stood side by side."""
-    total, g = 0, dy
+def wrong_returns_first_dy(self, dy, cache, need_dx=True):
+    """Returns the dy of the first layer: its dx is computed and then forgotten."""
     layers = list(self.layers.values())
-    for i in range(len(layers))[::-1]:
-        g = layers[i].backward(g, cache[i])
-        total = total + g if getattr(total, "shape", g.shape) == g.shape else g
-    return total if need_dx else None
+    for i in range(len(layers) - 1, -1, -1):
+        dx = layers[i].backward(dy, cache[i])
+        if i > 0:
+            dy = dx
+    return dy if need_dx else None
+
+
+def wrong_last_layer_left_out(self, dy, cache, need_dx=True):
+    """Begins with the last layer but one: dy is not taken back through the last layer."""
+    layers = list(self.layers.values())
+    k = len(layers) - 2
+    while k >= 0:
+        dy = layers[k].backward(dy, cache[k], need_dx or k > 0)
+        k -= 1
+    return dy

@@ -190,7 +190,7 @@ def wrong_mean(dy, index, x_shape, kernel, stride, padding, overlap="sum"):
 
 
 def wrong_names_exchanged(dy, index, x_shape, kernel, stride, padding, overlap="sum"):
-    """ "last" and "max" are exchanged."""
+    """The rules "last" and "max" are exchanged."""
     n, h, w, c = x_shape
     out = np.zeros((n, h + 2 * padding, w + 2 * padding, c), dy.dtype)
     known = out.astype(bool)
