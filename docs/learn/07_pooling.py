@@ -154,7 +154,7 @@ later_figures.shared_maximum(x5[0, :, :, 0], dy4[0, :, :, 0], dx4[0, :, :, 0])
 show(reference.max_pool_dx)
 
 # %% [markdown]
-# ### Four answers that are not 10
+# ### What goes wrong most often: four answers that are not 10
 #
 # | the centre gets | what was done |
 # |---|---|

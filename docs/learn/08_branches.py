@@ -122,7 +122,7 @@ show(md.Concat._join)
 # of all branches into one tuple of outputs and one of caches. `_join` is the backward pass. It is written for any way
 # back: `backward` passes it a function that calls `branch.backward`, and the pictures of chapter 11 pass another one.
 #
-# ### Five answers that are not 32
+# ### What goes wrong most often: five answers that are not 32
 #
 # | dx | what was done |
 # |---|---|
