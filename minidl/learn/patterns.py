@@ -115,7 +115,8 @@ def _offset(name: str, pairs: list) -> tuple[str, str] | None:
     """One number is added to all entries of an output, in every case the same or another one."""
     if any(a.shape != b.shape or not b.size for _, a, b in pairs):
         return None
-    differences = [a - b for _, a, b in pairs]
+    with np.errstate(invalid="ignore"):  # inf - inf
+        differences = [a - b for _, a, b in pairs]
     many = sum(d.size > 2 for d in differences)  # two numbers may have the same difference by chance
     if many > 1 and not any(apart(d, np.full_like(d, d.flat[0])).any() for d in differences):
         return "offset", f"In {name} the same number is added to every entry."

@@ -23,6 +23,7 @@ BUILDING_BLOCKS = {
     "pad2d",
     "unpad2d",
     "offsets",
+    "out_size",
     "im2col",
     "col2im",
     "move_running",
