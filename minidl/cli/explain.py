@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minidl.cli.flags import add_trained_flags, add_use_flags, count
+from minidl.cli.flags import add_data_flags, add_trained_flags, count, trained_file
 from minidl.cli.parser import Command, Parser
-from minidl.cli.pictures import SPLITS, make_folder, photo_name, read_subject
+from minidl.cli.pictures import SPLITS, make_folder, photo_name
 from minidl.errors import DataError, UsageError
+from minidl.models import build
 from minidl.storage.files import own_folder
 from minidl.text.calls import call
 from minidl.text.console import print_lines
@@ -30,7 +31,7 @@ def explain(args: Namespace) -> int:
     from minidl.explain.build import make_page
     from minidl.explain.write import write_page
 
-    subject = read_subject(args)
+    subject = Subject(trained_file(args), build, data=args.data, whole=args.whole, split=args.split)
     with session.one_blas_thread():
         looked = _looked(args, subject)
         page = make_page(subject.model, looked, args.layer, args.unit, args.start, args.pretrained or subject.source)
@@ -43,7 +44,7 @@ def _looked(args: Namespace, subject: Subject) -> Looked:
     """The image, and after it the first others of the split, as a small batch."""
     from minidl.explain.build import BATCH, Looked
 
-    if args.image.isdecimal():
+    if _is_number(args.image):
         first = subject.position(int(args.image))
         others = [i for i in range(min(BATCH, len(subject.split))) if i != first][: BATCH - 1]
         positions = np.array([first, *others])
@@ -59,11 +60,15 @@ def _looked(args: Namespace, subject: Subject) -> Looked:
     return Looked(subject.normalised(pictures), pictures[0], labels, subject.about.words, name)
 
 
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
 def _output(args: Namespace, subject: Subject, page: Page) -> Path:
     """--output, or a name that says what the page shows: in figures/ of the run or of the working directory."""
     run = None if args.pretrained else subject.run
     network = args.pretrained or (None if run else subject.checkpoint.path.stem)
-    image = args.image if args.image.isdecimal() else photo_name(args.image)
+    image = args.image if _is_number(args.image) else photo_name(args.image)
     parts = [network, "explain", page.layer, page.unit, f"image-{image}"]
     settings = {n: v for n in ("split", "start") if (v := getattr(args, n)) != args.parser.get_default(n)}
     name = f"{file_name(parts, settings)}.html"
@@ -77,7 +82,7 @@ def _output(args: Namespace, subject: Subject, page: Page) -> Path:
 
 def _add_flags(parser: Parser) -> None:
     add_trained_flags(parser)
-    add_use_flags(parser)
+    add_data_flags(parser)
     parser.add_argument("--split", default="val", choices=SPLITS, help="part of the data set (default val)")
     parser.add_argument("--image", default="0", metavar="I", help="number in the split, or a photo (default 0)")
     layer = f"such as inception2.b3 (default: one in the middle; see `{call('layers')}`)"

@@ -134,8 +134,8 @@ def trained_file(args: Namespace) -> Path:
     return find_checkpoint(run, args.checkpoint)
 
 
-def add_use_flags(parser: Parser) -> None:
-    """Flags for the images that the network is shown, and for how it is run."""
+def add_data_flags(parser: Parser) -> None:
+    """Flags for the images that the network is shown."""
     parser.add_argument(
         "--data", type=flag(resolve), help="where the data set is (default: where it was in training)"
     )
@@ -144,6 +144,11 @@ def add_use_flags(parser: Parser) -> None:
         action="store_true",
         help="whole splits of the data set, even if the run used a part (--subset)",
     )
+
+
+def add_use_flags(parser: Parser) -> None:
+    """Flags for the images that the network is shown, and for how it is run."""
+    add_data_flags(parser)
     parser.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
     parser.add_argument("--tf32", action="store_true", help=TF32_HELP)
     parser.add_argument("--engine", default="fused", choices=ENGINES, help=f"{ENGINE_HELP} (default fused)")

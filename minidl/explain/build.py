@@ -9,9 +9,13 @@ import numpy as np
 
 from minidl.engine import unfuse
 from minidl.errors import ShapeError, UsageError
-from minidl.explain import facts, stages, trail
+from minidl.explain import facts, trail
+from minidl.explain.convolution import conv_stage
 from minidl.explain.cut import place_of
-from minidl.explain.records import NormStage, Page
+from minidl.explain.joining import join_stage
+from minidl.explain.pointwise import norm_stage, relu_stage
+from minidl.explain.pooling import pool_stage
+from minidl.explain.records import JoinStage, NormStage, Page, PoolStage, ReluStage
 from minidl.explain.watch import Pass
 from minidl.layers import PROBE, TRAIN, BatchNorm2D, Layer, ReLU
 from minidl.layers.convert import convert
@@ -112,7 +116,7 @@ class _Making:
             place=self.place,
             field=facts.box(np.abs(self.alone.seen[()].dx[0]).sum(axis=2)),
             blocks=facts.blocks(self.model, self.x[:1].shape, self.keys),
-            stages={"conv": stages.conv_stage(self.conv, self.filter, self.made_at)},
+            stages={"conv": conv_stage(self.conv, self.filter, self.made_at)},
             missing={},
         )
         for name, make in {"pool": self._pool, "norm": self._norm, "relu": self._relu, "join": self._join}.items():
@@ -120,15 +124,15 @@ class _Making:
             (page.missing if isinstance(found, str) else page.stages)[name] = found
         return page
 
-    def _pool(self) -> stages.PoolStage | str:
+    def _pool(self) -> PoolStage | str:
         seen = trail.pool(self.seen, self.conv)
-        return stages.pool_stage(seen) if seen else self._none("max or average pool", " on the way to this unit")
+        return pool_stage(seen) if seen else self._none("max or average pool", " on the way to this unit")
 
-    def _relu(self) -> stages.ReluStage | str:
+    def _relu(self) -> ReluStage | str:
         seen = trail.next_of(ReLU, self.seen, self.conv)
         if seen is None or seen.dy is None:
             return self._none("ReLU", f" right after {self.conv.name}")
-        return stages.relu_stage(seen, self.filter, self.made_at)
+        return relu_stage(seen, self.filter, self.made_at)
 
     def _norm(self) -> NormStage | str:
         seen = trail.next_of(BatchNorm2D, self.seen, self.conv)
@@ -141,14 +145,14 @@ class _Making:
             return f"The batch is too small: {error}."
         from_loss = self.start == "loss"
         dy = softmax_cross_entropy(passed.y, self.labels)[1] if from_loss else self._one_hot(passed.y)
-        return stages.norm_stage(passed.back(dy).seen[seen.keys], self.filter, self.made_at)
+        return norm_stage(passed.back(dy).seen[seen.keys], self.filter, self.made_at)
 
-    def _join(self) -> stages.JoinStage | str:
+    def _join(self) -> JoinStage | str:
         seen = trail.join(self.seen, self.conv)
         if seen is None:
             return self._none("module with branches", " on the way to this unit")
         inner = [self.seen[(*seen.keys, key)] for key in seen.layer.children()]
-        return stages.join_stage(seen, [(facts.branch_name(b), b) for b in inner])
+        return join_stage(seen, [(facts.branch_name(b), b) for b in inner])
 
     def _none(self, what: str, where: str) -> str:
         if self.start == "unit":

@@ -37,7 +37,10 @@ def scale_of(*arrays: np.ndarray | float) -> Scale:
     return Scale(exponent, max(2 - math.floor(math.log10(largest / 10.0**exponent)), 0))
 
 
-def around(place: tuple[int, int], size: tuple[int, int], most: int) -> Region:
+MOST = 7  # rows and columns of a map
+
+
+def around(place: tuple[int, int], size: tuple[int, int], most: int = MOST) -> Region:
     """At most `most` rows and columns of a map of `size`, with `place` as near to their middle as it can be."""
 
     def part(at: int, length: int) -> range:
@@ -78,6 +81,11 @@ def cut(a: np.ndarray, region: Region, scale: Scale | None = None) -> Map:
         values[first_row : first_row + len(rows), first_column : first_column + len(columns)] = inner
     corner = (part[0] if part else 0 for part in region)
     return Map(*corner, height, width, values.tolist(), *(scale or scale_of(values)))
+
+
+def inside(a: np.ndarray, region: Region) -> np.ndarray:
+    """The region of a map (H, W) or maps (H, W, C)."""
+    return a[region.rows.start : region.rows.stop, region.columns.start : region.columns.stop]
 
 
 def windows_of_pixels(region: Region, window: Geometry, out: tuple[int, int], size: tuple[int, int]) -> Map:

@@ -62,6 +62,7 @@ def test_it_takes_a_photo_and_a_file_name(finished, tmp_path):
         (["--layer", "fc"], "fc: its output has the shape (20,)"),
         (["--layer", "conv1", "--unit", "16"], "conv1 has units 0 to 15"),
         (["--image", "100000"], "image 100000: val has images 0 to"),
+        (["--image", "-1"], "image -1: val has images 0 to"),
         (["--image", "no.png"], "no.png"),
         (["--start", "end"], "--start"),
     ],

@@ -14,6 +14,6 @@ pytestmark = [
 
 
 def test_its_maps_are_in_the_screenshot(shown, tmp_path):
-    strongest = np.round(0.6 * np.array([0xB3, 0x4C, 0x0B]) + 0.4 * 255)  # of --warm on white
+    strongest = np.round(0.45 * np.array([0xB3, 0x4C, 0x0B]) + 0.55 * 255)  # of --warm on white
     shot = screenshot(shown[1].as_uri(), tmp_path)
     assert (np.abs(shot - strongest).max(axis=2) <= 3).sum() > 400

@@ -8,7 +8,7 @@
   class Grid {
     /** `pointed(row, column)` and `pinned(row, column)` are called for cells of the image; without them it only shows.
         blank: the text of padding; tint: percent of color for the largest number; lined: "row,column" of underlined cells */
-    constructor({ id, label, note = "", map, blank = "0", tint = 60, lined = new Set(), pointed, pinned }) {
+    constructor({ id, label, note = "", map, blank = "0", tint = 45, lined = new Set(), pointed, pinned }) {
       Object.assign(this, { map, blank, tint, lined, pointed, pinned, cells: new Map() });
       const largest = Math.max(...map.values.flat().map(Math.abs), 0);
       const columns = map.values.length ? map.values[0].map((_, j) => map.column + j) : [];
