@@ -57,8 +57,11 @@ def notebook(exercises: list[Exercise]) -> dict[str, Any]:
 def _test(name: str) -> str:
     return "\n".join(
         [
-            f"print(check({name}))",
-            f'assert check({name}).solved, "{name} is not right yet"',
+            "from minidl.learn import check",
+            "",
+            f"verdict = check({name})",
+            "print(verdict)",
+            f'assert verdict.solved, "{name} is not right yet"',
             "### BEGIN HIDDEN TESTS",
             f'assert check({name}, seed={HIDDEN_SEED}).solved, "{name} is not right for other inputs"',
             "### END HIDDEN TESTS",
