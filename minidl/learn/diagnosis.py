@@ -8,6 +8,7 @@ places where it is wrong. At the end stands the smallest input that fails, and t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from minidl.learn.compare import agree, apart, equal
 from minidl.learn.evidence import first_difference
 from minidl.learn.exercise import Case, Exercise, Mistake, Returned, described
-from minidl.learn.patterns import Bad, everywhere
+from minidl.learn.patterns import Bad, everywhere, exchanged
 from minidl.learn.running import Answer, answers
 from minidl.learn.source import changed
 
@@ -58,17 +59,24 @@ def _facts(
         yield ("kind", f"{error}.") if isinstance(error.error, Returned) else ("raises", f"It raises {error}.")
         if len(raising) < len(bad):
             return
+    elif swapped := exchanged(bad):
+        yield swapped
     elif kinds := _kinds(bad):
         yield kinds
     elif all(a.changed != b.changed for _, a, b in bad) and _values_right(bad):
-        names = sorted({name for _, a, _ in bad for name in a.changed})
-        yield "changed", f"You changed {' and '.join(names)}, which belongs to the caller. Work on a copy."
+        yield _changed(bad)
     else:
-        yield from everywhere(bad)
-        yield from _places(exercise, bad)
-        yield from _outputs(bad)
+        facts = [*everywhere(bad), *_places(exercise, bad)]
+        yield from facts or _outputs(bad)
+        if any(a.changed for _, a, _ in bad):
+            yield _changed(bad)
     if condition:
         yield "condition", condition
+
+
+def _changed(bad: Bad) -> tuple[str, str]:
+    names = sorted({name for _, a, _ in bad for name in a.changed})
+    return "changed", f"You changed {' and '.join(names)}, which belongs to the caller. Work on a copy."
 
 
 def _kinds(bad: Bad) -> tuple[str, str] | None:
@@ -76,23 +84,37 @@ def _kinds(bad: Bad) -> tuple[str, str] | None:
     triples = [(case, name, a.outcome[name], b.outcome[name]) for case, a, b in bad for name in b.outcome]
     for _, name, value, wanted in triples:
         numbers = np.ndarray if np.ndim(wanted) else np.ndarray | np.generic | int | float
-        if isinstance(wanted, np.ndarray | np.generic) and not isinstance(value, numbers):
+        if isinstance(wanted, np.ndarray | np.generic) and not isinstance(value, numbers) and not _word(value):
             return "kind", f"{name} is {described(value)}, must be {described(wanted)}."
         if wanted is None and value is not None:
             return "kind", f"{name} is {described(value)}, must be None."
     for case, name, value, wanted in triples:
-        if np.shape(value) != np.shape(wanted):
+        if not _word(value) and np.shape(value) != np.shape(wanted):
             return "shape", f"{name} has shape {np.shape(value)}, must be {np.shape(wanted)}{_sizes(case)}."
-    for _, name, value, wanted in triples:
+    for name in bad[0][2].outcome:
+        pairs = [(value, wanted) for _, of, value, wanted in triples if of == name]
+        value, wanted = pairs[0]
         dtype = getattr(wanted, "dtype", None)
-        if dtype and np.asarray(value).dtype != dtype and equal(_cast(value, dtype), np.asarray(wanted)):
+        if dtype is None or np.asarray(value).dtype in (dtype, object):
+            continue
+        if all(_same_numbers(*pair) for pair in pairs):
             return "dtype", f"The numbers are right, but {name} is {described(value)}, must be {dtype}."
+        if dtype.kind != "f":
+            return "dtype", f"{name} is {described(value)}, must be {dtype}."
+        if np.asarray(value).dtype.kind in "iub":
+            return "dtype", f"{name} is {described(value)}, must be {dtype}: whole numbers have lost their fractions."
     return None
 
 
-def _cast(value: Any, dtype: np.dtype) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # a NaN as a whole number
-        return np.asarray(value).astype(dtype)
+def _word(value: Any) -> bool:
+    """Whether an exercise has put a word in place of a number that is beside the point."""
+    return isinstance(value, str) and type(value) is not str
+
+
+def _same_numbers(value: Any, wanted: Any) -> bool:
+    """Whether two arrays of different dtypes hold the same numbers."""
+    value, wanted = np.asarray(value), np.asarray(wanted)
+    return value.dtype.kind in "fiub" and not apart(value, wanted).any()
 
 
 def _sizes(case: Case) -> str:
@@ -107,9 +129,17 @@ def _values_right(bad: Bad) -> bool:
 def _outputs(bad: Bad) -> Iterator[tuple[str, str]]:
     """Which of several outputs is wrong."""
     names = list(bad[0][2].outcome)
-    broken = {name for _, a, b in bad for name in names if not equal(a.outcome[name], b.outcome[name])}
-    if fine := [name for name in names if name not in broken]:
-        yield "outputs", f"{' and '.join(fine)}: right; wrong is {' and '.join(n for n in names if n in broken)}."
+    broken = [name for name in names if any(not equal(a.outcome[name], b.outcome[name]) for _, a, b in bad)]
+    numbers = {name for _, _, b in bad for name, wanted in b.outcome.items() if isinstance(wanted, np.ndarray)}
+    fine = [name for name in names if name in numbers and name not in broken]
+    if len(broken) < len(names):
+        words = f"{' and '.join(fine)}: right; wrong" if fine else "Wrong"
+        yield "outputs", f"{words} is {' and '.join(broken)}."
+    _, given, right = bad[0]
+    for name in broken:
+        value, wanted = given.outcome[name], right.outcome[name]
+        if isinstance(wanted, str) and value != wanted:
+            yield "outputs", f"{name}: {value}, must be {wanted}."
 
 
 def _places(exercise: Exercise, bad: Bad) -> Iterator[tuple[str, str]]:
@@ -133,13 +163,12 @@ def _places(exercise: Exercise, bad: Bad) -> Iterator[tuple[str, str]]:
 
 
 def _condition(cases: list[Case], wrong: list[int]) -> str:
-    """Such as "Right where stride is 1, ...", if one number or word parts the right cases from the wrong ones."""
+    """Such as "Right where stride is 1, ...", if what is said about the cases parts the right from the wrong ones."""
     good = [i for i in range(len(cases)) if i not in wrong]
+    keys = [key for key in cases[0].about if all(key in case.about for case in cases)]
     if not good:
         return ""
-    for key in cases[0].about:
-        if not all(key in case.about for case in cases):
-            continue
+    for key in keys:
         fine, broken = {cases[i].about[key] for i in good}, {cases[i].about[key] for i in wrong}
         if fine & broken:
             continue
@@ -148,4 +177,13 @@ def _condition(cases: list[Case], wrong: list[int]) -> str:
             return f"Right where {key} is {min(fine, key=str)}, wrong where it {other}."
         if len(broken) == 1:
             return f"Right, except where {key} is {min(broken, key=str)}."
+    for one, other in itertools.combinations(keys, 2):
+        broken = {(cases[i].about[one], cases[i].about[other]) for i in wrong}
+        if (
+            len(broken) == 1
+            and len(wrong) > 1
+            and not broken & {(c.about[one], c.about[other]) for c in (cases[i] for i in good)}
+        ):
+            ((a, b),) = broken
+            return f"Right, except where {one} is {a} and {other} is {b}."
     return ""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -28,29 +27,27 @@ POWERS = {
 }
 
 
+def exchanged(bad: Bad) -> tuple[str, str] | None:
+    """Whether two outputs stand in each other's place."""
+    for one, other in itertools.combinations(bad[0][2].outcome, 2):
+        if all(
+            equal(a.outcome[one], b.outcome[other]) and equal(a.outcome[other], b.outcome[one]) for _, a, b in bad
+        ) and any(not equal(b.outcome[one], b.outcome[other]) for _, _, b in bad):
+            return "exchanged", f"{one} and {other} are exchanged."
+    return None
+
+
 def everywhere(bad: Bad) -> Iterator[tuple[str, str]]:
-    """(kind, sentence) for patterns that explain everything that is wrong."""
-    names = list(bad[0][2].outcome)
-    if len(names) == 2 and _all(bad, lambda a, b: _exchanged(a.outcome, b.outcome, *names)):
-        yield "exchanged", f"{names[0]} and {names[1]} are exchanged."
-        return
-    for name in names:
+    """(kind, sentence) for patterns that explain everything that is wrong in an output."""
+    for name in bad[0][2].outcome:
         pairs = [(case, a.outcome[name], b.outcome[name]) for case, a, b in bad]
         pairs = [(case, np.asarray(a), np.asarray(b)) for case, a, b in pairs if not equal(a, b)]
         if not pairs or any(b.dtype.kind != "f" or a.dtype.kind not in "fiub" for _, a, b in pairs):
             continue
-        for pattern in (_not_a_number, _zero, _nearly, _factor, _offset, _rearranged):
+        for pattern in (_not_a_number, _zero, _nearly, _factor, _offset, _rearranged, _one_slice):
             if found := pattern(name, pairs):
                 yield found
                 break
-
-
-def _all(bad: Bad, holds: Callable[[Answer, Answer], bool]) -> bool:
-    return all(holds(a, b) for _, a, b in bad)
-
-
-def _exchanged(given: dict[str, Any], right: dict[str, Any], one: str, other: str) -> bool:
-    return equal(given[one], right[other]) and equal(given[other], right[one])
 
 
 def _not_a_number(name: str, pairs: list) -> tuple[str, str] | None:
@@ -148,4 +145,17 @@ def _rearranged(name: str, pairs: list) -> tuple[str, str] | None:
             )
     if all(not apart(np.sort(a, axis=None), np.sort(b, axis=None)).any() for _, a, b in pairs):
         return "reordered", f"{name} has the right numbers, each in the wrong place."
+    return None
+
+
+def _one_slice(name: str, pairs: list) -> tuple[str, str] | None:
+    """Right at the first index of an axis and nowhere else, or wrong at the last index only."""
+    if len(pairs) < 2 or any(a.shape != b.shape or a.ndim != pairs[0][2].ndim for _, a, b in pairs):
+        return None
+    for axis in range(pairs[0][2].ndim):
+        wrong = [apart(a, b).any(axis=tuple(i for i in range(b.ndim) if i != axis)) for _, a, b in pairs]
+        if all(len(w) > 1 and not w[0] and w[1:].all() for w in wrong):
+            return "slice", f"{name} is right at index 0 of axis {axis}, and wrong at all others."
+        if all(len(w) > 1 and w[-1] and not w[:-1].any() for w in wrong):
+            return "slice", f"{name} is wrong at the last index of axis {axis} only."
     return None

@@ -133,8 +133,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "cropped at the wrong side",
-            "Right where there is no padding. With padding everything has moved: cut the border off on all four "
-            "sides, not below and on the right only.",
+            "Right where there is no padding. With padding everything lies too far down and to the right: pixel "
+            "(h, w) of x is pixel (h + p, w + p) of the padded image, so the border goes off on all four sides.",
             (("return unpad2d(dpadded, padding)", "return dpadded[:, :h, :w]"),),
         ),
         Mistake(

@@ -56,8 +56,9 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             "overwritten",
-            "Right except where windows overlap: you assigned where you must add. A pixel that lies in several "
-            "patches receives the sum of their gradients.",
+            "Right except where windows overlap: only the last gradient arrives there, and they must add up. Do you "
+            "assign where you must add? (With arrays of indices `+=` assigns too: an index that occurs twice counts "
+            "once. `np.add.at` counts it twice.)",
             (("columns] += dpatches", "columns] = dpatches"),),
         ),
         Mistake(

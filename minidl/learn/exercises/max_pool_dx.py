@@ -71,8 +71,9 @@ def _in_the_image(dy, index, x_shape, kernel, stride, padding):
 _OFFSETS = "offsets((kernel, kernel), stride, dy.shape[1:3])"
 _FORWARDS = (f"reversed(list({_OFFSETS}))", _OFFSETS)
 _SHARED = (
-    "Right except where windows share their maximum: you assigned where you must add. Overlapping windows may have "
-    "the same pixel as their maximum, and it receives the dy of each of them."
+    "Right except where windows share their maximum: one dy arrives there, and those of all windows must add up. "
+    "Do you assign where you must add? (With arrays of indices `+=` assigns too: an index that occurs twice counts "
+    "once. `np.add.at` counts it twice.)"
 )
 
 EXERCISE = Exercise(
@@ -158,8 +159,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "cropped at the wrong side",
-            "Right where there is no padding. With padding everything has moved: cut the border off on all four "
-            "sides, not below and on the right only.",
+            "Right where there is no padding. With padding everything lies too far down and to the right: pixel "
+            "(h, w) of x is pixel (h + p, w + p) of the padded image, so the border goes off on all four sides.",
             (("return unpad2d(dpadded, padding)", "return dpadded[:, :h, :w]"),),
         ),
     ),

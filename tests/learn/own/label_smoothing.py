@@ -63,7 +63,7 @@ def wrong_sign(logits, labels, smoothing):
 
 
 def wrong_exchanged(logits, labels, smoothing):
-    """kind: the gradient first"""
+    """exchanged: the gradient first"""
     k = logits.shape[1]
     loss, dz = _answer(logits, np.eye(k)[labels] * (1 - smoothing) + smoothing / k)
     return dz, loss
