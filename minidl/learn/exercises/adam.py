@@ -148,6 +148,26 @@ EXERCISE = Exercise(
             (("g * g * (1 - b2)", "g * (1 - b2)"),),
         ),
         Mistake(
+            "m is a sum",
+            "The factor 1 - b1 is missing: m must be an average of the gradients, and yours is a sum.",
+            (("g * (1 - b1)", "g"),),
+        ),
+        Mistake(
+            "v is a sum",
+            "The factor 1 - b2 is missing: v must be an average of the squares, and yours is a sum.",
+            (("g * g * (1 - b2)", "g * g"),),
+        ),
+        Mistake(
+            "m and v are sums",
+            "The factors 1 - b1 and 1 - b2 are missing: m and v must be averages, and yours are sums.",
+            (("g * (1 - b1)", "g"), ("g * g * (1 - b2)", "g * g")),
+        ),
+        Mistake(
+            "v from m",
+            "v must average the square of the gradient; you took the square of m.",
+            (("g * g * (1 - b2)", "m * m * (1 - b2)"),),
+        ),
+        Mistake(
             "moments not kept",
             "w is right, but the new m and v are lost: `m = ...` gives another array the local name m. Write into "
             "the array itself: m[...] = ...",
@@ -185,6 +205,11 @@ EXERCISE = Exercise(
             "decay subtracted",
             "The decay has the wrong sign. It is the gradient of the penalty decay/2 |w|^2, and is added to g.",
             (("g + w * decay", "g - w * decay"),),
+        ),
+        Mistake(
+            "decay not in v",
+            "Right without decay. It is in m, but not in v: add it to the gradient first, and use the sum for both.",
+            (("v * b2 + g * g * (1 - b2)", "v * b2 + (g - w * decay) ** 2 * (1 - b2)"),),
         ),
         Mistake(
             "uphill",

@@ -141,6 +141,12 @@ EXERCISE = Exercise(
             wrong=_even,
         ),
         Mistake(
+            "not split",
+            "Every branch gets all of dy. Its part is only the channels that it made: dy[..., start : start + "
+            "width].",
+            wrong=_joined(part=lambda dy, start, width: dy),
+        ),
+        Mistake(
             "joined",
             "You put the dx of the branches side by side. The outputs stand side by side, but the input is the same "
             "x for all: add.",
@@ -169,6 +175,12 @@ EXERCISE = Exercise(
             "dx is right, but the gradients of the parameters are missing: input_grad leaves them alone. Call the "
             "branches' backward, which adds them.",
             wrong=_joined(back=lambda branch, dy, cache: branch.input_grad(dy, cache)),
+        ),
+        Mistake(
+            "returned too early",
+            "Right where need_dx is True. Where it is False, only dx isn't needed: the parameters need their "
+            "gradients all the same. Don't return before the layers' backward.",
+            wrong=lambda self, dy, cache, need_dx=True: Concat.backward(self, dy, cache) if need_dx else None,
         ),
         Mistake(
             "need_dx ignored",

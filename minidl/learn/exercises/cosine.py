@@ -109,6 +109,13 @@ EXERCISE = Exercise(
             ),
         ),
         Mistake(
+            "pi missing",
+            "pi is missing: half a cosine is cos(pi s / T), because its angle goes from 0 to pi.",
+            wrong=lambda lr, total_steps, final_lr=0.0: (
+                lambda step: final_lr + (lr - final_lr) * (1 + math.cos(min(step / total_steps, 1.0))) / 2
+            ),
+        ),
+        Mistake(
             "linear",
             "Your rate falls along a straight line. Half a cosine falls slowly at first, fast in the middle and "
             "slowly at the end: (1 + cos(pi s / T)) / 2.",

@@ -142,6 +142,28 @@ EXERCISE = Exercise(
             ((">= self.p", "< self.p"), ("1 / (1 - self.p)", "1 / self.p")),
         ),
         Mistake(
+            "nothing dropped",
+            "You multiply by the factor, but no number is 0. Drop each number with probability p.",
+            ((">= self.p", ">= 0"),),
+        ),
+        Mistake(
+            "scaled twice",
+            "Training is right, and scales already. So the other passes must return x as it is; yours multiply it by "
+            "1 - p.",
+            (("return x, None", "return x * (1 - self.p), None"),),
+        ),
+        Mistake(
+            "scaled without dropping",
+            "Training is right. The other passes drop nothing, so they need no factor either: return x as it is.",
+            (("return x, None", "return x / (1 - self.p), None"),),
+        ),
+        Mistake(
+            "a mask of ones",
+            "y is right. Where nothing is dropped, return None in place of a mask of ones: it would only take "
+            "memory.",
+            (("return x, None", "return x, np.ones_like(x)"),),
+        ),
+        Mistake(
             "dropped in PROBE",
             "You drop numbers in a PROBE pass too. Only a TRAIN pass does: ask `ctx.training`, not "
             "`ctx.keeps_cache`.",

@@ -23,7 +23,9 @@ class Function:
         self.farthest, self.dtypes = 0.0, set()
 
     def __call__(self, x: np.ndarray) -> float:
-        if self.origin is not None and np.shape(x) == self.origin.shape:
+        if self.origin is not None:
+            if np.shape(x) != self.origin.shape:
+                raise ValueError(f"f takes an array of shape {self.origin.shape}, and got one of shape {np.shape(x)}")
             self.farthest = max(self.farthest, float(np.abs(np.asarray(x, float) - self.origin).max()))
             self.dtypes.add(str(np.asarray(x).dtype))
         return self.f(x)

@@ -72,6 +72,24 @@ def _whole_peak(lr, total_steps, rise=0.3, div=25.0, final_div=1e4):
     )
 
 
+def _late_whole_peak(lr, total_steps, rise=0.3, div=25.0, final_div=1e4):
+    peak = int(rise * total_steps)
+    return lambda step: (
+        _half_cosine(lr / div, lr, step / peak)
+        if step < peak
+        else _half_cosine(lr, lr / final_div, (step - peak) / (total_steps - 1 - peak))
+    )
+
+
+def _linear_rise(lr, total_steps, rise=0.3, div=25.0, final_div=1e4):
+    peak = max(rise * total_steps - 1, 0)
+    return lambda step: (
+        lr / div + (lr - lr / div) * step / peak
+        if step < peak
+        else _half_cosine(lr, lr / final_div, (step - peak) / (total_steps - 1 - peak))
+    )
+
+
 def _not_held(lr, total_steps, rise=0.3, div=25.0, final_div=1e4):
     peak = max(rise * total_steps - 1, 0)
 
@@ -146,6 +164,17 @@ EXERCISE = Exercise(
             "You rounded rise T down to a whole number. The peak may lie between two steps: use p = rise T - 1 as it "
             "is.",
             wrong=_whole_peak,
+        ),
+        Mistake(
+            "peak at a whole step, one late",
+            "Your peak is at int(rise T). Steps count from 0, and the peak may lie between two steps: p = rise T - "
+            "1.",
+            wrong=_late_whole_peak,
+        ),
+        Mistake(
+            "linear rise",
+            "The way down is right, but you go up along a straight line. Both follow half a cosine.",
+            wrong=_linear_rise,
         ),
         Mistake(
             "peak before the run",

@@ -125,6 +125,21 @@ EXERCISE = Exercise(
             (("rectified = s * (s > 0)", "rectified = s"),),
         ),
         Mistake(
+            "deconv passes everything",
+            "Deconv returns s as it is. It keeps a number of s only if it is positive.",
+            wrong=_rules(lambda s, m: s * m * (s > 0), lambda s, m: s),
+        ),
+        Mistake(
+            "gradient without the mask",
+            "The gradient returns s as it is. A number of s passes only where x > 0.",
+            wrong=_rules(lambda s, m: s * m * (s > 0), lambda s, m: s * (s > 0), lambda s, m: s),
+        ),
+        Mistake(
+            "mask the wrong way round",
+            "The mask of x is the wrong way round: s passes where x > 0, which is where cache is True.",
+            wrong=_rules(lambda s, m: s * ~m * (s > 0), lambda s, m: s * (s > 0), lambda s, m: s * ~m),
+        ),
+        Mistake(
             "absolute values",
             "You took absolute values. A negative number of s becomes 0, not positive.",
             (("rectified = s * (s > 0)", "rectified = abs(s)"),),

@@ -151,6 +151,12 @@ EXERCISE = Exercise(
             wrong=lambda self, dy, cache, need_dx=True: self.input_grad(dy, cache) if need_dx else None,
         ),
         Mistake(
+            "returned too early",
+            "Right where need_dx is True. Where it is False, only dx isn't needed: the parameters need their "
+            "gradients all the same. Don't return before the layers' backward.",
+            wrong=lambda self, dy, cache, need_dx=True: Residual.backward(self, dy, cache) if need_dx else None,
+        ),
+        Mistake(
             "need_dx ignored",
             "Where need_dx is False, return None, and pass need_dx on: the layers needn't compute a dx that nobody "
             "reads.",

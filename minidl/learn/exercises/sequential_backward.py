@@ -39,6 +39,12 @@ def _own_caches(self: Sequential, dy, cache, need_dx=True):
     return dy if need_dx else None
 
 
+def _caches_from_behind(self: Sequential, dy, cache, need_dx=True):
+    for layer, c in zip(self, reversed(cache), strict=True):
+        dy = layer.backward(dy, c)
+    return dy if need_dx else None
+
+
 def _twice(self: Sequential, dy, cache, need_dx=True):
     """Takes dx from input_grad, after the gradients: the first layer's parameters count twice."""
     for layer, c in zip(reversed(list(self)), reversed(cache), strict=True):
@@ -99,6 +105,12 @@ EXERCISE = Exercise(
             (("cache.pop()", "cache.pop(0)"),),
         ),
         Mistake(
+            "only the caches from behind",
+            "You go through the layers in the order of the forward pass, but cache.pop() takes the caches from "
+            "behind. The gradient comes from behind too: begin with the last layer.",
+            wrong=_caches_from_behind,
+        ),
+        Mistake(
             "dy for all",
             "Every layer gets the same dy, that of the last layer. The dx of a layer is the dy of the one before it: "
             "that is the chain rule.",
@@ -140,6 +152,12 @@ EXERCISE = Exercise(
             "You call each layer's backward twice, so its parameters' gradients count twice. Call it once and keep "
             "what it returns.",
             wrong=_twice,
+        ),
+        Mistake(
+            "returned too early",
+            "Right where need_dx is True. Where it is False, only dx isn't needed: the parameters need their "
+            "gradients all the same. Don't return before the layers' backward.",
+            wrong=lambda self, dy, cache, need_dx=True: Sequential.backward(self, dy, cache) if need_dx else None,
         ),
         Mistake(
             "need_dx ignored",

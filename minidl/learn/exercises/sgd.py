@@ -92,6 +92,11 @@ def _decoupled(self: SGD, w, g, state, lr, wd):
     SGD._update(self, w, g, state, lr, 0.0)
 
 
+def _decay_without_rate(self: SGD, w, g, state, lr, wd):
+    w *= 1 - wd
+    SGD._update(self, w, g, state, lr, 0.0)
+
+
 EXERCISE = Exercise(
     name="sgd",
     chapter="09_training",
@@ -153,6 +158,22 @@ EXERCISE = Exercise(
             wrong=_variant(velocity=lambda mu, v, g, lr: mu * v + (1 - mu) * g),
         ),
         Mistake(
+            "momentum ignored",
+            "Right without momentum. The old v is gone: v = mu v + g.",
+            wrong=_variant(velocity=lambda mu, v, g, lr: g),
+        ),
+        Mistake(
+            "rate ignored",
+            "Right without momentum. With it your step doesn't contain lr: w = w - lr v, and with Nesterov "
+            "w = w - lr (g + mu v).",
+            (("move *= lr", "pass"), ("(v, lr, out=move)", "(v, 1, out=move)")),
+        ),
+        Mistake(
+            "v and g exchanged",
+            "With Nesterov v and g are exchanged: the step is lr (g + mu v), not lr (v + mu g).",
+            wrong=_variant(nesterov=lambda mu, v, g, lr, old: lr * (v + mu * g)),
+        ),
+        Mistake(
             "v not kept",
             "w is right, but v is lost: `v = ...` or `state[0] = ...` puts another array in its place. The optimizer "
             "keeps the array itself: v[...] = ..., or `v *= mu` and `v += g`.",
@@ -184,6 +205,17 @@ EXERCISE = Exercise(
             "Right without decay, or without momentum. You took the decay from w directly. Here it is added to the "
             "gradient first, so v contains it too.",
             wrong=_decoupled,
+        ),
+        Mistake(
+            "decay past the rate",
+            "Right without decay. You took wd w from w without the learning rate. Here the decay is added to the "
+            "gradient first: g + wd w.",
+            wrong=_decay_without_rate,
+        ),
+        Mistake(
+            "decay times the rate",
+            "Right without decay. It contains lr twice: g + wd w, and lr comes at the end, once.",
+            (("_decayed(w, g, wd)", "_decayed(w, g, wd * lr)"),),
         ),
         Mistake(
             "uphill",

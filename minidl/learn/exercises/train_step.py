@@ -124,6 +124,11 @@ def _counts_too(self: Trainer, x, y):
     return result
 
 
+def _counts_first(self: Trainer, x, y):
+    self.state.step += 1
+    return Trainer.train_step(self, x, y)
+
+
 def _loss_afterwards(self: Trainer, x, y):
     context = Context(Mode.TRAIN, self.seed, self.state.step)
     Trainer.train_step(self, x, y)
@@ -196,6 +201,17 @@ EXERCISE = Exercise(
             ((_CONTEXT, "Context(Mode.PROBE, self.seed, self.state.step)"),),
         ),
         Mistake(
+            "INFER mode",
+            "The forward pass is in INFER mode, which keeps no cache for backward. Training needs TRAIN mode.",
+            ((_CONTEXT, "Context(Mode.INFER, self.seed, self.state.step)"),),
+        ),
+        Mistake(
+            "no step",
+            "Right without dropout. Dropout draws new numbers in every step, so your context needs the step: "
+            "Context(Mode.TRAIN, self.seed, self.state.step).",
+            ((_CONTEXT, "Context(Mode.TRAIN, self.seed)"),),
+        ),
+        Mistake(
             "always the same step",
             "Right without dropout. Your context has the same step every time, so dropout drops the same numbers for "
             "ever. Give it self.state.step.",
@@ -232,6 +248,12 @@ EXERCISE = Exercise(
             "The loss and the right answers must be those before the update. You run the forward pass once more, "
             "which also moves the running statistics twice.",
             wrong=_loss_afterwards,
+        ),
+        Mistake(
+            "counted first",
+            "You count self.state.step on before the step, so that rate and dropout are those of the next one. The "
+            "loop around train_step counts.",
+            wrong=_counts_first,
         ),
         Mistake(
             "counted twice",

@@ -63,3 +63,11 @@ def wrong_returned(w, g, m, v, step, betas, root, eps, decay):
     _moments(m, v, g + decay * w, betas)
     v[...] = v / root**2
     w -= step * m / (np.sqrt(v) + eps)
+
+
+def wrong_sums(w, g, m, v, step, betas, root, eps, decay):
+    """typical m and v are sums: as momentum adds up"""
+    g = g + decay * w
+    m[:] = betas[0] * m + g
+    v[:] = betas[1] * v + g**2
+    w -= step * m / (np.sqrt(v) / root + eps)

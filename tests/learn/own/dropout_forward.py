@@ -65,3 +65,11 @@ def wrong_float64(self, x, ctx):
 def wrong_only_y(self, x, ctx):
     """kind: returns no mask"""
     return x * (ctx.rng().random(x.shape) >= self.p) / (1 - self.p) if ctx.training else x
+
+
+def wrong_both_scaled(self, x, ctx):
+    """typical scaled twice: in training and afterwards"""
+    if not ctx.training:
+        return x * (1 - self.p), None
+    mask = (ctx.rng().random(x.shape) > self.p).astype(x.dtype) / (1 - self.p)
+    return x * mask, mask

@@ -52,3 +52,10 @@ def wrong_no_rise(lr, total_steps, rise=0.3, div=25.0, final_div=1e4):
         return up if step < peak else lr + (lr / final_div - lr) * (1 - np.cos(np.pi * t)) / 2
 
     return schedule
+
+
+def wrong_warm_up(lr, total_steps, rise=0.3, div=25.0, final_div=1e4):
+    """typical linear rise: a linear warm-up, then a cosine"""
+    peak = max(rise * total_steps - 1, 0)
+    table = _table(lr / div, lr, lr / final_div, peak, total_steps - 1, total_steps + 9)
+    return lambda step: np.interp(step, [0, peak], [lr / div, lr]) if step < peak else table[step]

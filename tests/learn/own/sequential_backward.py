@@ -73,3 +73,19 @@ def wrong_minus(self, dy, cache, need_dx=True):
     for layer in reversed(self.layers.values()):
         dy = layer.backward(dy, cache.pop())
     return -dy if need_dx else None
+
+
+def wrong_pops(self, dy, cache, need_dx=True):
+    """typical only the caches from behind: pops while it goes forward"""
+    for layer in self.layers.values():
+        dy = layer.backward(dy, cache.pop())
+    return dy if need_dx else None
+
+
+def wrong_early(self, dy, cache, need_dx=True):
+    """typical returned too early: leaves before the gradients"""
+    if not need_dx:
+        return None
+    for layer in list(self)[::-1]:
+        dy = layer.backward(dy, cache.pop())
+    return dy

@@ -73,7 +73,7 @@ def wrong_sum_of_losses(self, x, y):
 
 
 def wrong_infer(self, x, y):
-    """raises: an INFER pass keeps no cache"""
+    """typical INFER mode: a context by default"""
     cache, loss, dlogits, right = _pass(self, x, y, Context())
     _learn(self, dlogits, cache)
     return loss, right
@@ -90,3 +90,20 @@ def wrong_no_return(self, x, y):
     """kind: returns nothing"""
     cache, _, dlogits, _ = _pass(self, x, y)
     _learn(self, dlogits, cache)
+
+
+def wrong_early_count(self, x, y):
+    """typical counted first: counts the step at the beginning"""
+    self.state.step += 1
+    cache, loss, dlogits, right = _pass(self, x, y)
+    _learn(self, dlogits, cache)
+    return loss, right
+
+
+def wrong_attribute(self, x, y):
+    """raises: asks the optimizer for zero_grad"""
+    cache, loss, dlogits, right = _pass(self, x, y)
+    self.optimizer.zero_grad()
+    self.model.backward(dlogits, cache)
+    self.optimizer.step(self.schedule(self.state.step))
+    return loss, right
