@@ -138,14 +138,14 @@ class _Making:
         seen = trail.next_of(BatchNorm2D, self.seen, self.conv)
         if seen is None or seen.dy is None:
             return self._none("batch normalization", f" right after {self.conv.name}")
-        model = convert(self.model if self.start == "loss" else self.upto)  # whose running statistics will move
+        model = self.model if self.start == "loss" else self.upto  # a copy, so its running statistics may move
         try:
             passed = Pass(model, self.x, TRAIN.at_step(0), keep={seen.keys})
         except ShapeError as error:  # a single number has no variance
             return f"The batch is too small: {error}."
         from_loss = self.start == "loss"
         dy = softmax_cross_entropy(passed.y, self.labels)[1] if from_loss else self._one_hot(passed.y)
-        return norm_stage(passed.back(dy).seen[seen.keys], self.filter, self.made_at)
+        return norm_stage(passed.back(dy).seen[seen.keys], seen.cache, self.filter, self.made_at)
 
     def _join(self) -> JoinStage | str:
         seen = trail.join(self.seen, self.conv)

@@ -7,10 +7,15 @@ import numpy as np
 from minidl.explain.cut import around, cut, inside, scale_of
 from minidl.explain.records import NormStage, ReluStage
 from minidl.explain.watch import Seen
+from minidl.layers.norm import BatchNormCache
 
 
-def norm_stage(seen: Seen, channel: int, place: tuple[int, int]) -> NormStage:
-    """The three paths of `layers/norm.py` from dy to dx, in one channel of the first image."""
+def norm_stage(seen: Seen, probe: BatchNormCache, channel: int, place: tuple[int, int]) -> NormStage:
+    """The three paths of `layers/norm.py` from dy to dx, in one channel of the first image.
+
+    seen    in TRAIN mode
+    probe    the cache of a PROBE pass
+    """
     layer, cache = seen.layer, seen.cache
     x, dy, dx = (a[..., channel] for a in (seen.x, seen.dy, seen.dx))  # (N, H, W)
     gamma = float(layer.params["gamma"].value[channel])
@@ -31,8 +36,7 @@ def norm_stage(seen: Seen, channel: int, place: tuple[int, int]) -> NormStage:
         gamma=gamma,
         mu=mu,
         inv_std=inv_std,
-        running_mean=float(layer.buffers["running_mean"][channel]),
-        running_inv_std=float(1 / np.sqrt(layer.buffers["running_var"][channel] + layer.eps)),
+        probe_inv_std=float(probe.inv_std[channel]),
         dgamma=dgamma,
         dbeta=dbeta,
         x=cut(x[0], region),

@@ -92,8 +92,7 @@ class NormStage:
     gamma: float
     mu: float
     inv_std: float
-    running_mean: float
-    running_inv_std: float
+    probe_inv_std: float
     dgamma: float
     dbeta: float
     x: Map

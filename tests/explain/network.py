@@ -19,7 +19,6 @@ from minidl.layers import (
     Residual,
     Sequential,
 )
-from minidl.layers.convert import convert
 
 CLASSES = 5
 HOSTILE = "</script><b>&amp;"
@@ -90,7 +89,3 @@ def written(folder, layer="mix.b3", unit=2, start="loss", **options):
     path = folder / "page.html"
     path.write_text(html(page), "utf-8")
     return page, path
-
-
-def copy(model):
-    return convert(model)

@@ -64,7 +64,7 @@
       title,
       lead: [
         `${n.name} is ${n.about}. In training it takes mean and variance from the batch, here ${many(n.images, "image")}. So one x moves y in three ways: directly, through the variance, and through the mean. dx is the sum of three gradients.`,
-        `This pass is in TRAIN mode, so its numbers differ from those of the other stages. They are in PROBE mode: with the running mean and variance, which are constants. Then only the first path is left, with s = ${value(n.running_inv_std)}.`,
+        `This pass is in TRAIN mode, so its numbers differ from those of the other stages. They are in PROBE mode: with the running mean and variance, which are constants. Then only the first path is left, with s = ${value(n.probe_inv_std)}.`,
         `Paths 2 and 3 divide a sum by M = ${n.numbers}, so each place gets little from them. Their maps have scales of their own.`,
       ],
       cut:
