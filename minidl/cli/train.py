@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from copy import copy, deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minidl.backend.arrays import memory_report
 from minidl.cli.boundary import INTERRUPTED
@@ -31,10 +32,14 @@ from minidl.training.reports import ProgressBar, Records
 from minidl.training.runs import Run, find_checkpoint
 from minidl.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from minidl.learn.plug import Plugs
+
 
 def train(args: Namespace) -> int:
     """Trains a network and writes a run folder; without flags, the refined net on `shapes`."""
     with ExitStack() as stack:
+        plugs = _solved(args.exercises) if args.exercises else None
         if args.resume is None:
             check_name(Path(args.output), args.name)
             run, checkpoint, config = None, None, make_config(args.preset or "quick", _settings(args))
@@ -77,8 +82,8 @@ def train(args: Namespace) -> int:
         if checkpoint is not None:
             state = trainer.state
             run.say(f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
-        if args.exercises:
-            stack.enter_context(_exercises_plugged(Path(args.exercises), trainer, config, run))
+        if plugs:
+            stack.enter_context(_exercises_plugged(plugs, trainer, config, run))
         return _train(trainer, run, config, data, needed)
 
 
@@ -92,28 +97,40 @@ def _settings(args: Namespace) -> dict[str, Any]:
     return {"engine": "plain"} | ({"model": "convnet"} if args.resume is None else {}) | given
 
 
-@contextmanager
-def _exercises_plugged(path: Path, trainer: Trainer, config: Config, run: Run) -> Iterator[None]:
-    """Inside the block the learner's solved exercises train; at the end the log says whose code ran."""
+def _solved(text: str) -> Plugs:
+    """What is solved in a learner's folder. Raises UsageError if nothing is."""
     from minidl.learn.folder import Folder
-    from minidl.learn.plug import drop_slow, plugged, solved
+    from minidl.learn.plug import solved
+
+    plugs = solved(folder := Folder(Path(os.path.expanduser(text))))
+    if not plugs.functions:
+        raise UsageError(f"nothing in {folder.path} is solved yet: `{call('learn')} check` says why")
+    return plugs
+
+
+@contextmanager
+def _exercises_plugged(plugs: Plugs, trainer: Trainer, config: Config, run: Run) -> Iterator[None]:
+    """Inside the block the learner's solved exercises train; at the end the log says whose code ran."""
+    from minidl.learn.plug import drop_unfit, plugged
 
     def one_step() -> None:
         twin = copy(trainer)
         twin.model, twin.optimizer = deepcopy((trainer.model, trainer.optimizer))
         twin.train_step(*next(iter(trainer.train.epoch(0))))
 
-    plugs = solved(folder := Folder(path))
-    drop_slow(plugs, one_step)
-    run.say(f"with     {len(plugs.functions)} functions of {path}: {', '.join(plugs.functions) or 'none is solved'}")
+    drop_unfit(plugs, one_step)
+    used = ", ".join(plugs.functions) or "none"
+    run.say(f"with     {len(plugs.functions)} functions of {plugs.folder.path}: {used}")
     for name, why in plugs.refused.items():
         if why != "not begun":
             run.say(f"         minidl's {name}: {why}")
-    with plugged(folder, plugs):
+    with plugged(plugs):
         trainer.schedule = session.config_schedule(config, len(trainer.train))
-        yield
-    for line in plugs.lines():
-        run.say(line)
+        try:
+            yield
+        finally:
+            for line in plugs.lines():
+                run.say(line)
 
 
 def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int) -> int:

@@ -80,7 +80,7 @@ class Folder:
 
     def check(self, exercise: Exercise) -> Verdict:
         """Checks the learner's file, and keeps the result."""
-        text = _digest(self.file(exercise))
+        text = digest(self.file(exercise))
         verdict = check_function(exercise, load(self.file(exercise), exercise.name))
         if verdict.found != "not begun":
             with self._changing(exercise) as state:
@@ -92,7 +92,7 @@ class Folder:
         """SOLVED, CHANGED, TRIED or NEW, without running the file."""
         known = self.progress[exercise.name]
         if known.solved:
-            return SOLVED if known.solved == _digest(self.file(exercise)) else CHANGED
+            return SOLVED if known.solved == digest(self.file(exercise)) else CHANGED
         return TRIED if known.checks else NEW
 
     def next(self) -> Exercise | None:
@@ -207,7 +207,8 @@ def _known(entry: dict[str, Any]) -> Progress:
     return Progress(**known)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file; "" if there is none."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 

@@ -2,42 +2,56 @@
 
 Every solved exercise takes the place of the real function while a network trains. The other functions are the
 reference kernels, so that a learner's `im2col` is also what the reference `conv2d` calls. A function that is much
-slower than the real one isn't used: it would only hold up the training.
+slower than the real one isn't used: it would only hold up the training. Nor is one that gives other numbers than the
+real one for the arrays of this network, which are larger than those of a check.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from minidl.errors import MinidlError, UsageError
 from minidl.kernels import blocked, reference
 from minidl.learn.check import check_function
 from minidl.learn.exercise import Exercise
 from minidl.learn.exercises import EXERCISES
-from minidl.learn.folder import Folder
-from minidl.learn.running import Endless, load, raised, time_limit
+from minidl.learn.folder import Folder, digest
+from minidl.learn.running import Endless, harmless, load, raised, time_limit
+from minidl.text.calls import call as typed
 
 SLOWER = 5.0  # times; then the real function runs in its place
 LEAST = 0.05  # seconds that a call may take in any case
 TIMED = 3  # calls of each function that are timed; the fastest counts
+CLOSE = 0.01  # float32 sums over a batch, in another order
 
 # What contains the rest of the network: its time is that of the others.
 WHOLE = ("sequential_backward", "concat_backward", "residual_backward", "train_step")
+
+# Two exercises may have one function: the first is for some calls of it only, the second for all.
+ONLY = {
+    "softmax_cross_entropy": lambda arguments: not arguments.get("smoothing"),
+    "max_pool_dx": lambda arguments: arguments.get("overlap", "sum") == "sum",
+}
 
 
 @dataclass
 class Plugs:
     """Whose code runs: the learner's functions that are used, how often each was called, and why others aren't."""
 
+    folder: Folder
     functions: dict[str, Callable] = field(default_factory=dict)  # by exercise
     refused: dict[str, str] = field(default_factory=dict)  # exercise -> why the real one runs
     calls: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)  # of the files that were checked
 
     def lines(self) -> list[str]:
         """Whose code ran, after a training."""
@@ -51,8 +65,9 @@ class Plugs:
 
 def solved(folder: Folder) -> Plugs:
     """The exercises of the folder that are right, each checked anew."""
-    plugs = Plugs()
+    plugs = Plugs(folder)
     for exercise in EXERCISES.values():
+        plugs.digests[exercise.name] = digest(folder.file(exercise))
         try:
             function = load(folder.file(exercise), exercise.name)
             verdict = check_function(exercise, function)
@@ -85,17 +100,21 @@ def _forwarding(name: str) -> Callable:
 
 
 @contextmanager
-def plugged(folder: Folder, plugs: Plugs) -> Iterator[None]:
+def plugged(plugs: Plugs) -> Iterator[None]:
     """Inside the block, the learner's functions take the places of the real ones."""
     with on_reference():
         places = {name: _place(EXERCISES[name]) for name in plugs.functions}
         before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute in places.values()]
         try:
-            for name, (owner, attribute) in places.items():
+            for name, (owner, attribute) in reversed(places.items()):  # what is for some calls goes before the rest
                 setattr(owner, attribute, _counted(name, plugs, getattr(owner, attribute)))
             for name in plugs.functions:  # again, so that one learner's function that imports another gets theirs
-                plugs.functions[name] = load(folder.file(EXERCISES[name]), name)
-            yield
+                file = plugs.folder.file(EXERCISES[name])
+                if digest(file) != plugs.digests[name]:
+                    raise UsageError(f"{file} was changed after its check: start again")
+                plugs.functions[name] = load(file, name)
+            with harmless():
+                yield
         finally:
             for owner, attribute, function in reversed(before):
                 setattr(owner, attribute, function)
@@ -115,37 +134,51 @@ def _counted(name: str, plugs: Plugs, real: Callable) -> Callable:
     """The learner's function, counted; what it raises is said in one line."""
 
     def call(*args: Any, **options: Any) -> Any:
-        if name == "softmax_cross_entropy" and args[2]:  # this exercise leaves label smoothing out
+        bound = signature.bind(*args, **options)
+        if name in ONLY and not ONLY[name](bound.arguments):
             return real(*args, **options)
         plugs.calls[name] = plugs.calls.get(name, 0) + 1
         function = plugs.functions[name]
         try:
-            return function(*args, **options)
+            return function(*bound.args, **bound.kwargs)  # by position: a learner may call them otherwise
         except MinidlError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = raised(error, getattr(getattr(function, "__code__", None), "co_filename", ""))
-            raise UsageError(f"your {name} raised {where}: `minidl learn check {name}`") from error
+            raise UsageError(f"your {name} raised {where}: `{typed('learn')} check {name}`") from error
 
+    signature = inspect.signature(EXERCISES[name].reference)
     return call
 
 
-# ------------------------------------------------------------------ how slow
+# ------------------------------------------------- how slow, and how right
 
 
-def drop_slow(plugs: Plugs, run: Callable[[], object]) -> None:
-    """Takes out of `plugs` every function that is more than SLOWER times slower than the real one.
+def drop_unfit(plugs: Plugs, run: Callable[[], object]) -> None:
+    """Takes out of `plugs` every function that is more than SLOWER times slower than the real one, or gives other
+    numbers.
 
     `run` makes a training step on copies. The arguments that the real functions get there are the ones to be timed.
     """
     for name, arguments in _recorded(plugs, run).items():
-        exercise = EXERCISES[name]
-        real = _fastest(exercise.reference, arguments, None)
-        own = _fastest(plugs.functions[name], arguments, max(LEAST, SLOWER * real))
-        if own > max(LEAST / 10, SLOWER * real):
-            times = f"{own / real:.0f}" if own < float("inf") else f"more than {max(LEAST, SLOWER * real) / real:.0f}"
-            plugs.refused[name] = f"yours is right, but {times} times slower"
+        if why := _unfit(EXERCISES[name].reference, plugs.functions[name], arguments):
+            plugs.refused[name] = f"yours is right in the check, but {why}"
             del plugs.functions[name]
+
+
+def _unfit(real: Callable, own: Callable, call: tuple) -> str:
+    """Why a function can't take the place of the real one for this call; "" if it can."""
+    seconds, right = _fastest(real, call, None)
+    try:
+        with harmless():
+            own_seconds, given = _fastest(own, call, max(LEAST, SLOWER * seconds))
+    except Endless:
+        return f"more than {max(LEAST, SLOWER * seconds) / seconds:.0f} times slower"
+    except (Exception, SystemExit) as error:
+        return f"raises {raised(error, getattr(getattr(own, '__code__', None), 'co_filename', ''))} in this network"
+    if own_seconds > max(LEAST / 10, SLOWER * seconds):
+        return f"{own_seconds / seconds:.0f} times slower"
+    return "" if _alike(given, right) else "gives other numbers for the arrays of this network"
 
 
 def _recorded(plugs: Plugs, run: Callable[[], object]) -> dict[str, tuple]:
@@ -154,11 +187,14 @@ def _recorded(plugs: Plugs, run: Callable[[], object]) -> dict[str, tuple]:
 
     def recording(name: str, real: Callable) -> Callable:
         def call(*args: Any, **options: Any) -> Any:
+            bound = signature.bind(*args, **options)
             size = sum(getattr(a, "size", 0) for a in args)
-            if size > found.get(name, (-1, ()))[0]:
-                found[name] = size, (copy.deepcopy(args), options)
+            fits = name not in ONLY or ONLY[name](bound.arguments)
+            if fits and size > found.get(name, (-1, ()))[0]:
+                found[name] = size, copy.deepcopy((bound.args, bound.kwargs))
             return real(*args, **options)
 
+        signature = inspect.signature(EXERCISES[name].reference)
         return call
 
     with on_reference():
@@ -174,19 +210,25 @@ def _recorded(plugs: Plugs, run: Callable[[], object]) -> dict[str, tuple]:
     return {name: call for name, (_, call) in found.items()}
 
 
-def _fastest(function: Callable, call: tuple, limit: float | None) -> float:
-    """The seconds of the fastest of some calls; infinite if one takes more than `limit`."""
-    best = float("inf")
+def _fastest(function: Callable, call: tuple, limit: float | None) -> tuple[float, Any]:
+    """The seconds of the fastest of some calls, and what it gave. Raises Endless if one takes more than `limit`."""
+    best, given = float("inf"), None
     for _ in range(TIMED):
         args, options = copy.deepcopy(call)
         start = time.perf_counter()
-        try:
-            if limit is None:
-                function(*args, **options)
-            else:
-                with time_limit(limit):
-                    function(*args, **options)
-        except Endless:
-            return float("inf")
+        with time_limit(limit) if limit else nullcontext():
+            result = function(*args, **options)
         best = min(best, time.perf_counter() - start)
-    return best
+        given = result, args
+    return best, given
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two results have the same arrays, up to rounding in float32; layers and the like are left out."""
+    if isinstance(b, tuple | list):
+        return isinstance(a, tuple | list) and len(a) == len(b) and all(map(_alike, a, b))
+    if not isinstance(b, np.ndarray | np.number) or not np.size(b):
+        return True
+    if np.shape(a) != np.shape(b):
+        return False
+    return np.allclose(a, b, rtol=CLOSE, atol=CLOSE * float(np.abs(b).max()), equal_nan=True)
