@@ -13,7 +13,7 @@ from minidl.learn.exercises.paper import products
 
 # The row of four pixels that the chapters work out by hand: y is 321, 432; dw 5, 8, 11; dx 1, 12, 120, 200.
 ROW = Geometry(1, 1, 4, 1, 1, 3, 1, 1, 0)
-# Small enough to be worked out by hand, with one thing special: stride, padding, C, F, N.
+# Small enough to be worked out by hand, with one thing special: stride, padding, C, F, N, the window.
 SMALL = (
     #         N  H  W  C  KH KW F  s  p
     Geometry(1, 1, 5, 1, 1, 3, 1, 2, 0),
@@ -21,6 +21,7 @@ SMALL = (
     Geometry(1, 2, 3, 2, 2, 2, 1, 1, 0),
     Geometry(1, 3, 3, 1, 2, 2, 2, 1, 0),
     Geometry(2, 2, 3, 1, 2, 2, 1, 1, 0),
+    Geometry(1, 4, 4, 1, 1, 2, 1, 2, 0),  # a 2x1 window fits as well: KH and KW exchanged give numbers, no error
 )
 BY_HAND = {"x": [1.0, 2, 3, 4], "w": [1.0, 10, 100], "dy": [1.0, 2], "dpatches": [[1.0, 10, 100], [2, 20, 200]]}
 

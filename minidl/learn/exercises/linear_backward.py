@@ -53,7 +53,8 @@ def _call(function: Callable, arguments: Arguments) -> Outcome:
     """dx, and by how much each gradient has grown. x is the cache."""
     layer = layer_of(arguments)
     before = {name: parameter.grad.copy() for name, parameter in layer.params.items()}
-    dx = function(layer, arguments["dy"], arguments["x"], arguments["need_dx"])
+    options = {} if arguments["need_dx"] else {"need_dx": False}  # True is the default
+    dx = function(layer, arguments["dy"], arguments["x"], **options)
     added = {name: parameter.grad - before[name] for name, parameter in layer.params.items()}
     return {"dx": dx, DW: added["weight"], DB: added.get("bias")}
 

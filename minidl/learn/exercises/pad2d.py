@@ -34,7 +34,8 @@ def _about(n: int, padding: int, value: float) -> dict[str, int | str]:
 
 
 def _call(function: Callable, arguments: Arguments) -> Outcome:
-    padded = function(*arguments.values())
+    options = (arguments["value"],) if arguments["value"] else ()  # 0 is the default
+    padded = function(arguments["x"], arguments["padding"], *options)
     shares = isinstance(padded, np.ndarray) and np.may_share_memory(padded, arguments["x"])
     return {"padded": padded, "whether it shares memory with x": shares}
 
