@@ -9,6 +9,7 @@ import numpy as np
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 from minidl.learn.exercises.geometry import POOLS, Geometry, at_the_border, pool_about, window_slices
+from minidl.learn.exercises.paper import number
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
@@ -34,7 +35,7 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | No
         return None
     inside = x[window_slices(index, kernel, stride, padding, x.shape)].ravel()
     zeros = f" + {kernel**2 - inside.size} zeros of the padding" if inside.size < kernel**2 else ""
-    return f"({' + '.join(f'{v:.6g}' for v in inside)}{zeros}) / {kernel**2} = {inside.sum() / kernel**2:.6g}"
+    return f"({' + '.join(map(number, inside))}{zeros}) / {kernel**2} = {inside.sum() / kernel**2:.6g}"
 
 
 def _real_pixels_only(x, kernel, stride, padding):

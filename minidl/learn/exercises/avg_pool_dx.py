@@ -9,6 +9,7 @@ import numpy as np
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 from minidl.learn.exercises.geometry import POOLS, Geometry, copies, pool_about
+from minidl.learn.exercises.paper import number
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
@@ -39,8 +40,8 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | No
         return None
     if not len(values):
         return "it lies in no window, so it receives 0"
-    total = " + ".join(f"{v:.6g}" for v in values)
-    return f"({total}) / {kernel**2} = {values.sum() / kernel**2:.6g}, the dy of the windows that contain it"
+    total = f"({' + '.join(map(number, values))})" if values[1:].size else number(values[0])
+    return f"{total} / {kernel**2} = {values.sum() / kernel**2:.6g}, from the windows that contain it"
 
 
 def _loss(arguments: Arguments) -> Mapping[str, tuple[Callable, np.ndarray]]:

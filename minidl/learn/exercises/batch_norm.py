@@ -7,6 +7,7 @@ import numpy as np
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 from minidl.learn.exercises.channels import HAND, SHAPES, about, moments, unlike_the_batch
+from minidl.learn.exercises.paper import number
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
@@ -32,7 +33,7 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str:
     x, c = arguments["x"][index], index[-1]
     mean, inv_std, gamma, beta = (arguments[n][c] for n in ("mean", "inv_std", "gamma", "beta"))
     y = gamma * (x - mean) * inv_std + beta
-    return f"{gamma:.6g}*({x:.6g} - {mean:.6g})*{inv_std:.6g} + {beta:.6g} = {y:.6g}"
+    return f"{number(gamma)}*({number(x)} - {number(mean)})*{number(inv_std)} + {number(beta)} = {y:.6g}"
 
 
 def _own_statistics(eps):

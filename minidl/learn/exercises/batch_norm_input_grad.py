@@ -10,6 +10,7 @@ from minidl.kernels.reference import batch_norm, batch_norm_dx, batch_norm_sums,
 from minidl.layers.norm import BatchNorm2D, BatchNormCache
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, Outcome
 from minidl.learn.exercises.channels import HAND, SHAPES, about, moments, on_paper, unlike_the_batch
+from minidl.learn.exercises.paper import number
 
 _MODE = "if not cache.training:"
 _DX = "batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma, dgamma, dbeta)"
@@ -54,7 +55,7 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | No
     c = index[-1]
     if not training:
         dx = dy[index] * gamma[c] * inv_std[c]
-        return f"{dy[index]:.6g}*{gamma[c]:.6g}*{inv_std[c]:.6g} = {dx:.6g}, which is dy gamma inv_std"
+        return f"{number(dy[index])}*{number(gamma[c])}*{number(inv_std[c])} = {dx:.6g}, which is dy gamma inv_std"
     return on_paper(dy, (x - mean) * inv_std, gamma * inv_std, index)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 from minidl.learn.exercises.channels import HAND, SHAPES, about, moments, unlike_the_batch
+from minidl.learn.exercises.paper import products, sum_of
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
@@ -35,10 +36,9 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | No
     if len(x) > 4:
         return None
     if name == "dbeta":
-        return f"{' + '.join(f'{d:.6g}' for d in dy)} = {dy.sum():.6g}"
+        return f"{sum_of(dy)}, the sum of dy"
     xhat = (x - arguments["mean"][index]) * arguments["inv_std"][index]
-    terms = " + ".join(f"{d:.6g}*({h:.6g})" for d, h in zip(dy, xhat, strict=True))
-    return f"{terms} = {(dy * xhat).sum():.6g}, where the brackets hold xhat"
+    return f"{products(zip(dy, xhat, strict=True))}, the sum of dy xhat"
 
 
 def _losses(arguments: Arguments) -> Mapping[str, tuple[Callable, np.ndarray]]:

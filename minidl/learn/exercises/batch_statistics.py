@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 from minidl.learn.exercises.channels import HAND, SHAPES, about
+from minidl.learn.exercises.paper import number
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
@@ -27,8 +28,8 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | No
         return None
     if name == "mean":
         return f"({' + '.join(f'{v:.10g}' for v in x)}) / {len(x)} = {x.mean():.10g}"
-    deviations = " + ".join(f"({v:.10g})^2" for v in x - x.mean())
-    return f"({deviations}) / {len(x)} = {x.var():.6g}, where each bracket holds x - mean"
+    deviations = " + ".join(f"{number(v)}^2" for v in x - x.mean())
+    return f"({deviations}) / {len(x)} = {x.var():.6g}, the mean of (x - mean)^2"
 
 
 EXERCISE = Exercise(

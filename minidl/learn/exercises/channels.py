@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from minidl.kernels.reference import batch_statistics
+from minidl.learn.exercises.paper import number
 
 # One number is special at a time, so that a diagnosis can name it; then some at once.
 SHAPES = ((4, 2), (5, 3), (1, 2, 2, 1), (1, 2, 3, 2), (2, 2, 2, 1), (2, 2, 3, 3), (3, 4, 2, 2), (4, 3, 3, 5))
@@ -37,6 +38,7 @@ def on_paper(dy: np.ndarray, xhat: np.ndarray, scale: np.ndarray, index: tuple[i
     dbeta, dgamma = dy[..., c].sum(), (dy * xhat)[..., c].sum()
     dx = scale[c] * (dy[index] - dbeta / m - xhat[index] * dgamma / m)
     return (
-        f"{scale[c]:.6g}*({dy[index]:.6g} - ({dbeta:.6g})/{m} - ({xhat[index]:.6g})*({dgamma:.6g})/{m}) = {dx:.6g}, "
+        f"{number(scale[c])}*({number(dy[index])} - {number(dbeta)}/{m} - {number(xhat[index])}*{number(dgamma)}/{m})"
+        f" = {dx:.6g}, "
         "which is gamma inv_std (dy - dbeta/M - xhat dgamma/M)"
     )

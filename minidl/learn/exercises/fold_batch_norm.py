@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
+from minidl.learn.exercises.paper import number
 
 
 def _about(channels: int, eps: float, special: str = "not 0") -> dict[str, int | str]:
@@ -40,8 +41,9 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str:
     gamma, beta, mean, var, eps = (float(a[index]) if isinstance(a, np.ndarray) else a for a in arguments.values())
     scale = gamma / np.sqrt(var + eps)
     if name == "scale":
-        return f"{gamma:.6g} / sqrt({var:.6g} + {eps:g}) = {scale:.6g}"
-    return f"{beta:.6g} - {mean:.6g}*({scale:.6g}) = {beta - mean * scale:.6g}, where the bracket holds scale"
+        return f"{number(gamma)} / sqrt({number(var)} + {eps:g}) = {scale:.6g}"
+    shift = beta - mean * scale
+    return f"{number(beta)} - {number(mean)}*{number(scale)} = {shift:.6g}, which is beta - mean scale"
 
 
 _SCALE, _SHIFT = "gamma / np.sqrt(var + eps)\n", "beta - mean * scale\n"

@@ -78,6 +78,11 @@ def _searching(border=-np.inf, from_zero=False, better=np.greater, nan="wins", s
     return pool
 
 
+def _numbered_by_columns(x, kernel, stride, padding):
+    y, index = reference.max_pool(x, kernel, stride, padding)
+    return y, index % np.uint8(kernel) * np.uint8(kernel) + index // np.uint8(kernel)
+
+
 def _in_the_image(x, kernel, stride, padding):
     """Where in the image the maximum lies: the number of the pixel in reading order, cut to a uint8."""
     y, index = reference.max_pool(x, kernel, stride, padding)
@@ -88,6 +93,7 @@ def _in_the_image(x, kernel, stride, padding):
     return y, (rows * x.shape[2] + columns).astype(np.uint8)
 
 
+_BY_COLUMNS = "index counts down the columns, kw K + kh. Windows are read like a text, row by row: kh K + kw."
 _TYPICAL = (
     Mistake(
         "padded with zeros",
@@ -136,11 +142,12 @@ _TYPICAL = (
     ),
     Mistake(
         "index by columns",
-        "index counts down the columns, kw K + kh. Windows are read like a text, row by row: kh K + kw.",
+        _BY_COLUMNS,
         wrong=lambda x, kernel, stride, padding: tuple(
             part.swapaxes(1, 2) for part in reference.max_pool(x.swapaxes(1, 2), kernel, stride, padding)
         ),
     ),
+    Mistake("index numbered by columns", _BY_COLUMNS, wrong=_numbered_by_columns),
     Mistake(
         "index backwards",
         "index counts from the end of the window: the window's first pixel is 0.",

@@ -9,6 +9,7 @@ import numpy as np
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 from minidl.learn.exercises.geometry import Geometry
+from minidl.learn.exercises.paper import sum_of
 from minidl.learn.exercises.switches import (
     CENTRE,
     ROW,
@@ -36,7 +37,7 @@ def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str:
     values = received(arguments, index)
     if not values:
         return "no window has its maximum here, so it receives 0"
-    total = f"{' + '.join(f'{v:.6g}' for v in values)} = {sum(values):.6g}" if values[1:] else f"{values[0]:.6g}"
+    total = sum_of(values) if values[1:] else f"{values[0]:.6g}"
     return f"{total}, from {len(values)} window{'s' * (len(values) > 1)} with the maximum here"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, changes
+from minidl.learn.exercises.paper import number
 
 _MEAN = "running_mean += (momentum * (mean - running_mean))"
 _VAR = "running_var += (momentum * (var * unbias - running_var))"
@@ -38,11 +39,11 @@ def _cases(rng: np.random.Generator) -> list[Case]:
 def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str:
     batch, momentum, unbias = arguments[name.removeprefix("running_")][index], arguments["momentum"], 1.0
     old = arguments[name][index]
-    text = f"{batch:.6g}"
+    text = number(batch)
     if name == "running_var":
         unbias = arguments["unbias"]
-        text += f"*{unbias:.6g}"
-    return f"{old:.6g} + {momentum:g} ({text} - {old:.6g}) = {old + momentum * (batch * unbias - old):.6g}"
+        text += f"*{number(unbias)}"
+    return f"{number(old)} + {momentum:g} ({text} - {number(old)}) = {old + momentum * (batch * unbias - old):.6g}"
 
 
 def _not_in_place(mean, var, running_mean, running_var, momentum, unbias):
