@@ -108,7 +108,8 @@ assert np.isclose(-np.log(0.5), 0.693, atol=5e-4) and np.isclose(-np.log(0.001),
 # ## Its gradient
 #
 # The logits z are the output of the last linear layer. So dz = dL/dz is the `dy` that this layer needs: the
-# backward pass begins here. For one image, put the softmax into the loss:
+# backward pass begins here. (In the code z is called `logits`, and dz `dlogits`.) For one image, put the softmax
+# into the loss:
 #
 #     L = -log p[y] = -log( exp(z[y]) / sum over i of exp(z[i]) )
 #                   = -z[y] + log( sum over i of exp(z[i]) )
@@ -264,7 +265,7 @@ weight = layer.params["weight"]
 weight.value[...] = 0
 
 logits, cache = layer.forward(x, md.TRAIN)  # 1. forward: all logits are 0
-loss, dlogits = md.softmax_cross_entropy(logits, labels)  # 2. the loss, and the gradient that begins the way back
+loss, dlogits = md.softmax_cross_entropy(logits, labels)  # 2. the loss and its gradient
 layer.zero_grad()  # 3. backward adds to the gradients, so they start at zero
 layer.backward(dlogits, cache)  # 4. backward: fills every grad
 for parameter in layer.named_parameters().values():  # 5. the optimizer: a step against the gradient

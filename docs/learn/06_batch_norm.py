@@ -156,7 +156,7 @@ assert dbeta == 1 and np.isclose(dgamma, -1.2247, atol=5e-5)
 # **Path 1.** dxhat inv_std = [1.2247, 0, 0].
 #
 # **Path 2.** First, how does L change with var? The derivative of inv_std = var^(-1/2) is -1/2 var^(-3/2), which is
-# -1/2 inv_std^3. It stands beside (x - mean) in every xhat:
+# -1/2 inv_std^3, and here inv_std^3 = 1.8371. It stands beside (x - mean) in every xhat:
 #
 #     dvar = sum of  dxhat (x - mean) (-1/2) inv_std^3 = 1 * (-1) * (-1/2) * 1.8371 = 0.9186
 #
