@@ -98,6 +98,7 @@ assert np.allclose(wrong, [[0.5, 0.25], [0.5, 0.75]])
 # %%
 for probability in (1.0, 0.5, 0.1, 0.001):
     print(f"p[y] = {probability:5}   loss {np.log(1 / probability):.3f}")
+assert np.allclose(np.log([2, 10, 200]), [0.693, 2.303, 5.298], atol=5e-4)
 assert np.isclose(-np.log(0.5), 0.693, atol=5e-4) and np.isclose(-np.log(0.001), 6.908, atol=5e-4)
 
 # %% [markdown]
@@ -239,6 +240,7 @@ assert np.allclose(dlogits, [[-0.2, 0.2]] * 2)
 
 satisfied = np.array([[np.log(9), 0.0]])
 _, dlogits = md.softmax_cross_entropy(satisfied, np.array([0]), label_smoothing=0.2)
+assert np.isclose(np.log(9), 2.197, atol=5e-4)
 print("at z = [log 9, 0]:", abs(dlogits[0]).round(12))
 assert np.allclose(dlogits, 0)
 
@@ -291,6 +293,7 @@ assert np.allclose(weight.grad, [[0.75, -0.75], [0, 0]])
 # %%
 loss, _ = md.softmax_cross_entropy(layer(x), labels)
 print(f"loss after one step: {loss:.3f}")
+assert np.allclose(np.log(1 + np.exp([-1.5, -3.0])), [0.201, 0.049], atol=5e-4)
 assert np.isclose(loss, 0.125, atol=5e-4)
 
 # %% [markdown]
