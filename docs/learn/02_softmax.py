@@ -98,6 +98,7 @@ assert np.allclose(wrong, [[0.5, 0.25], [0.5, 0.75]])
 # %%
 for probability in (1.0, 0.5, 0.1, 0.001):
     print(f"p[y] = {probability:5}   loss {np.log(1 / probability):.3f}")
+assert np.allclose(np.log([2, 10, 200]), [0.693, 2.303, 5.298], atol=5e-4)
 assert np.isclose(-np.log(0.5), 0.693, atol=5e-4) and np.isclose(-np.log(0.001), 6.908, atol=5e-4)
 
 # %% [markdown]
@@ -108,7 +109,8 @@ assert np.isclose(-np.log(0.5), 0.693, atol=5e-4) and np.isclose(-np.log(0.001),
 # ## Its gradient
 #
 # The logits z are the output of the last linear layer. So dz = dL/dz is the `dy` that this layer needs: the
-# backward pass begins here. For one image, put the softmax into the loss:
+# backward pass begins here. (In the code z is called `logits`, and dz `dlogits`.) For one image, put the softmax
+# into the loss:
 #
 #     L = -log p[y] = -log( exp(z[y]) / sum over i of exp(z[i]) )
 #                   = -z[y] + log( sum over i of exp(z[i]) )
@@ -238,6 +240,7 @@ assert np.allclose(dlogits, [[-0.2, 0.2]] * 2)
 
 satisfied = np.array([[np.log(9), 0.0]])
 _, dlogits = md.softmax_cross_entropy(satisfied, np.array([0]), label_smoothing=0.2)
+assert np.isclose(np.log(9), 2.197, atol=5e-4)
 print("at z = [log 9, 0]:", abs(dlogits[0]).round(12))
 assert np.allclose(dlogits, 0)
 
@@ -264,7 +267,7 @@ weight = layer.params["weight"]
 weight.value[...] = 0
 
 logits, cache = layer.forward(x, md.TRAIN)  # 1. forward: all logits are 0
-loss, dlogits = md.softmax_cross_entropy(logits, labels)  # 2. the loss, and the gradient that begins the way back
+loss, dlogits = md.softmax_cross_entropy(logits, labels)  # 2. the loss and its gradient
 layer.zero_grad()  # 3. backward adds to the gradients, so they start at zero
 layer.backward(dlogits, cache)  # 4. backward: fills every grad
 for parameter in layer.named_parameters().values():  # 5. the optimizer: a step against the gradient
@@ -290,6 +293,7 @@ assert np.allclose(weight.grad, [[0.75, -0.75], [0, 0]])
 # %%
 loss, _ = md.softmax_cross_entropy(layer(x), labels)
 print(f"loss after one step: {loss:.3f}")
+assert np.allclose(np.log(1 + np.exp([-1.5, -3.0])), [0.201, 0.049], atol=5e-4)
 assert np.isclose(loss, 0.125, atol=5e-4)
 
 # %% [markdown]

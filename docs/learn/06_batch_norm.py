@@ -156,7 +156,7 @@ assert dbeta == 1 and np.isclose(dgamma, -1.2247, atol=5e-5)
 # **Path 1.** dxhat inv_std = [1.2247, 0, 0].
 #
 # **Path 2.** First, how does L change with var? The derivative of inv_std = var^(-1/2) is -1/2 var^(-3/2), which is
-# -1/2 inv_std^3. It stands beside (x - mean) in every xhat:
+# -1/2 inv_std^3, and here inv_std^3 = 1.8371. It stands beside (x - mean) in every xhat:
 #
 #     dvar = sum of  dxhat (x - mean) (-1/2) inv_std^3 = 1 * (-1) * (-1/2) * 1.8371 = 0.9186
 #
@@ -186,7 +186,7 @@ path3 = np.full(3, dmean / m)
 dx = path1 + path2 + path3
 for name, path in (("direct", path1), ("variance", path2), ("mean", path3), ("dx", dx)):
     print(f"{name:9}", path.round(4))
-assert np.allclose([dvar, dmean], [0.9186, -1.2247], atol=5e-5)
+assert np.allclose([inv_std**3, dvar, dmean], [1.8371, 0.9186, -1.2247], atol=5e-5)
 assert np.allclose(path2, [-0.6124, 0, 0.6124], atol=5e-5) and np.allclose(path3, -0.4082, atol=5e-5)
 assert np.allclose(dx, [0.2041, -0.4082, 0.2041], atol=5e-5)
 
