@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 def train(args: Namespace) -> int:
     """Trains a network and writes a run folder; without flags, the refined net on `shapes`."""
     with ExitStack() as stack:
-        plugs = _solved(args.exercises) if args.exercises else None
         if args.resume is None:
             check_name(Path(args.output), args.name)
             run, checkpoint, config = None, None, make_config(args.preset or "quick", _settings(args))
@@ -51,6 +50,7 @@ def train(args: Namespace) -> int:
             config = resume.settings(run, _settings(args), args.preset)
             if not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
                 stack.enter_context(blamed(run.path / "config.json"))
+        plugs = _solved(args.exercises) if args.exercises else None
         stack.enter_context(session.one_blas_thread())
         data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
         model = session.make_model(config, data, build)

@@ -157,5 +157,9 @@ def test_a_network_trains_on_the_learners_functions(folder, capsys):
 def test_with_is_for_the_plain_engine(folder, capsys):
     assert MINIDL.main(["train", "--with", ".", "--engine", "fused"]) == 2
     assert "leave out --engine" in capsys.readouterr().err
-    assert MINIDL.main(["train", "--with", "nowhere", "--epochs", "1", "--subset", "0.01"]) == 2
-    assert "has no exercises" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("folder_", "why"), [("nowhere", "has no exercises"), (".", "nothing in . is solved yet")])
+def test_a_training_without_a_solved_exercise_does_not_begin(folder, capsys, folder_, why):
+    assert MINIDL.main(["train", "--with", folder_, "--epochs", "1", "--subset", "0.01"]) == 2
+    assert why in capsys.readouterr().err and not Path("runs").exists()
