@@ -201,11 +201,6 @@ EXERCISE = Exercise(
             ((_CONTEXT, "Context(Mode.PROBE, self.seed, self.state.step)"),),
         ),
         Mistake(
-            "INFER mode",
-            "The forward pass is in INFER mode, which keeps no cache for backward. Training needs TRAIN mode.",
-            ((_CONTEXT, "Context(Mode.INFER, self.seed, self.state.step)"),),
-        ),
-        Mistake(
             "no step",
             "Right without dropout. Dropout draws new numbers in every step, so your context needs the step: "
             "Context(Mode.TRAIN, self.seed, self.state.step).",

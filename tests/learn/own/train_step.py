@@ -73,7 +73,7 @@ def wrong_sum_of_losses(self, x, y):
 
 
 def wrong_infer(self, x, y):
-    """typical INFER mode: a context by default"""
+    """raises: a context by default is for INFER, which keeps no cache"""
     cache, loss, dlogits, right = _pass(self, x, y, Context())
     _learn(self, dlogits, cache)
     return loss, right
@@ -106,4 +106,11 @@ def wrong_attribute(self, x, y):
     self.optimizer.zero_grad()
     self.model.backward(dlogits, cache)
     self.optimizer.step(self.schedule(self.state.step))
+    return loss, right
+
+
+def wrong_mode_for_context(self, x, y):
+    """raises: gives the mode in place of a context"""
+    cache, loss, dlogits, right = _pass(self, x, y, Mode.TRAIN)
+    _learn(self, dlogits, cache)
     return loss, right
