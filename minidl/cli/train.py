@@ -121,9 +121,8 @@ def _exercises_plugged(plugs: Plugs, trainer: Trainer, config: Config, run: Run)
     drop_unfit(plugs, one_step)
     used = ", ".join(plugs.functions) or "none"
     run.say(f"with     {len(plugs.functions)} functions of {plugs.folder.path}: {used}")
-    for name, why in plugs.refused.items():
-        if why != "not begun":
-            run.say(f"         minidl's {name}: {why}")
+    for line in plugs.others():
+        run.say(f"         {line}")
     with plugged(plugs):
         trainer.schedule = session.config_schedule(config, len(trainer.train))
         try:

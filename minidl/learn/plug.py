@@ -24,13 +24,14 @@ from minidl.kernels import blocked, reference
 from minidl.learn.check import check_function
 from minidl.learn.exercise import Exercise
 from minidl.learn.exercises import EXERCISES
-from minidl.learn.folder import Folder, digest
+from minidl.learn.folder import NEW, Folder, digest
 from minidl.learn.running import Endless, harmless, load, raised, time_limit
 from minidl.text.calls import call as typed
 
 SLOWER = 5.0  # times; then the real function runs in its place
-LEAST = 0.05  # seconds that a call may take in any case
-TIMED = 3  # calls of each function that are timed; the fastest counts
+LEAST = 0.005  # seconds that a call may take in any case
+WAIT = 1.0  # seconds that are waited for a call in any case: other programs may hold it up
+TIMED = 5  # calls of each function that are timed; the fastest counts
 CLOSE = 0.01  # float32 sums over a batch, in another order
 
 # What contains the rest of the network: its time is that of the others.
@@ -60,7 +61,13 @@ class Plugs:
         lines = [f"yours    {', '.join(ran) or 'nothing'}"]
         if idle:
             lines.append(f"unused   {', '.join(idle)}: this training has no use for them")
-        return [*lines, *(f"minidl's {name}: {why}" for name, why in self.refused.items())]
+        return [*lines, *self.others()]
+
+    def others(self) -> list[str]:
+        """Where minidl's own code runs, and why."""
+        new = sum(why == NEW for why in self.refused.values())
+        lines = [f"minidl's {name}: {why}" for name, why in self.refused.items() if why != NEW]
+        return lines + [f"minidl's {new} others: {NEW}"] * bool(new)
 
 
 def solved(folder: Folder) -> Plugs:
@@ -77,7 +84,7 @@ def solved(folder: Folder) -> Plugs:
         if verdict.solved:
             plugs.functions[exercise.name] = function
         else:
-            plugs.refused[exercise.name] = "not begun" if verdict.found == "not begun" else "not right yet"
+            plugs.refused[exercise.name] = NEW if verdict.found == NEW else "not right yet"
     return plugs
 
 
@@ -171,12 +178,12 @@ def _unfit(real: Callable, own: Callable, call: tuple) -> str:
     seconds, right = _fastest(real, call, None)
     try:
         with harmless():
-            own_seconds, given = _fastest(own, call, max(LEAST, SLOWER * seconds))
+            own_seconds, given = _fastest(own, call, max(WAIT, SLOWER * seconds))
     except Endless:
-        return f"more than {max(LEAST, SLOWER * seconds) / seconds:.0f} times slower"
+        return f"more than {max(WAIT, SLOWER * seconds) / seconds:.0f} times slower"
     except (Exception, SystemExit) as error:
         return f"raises {raised(error, getattr(getattr(own, '__code__', None), 'co_filename', ''))} in this network"
-    if own_seconds > max(LEAST / 10, SLOWER * seconds):
+    if own_seconds > max(LEAST, SLOWER * seconds):
         return f"{own_seconds / seconds:.0f} times slower"
     return "" if _alike(given, right) else "gives other numbers for the arrays of this network"
 

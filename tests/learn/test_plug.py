@@ -90,6 +90,25 @@ def test_a_function_that_is_much_slower_is_left_out_and_named(folder, monkeypatc
     drop_unfit(plugs, step)
     assert list(plugs.functions) == ["im2col"]
     assert "times slower" in plugs.refused["relu"]
+    assert plugs.others() == [
+        f"minidl's relu: {plugs.refused['relu']}",
+        f"minidl's {len(EXERCISES) - 2} others: not begun",
+    ]
+
+
+def test_one_slow_call_is_no_slow_function(folder):
+    write(folder, "relu")
+    plugs = solved(folder)
+    calls = []
+
+    def relu(x):
+        calls.append(1)
+        time.sleep(0.1 if len(calls) == 1 else 0)
+        return reference.relu(x)
+
+    plugs.functions["relu"] = relu
+    drop_unfit(plugs, step)
+    assert list(plugs.functions) == ["relu"]
 
 
 def odd_for(shape):
