@@ -53,7 +53,7 @@ from minidl.learn import show
 #
 # In the same way dL/dx = dL/dy * dy/dx = 12 * w = 24.
 #
-# In code, `dL/dy` is no name for a variable. We write `dy` for it, `dw` for dL/dw and `dx` for dL/dx.
+# A variable in Python can't be called `dL/dy`. So we write `dy` for it, `dw` for dL/dw and `dx` for dL/dx.
 
 # %%
 x, w = 3.0, 2.0
@@ -131,8 +131,8 @@ dy = np.array([[1.0, 2.0], [3.0, 4.0]])
 # %% [markdown]
 # What is dw? Take one weight, w[0,1], and ask two questions.
 #
-# 1. **Where does it stand?** Only in column 1 of y: in y[0,1] and in y[1,1]. Each example uses it once.
-# 2. **Beside which factor?** In y[0,1] beside x[0,0] = 1, and in y[1,1] beside x[1,0] = 4.
+# 1. **Where is it used?** Only in column 1 of y: in y[0,1] and in y[1,1]. Each example uses it once.
+# 2. **What is the factor beside it?** In y[0,1] it is x[0,0] = 1, and in y[1,1] it is x[1,0] = 4.
 #
 # If w[0,1] grows by a small amount, y[0,1] grows by 1 times this amount and y[1,1] by 4 times. Both change L, by
 # dy[0,1] and dy[1,1] times their own growth, and the changes add up:
@@ -144,13 +144,13 @@ dy = np.array([[1.0, 2.0], [3.0, 4.0]])
 # > **Find every place where the number was used. At each place multiply dy by the factor beside the number. Add
 # > up.**
 #
-# (Where the number doesn't stand in a product, take the derivative at this place as its factor.)
+# (Where the number isn't part of a product, take the derivative at this place as its factor.)
 #
 # The three gradients of the linear layer follow from it, one after the other:
 #
-#     w[d,k] stands in y[n,k] for every n, beside x[n,d]:   dw[d,k] = sum over n of  x[n,d] dy[n,k]
-#     b[k]   stands in y[n,k] for every n, alone:           db[k]   = sum over n of  dy[n,k]
-#     x[n,d] stands in y[n,k] for every k, beside w[d,k]:   dx[n,d] = sum over k of  w[d,k] dy[n,k]
+#     w[d,k] is used in y[n,k] for every n, beside x[n,d]:   dw[d,k] = sum over n of  x[n,d] dy[n,k]
+#     b[k]   is used in y[n,k] for every n, alone:           db[k]   = sum over n of  dy[n,k]
+#     x[n,d] is used in y[n,k] for every k, beside w[d,k]:   dx[n,d] = sum over k of  w[d,k] dy[n,k]
 #
 # A sum over one common index is a matrix product. The common index must be the last of the left matrix and the
 # first of the right one, and a transpose (`.T`) puts it there:
@@ -174,7 +174,7 @@ drawing.grid(axes, dw, 12.4, 1.9, label="dw = x.T @ dy", colour=one_green)
 drawing.note(axes, "1 · 2", (8.6, 2.9), size=drawing.SIZE)
 drawing.note(axes, "+  4 · 4", (8.4, 3.9), size=drawing.SIZE)
 drawing.note(axes, "=  18", (10.1, 3.9), size=drawing.SIZE, colour=drawing.GREEN, weight="bold")
-drawing.note(axes, "blue: x[n,0], the factors beside w[0,1].   orange: dy[n,1], where w[0,1] stands.", (7.7, 5.7))
+drawing.note(axes, "blue: x[n,0], the factors beside w[0,1].   orange: dy[n,1], where w[0,1] is used.", (7.7, 5.7))
 drawing.finish(figure, "01-dw")
 
 # %% [markdown]
@@ -229,7 +229,8 @@ show(md.Linear.forward)
 # - `ctx` says what the pass is for. In a pass that only wants answers, nothing goes backward, and the cache is
 #   None. `md.TRAIN` is such a `ctx`, the one for training.
 #
-# The two checks at the beginning (`out_shape`, `require_float`) only turn bad input into a clear message.
+# The two checks at the beginning (`out_shape`, `require_float`) only turn bad input into a clear message. The types
+# behind `:` and `->` are notes for the reader: `x: Array` says that x is an array.
 
 # %%
 show(md.Linear.backward)
@@ -275,7 +276,7 @@ assert not layer.params["weight"].grad.any()
 #
 #     y = max(x, 0)
 #
-# Where x > 0, y is x: it stands there with the factor 1. Where x < 0, y is 0 and doesn't depend on x: the factor is
+# Where x > 0, y is x: the factor is 1. Where x < 0, y is 0 and doesn't depend on x: the factor is
 # 0. So dx is dy where x was positive, and 0 elsewhere. The *mask* [x > 0] is 1 or 0 for each entry, and is all that
 # has to be remembered.
 
@@ -305,9 +306,12 @@ show(reference.relu)
 show(reference.relu_dx)
 
 # %% [markdown]
+# (`xp = array_module(x)` is NumPy for an array on a CPU, and CuPy, which works in the same way, for one on a graphics
+# card.)
+#
 # At x = 0 the slope jumps from 0 to 1, and there is no derivative. minidl takes 0 there, as most libraries do. With
-# `x >= 0` in place of `x > 0`, the third entry of dx would be 3 instead of 0. And note whose sign counts: that of
-# x, not that of dy. A negative dy passes an open ReLU unchanged.
+# `x >= 0` in place of `x > 0`, the third entry of dx would be 3 instead of 0. And note whose sign counts: that of x,
+# not that of dy. A negative dy passes an open ReLU unchanged.
 
 # %% [markdown]
 # ## A chain of layers
@@ -330,8 +334,8 @@ for name, array, gradient in (("y", y, dy), ("a", a, da), ("h", h, dh), ("x", x,
     assert array.shape == gradient.shape
 
 # %% [markdown]
-# Is dx right? We need a loss to measure it. There is a handy one: for a fixed array dy, let **L = sum of y * dy**.
-# Each entry of y stands in L beside the entry of dy, so dL/dy is exactly this dy. Then any entry of dx can be
+# Is dx right? We need a loss to measure it. There is a handy one: for a fixed array dy, let **L = sum of y * dy**. In
+# L each entry of y is multiplied by the entry of dy, so dL/dy is exactly this dy. Then any entry of dx can be
 # measured by changing that entry of x a little:
 
 # %%
@@ -351,8 +355,8 @@ print(f"dx[0,2] = {dx[0, 2]:.8f}, measured {measured:.8f}")
 assert np.isclose(dx[0, 2], measured)
 
 # %% [markdown]
-# `md.gradcheck` does this for many entries of x and of every weight, and in one random direction through all of
-# them. The relative error should be tiny, 1e-9 or less:
+# `md.gradcheck` does this for many entries of x and of every weight. It also moves all of them at once in a random
+# direction (`everything` in the table). The relative errors should be tiny, below 1e-7:
 
 # %%
 report = md.gradcheck(md.Sequential(first, relu, second), x)
@@ -366,6 +370,8 @@ assert report.error < 1e-7
 # - `linear_backward`: write its backward pass, which adds dw and db to the parameters and returns dx.
 # - `relu`: write the ReLU, which returns y and the mask.
 # - `relu_dx`: write its gradient from dy and the mask.
+#
+# The first two are methods of the layer. In your file they are plain functions, and `self` is the layer.
 #
 # In a terminal:
 #

@@ -115,10 +115,10 @@ assert np.isclose(-np.log(0.5), 0.693, atol=5e-4) and np.isclose(-np.log(0.001),
 #     L = -log p[y] = -log( exp(z[y]) / sum over i of exp(z[i]) )
 #                   = -z[y] + log( sum over i of exp(z[i]) )
 #
-# Where does a logit z[j] stand?
+# Where is a logit z[j] used?
 #
-# - In the second term, always. Call the sum t. The derivative of log t is 1/t, and the derivative of t by z[j] is
-#   exp(z[j]). Together that is exp(z[j]) / t, which is p[j].
+# - In the second term, always. Call the sum t. The derivative of log t is 1/t, and the derivative of t with respect
+#   to z[j] is exp(z[j]). Together that is exp(z[j]) / t, which is p[j].
 # - In the first term only if j is the label. There the derivative is -1.
 #
 # So dz[j] = p[j] for the wrong classes and p[y] - 1 for the label. Let [j = y] be 1 for the label and 0 elsewhere.
@@ -187,8 +187,8 @@ first_rows = [value[0].tolist() for value in wrong.values()]
 assert np.allclose(first_rows, [[0.25, -0.25], [0.25, 0.25], [-0.5, 0.5], [-0.125, 0.125], [-1, 0]])
 
 # %% [markdown]
-# The last one deserves a look. -1/p[y] is the derivative of -log p[y] by p[y]. It is right, but it is not what the
-# linear layer needs. It still has to go back through the softmax, where every p depends on every z.
+# The last one deserves a look. -1/p[y] is the derivative of -log p[y] with respect to p[y]. It is right, but it is
+# not what the linear layer needs. It still has to go back through the softmax, where every p depends on every z.
 #
 # ## The real code
 #
@@ -209,7 +209,7 @@ show(reference.softmax_cross_entropy)
 # %%
 far = np.array([[0.0, 1000.0]])
 with np.errstate(divide="ignore"):
-    print("log of the softmax:", -np.log(md.softmax(far)[0, 0]))
+    print("minus the log of the softmax:", -np.log(md.softmax(far)[0, 0]))
 loss, _ = md.softmax_cross_entropy(far, np.array([0]))
 print("minidl:", loss)
 assert loss == 1000

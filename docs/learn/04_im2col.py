@@ -42,8 +42,8 @@ from minidl.learn import show
 #
 # One product of a matrix with the filter gives all outputs. So **a convolution is a linear layer on patches.** We
 # know everything about linear layers from chapter 1, and get the backward pass nearly for free. Only the letters
-# change: where chapter 1 had N examples with D numbers, here are P patches with K numbers; and the F filters take
-# the place of its K outputs.
+# change. Chapter 1 had N examples of D numbers each, and K outputs. Here we have P patches of K numbers each, and F
+# filters. (So K has a new meaning: the numbers in a patch.)
 #
 # The function that makes the matrix is called `im2col`, for "image to columns". (In some libraries the patches are
 # columns. In minidl they are rows.)
@@ -94,8 +94,8 @@ assert np.array_equal(patches, [[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6,
 #     w        (K, F)
 #     y        (P, F)      is y (N, OH, OW, F), with its first three axes joined
 #
-# If one of the two orders is another one, everything has the right shape and all numbers are wrong. For instance,
-# with the window's columns first:
+# If the two orders differ, everything has the right shape and the numbers are wrong. For instance, with the window's
+# columns first:
 
 # %%
 w2 = np.array([[1.0, 10.0], [100.0, 1000.0]])
@@ -186,9 +186,9 @@ assert np.allclose(y_loops, y_product)
 # ## The gradient of the filters
 #
 # Suppose dy = [1, 2] comes back to our row of four pixels. (If y[i] grows by a small amount, the loss L grows by
-# dy[i] times this amount; see chapter 1.) What is dw? Use the rule of chapter 1: find every place where a weight
-# was used, multiply dy there by the factor beside the weight, and add up. w[0] stands in y[0] beside x[0] and in
-# y[1] beside x[1]. So
+# dy[i] times this amount; see chapter 1.) What is dw? Use the rule of chapter 1: find every place where a weight was
+# used, multiply dy there by the factor beside the weight, and add up. w[0] is used in y[0] beside x[0], and in y[1]
+# beside x[1]. So
 #
 #     dw[0] = dy[0] x[0] + dy[1] x[1] = 1 * 1 + 2 * 2 =  5
 #     dw[1] = dy[0] x[1] + dy[1] x[2] = 1 * 2 + 2 * 3 =  8
@@ -223,8 +223,7 @@ show(reference.conv2d_dw)
 # times the memory of x, for every layer of the network, until its backward pass. That is why the cache of `Conv2D`
 # is x.
 #
-# If the layer has a bias, b[f] stands alone in every y[n,oh,ow,f], so db[f] is the sum of dy over all images and
-# places.
+# If the layer has a bias, b[f] is added to every y[n,oh,ow,f], so db[f] is the sum of dy over all images and places.
 #
 # ## What goes wrong most often
 #

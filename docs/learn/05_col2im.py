@@ -33,7 +33,7 @@ from minidl.learn import show
 # ## By hand
 #
 # Once more x = [1, 2, 3, 4] and w = [1, 10, 100], so y = [321, 432]. Let dy = [1, 2] come back. What is dx, the
-# gradient that goes to the layer before? The rule is the same as ever: find every place where the pixel was used,
+# gradient that goes to the layer before? The rule is the one of chapter 1: find every place where the pixel was used,
 # multiply dy there by the factor beside the pixel, and add up.
 #
 #     y[0] = x[0] w[0] + x[1] w[1] + x[2] w[2]
@@ -166,8 +166,8 @@ print(dx2.ravel())
 assert np.array_equal(dx2.ravel(), [1, 10, 102, 20, 200])
 
 # %% [markdown]
-# The shape of x must be told to `conv2d_dx`: dy alone doesn't give it away. With stride 2, five pixels and six
-# pixels both have two windows. The sixth pixel is in none of them, and its gradient is 0:
+# The shape of x must be told to `conv2d_dx`: it can't be found from dy. With stride 2, five pixels and six pixels
+# both have two windows. The sixth pixel is in none of them, and its gradient is 0:
 
 # %%
 dx_six = reference.conv2d_dx(dy, w, (1, 1, 6, 1), stride=2, padding=0)
@@ -178,9 +178,9 @@ assert np.array_equal(dx_six.ravel(), [1, 10, 102, 20, 200, 0])
 #
 #     a[index] += v
 #
-# But where a pixel stands twice in `index`, NumPy doesn't add twice: one of the two is lost. `np.add.at` adds both,
-# slowly. The loop in `col2im` avoids the problem. For one k, the slices never contain a pixel twice, and different
-# k are added one after the other.
+# But where `index` contains a pixel twice, NumPy doesn't add twice: one of the two is lost. `np.add.at` adds both,
+# slowly. The loop in `col2im` avoids the problem. For one k, the slices never contain a pixel twice, and different k
+# are added one after the other.
 
 # %%
 index = np.array([[0, 1, 2], [1, 2, 3]])  # the pixels of the two windows

@@ -89,7 +89,7 @@ show(reference.batch_statistics, reference.batch_norm)
 # **Why two passes over x?** The variance is also the mean of x^2 minus the square of the mean, which needs only one
 # pass. But that subtracts two large numbers. Single precision holds about seven digits. For x = [9999, 10001] the
 # squares are 99,980,001 and 100,020,001. They have too many digits and are rounded. What is left after the
-# subtraction is 0 instead of 1. Then eps alone stands under the root, and inv_std is 316 instead of 1.
+# subtraction is 0 instead of 1. Then only eps is left under the root, and inv_std is 316 instead of 1.
 
 # %%
 far = np.array([9999.0, 10001.0], dtype=np.float32)
@@ -110,8 +110,9 @@ assert one_pass == 0 and two_passes == 1 and round(1 / np.sqrt(1e-5)) == 316
 #     running_var  <- running_var  + momentum (var M/(M-1) - running_var)
 #
 # A batch is a small sample of all images, and on average the variance of a sample is a little too small. The factor
-# M/(M-1) corrects this. It is used here only; the normalization itself divides by M. For x = [2, 4, 6] the mean is
-# 4, the variance 8/3, and the unbiased variance 4:
+# M/(M-1) corrects this. It is used here only; the normalization itself divides by M. (Statistics calls the corrected
+# variance *unbiased*, and the other one *biased*.) For x = [2, 4, 6] the mean is 4, the variance 8/3, and the
+# corrected variance 8/3 · 3/2 = 4:
 #
 #     running_mean = 0 + 0.1 (4 - 0) = 0.4          running_var = 1 + 0.1 (4 - 1) = 1.3
 
@@ -129,8 +130,8 @@ show(reference.move_running)
 #
 # ## Backward: gamma and beta
 #
-# With y = gamma xhat + beta and the rule of chapter 1 (find every place, multiply dy by the factor beside the
-# number, add up) the learned numbers are easy. Beta stands alone in every y, gamma stands beside xhat:
+# With y = gamma xhat + beta and the rule of chapter 1 (find every place, multiply dy by the factor beside the number,
+# add up) the learned numbers are easy. Beta is added to every y, and gamma stands beside xhat:
 #
 #     dbeta = sum of dy          dgamma = sum of dy xhat          over the M numbers of a channel
 #
@@ -146,7 +147,7 @@ assert dbeta == 1 and np.isclose(dgamma, -1.2247, atol=5e-5)
 #
 # Let dxhat = dL/dxhat = gamma dy. Now follow x to xhat = (x - mean) inv_std. Each x[i] acts on xhat in three ways:
 #
-# 1. **directly**: it stands in its own xhat[i], beside the factor inv_std;
+# 1. **directly**: it is used in its own xhat[i], with the factor inv_std;
 # 2. **through the variance**: it changes var, and var changes *all* xhat;
 # 3. **through the mean**: it changes the mean, and the mean changes *all* xhat.
 #
@@ -156,7 +157,7 @@ assert dbeta == 1 and np.isclose(dgamma, -1.2247, atol=5e-5)
 # **Path 1.** dxhat inv_std = [1.2247, 0, 0].
 #
 # **Path 2.** First, how does L change with var? The derivative of inv_std = var^(-1/2) is -1/2 var^(-3/2), which is
-# -1/2 inv_std^3, and here inv_std^3 = 1.8371. It stands beside (x - mean) in every xhat:
+# -1/2 inv_std^3, and here inv_std^3 = 1.8371. In every xhat, inv_std has the factor (x - mean):
 #
 #     dvar = sum of  dxhat (x - mean) (-1/2) inv_std^3 = 1 * (-1) * (-1/2) * 1.8371 = 0.9186
 #
@@ -164,13 +165,13 @@ assert dbeta == 1 and np.isclose(dgamma, -1.2247, atol=5e-5)
 #
 #     dvar 2 (x - mean) / M = 0.9186 * 2 * [-1, 0, 1] / 3 = [-0.6124, 0, 0.6124]
 #
-# **Path 3.** The mean stands in every xhat beside -inv_std. And each x[i] changes the mean by 1/M:
+# **Path 3.** The mean is used in every xhat, with the factor -inv_std. And each x[i] changes the mean by 1/M:
 #
 #     dmean = sum of  -dxhat inv_std = -1.2247
 #     dmean / M = [-0.4082, -0.4082, -0.4082]
 #
-# (The mean stands in the variance, too. But that path carries nothing. The derivative of var by the mean is -2/M
-# sum of (x - mean), and the deviations from the mean add up to 0.)
+# (The mean is used in the variance, too. But that path carries nothing. The derivative of var with respect to the
+# mean is -2/M times the sum of (x - mean), and the deviations from the mean add up to 0.)
 #
 # **Together:** dx = [1.2247 - 0.6124 - 0.4082,  -0.4082,  0.6124 - 0.4082] = [0.2041, -0.4082, 0.2041].
 
@@ -203,11 +204,11 @@ figures.three_paths(x, xhat, path1, path2, path3)
 #
 #     dx = gamma inv_std (dy - dbeta/M - xhat dgamma/M)
 #
-# There is a way to see that this must be so. Add the same number to all x: the mean follows, and y doesn't change.
-# So dx must add up to 0. Stretch all x away from their mean, each in proportion to its xhat: the standard deviation
-# follows, and y doesn't change (up to eps). So the sum of dx xhat must be 0, too. The formula takes dy and removes
-# exactly these two parts. With three numbers and two conditions there is little freedom left: every dx for x = [1,
-# 2, 3] is a multiple of [1, -2, 1].
+# There is a way to see that this must be so. Add the same number to all x: the mean grows by it, and y doesn't
+# change. So dx must add up to 0. Or move all x away from their mean, each in proportion to its xhat: the standard
+# deviation grows in the same proportion, and y doesn't change (up to eps). So the sum of dx xhat must be 0, too. The
+# formula takes dy and removes exactly these two parts. With three numbers and two conditions there is little freedom
+# left: every dx for x = [1, 2, 3] is a multiple of [1, -2, 1].
 
 # %%
 short = inv_std * (dy - dbeta / m - xhat * dgamma / m)
@@ -282,9 +283,10 @@ assert np.allclose(list(wrong.values()), expected, atol=6e-4)
 
 # %% [markdown]
 # **A check that sees nothing.** Let us test the second of these mistakes with dy = [1, 1, 1]. Then L is the sum of
-# all y, which is always 0 (for beta = 0). So the right dx is 0. In the wrong formula, too: direct path and mean
-# path cancel, and the missing variance path would have been 0, because dgamma = sum of xhat = 0. The check passes.
-# With dy = [1, 0, 0] it fails at once. So a gradient check must use random dy. `md.gradcheck` does.
+# all y, which is always 0 (for beta = 0). So the right dx is 0. The wrong formula gives 0, too: the direct path and
+# the path through the mean cancel. The path through the variance, which is missing, would add 0 as well, because
+# dgamma = sum of xhat = 0. So the check passes. With dy = [1, 0, 0] it fails at once. So a gradient check must use
+# random dy. `md.gradcheck` does.
 
 # %%
 

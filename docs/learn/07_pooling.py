@@ -59,8 +59,7 @@ assert index.ravel().tolist() == [2, 3, 2, 0]
 # %% [markdown]
 # The second result says *where* in its window each maximum was found. The pixels of a window are counted in reading
 # order: in a 2x2 window 0 is top left, 1 top right, 2 bottom left, 3 bottom right. The 4 was found at the bottom
-# left, so its index is 2. In general, in a window that is K wide, the pixel in row kh and column kw has the index kh
-# K + kw.
+# left, so its index is 2. In general, in a K x K window, the pixel in row kh and column kw has the index `kh*K+kw`.
 #
 # The index is called a **switch**, because it works like the switch of a railway: it decides which way the gradient
 # goes back. With the shape of x it is all that the backward pass needs, so x itself can be forgotten. It is kept as
@@ -161,7 +160,7 @@ show(reference.max_pool_dx)
 # | 4 | `dx[...] = dy` instead of `dx[...] += dy`: the last window overwrites the others |
 # | 2.5 | the four gradients were averaged instead of added |
 # | 1.11 | dy was spread over the whole window, as an average pool does: 10 / 9 |
-# | 5 | kh and kw were exchanged when the index was decoded, so two of the four gradients went to corners of the map |
+# | 5 | kh and kw, computed from the index, were exchanged: two of the four gradients went to corners of the map |
 #
 # This is the fourth, with loops that are slow and easy to read:
 
@@ -220,8 +219,8 @@ assert too_much.sum() == 9
 
 # %% [markdown]
 # Nine times too large: if the whole window rises by 0.001, then y rises by 0.001, not by 0.009. Images are full of
-# flat parts, so equal numbers are common in training. Random test numbers are never equal. So this mistake passes
-# every gradient check on random numbers.
+# flat parts, and a ReLU makes many zeros, so equal numbers are common in training. Random test numbers are
+# practically never equal. So this mistake passes every gradient check on random numbers.
 
 # %% [markdown]
 # ## The mean of each window
@@ -246,8 +245,8 @@ assert np.allclose(9 * dx_mean[0, :, :, 0], [
 # We printed 9 dx to see whole numbers. The pixels in the corners lie in one window each, those between two windows
 # get the sum of both, and the centre gets (1 + 2 + 3 + 4) / 9 = 1.11.
 #
-# You have met this pattern before. An average pool is a convolution of each channel with itself alone, whose filter
-# has the weight 1/K² everywhere. So its dx is the dx of that convolution, and the sums above are those of col2im.
+# You have met this pattern before. An average pool is a convolution that treats every channel by itself, with a
+# filter that is 1/K² everywhere. So its dx is the dx of that convolution, and the sums above are those of col2im.
 
 # %%
 figure, axes = drawing.canvas(19, 8.2, "The same dy = 1, 2, 3, 4 through two pools")
@@ -276,7 +275,7 @@ assert np.allclose(9 * bordered, [[4, 6, 4], [6, 9, 6], [4, 6, 4]])
 #
 # Most networks of today end with a *global* average pool: (N, H, W, C) becomes (N, C), one number for each channel.
 # Every pixel has the derivative 1 / (H W), so every pixel of a channel receives the same: dy / (H W). The last line
-# only repeats this number over the map.
+# of the source repeats this number over the map.
 
 # %%
 show(GlobalAvgPool.input_grad)
@@ -289,8 +288,8 @@ assert means.tolist() == [[5, 6]] and np.allclose(shares[..., 0], 1) and np.allc
 
 # %% [markdown]
 # Forget to divide, and the gradient of everything below is H W times too large: 64 times for a map of 8x8. The
-# network still learns after a fashion, because an optimizer such as Adam hardly notices the size of a gradient
-# (chapter 9). Only a gradient check tells you.
+# network may learn all the same, because an optimizer such as Adam hardly notices the size of a gradient (chapter 9).
+# Only a gradient check tells you.
 #
 # ## Does it hold?
 #

@@ -17,7 +17,7 @@
 # [chapter 6](06_batch_norm.py) for batch normalization and [chapter 7](07_pooling.py) for pools.
 #
 # **Afterwards you can** send a gradient back through any network of layers, whether they stand in a row or side by
-# side, build the inception module of the paper and a residual block, and watch what flows through a network.
+# side, build an inception module and a residual block, and watch what flows through a network.
 #
 # It takes about 15 minutes.
 #
@@ -38,8 +38,9 @@ from minidl.models.inception import Inception, conv_bn_relu, inception
 # ## One after the other
 #
 # We need layers that are easy to follow on paper. This one multiplies by a fixed number. If y = 2x, then dx = 2 dy.
-# It has no parameters, so it only needs `forward` and `input_grad`; the base class makes a `backward` of the latter.
-# (`ctx` says how the pass is run, here `md.PROBE`: keep a cache, change nothing. Chapter 9 has more about it.)
+# It has no parameters, so it only needs `forward` and `input_grad`; the base class makes a `backward` of
+# `input_grad`. (`ctx` says how the pass is run, here `md.PROBE`: keep a cache, change nothing. Chapter 9 has more
+# about it.)
 
 
 # %%
@@ -80,8 +81,8 @@ show(md.Sequential.backward)
 # - `gradient` and `cache` are used like stacks. `pop` takes the last element off, so that nothing else refers to it
 #   and its memory is free at once. This matters: for one batch the caches of a network take far more memory than its
 #   weights.
-# - `needed` is false for the first layer if nobody wants the gradient of the images. It costs as much as any other
-#   dx, and training has no use for it.
+# - `needed` is false for the first layer if nobody wants the gradient of the images. That gradient costs as much as
+#   any other dx, and training has no use for it.
 # - `within` adds the layer's name to an error message, and `require_dx` complains about a layer that forgot to return
 #   its dx.
 
@@ -153,11 +154,12 @@ assert np.concatenate([2 * first, 3 * second], axis=1).tolist() == [[2, 30]]
 # - a 1x1 convolution, which mixes the channels of each pixel,
 # - a 3x3 convolution,
 # - a 5x5 convolution,
-# - a 3x3 average pool with stride 1, and a 1x1 convolution after it.
+# - a 3x3 average pool with stride 1, and a 1x1 convolution after it. (The original has a max pool here.)
 #
 # Padding makes all four outputs as high and wide as the input. So they can stand side by side. Every convolution is
-# followed by batch normalization and ReLU (`conv_bn_relu`). This is the function that builds the module, and a row of
-# the paper's table for it:
+# followed by batch normalization and ReLU (`conv_bn_relu`). The networks of minidl come from a paper by Boigné &
+# Heyse (2017), which gives the widths of each module in a row of a table. Here is the function that builds a module,
+# and the row of the first one:
 
 # %%
 show(inception)
@@ -190,7 +192,7 @@ later_figures.inception_module()
 # %% [markdown]
 # A name such as `b5.conv.weight` is the way from the module to the weight. The branches themselves have no name: it
 # is `b5.conv`, not `branch3.b5.conv`. In the whole network the same weight is called `inception2.b5.conv.weight`.
-# With square brackets you get the layer of a name:
+# Square brackets give you the layer with that name:
 
 # %%
 print(module["b5.conv"])
@@ -219,10 +221,10 @@ assert y == 3 and dx == 3
 
 # %% [markdown]
 # If the body changes the shape, f(x) and x can't be added. Then the shortcut is a layer too, such as a 1x1
-# convolution, and its dx takes the place of the lone dy.
+# convolution, and the dx of the shortcut takes the place of dy in this sum.
 #
-# There is a trap: the same array dy goes to both ways. If the body changed it in place, the other way would get a
-# wrong dy. That is why no layer may ever write into its dy.
+# There is a trap: the same array dy goes both ways. If the body changed it in place, the other way would get a wrong
+# dy. That is why no layer may ever write into its dy.
 #
 # ### Why deep networks need it
 #
@@ -270,7 +272,7 @@ charts.depth(lines)
 
 # %% [markdown]
 # - **In a row** the gradient vanishes. Each ReLU stops about half of the numbers, which divides the size by √2. After
-#   30 layers it is 2⁻¹⁵, some 0.00003, of what it was.
+#   30 layers it is 2⁻¹⁵ = 0.00003 of what it was.
 # - **Residual** blocks carry it back to the first layer. But here it *grows*, because each block adds something. A
 #   gradient that explodes is no better than one that vanishes.
 # - **With a body that starts small**, the factor of each block is near 1. Real residual networks reach this with

@@ -57,12 +57,12 @@ assert first_cache.tolist() == [True, False] and second_cache.tolist() == [False
 # ## Dropout
 #
 # A network can learn its training images by heart. Dropout makes this harder: in each step, it sets every number to
-# zero with probability p. So no unit can rely on another one being there.
+# zero with probability p. So no number can rely on another one being there.
 #
-# With p = 0.5, half of the numbers are missing, and the next layer gets a sum that is half as large. In use nothing
-# is missing. To make up for it, the numbers that stay are multiplied by 1 / (1 - p), here by 2. Then the *mean* of y
-# is x, in training as in use. So dropout multiplies x by a *mask* that consists of 0 and 2. (`to_device` in the
-# source matters on a graphics card only.)
+# With p = 0.5, about half of the numbers are missing, and the next layer gets a sum that is about half as large. In
+# use nothing is missing. To make up for it, the numbers that stay are multiplied by 1 / (1 - p), here by 2. Then the
+# *mean* of y over many masks is x, as in use. So dropout multiplies x by a *mask* that consists of 0 and 2.
+# (`to_device` in the source matters on a graphics card only.)
 
 # %%
 show(md.Dropout.forward, md.Dropout.input_grad)
@@ -152,8 +152,9 @@ assert np.allclose(ways["SGD"][-1], [-4 * 0.93**40, 0.75**40])
 charts.valley(ways)
 
 # %% [markdown]
-# Each line starts at the top left, and each method has a learning rate that suits it. Plain SGD spends its steps on
-# jumping across the valley. The other three are explained now.
+# Each line starts at the top left, and each method has a learning rate that suits it. Plain SGD jumps from side to
+# side at first. Then it creeps along the flat direction: after 40 steps it hasn't arrived. Momentum and Adam are
+# there sooner, but run past the minimum and turn back. Nesterov's form hardly does. These three are explained now.
 #
 # ## Momentum
 #
@@ -167,8 +168,8 @@ charts.valley(ways)
 # Take mu = 0.9 and a gradient that is always 1. Then v is 1, then 0.9 + 1 = 1.9, then 2.71, and so on up to
 # 1 / (1 - 0.9) = 10. So momentum 0.9 means: up to ten times longer steps in a direction that stays.
 #
-# **Nesterov's** form looks one step ahead. The next step is going to add mu v anyway. So it moves by g + mu v, with
-# the new v:
+# **Nesterov's** form looks one step ahead. The next step will move along mu v anyway, whatever its gradient is. So
+# this step does it already: with the new v, it moves w by lr (g + mu v) instead of lr v.
 
 # %%
 way = {}
@@ -197,9 +198,10 @@ show(md.SGD._update)
 # ## Adam
 #
 # Adam (Kingma & Ba 2015) gives every single weight a step length of its own. It keeps two running averages: m of the
-# gradient, and v of its square. The step is lr m / √v. (A tiny eps is added to √v, so that nothing is divided by
-# zero.) If the gradient always has the same size and sign, m / √v is 1 or -1, and **the weight moves by lr, however
-# large the gradient is**. If it changes its sign all the time, m is near 0, and the weight stays.
+# gradient, and v of its square. In each step they keep the shares b1 = 0.9 and b2 = 0.999 of their old values. The
+# step is lr m / √v. (A tiny eps is added to √v, so that nothing is divided by zero.) If the gradient always has the
+# same size and sign, m / √v is 1 or -1, and **the weight moves by lr, however large the gradient is**. If it changes
+# its sign all the time, m is near 0, and the weight stays.
 
 # %%
 show(reference.adam)
@@ -207,8 +209,7 @@ show(reference.adam)
 # %% [markdown]
 # The caller gives `step` = lr / (1 - b1^t) and `root` = √(1 - b2^t), where t is the number of the step. Why are there
 # these two divisors? The averages start at 0. After the first step, m is only a tenth of the gradient, and v a
-# thousandth of its square (b1 = 0.9, b2 = 0.999). Both are too small, and not by the same factor. An example, with
-# g = 2 and lr = 0.001:
+# thousandth of its square. Both are too small, and not by the same factor. An example, with g = 2 and lr = 0.001:
 #
 #     m = 0.1 · 2 = 0.2          corrected: 0.2 / (1 - 0.9) = 2
 #     v = 0.001 · 4 = 0.004      corrected: 0.004 / (1 - 0.999) = 4
@@ -233,8 +234,8 @@ for mistake, move in moves.items():
 assert [float(f"{move:.3g}") for move in moves.values()] == [0.00316, 0.0316, 0.0001, 0.0005, 0.002]
 
 # %% [markdown]
-# If you forget the corrections, Adam still trains, only with a wild first phase. So the loss doesn't tell you. The
-# first step of a single weight does.
+# Without the corrections Adam still trains, but its first steps are three to seven times too long. So the loss
+# doesn't tell you. The first step of a single weight does.
 #
 # ### Adam and weight decay
 #
@@ -255,10 +256,9 @@ for kind, expected in ((md.Adam, 1e-3), (md.AdamW, 1e-7)):
 # %% [markdown]
 # ## Schedules: a learning rate for each step
 #
-# At the start the weights are random, and large steps are useful, if not too large at once. At the end small steps
-# settle the weights. A *schedule* is a function from the number of the step to the learning rate.
-# `_anneal(start, end, t)` in the source below goes along half a cosine, from `start` at t = 0 to `end` at t = 1. Two
-# schedules are used most:
+# At the start the weights are random, and large steps are useful. At the end small steps settle the weights. A
+# *schedule* is a function from the number of the step to the learning rate. `_anneal(start, end, t)` in the source
+# below goes along half a cosine, from `start` at t = 0 to `end` at t = 1. Two schedules are common:
 #
 # - **cosine**: half a cosine from lr down to 0.
 # - **one-cycle**: up from lr / 25 to lr during the first 30 % of the steps, then down to nearly 0. Batch
@@ -292,9 +292,10 @@ charts.schedules(
 show(md.Trainer.train_step)
 
 # %% [markdown]
-# The order matters. `zero_grad` must come before `backward`, because every layer *adds* to the gradients of its
-# parameters. Without it, each step would move along the sum of all gradients since the start. And the optimizer comes
-# last: if it came before `backward`, it would use the gradients of the batch before.
+# (`Context(...)` says TRAIN, and gives the seed and the step for the masks of dropout. `top_k_correct` counts the
+# right answers, for the report.) The order matters. `zero_grad` must come before `backward`, because every layer
+# *adds* to the gradients of its parameters. Without it, each step would move along the sum of all gradients since the
+# start. And the optimizer comes last: if it came before `backward`, it would use the gradients of the batch before.
 #
 # Let us train. The data set `shapes` is drawn by the computer, so there is nothing to download. We take its first ten
 # classes, and every second pixel of each image, so that it takes a few seconds. The loader makes batches of 32 images
@@ -345,7 +346,8 @@ charts.losses(losses, classes=10)
 
 # %% [markdown]
 # A network that knows nothing gives each of ten classes the probability 0.1, and its loss is -log 0.1 = 2.30. If your
-# first loss is far above, look at the last layer's weights; if it is far below, look at whether the labels leak in.
+# first loss is far above, look at the last layer's weights. If it is far below, the network may see the labels
+# somewhere in its input.
 #
 # `md.Trainer` does the same with everything around it: evaluation after each epoch, checkpoints, resuming.
 #
@@ -355,7 +357,7 @@ charts.losses(losses, classes=10)
 # - Dropout multiplies by a mask of 0 and 1 / (1 - p), both ways by the same one.
 # - Momentum collects gradients, Adam divides by their size. Both work in place, and both can be checked with one
 #   weight.
-# - Adam divides weight decay by its own size, too. AdamW doesn't.
+# - In Adam the strength of weight decay cancels out. In AdamW it doesn't.
 # - zero_grad, backward, step: in this order.
 #
 # ## Exercises

@@ -21,8 +21,8 @@
 #
 # It takes about 20 minutes.
 #
-# A backward pass with a bug rarely crashes. It returns an array of the right shape, the loss falls, only not as far
-# as it could. A gradient check finds such bugs. It needs no secret answer: the forward pass is enough.
+# A backward pass with a bug rarely crashes. It returns an array of the right shape, and the loss falls, but not as
+# far as it could. A gradient check finds such bugs. It needs no secret answer: the forward pass is enough.
 
 # %%
 import numpy as np
@@ -93,14 +93,14 @@ assert np.allclose(measured, [3, 12, 27])
 # %% [markdown]
 # ## Any step? No.
 #
-# A smaller step has a smaller error, so why not 10⁻¹⁵? Because a computer rounds. Near 1, a float64 number knows 16
+# A smaller step has a smaller error, so why not 10⁻¹⁵? Because a computer rounds. A float64 number has about 16
 # digits. f(1 + h) and f(1 - h) agree in most of them, and the difference keeps only the rest. Its rounding error is
 # then divided by the tiny 2h. So there are two errors:
 #
 # - the *curve*: about h², which falls as h becomes smaller;
 # - the *rounding*: about 10⁻¹⁶ / h, which grows.
 #
-# They meet near h = 10⁻⁵. There the error is some 10⁻¹⁰ or 10⁻¹¹, and that is why all checks in minidl take 10⁻⁵.
+# They meet near h = 10⁻⁵. There the error is about 10⁻¹⁰, and that is why 10⁻⁵ is the usual step in minidl.
 
 # %%
 steps = 10.0 ** np.arange(-15, 0.1, 0.25)
@@ -132,9 +132,9 @@ assert error(cube, np.float64(1), [1e-2])[0] > 9e-5 and error(cube, np.float64(1
 # %% [markdown]
 # The one-sided line falls more slowly than the central one: its error is proportional to h, not to h².
 #
-# float32 knows only 7 digits (the third line). Its best step is near 0.003, and even there the error is some 10⁻⁵.
-# With a step that is good for float64, float32 gives nonsense: near 1, its numbers lie 0.00000012 apart. So with
-# h = 10⁻⁷ neither 1 + h nor 1 - h is where it should be, and the result is 3.58:
+# float32 has only 7 digits (the third line). Its best step is near 0.003, and even there the error is about 10⁻⁵.
+# With a step that is good for float64, float32 gives nonsense: near 1, its numbers lie 0.00000012 apart. So with h =
+# 10⁻⁷ neither 1 + h nor 1 - h is where it should be, and the result is 3.58:
 
 # %%
 h = np.float32(1e-7)
@@ -167,7 +167,7 @@ assert abs(dw - measured).max() < 1e-7
 # %% [markdown]
 # That took two forward passes for each of the 108 weights. A network has millions. So a check also uses a trick: move
 # everything at once along one *random direction*, w along u and x along v. The derivative must be sum(dw u) + sum(dx
-# v). One measurement, and an error anywhere shows. Only if it fails, or to be sure, single entries tell where.
+# v). In this one measurement an error anywhere shows. If there is one, single entries tell where.
 #
 # `md.gradcheck` does both, for any layer or network:
 
@@ -334,8 +334,8 @@ assert not np.allclose(scale.w.grad, added)
 # ### Wrong in the same way, forward and backward
 #
 # A gradient check compares backward with forward. If an average pool divides by K in place of K², in both, then its
-# backward is the perfect gradient of the wrong function. Only a known value of y tells: the mean of 1, 2, 3, 4 is
-# 2.5.
+# backward is the perfect gradient of the wrong function. Only a value of y that you know shows the bug: the mean of
+# 1, 2, 3, 4 is 2.5.
 #
 # ### Inputs that are too nice
 #

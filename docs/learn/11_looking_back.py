@@ -40,7 +40,7 @@ from minidl.visual.control import likeness, null, randomised
 # how would the unit change?** That is a derivative again. Only this time it isn't the derivative of the loss with
 # respect to a weight, but that of a unit with respect to the pixels.
 #
-# We own everything that is needed. The backward pass goes from the end of the network to its input. It doesn't care
+# We have everything that is needed. The backward pass goes from the end of the network to its input. It doesn't care
 # what we send back. Instead of dy = dL/dy we send a *signal* that begins at the unit: the unit's own map in its
 # channel, and zeros in all other channels. What arrives at the pixels is an image. Three ways back are in use:
 #
@@ -77,8 +77,8 @@ later_figures.three_rules(x, signal, results)
 
 # %% [markdown]
 # Every layer of minidl has a method `project` beside `backward`. For most layers it simply is the input gradient: a
-# convolution sends the signal back through its filters. (Its bias plays no part, in none of the three: a constant has
-# no derivative.) Only three layers look at the rule.
+# convolution sends the signal back through its filters. (Its bias plays no part in any of the three: it doesn't
+# depend on x.) Only three layers look at the rule: ReLU, max pooling and batch normalization.
 #
 # **Max pooling** sends the signal to the maxima, by its switches. When windows overlap, several may share their
 # maximum. For a gradient it must receive the *sum* (chapter 7). Some deconvnets do something else there: they keep
@@ -108,8 +108,8 @@ assert largest[0, 2, 2, 0] == -1
 
 # %% [markdown]
 # **Batch normalization** multiplies a channel by gamma / √(var + eps), and so does its gradient in the mode PROBE. A
-# deconvnet may leave it out ("skip"), because the pictures look better. Where gamma is negative, this turns the sign
-# of the channel. Again: no derivative of anything.
+# deconvnet may leave it out ("skip"), because the pictures look better. Where gamma is negative, the channel then has
+# the opposite sign. Again: no derivative of anything.
 
 # %%
 show(md.BatchNorm2D.project)
@@ -130,7 +130,7 @@ x = md.normalise(images, about.mean, about.std)
 
 layer = "inception2.b5"
 maps = md.activations(model, x, layer)[layer]  # (N, H, W, units)
-strength = np.sqrt((maps**2).sum(axis=(1, 2)))  # (N, units)
+strength = np.sqrt((maps**2).sum(axis=(1, 2)))  # (N, units): how strongly a unit answers to an image
 selective = strength.max(axis=0) / strength.mean(axis=0)
 units = np.argsort(-selective)[:4]  # the four units whose best image stands out most
 best = strength.argmax(axis=0)  # of each unit
@@ -153,9 +153,9 @@ charts.gallery(images[best[units]], seen, "11-three-ways")
 #
 # ## First test: is it a derivative?
 #
-# The signal that `md.gradient` starts with is the unit's map a itself. So its result must be the gradient of the sum
-# of a² / 2, and chapter 10 tells how to test that: along a random direction. We take float64 for it, and a step that
-# is so small that few ReLUs switch.
+# The signal that `md.gradient` starts with is the unit's map a itself. The derivative of a² / 2 is a. So the result
+# must be the gradient of L = sum of a² / 2, and chapter 10 tells how to test that: along a random direction. We take
+# float64 for it, and a step that is so small that few ReLUs switch.
 
 # %%
 precise = md.convert(model, dtype=np.float64)
@@ -198,11 +198,11 @@ charts.gallery(images[best[units]], columns, "11-random")
 # Look at the columns of guided and deconv: a network that has learned *nothing* draws the outlines of the object too.
 # The rules let strong edges of the image pass, whatever the weights are. For the gradient this is weaker.
 #
-# "Look at" is not a measurement. To compare two pictures, take the strength of every pixel, and sort the pixels by
-# it. If both pictures agree on which pixels are strong and which are weak, the *rank correlation* is 1; if they have
-# nothing to do with each other, it is 0. In minidl it is called likeness. But even pictures of *different* images are
-# somewhat alike, since a unit may never look at the margin. How alike these are is called the *null*. So the question
-# is how far the likeness of the same image lies above the null.
+# Looking is not measuring. To compare two pictures, take the strength of every pixel, and sort the pixels by it. If
+# both pictures agree on which pixels are strong and which are weak, the *rank correlation* is 1; if they have nothing
+# to do with each other, it is 0. In minidl it is called likeness. But even pictures of *different* images are
+# somewhat alike, for example because the unit never reacts to the border of an image. How alike these are is called
+# the *null*. So the question is how far the likeness of the same image lies above the null.
 
 # %%
 top = np.argsort(-strength, axis=0)[:4]  # the four best images of each unit, (4, units)
@@ -221,8 +221,9 @@ assert excess["guided"] > 0.1 and excess["deconv"] > 0.05 and excess["gradient"]
 # %% [markdown]
 # Four units and four images are a demonstration, not a study. The study is in
 # [docs/visualization.md](../visualization.md#how-far-to-trust-a-picture), with Tiny ImageNet and many units: there
-# the likeness of guided pictures and deconvnets is far above the null, and that of gradients hardly. So a deconvnet
-# shows mostly *what is in the image*. An edge of the image that the unit ignores may well be in the picture.
+# the likeness of guided pictures and deconvnets is far above the null, and that of gradients only a little. So a
+# deconvnet shows mostly *what is in the image*. An edge of the image that the unit ignores may well be in the
+# picture.
 #
 # ## A second witness: occlusion
 #
@@ -259,8 +260,9 @@ charts.occlusion(images[best[unit]], seen["gradient"][0], loses)
 #   from black to white.
 # - **Flat parts of an image** have equal pixels. There the switch of a max pool is arbitrary, and the signal goes to
 #   one of them by convention.
-# - **Grad-CAM** is another popular picture. It is exact only for the last map before a global average. For earlier
-#   layers it is a convention.
+# - **Grad-CAM** is another popular picture: it adds up the maps of a layer, each times its mean gradient. For the
+#   last maps before a global average pool, this is how much each place adds to the score of a class. For earlier
+#   layers nothing guarantees it.
 #
 # `minidl atlas` draws all of this for a network of your own, with the random network beside every picture
 # ([docs/atlas.md](../atlas.md)).

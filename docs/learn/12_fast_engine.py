@@ -98,7 +98,7 @@ for name, found in milliseconds(whole_batch, tile_by_tile).items():
 # round; then run the cell again. (So nothing in this chapter is asserted about time.)
 #
 # Tiles have a second use. Two tiles have nothing to do with each other, so two threads can work on two tiles. NumPy
-# lets other threads run while it is inside a large operation. With plain layers, only the matrix products use both
+# lets other threads run while it is inside a large operation. With plain layers, only the matrix products use several
 # cores, and one core does everything else alone.
 #
 # There is one obstacle: batch normalization needs the mean of the *whole batch* before it can normalize a single
@@ -138,9 +138,9 @@ assert (m1, m2, m3, m4) == (-2, 277.5, 45.5, -200)
 assert [m1 + m2 + m3, m2 - m3 - m4] == [321, 432] == np.correlate(d, g).tolist()
 
 # %% [markdown]
-# But there are many additions now! Yes. But the sums of g are computed once for a filter, and used for every pixel.
-# The sums of d are computed once for a pixel, and used for all filters: with 64 filters that is nothing. And in a
-# real layer each "product" is a whole matrix product over the channels. Those are what costs time.
+# There are more additions now. But the sums of g are computed once for a filter, and used for every pixel. The sums
+# of d are computed once for a pixel, and used for all filters: with 64 filters they cost little. And in a real layer
+# each "product" is a whole matrix product over the channels. Those are what costs time.
 #
 # ### Where the trick comes from
 #
@@ -172,14 +172,15 @@ assert np.allclose(np.linalg.solve(evaluate(4, 4), values), [2, 23, 230, 300])
 # *backward* pass of the convolution, dx from dy = [2, 3]. The forward pass is its transpose. Write the product of
 # polynomials as matrices, with E for "evaluate", E⁻¹ for "find the coefficients", and u for the numbers 2 and 3:
 #
-#     product = E⁻¹ ((E g) * (E u))        as a matrix that u is multiplied by:   E⁻¹ diag(E g) E
+#     product = E⁻¹ ((E g) * (E u)) = M u,        with the matrix  M = E⁻¹ diag(E g) E
 #
-# The transpose of a product of matrices has their transposes, in the opposite order:
+# The transpose of a product of matrices is the product of their transposes in the opposite order, so y = M.T d is:
 #
 #     y = E.T ((E g) * (E⁻¹.T d))          in the source:   A.T ((G g) * (B.T d))
 #
-# (The three E have different widths, since u, g and d have different lengths.) That is all that this function does,
-# for m outputs of a filter with k taps. `norm` moves a factor from one matrix to another, to keep the numbers near 1.
+# (The three E have different widths, since u, g and d have different lengths. diag(v) is the matrix with the numbers
+# v on its diagonal: it multiplies entry by entry.) That is all that this function does, for m outputs of a filter
+# with k taps. `norm` moves a factor from one matrix to another, to keep the numbers near 1.
 
 # %%
 show(evaluate, winograd_matrices)
@@ -195,8 +196,9 @@ assert np.allclose(y, [321, 432])
 # `A.T` adds it where we subtracted. Any such pair of signs (or factors) cancels.
 #
 # Larger m saves more: with m = 4, six products do the work of twelve. So why not m = 20? It needs more points, and
-# large points such as 5 have large powers. float32 loses its digits. Along two axes the savings multiply: 2x2 outputs
-# of a 3x3 filter need 4 · 4 = 16 products instead of 36. But so do the additions.
+# points such as 5 have large powers, which cost float32 its digits. Along two axes the savings multiply: 2x2 outputs
+# of a 3x3 filter need 4 · 4 = 16 products instead of 36. But the numbers of additions multiply, too. minidl uses the
+# trick along one axis.
 
 # %%
 rng = np.random.default_rng(0)
@@ -363,15 +365,16 @@ for name, found in milliseconds(*(step_of(net, name) for name, net in forms.item
     print(f"{name:18} {found:6.1f} ms for a step with 16 images")
 
 # %% [markdown]
-# This small network gains little. The refined net of the paper has wide layers and large maps and gains about five
-# times on two cores ([README](../../README.md#speed)).
+# How much faster it is depends on the network, on the batch and on the machine. The refined net of the paper has wide
+# layers and large maps, and a training step of it is about five times as fast on two cores
+# ([README](../../README.md#speed)).
 #
 # ## What to remember
 #
 # - Most layers wait for memory. A tile that fits the cache goes through all steps at once.
 # - m outputs of a filter with k taps need m + k - 1 products, not m k.
 # - A batch normalization in use is one product and one sum for each channel, and can be folded into the filters.
-# - What keeps the order of numbers may come after a maximum.
+# - A step that keeps the order of the numbers can wait until after the max pool.
 # - A sum depends on its order. Fix the order, and the bits are fixed.
 #
 # ## Exercises

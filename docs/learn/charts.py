@@ -86,11 +86,11 @@ def kink() -> None:
     line = np.linspace(-2, 2, 401)
     for axes, at, slope in zip(figure.subplots(1, 2, sharey=True), (0.0, 0.3), (0.5, 0.65), strict=True):
         ends = np.array([at - 1, at + 1])
-        _bare(axes, xlabel="x in units of the step", xlim=(-2, 2), ylim=(-0.2, 2))
+        _bare(axes, xlabel="x, in units of the step h", xlim=(-2, 2), ylim=(-0.2, 2))
         axes.plot(line, np.maximum(line, 0), color=drawing.INK, linewidth=1.5)
         axes.plot(ends, np.maximum(ends, 0), "o-", color=drawing.ORANGE, linewidth=1.5)
         axes.plot(at, max(at, 0), "o", color=drawing.BLUE, markersize=8)
-        axes.set_title(f"x = {at:g} steps: slope between the ends: {slope}", fontsize=11)
+        axes.set_title(f"x = {at:g} h:  slope between the ends {slope}", fontsize=11)
     drawing.finish(figure, "10-kink")
 
 

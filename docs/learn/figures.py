@@ -48,7 +48,7 @@ def training_step() -> None:
         drawing.arrow(axes, ahead[name].bottom, back[name].top, text=text, colour=drawing.GREY, dashed=True)
     for (a, b), text in zip(pairwise(order), ("(4, 8)", "(4, 8)", "dz (4, 2)"), strict=True):
         drawing.arrow(axes, back[b].left, back[a].right, text=text, colour=drawing.ORANGE, shift=(0, -0.6))
-    drawing.note(axes, "start here", (18.2, 6.2), colour=drawing.ORANGE)
+    drawing.note(axes, "backward\nbegins", (18.25, 6.2), colour=drawing.ORANGE)
 
     for name, text in (("linear1", "dw (2, 8), db (8,)"), ("linear2", "dw (8, 2), db (2,)")):
         below = (back[name].bottom[0], optimizer.y)

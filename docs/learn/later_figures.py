@@ -100,7 +100,7 @@ def three_rules(x: np.ndarray, signal: np.ndarray, results: dict[str, np.ndarray
 
 def tiles() -> None:
     """Chapter 12: whole-batch passes of plain layers, against two threads that take tiles."""
-    figure, axes = drawing.canvas(23, 13.2, "A convolution, batch normalization, ReLU (a drawing, not a measurement)")
+    figure, axes = drawing.canvas(23, 12.4, "A convolution, batch normalization, ReLU (a drawing, not a measurement)")
 
     def bar(x: float, y: float, width: float, text: str, colour: str) -> None:
         look = {"facecolor": drawing.tint(colour, 0.35), "edgecolor": colour, "linewidth": 1.2}
@@ -120,6 +120,8 @@ def tiles() -> None:
         bar(start, 2.0, width, step, drawing.YELLOW)
         start += width
     write("idle", 14.35, 3.55, colour=drawing.GREY)
+    write("time", 17.9, 4.55, colour=drawing.GREY, ha="right")
+    drawing.arrow(axes, (18.1, 4.55), (21.5, 4.55), colour=drawing.GREY)
 
     write("fused: tile by tile on two threads", 3.0, 5.0, ha="left", weight="bold")
     write("thread 1", 2.6, 5.95, ha="right")
@@ -137,8 +139,6 @@ def tiles() -> None:
     accumulators = drawing.grid(axes, list(range(8)), 3.0, 10.9, colour=drawing.GREEN, cell_width=0.9)
     drawing.arrow(axes, accumulators.right, (12.0, 11.4), colour=drawing.GREEN)
     write("added in this order, whoever computed them", 12.3, 11.4, ha="left")
-    drawing.arrow(axes, (17.0, 12.6), (20.5, 12.6), colour=drawing.GREY)
-    write("time", 16.8, 12.6, colour=drawing.GREY, ha="right")
     drawing.finish(figure, "12-tiles")
 
 

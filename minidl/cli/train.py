@@ -35,6 +35,9 @@ from minidl.training.trainer import Trainer
 if TYPE_CHECKING:
     from minidl.learn.plug import Plugs
 
+# The settings of a training on a learner's functions: the reference kernels take five minutes for it on two cores.
+LEARNERS = {"model": "convnet", "epochs": 6, "lr": 0.02}
+
 
 def train(args: Namespace) -> int:
     """Trains a network and writes a run folder; without flags, the refined net on `shapes`."""
@@ -94,7 +97,8 @@ def _settings(args: Namespace) -> dict[str, Any]:
         return given
     if given.get("engine", "plain") != "plain" or given.get("backend", "numpy") != "numpy":
         raise UsageError("--with trains in the plain engine on NumPy: leave out --engine and --backend")
-    return {"engine": "plain"} | ({"model": "convnet"} if args.resume is None else {}) | given
+    own = args.resume is None and args.preset is None and given.get("model", "convnet") == "convnet"
+    return {"engine": "plain"} | (LEARNERS if own else {}) | given
 
 
 def _solved(text: str) -> Plugs:

@@ -96,9 +96,9 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
     indices a = KH - 1 - kh and b = KW - 1 - kw, and the padding q = K - 1 - p of a square filter,
         dx[i,j,c] = sum over a,b,f of  dy[i + a - q, j + b - q, f]  w[KH - 1 - a, KW - 1 - b, c, f]
     This is the formula of `conv2d` with padding q and filters that are turned by 180 degrees, C and F exchanged.
-    It copies patches of dy, K^2 F numbers for a pixel, where col2im would add K^2 C numbers of dpatches, which is
-    slower unless they are far fewer, as at an image's three channels. Then, and for other strides, col2im is used, in
-    blocks.
+    It copies K^2 F numbers of dy for each pixel, where col2im would add K^2 C numbers of dpatches. Adding is slower
+    than copying. So col2im is used, in blocks of images, only if its numbers are far fewer (C = 3 for an image),
+    for other strides, and for windows that are not square.
     """
     kh, kw, c, f = w.shape
     if stride == 1 and kh == kw and padding < kh and f < MANY_FILTERS * c:

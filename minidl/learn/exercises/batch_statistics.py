@@ -38,7 +38,7 @@ EXERCISE = Exercise(
     target="minidl.kernels.reference:batch_statistics",
     task="Compute the mean and the variance of every channel. The channels are the last axis; the sums run over all "
     "other axes, however many there are: x is (N, H, W, C) after a convolution and (N, C) after a linear layer. "
-    "Both results are float64, also where x is float32.",
+    "The variance divides by M, not by M - 1. Both results are float64, also where x is float32.",
     cases=_cases,
     call=returns("mean", "var"),
     worked=_worked,

@@ -53,8 +53,8 @@ EXERCISE = Exercise(
     name="central_difference",
     chapter="10_gradient_check",
     target="minidl.diagnostics.numeric:central_difference",
-    task="The derivative of f at x along a direction, without any formula for it: ask f at two points. Use the step "
-    "that is given.",
+    task="Measure the derivative of f at x along a direction, without any formula for it: call f at two points. Use "
+    "the step that is given.",
     cases=_cases,
     call=_call,
     any_dtype=False,
@@ -146,7 +146,7 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "The derivative is the limit of a difference divided by a distance. At which two points is f asked?",
+        "The derivative is the limit of a difference divided by a distance. At which two points do you call f?",
         "At x + step u and x - step u, one on each side. How far are they apart?",
         "return (f(x + step * direction) - f(x - step * direction)) / (2 * step).",
     ),

@@ -191,8 +191,8 @@ EXERCISE = Exercise(
     ),
     hints=(
         "In the forward pass x goes to every branch, and the outputs are joined. Backward, joining becomes "
-        "splitting. What becomes of going to every branch?",
-        "Cut dy along the last axis: branch i gets widths[i] channels, and the next one begins behind them. dx is "
+        "splitting. And what does sending x to every branch become?",
+        "Cut dy along the last axis: branch i gets widths[i] channels, and the next one begins after them. dx is "
         "the sum over the branches.",
         "For each branch, c, width: d = branch.backward(dy[..., start : start + width], c, need_dx); dx = d if dx is "
         "None else dx + d; start += width.",

@@ -59,11 +59,11 @@ EXERCISE = Exercise(
     name="conv2d",
     chapter="03_convolution",
     target="minidl.kernels.reference:conv2d",
-    task="Lay the window w (KH, KW, C, F) on every place of x (N, H, W, C), `stride` pixels apart. Where they lie "
-    "on each other, multiply, and add up over the KH KW pixels and the C channels: that is one y for each of the F "
-    "filters. Around the image lie `padding` rows and columns of zeros. Plain loops are right; one product of "
-    "matrices is shorter. Given are `out_size`, which counts the places, and `im2col`, which you write in the next "
-    "chapter.",
+    task="Lay the window w (KH, KW, C, F) on every place of x (N, H, W, C), `stride` pixels apart. Multiply the "
+    "numbers that lie on each other, and add up over the KH KW pixels and the C channels: that is one y for each "
+    "of the F filters. Around the image lie `padding` rows and columns of zeros. Plain loops are right; one "
+    "product of matrices is shorter. Given are `out_size`, which counts the places, and `im2col`, which you write "
+    "in the next chapter.",
     cases=lambda rng: conv_cases(rng, "x", "w", "stride", "padding"),
     call=returns("y"),
     places=_border,
@@ -144,7 +144,9 @@ EXERCISE = Exercise(
         "Which pixels of x does y[n, oh, ow, f] see? Begin with stride 1 and no padding, and write the sum down.",
         "Pad x with zeros first. Then window (oh, ow) begins at row oh * stride and column ow * stride of the "
         "padded image: multiply that piece (KH, KW, C) with w[:, :, :, f], and add everything up.",
-        "oh, ow = out_size(x.shape, (kh, kw), stride, padding); patches = im2col(x, (kh, kw), stride, padding); "
-        "return (patches @ w.reshape(-1, f)).reshape(-1, oh, ow, f)",
+        "With loops: padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0))); for each i, j "
+        "and g: y[:, i, j, g] = (padded[:, i * stride : i * stride + kh, j * stride : j * stride + kw] * w[..., "
+        "g]).sum(axis=(1, 2, 3)). Without: (im2col(x, (kh, kw), stride, padding) @ w.reshape(-1, f)).reshape(-1, "
+        "oh, ow, f).",
     ),
 )

@@ -128,8 +128,8 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "Begin with one filter on a row of pixels: y[0] = x[0] w[0] + x[1] w[1], y[1] = x[1] w[0] + x[2] w[1]. Where "
-        "does w[0] stand, and with which factor?",
+        "Begin with one filter on a row of pixels: y[0] = x[0] w[0] + x[1] w[1], y[1] = x[1] w[0] + x[2] w[1]. "
+        "Where is w[0] used, and with which factor?",
         "y = patches @ w, as in a linear layer. There dw was x.T @ dy. What takes the place of x here? dy becomes a "
         "matrix (P, F), the result is (K, F).",
         "patches = im2col(x, (kh, kw), stride, padding); dw = patches.T @ dy.reshape(-1, f); return "

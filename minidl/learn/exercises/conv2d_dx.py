@@ -54,9 +54,9 @@ EXERCISE = Exercise(
     name="conv2d_dx",
     chapter="05_col2im",
     target="minidl.kernels.reference:conv2d_dx",
-    task="The gradient of the image. A pixel stands in y of every window that contains it, each time with the "
-    "weight that it met there. So it receives a sum over these windows and over the filters: of dy times that "
-    "weight. Given is `col2im`, which carries gradients of patches back to the image.",
+    task="The gradient of the image. A pixel is used in every window that contains it, each time with the weight "
+    "that it met there. So it receives a sum over these windows and over the filters: of dy times that weight. Given "
+    "is `col2im`, which carries gradients of patches back to the image.",
     cases=lambda rng: conv_cases(rng, "dy", "w", "x_shape", "stride", "padding"),
     call=returns("dx"),
     places=_overlaps,
@@ -116,8 +116,8 @@ EXERCISE = Exercise(
     hints=(
         "The way forward is x -> patches -> y = patches @ w. Go back step by step: first dpatches from dy, then dx "
         "from dpatches.",
-        "patches[p,k] stands in y[p,f] for every f, with the factor w[k,f]. So dpatches[p,k] is the sum over f of "
-        "dy[p,f] w[k,f]: a product of (P, F) and (F, K).",
+        "patches[p,k] is used in y[p,f] for every f, with the factor w[k,f]. So dpatches[p,k] is the sum over f "
+        "of dy[p,f] w[k,f]: a product of (P, F) and (F, K).",
         "dpatches = dy.reshape(-1, f) @ w.reshape(-1, f).T; return col2im(dpatches, x_shape, (kh, kw), stride, "
         "padding)",
     ),

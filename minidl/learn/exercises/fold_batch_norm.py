@@ -130,8 +130,8 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "Write y = gamma (z - mean) / sqrt(var + eps) + beta, and collect what stands with z.",
-        "What stands with z is scale. What is left, without z, is shift. It contains scale.",
+        "Write y = gamma (z - mean) / sqrt(var + eps) + beta, and multiply out. By what is z multiplied?",
+        "The factor of z is scale. All that is left is shift, which contains scale.",
         "scale = gamma / np.sqrt(var + eps); shift = beta - mean * scale; both with .astype(gamma.dtype).",
     ),
 )

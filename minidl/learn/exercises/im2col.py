@@ -49,10 +49,11 @@ EXERCISE = Exercise(
     name="im2col",
     chapter="04_im2col",
     target="minidl.kernels.reference:im2col",
-    task="Copy every patch of x, as a window of `kernel` = (KH, KW) sees it, into a row of a matrix. The rows go "
-    "through the images, in each through the rows of windows (OH), in each from left to right (OW). A row has the "
-    "KH KW pixels of the window in reading order, and the C channels of a pixel side by side. Given are `pad2d`, "
-    "`out_size`, and `offsets`, which goes through the pixels of a window.",
+    task="Copy every patch of x, as a window of `kernel` = (KH, KW) sees it, into a row of a matrix. First come the "
+    "windows of image 0 in reading order (from left to right, then the next row of windows), then those of image "
+    "1, and so on. In each row of the matrix the KH KW pixels of the window come in reading order, and for each "
+    "pixel its C channels, side by side. Given are `pad2d`, `out_size`, and `offsets`, which goes through the "
+    "pixels of a window.",
     cases=lambda rng: conv_cases(rng, "x", "kernel", "stride", "padding"),
     call=returns("patches"),
     places=_border,

@@ -155,7 +155,7 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "Write y[n,k] as a sum. In which y does w[d,k] stand, and with which factor? The same for b[k] and x[n,d].",
+        "Write y[n,k] as a sum. In which y is w[d,k] used, and with which factor? The same for b[k] and x[n,d].",
         "dw[d,k] is the sum over n of x[n,d] dy[n,k]; db[k] the sum over n of dy[n,k]; dx[n,d] the sum over k of "
         "dy[n,k] w[d,k]. The shapes tell which matrix is transposed.",
         'self.params["weight"].grad += cache.T @ dy; if "bias" in self.params: self.params["bias"].grad += '

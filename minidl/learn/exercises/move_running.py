@@ -55,8 +55,8 @@ EXERCISE = Exercise(
     chapter="06_batch_norm",
     target="minidl.kernels.reference:move_running",
     task="Move the running mean and the running variance a little towards those of the batch. Change the two arrays "
-    "in place: the layer holds them. momentum is the share of the new batch, such as 0.1. unbias is M / (M - 1), "
-    "which makes the variance of a sample an unbiased estimate.",
+    "in place: the layer holds them. momentum is the share of the new batch, such as 0.1. On average the variance of "
+    "a batch is a little too small. So it is multiplied by unbias = M / (M - 1) first.",
     cases=_cases,
     call=changes("running_mean", "running_var"),
     changes=("running_mean", "running_var"),
@@ -139,8 +139,8 @@ EXERCISE = Exercise(
         ),
     ),
     hints=(
-        "Where does the average lie after the step, if momentum is 0? Where, if it is 1? How far is it from there to "
-        "the batch's value?",
+        "What is the running mean after the step if momentum is 0? What is it if momentum is 1? Which formula "
+        "gives both?",
         "running + momentum (batch - running) is the same as (1 - momentum) running + momentum batch. The batch's "
         "variance is var * unbias. The result must get into the array that you were given.",
         "running_mean += momentum * (mean - running_mean), and the same for running_var with var * unbias in place "

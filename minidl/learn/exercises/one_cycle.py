@@ -107,7 +107,8 @@ EXERCISE = Exercise(
     chapter="09_training",
     target="minidl.schedules:one_cycle",
     task="Return a function of the step, which gives the learning rate: half a cosine up from lr / div to lr, then "
-    "half a cosine down to lr / final_div. After the last step, T - 1, the rate stays where it is.",
+    "half a cosine down to lr / final_div. After the last step, T - 1 with T = total_steps, the rate stays where "
+    "it is.",
     cases=_cases,
     call=rates,
     worked=_on_paper,

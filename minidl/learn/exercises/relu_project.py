@@ -85,8 +85,9 @@ EXERCISE = Exercise(
     name="relu_project",
     chapter="11_looking_back",
     target="minidl.layers.activation:ReLU.project",
-    task="Take the signal s one layer back. `cache` is the mask of the forward pass, True where x > 0. `rule` is a "
-    "Rule, or the name of one; as_rule makes a Rule of both, whose `name` is gradient, guided or deconv.",
+    task="Take the signal s back through the ReLU, by the rule that is given. `cache` is the mask of the forward "
+    "pass, True where x > 0. `rule` is a Rule, or the name of one; as_rule(rule) is a Rule in both cases, and its "
+    "`name` is gradient, guided or deconv.",
     cases=_cases,
     call=_call,
     places=_places,

@@ -91,8 +91,8 @@ EXERCISE = Exercise(
     name="residual_backward",
     chapter="08_branches",
     target="minidl.layers.residual:Residual.backward",
-    task="The way back through a residual block. `cache` is [the cache of self.body, that of self.shortcut]; it may "
-    "be used up. `self.shortcut` is None if x goes around the body as it is. Call backward(dy, cache, need_dx) of "
+    task="The way back through a residual block. `cache` is [the cache of self.body, that of self.shortcut]; you may "
+    "empty it. `self.shortcut` is None if x goes around the body as it is. Call backward(dy, cache, need_dx) of "
     "both layers, which adds their gradients and returns their dx; return the block's dx, or None if need_dx is "
     "False.",
     cases=_cases,

@@ -85,9 +85,9 @@ EXERCISE = Exercise(
     chapter="08_branches",
     target="minidl.layers.containers:Sequential.backward",
     task="The way back through `self.layers`, a dict of layers in the order of the forward pass. `cache` is the list "
-    "of their caches in the same order; it may be used up. Call each layer's backward(dy, cache, need_dx), which "
-    "adds the gradients of its parameters and returns its dx. Return the dx of the first layer, or None if need_dx "
-    "is False.",
+    "of their caches in the same order; you may empty it. Call each layer's backward(dy, cache, need_dx), which "
+    "adds the gradients of its parameters and returns its dx. Return the dx of the first layer, or None if "
+    "need_dx is False.",
     cases=_cases,
     call=back,
     gradient=witness,
@@ -174,8 +174,8 @@ EXERCISE = Exercise(
     hints=(
         "The forward pass is y = f_k(... f_2(f_1(x))). Whose dy do you have at the beginning, and what does that "
         "layer's backward return?",
-        "Go through layers and caches from behind: reversed(list(zip(self.layers.values(), cache))). What a layer "
-        "returns is the dy of the next one. Which layer may leave its dx out?",
+        "Go through layers and caches from the last to the first: reversed(list(zip(self.layers.values(), "
+        "cache))). What a layer returns is the dy of the next one. Which layer may leave its dx out?",
         "layers = list(self.layers.values()); for i in range(len(layers) - 1, -1, -1): dy = layers[i].backward(dy, "
         "cache[i], need_dx or i > 0); return dy.",
     ),

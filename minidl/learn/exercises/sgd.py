@@ -102,8 +102,8 @@ EXERCISE = Exercise(
     chapter="09_training",
     target="minidl.optim:SGD._update",
     task="One step of gradient descent for one parameter: change w in place, and leave g as it is. `self.momentum` "
-    "is mu, `self.nesterov` says which of the last two lines counts. `state` is [v], with v to be changed in place; "
-    "without momentum it is []. `lr` is the learning rate and `wd` the weight decay.",
+    "is mu, `self.nesterov` says which of the last two equations of the docstring holds. `state` is [v], with v to "
+    "be changed in place; without momentum it is []. `lr` is the learning rate and `wd` the weight decay.",
     cases=_cases,
     call=_call,
     changes=("w", "v"),

@@ -153,10 +153,10 @@ EXERCISE = Exercise(
     chapter="09_training",
     target="minidl.training.trainer:Trainer.train_step",
     task="One step of the training: forward, loss, backward, update. Given are self.model, self.optimizer, "
-    "self.schedule (the learning rate of a step), self.label_smoothing, self.seed and self.state.step, the number of "
-    "this step; the loop around it counts on. The forward pass needs a Context in TRAIN mode with seed and step. "
-    "softmax_cross_entropy(logits, y, smoothing) gives (loss, dlogits), and top_k_correct(logits, y, 1) the number "
-    "of right answers.",
+    "self.schedule (the learning rate of a step), self.label_smoothing, self.seed and self.state.step, the number "
+    "of this step, which the loop around it counts. The forward pass needs a Context in TRAIN mode with seed and "
+    "step. softmax_cross_entropy(logits, y, smoothing) gives (loss, dlogits), and top_k_correct(logits, y, 1) the "
+    "number of right answers.",
     cases=_cases,
     call=_call,
     any_dtype=False,  # after some steps rounding in float32 has grown
@@ -259,8 +259,8 @@ EXERCISE = Exercise(
     hints=(
         "The four things happen in this order: forward, loss, backward, update. Which of them gives what to the "
         "next?",
-        "forward(x, Context(Mode.TRAIN, self.seed, self.state.step)) returns (logits, cache). Before backward the "
-        "gradients of the step before must be emptied. The update needs the rate of this step.",
+        "forward(x, Context(Mode.TRAIN, self.seed, self.state.step)) returns (logits, cache). Before backward, "
+        "the gradients of the last step must be set to zero. The update needs the rate of this step.",
         "loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing); self.model.zero_grad(); "
         "self.model.backward(dlogits, cache, need_dx=False); self.optimizer.step(self.schedule(self.state.step)); "
         "return loss, top_k_correct(logits, y, 1).",

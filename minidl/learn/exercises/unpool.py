@@ -166,7 +166,7 @@ EXERCISE = Exercise(
         "there already?",
         '"last": assign. The order in which a pixel\'s windows are visited counts; reversed(list(offsets(...))) '
         'visits them from the first to the last. "max": np.maximum(old, dy), but a pixel that was never visited '
-        "holds a 0 that is no dy.",
+        "holds a 0 that isn't a dy.",
         "Keep a mask `touched` of the pixels that have received something. new = old + dy, or dy, or "
         "np.where(touched, np.maximum(old, dy), dy); write np.where(index == k, new, old) back, and set touched |= "
         "index == k.",
