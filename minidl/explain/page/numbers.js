@@ -24,13 +24,15 @@
     return exponent === 0 ? "" : ` × 10${[...String(exponent)].map((sign) => RAISED[sign]).join("")}`;
   }
 
-  /** What the terms as they are shown lack of the sum as it is shown, in the same form; "" if nothing. */
+  /** What the terms as they are shown lack of the sum as it is shown, in the same form; "" if nothing.
+
+      Each number is rounded by at most half a unit of its last place. More than that is no rounding, and is not made up
+      for. */
   function lacking(terms, sum, scale) {
     const whole = (value) => Math.round(Number(long(value, scale)) * 10 ** (scale.decimals + MORE));
     const left = whole(sum) - terms.reduce((total, term) => total + whole(term), 0);
-    return left === 0 || Number.isNaN(left)
-      ? ""
-      : (left / 10 ** (scale.decimals + MORE)).toFixed(scale.decimals + MORE);
+    if (left === 0 || !(Math.abs(left) <= (terms.length + 1) / 2)) return "";
+    return (left / 10 ** (scale.decimals + MORE)).toFixed(scale.decimals + MORE);
   }
 
   const many = (n, noun) => `${n} ${n === 1 ? noun : noun.replace(/ch$/, "che")}${n === 1 ? "" : "s"}`;
