@@ -25,7 +25,10 @@ def check(function: Callable, seed: int | None = None) -> Verdict:
 
     Raises UsageError if there is no exercise of this name.
     """
-    return check_function(exercise_named(getattr(function, "__name__", repr(function))), function, seed)
+    name = getattr(function, "__name__", "<lambda>")
+    if not callable(function) or name == "<lambda>":
+        raise UsageError("give a function that has the name of its exercise, such as check(relu)")
+    return check_function(exercise_named(name), function, seed)
 
 
 def exercise_named(name: str) -> Exercise:

@@ -29,6 +29,7 @@ except ImportError:  # Windows
     resource = None
 
 SECONDS = 10.0  # for all inputs together; a right answer takes a fraction of one, also with loops
+AGAIN = 0.2  # seconds until the next try, if a bare `except` has caught the first
 MEMORY = 4 << 30  # bytes that an answer may take
 PRINTED = 30  # lines of what an answer prints that are shown
 
@@ -225,7 +226,7 @@ def time_limit(seconds: float | None = None) -> Iterator[None]:
         raise Endless(f"doesn't end within {SECONDS:g} seconds")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:

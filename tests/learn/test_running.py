@@ -1,5 +1,6 @@
 """Whatever a learner's code does, a check ends, in one line that says what happened."""
 
+import functools
 import sys
 
 import numpy as np
@@ -69,12 +70,12 @@ def test_what_a_function_raises_is_said_with_its_line(tmp_path, body, said):
     assert not verdict.solved and said in str(verdict)
 
 
-def test_an_endless_loop_ends(tmp_path, monkeypatch):
+@pytest.mark.parametrize("caught", ["except Exception", "except"])
+def test_an_endless_loop_ends(tmp_path, monkeypatch, caught):
     monkeypatch.setattr(running, "SECONDS", 0.05)
-    function = load(
-        written(tmp_path, "def relu(x):\n    while True:\n        try: x + x\n        except Exception: pass\n"),
-        "relu",
-    )
+    monkeypatch.setattr(running, "AGAIN", 0.01)
+    text = f"def relu(x):\n    while True:\n        try: x + x\n        {caught}: pass\n"
+    function = load(written(tmp_path, text), "relu")
     verdict = check_function(RELU, function)
     assert verdict.found == "raises" and "doesn't end within 0.05 seconds" in str(verdict)
 
@@ -156,6 +157,12 @@ def test_prints_are_shown_for_the_first_input_only(capsys):
 
     assert check(relu).solved
     assert capsys.readouterr().out.count("x is") == 1
+
+
+@pytest.mark.parametrize("given", [lambda x: x, functools.partial(max), "relu", None])
+def test_what_has_no_name_is_refused(given):
+    with pytest.raises(UsageError, match="give a function that has the name of its exercise"):
+        check(given)
 
 
 def test_a_function_without_an_exercise_gets_a_name_near_it():
