@@ -17,7 +17,7 @@
 # batch normalization keeps running statistics.
 #
 # **Afterwards you can** say what differs between training and use, write dropout, SGD with momentum and Adam, choose
-# a learning rate for every step, and train a network on images in a few seconds.
+# a learning rate for every step, and train a small network on images in less than a minute.
 #
 # It takes about 20 minutes.
 
@@ -298,7 +298,7 @@ show(md.Trainer.train_step)
 # start. And the optimizer comes last: if it came before `backward`, it would use the gradients of the batch before.
 #
 # Let us train. The data set `shapes` is drawn by the computer, so there is nothing to download. We take its first ten
-# classes, and every second pixel of each image, so that it takes a few seconds. The loader makes batches of 32 images
+# classes, and every second pixel of each image, so that it doesn't take long. The loader makes batches of 32 images
 # in a random order, and brings each colour to mean 0 and standard deviation 1:
 
 # %%

@@ -187,7 +187,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "old moments",
-            "w moves by the moments of the step before. Renew m and v first, then move w.",
+            "w moves by the moments of the step before. Update m and v first, then move w.",
             wrong=_old_moments,
         ),
         Mistake(

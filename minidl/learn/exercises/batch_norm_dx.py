@@ -106,7 +106,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "x for xhat",
-            "In the path through the variance stands x instead of xhat = (x - mean) inv_std.",
+            "The path through the variance has x in place of xhat = (x - mean) inv_std.",
             (("xhat = (x - mean) * inv_std", "xhat = x"),),
         ),
         Mistake(
@@ -138,7 +138,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "x - mean for xhat",
-            "In the path through the variance stands x - mean instead of xhat: multiply it by inv_std.",
+            "The path through the variance has x - mean in place of xhat: multiply it by inv_std.",
             (("xhat = (x - mean) * inv_std", "xhat = x - mean"),),
         ),
         Mistake(

@@ -182,8 +182,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "the same mask in every step",
-            "The same numbers are dropped in every step, and in every layer: those behind them never learn. Draw "
-            "from `ctx.rng()`, which knows seed, step and layer.",
+            "The same numbers are dropped in every step, and in every layer: the weights that they meet never "
+            "learn. Draw from `ctx.rng()`, which knows seed, step and layer.",
             (("ctx.rng()", "np.random.default_rng(0)"),),
         ),
         Mistake(

@@ -138,13 +138,13 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "bias over everything",
-            "You added all of dy to every entry of db. b[k] stands in y[n,k] for every n, but only for one k: add "
-            "over the images, axis 0.",
+            "You added all of dy to every entry of db. b[k] is used in y[n,k] for every n, but only for one k: "
+            "add over the images, axis 0.",
             (("dy.sum(axis=0)", "dy.sum()"),),
         ),
         Mistake(
             "bias over the outputs",
-            "db is the sum over the wrong axis. b[k] stands in y[n,k] for every n: add over the images, axis 0.",
+            "db is the sum over the wrong axis. b[k] is used in y[n,k] for every n: add over the images, axis 0.",
             (("dy.sum(axis=0)", "dy.sum(axis=1)"),),
         ),
         Mistake(

@@ -94,8 +94,8 @@ EXERCISE = Exercise(
     mistakes=(
         Mistake(
             "from the first to the last",
-            "You go through the layers in the order of the forward pass. The gradient comes from behind: begin with "
-            "the last layer.",
+            "You go through the layers in the order of the forward pass. The gradient comes from the end: begin "
+            "with the last layer.",
             wrong=_own_caches,
         ),
         Mistake(
@@ -107,7 +107,7 @@ EXERCISE = Exercise(
         Mistake(
             "only the caches from behind",
             "You go through the layers in the order of the forward pass, but cache.pop() takes the caches from "
-            "behind. The gradient comes from behind too: begin with the last layer.",
+            "the end. The gradient comes from there too: begin with the last layer.",
             wrong=_caches_from_behind,
         ),
         Mistake(
@@ -166,7 +166,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "need_dx for every layer",
-            "You pass need_dx on to every layer. If it is False, the layers behind the first return None, and the "
+            "You pass need_dx on to every layer. If it is False, the layers after the first return None, and the "
             "next one has no dy. Only the first layer may leave its dx out.",
             (("needed = need_dx or i > 0", "needed = need_dx"),),
         ),

@@ -127,7 +127,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "old velocity",
-            "w moves by the old v, so the gradient of this step acts one step too late. Renew v first.",
+            "w moves by the old v, so the gradient of this step acts one step too late. Update v first.",
             wrong=_variant(
                 plain=lambda mu, v, g, lr, old: lr * old, nesterov=lambda mu, v, g, lr, old: lr * (g + mu * old)
             ),

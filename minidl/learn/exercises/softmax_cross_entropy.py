@@ -104,8 +104,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "derivative by p",
-            "You stopped at the derivative of the loss by p, which is -1/p for the label. p depends on z through "
-            "softmax: one more step of the chain rule gives (p - q) / N.",
+            "You stopped at the derivative of the loss with respect to p, which is -1/p for the label. p depends "
+            "on z through softmax: one more step of the chain rule gives (p - q) / N.",
             wrong=_of_the_probability,
         ),
         Mistake(

@@ -246,13 +246,13 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "counted first",
-            "You count self.state.step on before the step, so that rate and dropout are those of the next one. The "
-            "loop around train_step counts.",
+            "You add 1 to self.state.step before the step, so rate and dropout are those of the next one. The "
+            "loop around train_step counts the steps.",
             wrong=_counts_first,
         ),
         Mistake(
             "counted twice",
-            "You count self.state.step on. The loop around train_step does that.",
+            "You add 1 to self.state.step. The loop around train_step does that.",
             wrong=_counts_too,
         ),
     ),
