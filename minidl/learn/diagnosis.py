@@ -36,11 +36,18 @@ def diagnose(exercise: Exercise, cases: list[Case], given: list[Answer], right: 
     telling_first = sorted(range(len(cases)), key=lambda i: i not in wrong)
     for mistake in exercise.mistakes:
         if all(agree(given[i], typical(exercise, mistake, [cases[i]])[0]) for i in telling_first):
-            return Diagnosis(f"typical {mistake.name}", (mistake.says, *evidence))
+            return Diagnosis(f"typical {mistake.name}", (*_likely(given, wrong), mistake.says, *evidence))
     found = [*_facts(exercise, cases, given, right, wrong)]
     if not found:
         return Diagnosis("unknown", evidence)
     return Diagnosis(found[0][0], (*(line for _, line in found), *evidence))
+
+
+def _likely(given: list[Answer], wrong: list[int]) -> tuple[str, ...]:
+    """A caution where nothing but errors agree with a typical mistake: another mistake may raise them too."""
+    first = given[wrong[0]].raised
+    errors_only = first and not isinstance(first.error, Returned) and all(given[i].raised for i in wrong)
+    return (f"It raises {first}. A likely reason:",) if errors_only else ()
 
 
 def typical(exercise: Exercise, mistake: Mistake, cases: list[Case]) -> list[Answer]:

@@ -149,3 +149,11 @@ def test_a_central_difference_is_a_witness():
 
     verdict = check_function(exercise(gradient=gradient), lambda a, b, stride: once(a * b))
     assert "a central difference, which knows no formula, says" in str(verdict)
+
+
+def test_where_only_errors_agree_a_typical_mistake_is_a_likely_reason():
+    one_row = Mistake("one row", "You took a batch of one.", (("return a * b", "return a.reshape(1, 2) * b"),))
+    verdict = check_function(exercise(mistakes=(one_row,)), lambda a, b, stride: np.reshape(a, (1, 2)) * b)
+    assert verdict.found == "typical one row"
+    assert verdict.lines[0].startswith("It raises ValueError") and verdict.lines[0].endswith("A likely reason:")
+    assert verdict.lines[1] == "You took a batch of one."
