@@ -96,7 +96,7 @@
           });
         }),
       );
-      const largest = rows.filter((row) => row.factors[1] === "here").length;
+      const largest = rows.filter(({ factors }) => factors[1] === "here").length;
       const lies = `The pixel lies in ${many(rows.length, "window")}`;
       const alone = `${lies}, and is ${largest ? "" : "not "}its largest number.`;
       const shared = `${lies}. It is the largest number in ${largest} of them.`;
