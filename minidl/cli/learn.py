@@ -133,7 +133,7 @@ def _hint(args: Namespace) -> int:
     number, text = folder.hint(chosen[0])
     more = f" ({_command(folder, 'hint', chosen[0])} again for more)" if number < 3 else ""
     print_lines(f"{chosen[0].name}, hint {number} of 3{more}", colour=YELLOW)
-    print_lines(*indented([text]))
+    print_lines(*indented(text.split("; ") if number == 3 else [text]))  # the last one is code
     return 0
 
 

@@ -77,6 +77,8 @@ def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:
     )
     for name, wanted in right.outcome.items():
         value = given.outcome.get(name)
+        if isinstance(value, float) and isinstance(wanted, np.generic | np.ndarray):
+            advice = "A Python float has no dtype: leave out float() and .item()."
         if getattr(value, "dtype", None) != getattr(wanted, "dtype", None):
             return (
                 f"Right in float64, but for {what} {name} is {described(value)}, must be {wanted.dtype}. {advice}",

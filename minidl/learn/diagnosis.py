@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from minidl.learn.compare import agree, apart, equal
-from minidl.learn.evidence import first_difference
+from minidl.learn.evidence import first_difference, smallest
 from minidl.learn.exercise import Case, Exercise, Mistake, Returned, described
 from minidl.learn.patterns import Bad, everywhere, exchanged
 from minidl.learn.running import Answer, answers
 from minidl.learn.source import changed
+
+FEW = 3  # names or sizes that a sentence may list
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def diagnose(exercise: Exercise, cases: list[Case], given: list[Answer], right: 
     found = [*_facts(exercise, cases, given, right, wrong)]
     if not found:
         return Diagnosis("unknown", evidence)
+    if given[smallest(cases, wrong)].raised:
+        evidence = evidence[:-1]  # the error, which the first sentence names
     return Diagnosis(found[0][0], (*(line for _, line in found), *evidence))
 
 
@@ -62,8 +66,17 @@ def _facts(
     bad = [(cases[i], given[i], right[i]) for i in wrong]
     condition = _condition(cases, wrong)
     if raising := [a for _, a, _ in bad if a.raised]:
-        error = raising[0].raised
-        yield ("kind", f"{error}.") if isinstance(error.error, Returned) else ("raises", f"It raises {error}.")
+        below = given[smallest(cases, wrong)].raised
+        error = below or raising[0].raised
+        if isinstance(error.error, Returned):
+            yield "kind", f"{error}."
+        elif below:
+            yield "raises", f"It raises {error}."
+        else:
+            yield (
+                "raises",
+                f"For some inputs it raises {error}. For others, such as the one below, the result is wrong.",
+            )
         if len(raising) < len(bad):
             return
     elif swapped := exchanged(bad):
@@ -73,10 +86,12 @@ def _facts(
     elif all(a.changed != b.changed for _, a, b in bad) and _values_right(bad):
         yield _changed(bad)
     else:
-        facts = [*everywhere(bad), *_places(exercise, bad)]
-        yield from facts or _outputs(bad)
-        if any(a.changed for _, a, _ in bad):
-            yield _changed(bad)
+        facts = [*everywhere(bad), *_places(exercise, bad)] or [*_outputs(bad)]
+        if any(a.changed for _, a, _ in bad):  # where it is all that is wrong below, it comes first
+            shown = smallest(cases, wrong)
+            alone = replace(given[shown], changed=right[shown].changed)
+            facts.insert(0 if agree(alone, right[shown]) else len(facts), _changed(bad))
+        yield from facts
     if condition:
         yield "condition", condition
 
@@ -102,6 +117,8 @@ def _kinds(bad: Bad) -> tuple[str, str] | None:
         pairs = [(value, wanted) for _, of, value, wanted in triples if of == name]
         value, wanted = pairs[0]
         dtype = getattr(wanted, "dtype", None)
+        if dtype is not None and (strange := _no_numbers(value)):
+            return "kind", f"{name} holds {strange}"
         if dtype is None or np.asarray(value).dtype in (dtype, object):
             continue
         if all(_same_numbers(*pair) for pair in pairs):
@@ -111,6 +128,16 @@ def _kinds(bad: Bad) -> tuple[str, str] | None:
         if np.asarray(value).dtype.kind in "iub":
             return "dtype", f"{name} is {described(value)}, must be {dtype}: whole numbers have lost their fractions."
     return None
+
+
+def _no_numbers(value: Any) -> str:
+    """What an array of objects or texts holds in place of a number; "" if there is no such thing in it."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind in "fiubc":
+        return ""
+    strange = [v for v in value.ravel().tolist() if not isinstance(v, float | int | np.number)]
+    if strange and strange[0] is None:
+        return "None in place of a number: does a function in your code end without return?"
+    return f"{described(strange[0])} in place of a number." if strange else ""
 
 
 def _word(value: Any) -> bool:
@@ -125,8 +152,9 @@ def _same_numbers(value: Any, wanted: Any) -> bool:
 
 
 def _sizes(case: Case) -> str:
+    """The sizes of a case, if there are few: many explain nothing, and the shapes of the input stand below."""
     sizes = [f"{k} is {v}" for k, v in case.about.items() if isinstance(v, int)]
-    return f" (where {', '.join(sizes)})" if sizes else ""
+    return f" (where {', '.join(sizes)})" if 0 < len(sizes) <= FEW else ""
 
 
 def _values_right(bad: Bad) -> bool:
@@ -140,7 +168,7 @@ def _outputs(bad: Bad) -> Iterator[tuple[str, str]]:
     numbers = {name for _, _, b in bad for name, wanted in b.outcome.items() if isinstance(wanted, np.ndarray)}
     fine = [name for name in names if name in numbers and name not in broken]
     if len(broken) < len(names):
-        words = f"{' and '.join(fine)}: right; wrong" if fine else "Wrong"
+        words = f"{' and '.join(fine)}: right; wrong" if 0 < len(fine) <= FEW else "Wrong"
         yield "outputs", f"{words} is {' and '.join(broken)}."
     _, given, right = bad[0]
     for name in broken:

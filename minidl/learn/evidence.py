@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ def first_difference(
     exercise: Exercise, cases: list[Case], given: list[Answer], right: list[Answer], wrong: list[int]
 ) -> tuple[str, ...]:
     """Lines about the smallest case in `wrong`."""
-    smallest = min(wrong, key=lambda i: (_size(cases[i]), i))
-    case, a, b = cases[smallest], given[smallest], right[smallest]
+    shown = smallest(cases, wrong)
+    case, a, b = cases[shown], given[shown], right[shown]
     lines = ["The smallest input that fails:", *(f"    {line}" for line in _inputs(case))]
     if a.raised:
         return (*lines, str(a.raised) if isinstance(a.raised.error, Returned) else f"raises {a.raised}")
@@ -35,6 +36,11 @@ def first_difference(
     return tuple(lines)
 
 
+def smallest(cases: list[Case], wrong: list[int]) -> int:
+    """The case in `wrong` with the fewest numbers: the one that is shown."""
+    return min(wrong, key=lambda i: (_size(cases[i]), i))
+
+
 def _entry(exercise: Exercise, case: Case, name: str, value: np.ndarray, wanted: np.ndarray) -> list[str]:
     differs = np.argwhere(apart(value, wanted))
     if not len(differs):
@@ -43,7 +49,8 @@ def _entry(exercise: Exercise, case: Case, name: str, value: np.ndarray, wanted:
     lines = [f"{name}[{', '.join(map(str, index))}] is {_both(value[index], wanted[index])}"]
     if wanted.size <= SHOWN and wanted.size > 1:
         lines.append(f"{name} is {_both(value, wanted)}")
-    if exercise.worked and (paper := exercise.worked(case.fresh(), name, index)):
+    paper = exercise.worked(case.fresh(), name, index) if exercise.worked else None
+    if paper and len(set(paper.split(" = "))) > 1:  # "1 = 1" explains nothing
         lines.append(f"on paper: {paper}")
     if exercise.gradient and name in (witnesses := exercise.gradient(case.fresh())):
         loss, x = witnesses[name]
@@ -70,14 +77,18 @@ def _written(value: Any, digits: int = 6) -> str:
     """An array's numbers if there are few, else its shape."""
     if isinstance(value, np.bool_):
         return str(value)
+    if isinstance(value, np.generic | np.ndarray) and not value.ndim and value.dtype.kind not in "fiuc":
+        return f"{value.item()!r:.100}"
     if isinstance(value, np.generic | float) or (isinstance(value, np.ndarray) and not value.ndim):
         return f"{value + 0:.{digits}g}"
     if isinstance(value, np.ndarray):
         if not 0 < value.size <= SHOWN:
             return f"an array {value.shape}"
+        numbers = value + value.dtype.type(0) if value.dtype.kind in "fiu" else value  # + 0 makes a 0 of -0
         with np.printoptions(precision=digits - 2, suppress=True, linewidth=1000):
-            text = np.array2string(value.ravel() + value.dtype.type(0), separator=", ")
-        return text if value.ndim == 1 else f"{text.replace('[', '').replace(']', '')}, of shape {value.shape}"
+            text = np.array2string(numbers if value.ndim <= 2 else numbers.ravel(), separator=", ")
+        text = re.sub(r"\s*([\[\],])\s*", r"\1", text).replace(",", ", ")  # without the blanks that align columns
+        return text if value.ndim <= 2 else f"{text[1:-1]}, of shape {value.shape}"
     return f"{value!r:.100}"
 
 

@@ -132,8 +132,12 @@ class Returned(Exception):
 
 def described(value: Any) -> str:
     """A short description of a value: shape and dtype of an array, the kind of another object."""
+    if isinstance(value, np.generic) and value.dtype.kind not in "fiuc":
+        value = value.item()
     if isinstance(value, np.ndarray | np.generic):
-        return f"an array {value.shape} of {value.dtype}" if value.ndim else f"{value.dtype} {value!s}"
+        return f"an array {value.shape} of {value.dtype}" if value.ndim else f"{value.dtype} {value[()]!s:.10}"
     if isinstance(value, tuple):
         return f"({', '.join(described(v) for v in value)})"
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return f"a Python {type(value).__name__}, {value:.6g}"
     return "None" if value is None else f"{type(value).__name__} {value!r:.40}"

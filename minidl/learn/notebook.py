@@ -14,7 +14,7 @@ from typing import Any
 from minidl.errors import UsageError
 from minidl.learn.exercise import Exercise
 from minidl.learn.exercises import EXERCISES, ORDER
-from minidl.learn.source import body, imports, opening
+from minidl.learn.source import body, given, imports, opening
 from minidl.storage.files import atomic
 
 HIDDEN_SEED = 1
@@ -44,7 +44,14 @@ def notebook(exercises: list[Exercise]) -> dict[str, Any]:
     ]
     for exercise in exercises:
         solution = ["### BEGIN SOLUTION", *(line[4:] for line in body(exercise)), "### END SOLUTION"]
-        code = [*imports(exercise), "", "", *opening(exercise), *("    " + line if line else "" for line in solution)]
+        code = [
+            *imports(exercise),
+            *given(exercise),
+            "",
+            "",
+            *opening(exercise),
+            *("    " + line if line else "" for line in solution),
+        ]
         cells += [
             _cell("markdown", f"{exercise.name}-task", f"## {exercise.name}\n\n{exercise.task}"),
             _cell("code", exercise.name, "\n".join(code), solution=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -31,6 +32,7 @@ except ImportError:  # Windows
 SECONDS = 10.0  # for all inputs together; a right answer takes a fraction of one, also with loops
 AGAIN = 0.2  # seconds until the next try, if a bare `except` has caught the first
 MEMORY = 4 << 30  # bytes that an answer may take
+MATMUL = r"matmul: Input operand 1 has a mismatch in its core dimension 0.*\(size (\d+) is different from (\d+)\)"
 PRINTED = 30  # lines of what an answer prints that are shown
 
 
@@ -51,7 +53,8 @@ class Raised:
         where = f" in line {self.line}" if self.line else ""
         text = ""
         with suppress(Exception):  # a learner's exception may have a __str__ that raises
-            text = str(self.error).partition("\n")[0]
+            text = str(self.error).partition("\n")[0].rstrip(" .")  # a full stop follows
+            text = re.sub(MATMUL, r"the shapes don't fit for @: \2 columns on the left, \1 rows on the right", text)
         return f"{type(self.error).__name__}{where}" + (f": {text:.200}" if text else "")
 
 
@@ -80,7 +83,7 @@ def load(path: Path, name: str) -> Callable:
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
     _import_beside(path.resolve().parent)
-    sys.modules[name] = module = ModuleType(name)  # dataclasses look there
+    sys.modules[name] = module = _Learners(name)  # dataclasses look there
     module.__file__ = str(path)
     try:
         with harmless(), time_limit():
@@ -97,6 +100,10 @@ def load(path: Path, name: str) -> Callable:
     return function
 
 
+class _Learners(ModuleType):
+    """A learner's file as a module."""
+
+
 class _Beside(str):
     """The entry of sys.path for the learner's folder."""
 
@@ -106,7 +113,7 @@ def _import_beside(folder: Path) -> None:
     sys.path[:] = [path for path in sys.path if not isinstance(path, _Beside)] + [_Beside(folder)]
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")
-        if isinstance(file, str) and Path(file).parent == folder:
+        if isinstance(module, _Learners) or (isinstance(file, str) and Path(file).parent == folder):
             del sys.modules[name]
 
 

@@ -88,6 +88,22 @@ def imports(exercise: Exercise) -> list[str]:
     return sorted(plain) + ([""] if lines else []) + sorted(lines)
 
 
+def given(exercise: Exercise) -> list[str]:
+    """A comment for every function of minidl among the imports: how it is called, and what it does."""
+    module = sys.modules[exercise.reference.__module__]
+    names = sorted(name for name in _global_names(exercise.reference) if not name.startswith("_"))
+    found = []
+    for name in names:
+        function = inspect.unwrap(vars(module)[name]) if callable(vars(module)[name]) else None
+        if not inspect.isfunction(function) or function is exercise.reference:
+            continue
+        parameters = inspect.signature(function).parameters.values()
+        called = ", ".join(str(p.replace(annotation=p.empty)) for p in parameters)
+        does = inspect.getdoc(function).partition("\n\n")[0].replace("\n", " ")
+        found += textwrap.wrap(f"{name}({called}): {does}", 114, initial_indent="# ", subsequent_indent="#     ")
+    return found
+
+
 def _head(exercise: Exercise) -> list[str]:
     inside = Path(exercise.reference.__code__.co_filename).relative_to(PACKAGE.parent).as_posix()
     return [
@@ -95,7 +111,9 @@ def _head(exercise: Exercise) -> list[str]:
         *("", *textwrap.wrap(exercise.task, 100), ""),
         f"The function stands in {inside}. Write its body here, then: minidl learn check {exercise.name}",
         *('"""', "", "from __future__ import annotations", ""),
-        *(*imports(exercise), "", ""),
+        *imports(exercise),
+        *([""] + comments if (comments := given(exercise)) else []),
+        *("", ""),
     ]
 
 

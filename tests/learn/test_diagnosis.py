@@ -74,7 +74,11 @@ def once(a):
         (lambda a, b, stride: a * b if stride == 1 else a, "condition", "Right where stride is 1, wrong where it is"),
         (lambda a, b, stride: a * b if len(a) < 5 else a, "condition", "Right, except where N is 5."),
         (lambda a, b, stride: a * b if len(a) == 1 else a, "unknown", "y[0, 0] is"),
-        (lambda a, b, stride: a * b[stride - 1 : 1], "raises", "It raises ValueError in line"),
+        (lambda a, b, stride: a * b[stride - 1 : 1], "raises", "For some inputs it raises ValueError"),
+        (lambda a, b, stride: a @ b, "raises", "the shapes don't fit for @: 2 columns on the left, 1 rows on the ri"),
+        (lambda a, b, stride: (a * b).astype(str), "kind", "y holds str '"),
+        (lambda a, b, stride: (a * b).astype(object) * [[None]], "raises", "TypeError in line"),
+        (lambda a, b, stride: np.full(a.shape, None), "kind", "y holds None in place of a number: does a function"),
         (lambda a, b, stride: np.multiply(a, b, out=a), "changed", "You changed a, which belongs to the caller."),
         (lambda a, b, stride: a * b * np.float64(1), "float32", "for float32 y is an array"),
         (lambda a, b, stride: once(a * b), "unknown", "y[0, 0] is"),
@@ -84,6 +88,27 @@ def test_a_fact_is_found_and_said(answer, found, said):
     verdict = check_function(PRODUCT, answer)
     assert not verdict.solved
     assert verdict.found == found and said in str(verdict), str(verdict)
+
+
+def test_an_error_is_said_once_and_belongs_to_the_input_below():
+    verdict = check_function(PRODUCT, lambda a, b, stride: a.missing)
+    assert str(verdict).count("missing") == 1 and verdict.lines[0].startswith("It raises AttributeError")
+    verdict = check_function(PRODUCT, lambda a, b, stride: a + 1 if stride == 1 else a.missing)
+    assert verdict.lines[0].endswith("For others, such as the one below, the result is wrong.")
+    assert "y[0, 0] is" in str(verdict)
+
+
+def test_a_change_that_is_all_that_is_wrong_with_the_input_below_is_said_first():
+    def product(a, b, stride):
+        a *= b
+        return a if len(a) < 5 else a + 1
+
+    assert check_function(PRODUCT, product).lines[0] == "You changed a, which belongs to the caller. Work on a copy."
+
+
+def test_two_axes_are_written_as_rows_without_blanks_that_align_them():
+    verdict = check_function(PRODUCT, lambda a, b, stride: np.full(a.shape, 0.5))
+    assert "y is [[0.5, 0.5]], must be [[" in str(verdict)
 
 
 def test_a_right_answer_is_right():

@@ -21,7 +21,7 @@ def found(name, function):
         ([[1.0], [1.0, 2.0]], "list [[1.0], [1.0, 2.0]]"),
         ("text", "str 'text'"),
         (None, "None"),
-        (1.5, "float 1.5"),
+        (1.5, "a Python float, 1.5"),
     ],
 )
 def test_an_answer_of_another_kind_is_described(value, text):
@@ -43,12 +43,12 @@ def test_a_python_number_in_float32_is_described():
         return float(loss), dz
 
     verdict = found("softmax_cross_entropy", answer)
-    assert verdict.found == "float32" and "loss is float" in verdict.lines[0]
+    assert verdict.found == "float32" and "loss is a Python float" in verdict.lines[0]
 
 
 def test_zero_is_written_without_a_sign():
     lines = found("relu_dx", lambda dy, mask: dy * 1.0).lines
-    assert "must be [ 1., -2.,  0.,  0.]" in lines[-2]
+    assert "must be [1., -2., 0., 0.]" in lines[-2]
 
 
 def test_every_case_has_the_same_outputs_and_the_same_words_about_it():

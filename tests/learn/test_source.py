@@ -40,6 +40,12 @@ def test_the_blanked_file_has_the_docstring_and_no_line_of_the_body(exercise):
     assert not {line for line in lines if line in text.rpartition('"""')[2]}
 
 
+def test_a_file_says_how_the_functions_it_is_given_are_called():
+    text = blanked(EXERCISES["im2col"])
+    assert "# out_size(x_shape, kernel, stride, padding): (OH, OW): how many windows fit" in text
+    assert "# offsets(kernel, stride, out): Yields (k, rows, columns)" in text
+
+
 def test_show_prints_the_place_and_the_source_of_today(capsys):
     show(reference.col2im)
     first, _, rest = capsys.readouterr().out.partition("\n")

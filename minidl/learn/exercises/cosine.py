@@ -148,6 +148,6 @@ EXERCISE = Exercise(
         "cos(pi t) goes from 1 to -1 while t goes from 0 to 1. What must be added, and by what must it be divided, "
         "so that it goes from 1 to 0? Which distance does the rate cover?",
         "def schedule(step): t = min(step / total_steps, 1.0); return final_lr + (lr - final_lr) * (1 + "
-        "math.cos(math.pi * t)) / 2. At the end: return schedule.",
+        "np.cos(np.pi * t)) / 2. At the end: return schedule.",
     ),
 )

@@ -102,6 +102,12 @@ EXERCISE = Exercise(
             "All rows together add up to 1. Each row must add up to 1: give the sum the axis.",
             (("p.sum(axis=-1, keepdims=True)", "p.sum()"),),
         ),
+        Mistake(
+            "all numbers as one row",
+            "The maximum and the sum run over the whole array, so all rows together add up to 1. Each row must add "
+            "up to 1: give both the last axis, with keepdims=True.",
+            (("logits.max(axis=-1, keepdims=True)", "logits.max()"), ("p.sum(axis=-1, keepdims=True)", "p.sum()")),
+        ),
         Mistake("logarithm", _LOGARITHM, (("    return p\n", "    return xp.log(p)\n"),)),
         Mistake(
             "logarithm without p",

@@ -154,9 +154,10 @@ EXERCISE = Exercise(
     target="minidl.training.trainer:Trainer.train_step",
     task="One step of the training: forward, loss, backward, update. Given are self.model, self.optimizer, "
     "self.schedule (the learning rate of a step), self.label_smoothing, self.seed and self.state.step, the number "
-    "of this step, which the loop around it counts. The forward pass needs a Context in TRAIN mode with seed and "
-    "step. softmax_cross_entropy(logits, y, smoothing) gives (loss, dlogits), and top_k_correct(logits, y, 1) the "
-    "number of right answers.",
+    "of this step, which the loop around it counts. model.forward(x, ctx) gives (logits, cache); ctx is a "
+    "Context(mode, seed, step) in TRAIN mode. softmax_cross_entropy(logits, y, smoothing) gives (loss, dlogits). "
+    "model.zero_grad() empties the gradients, model.backward(dlogits, cache, need_dx=False) adds to them, and "
+    "optimizer.step(lr) changes the weights. top_k_correct(logits, y, 1) is the number of right answers.",
     cases=_cases,
     call=_call,
     any_dtype=False,  # after some steps rounding in float32 has grown
