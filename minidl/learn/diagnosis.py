@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minidl.learn.compare import agree, apart, equal
-from minidl.learn.evidence import first_difference, smallest
+from minidl.learn.evidence import first_difference, size, smallest
 from minidl.learn.exercise import Case, Exercise, Mistake, Returned, described
 from minidl.learn.patterns import Bad, everywhere, exchanged
 from minidl.learn.running import Answer, answers
@@ -170,7 +170,7 @@ def _outputs(bad: Bad) -> Iterator[tuple[str, str]]:
     if len(broken) < len(names):
         words = f"{' and '.join(fine)}: right; wrong" if 0 < len(fine) <= FEW else "Wrong"
         yield "outputs", f"{words} is {' and '.join(broken)}."
-    _, given, right = bad[0]
+    _, given, right = min(bad, key=lambda triple: size(triple[0]))  # the one that is shown
     for name in broken:
         value, wanted = given.outcome[name], right.outcome[name]
         if isinstance(wanted, str) and value != wanted:
@@ -198,7 +198,7 @@ def _places(exercise: Exercise, bad: Bad) -> Iterator[tuple[str, str]]:
 
 
 def _condition(cases: list[Case], wrong: list[int]) -> str:
-    """Such as "Right where stride is 1, ...", if what is said about the cases parts the right from the wrong ones."""
+    """For which of the inputs the answer is wrong, if a word or number about them, or two, say it."""
     good = [i for i in range(len(cases)) if i not in wrong]
     keys = [key for key in cases[0].about if all(key in case.about for case in cases)]
     if not good:
@@ -208,17 +208,13 @@ def _condition(cases: list[Case], wrong: list[int]) -> str:
         if fine & broken:
             continue
         if len(fine) == 1 and len(good) > 1:
-            other = "isn't" if len(broken) > 1 else f"is {min(broken, key=str)}"
-            return f"Right where {key} is {min(fine, key=str)}, wrong where it {other}."
+            other = "isn't" if len(broken) > 1 else f"is {broken.pop()}"
+            return f"Of the inputs tried, right are those where {key} is {fine.pop()}, wrong where it {other}."
         if len(broken) == 1:
-            return f"Right, except where {key} is {min(broken, key=str)}."
+            return f"Of the inputs tried, wrong are those where {key} is {broken.pop()}."
     for one, other in itertools.combinations(keys, 2):
-        broken = {(cases[i].about[one], cases[i].about[other]) for i in wrong}
-        if (
-            len(broken) == 1
-            and len(wrong) > 1
-            and not broken & {(c.about[one], c.about[other]) for c in (cases[i] for i in good)}
-        ):
+        fine, broken = ({(cases[i].about[one], cases[i].about[other]) for i in some} for some in (good, wrong))
+        if len(broken) == 1 and len(wrong) > 2 and not fine & broken:
             ((a, b),) = broken
-            return f"Right, except where {one} is {a} and {other} is {b}."
+            return f"Of the inputs tried, wrong are those where {one} is {a} and {other} is {b}."
     return ""

@@ -38,7 +38,7 @@ def first_difference(
 
 def smallest(cases: list[Case], wrong: list[int]) -> int:
     """The case in `wrong` with the fewest numbers: the one that is shown."""
-    return min(wrong, key=lambda i: (_size(cases[i]), i))
+    return min(wrong, key=lambda i: (size(cases[i]), i))
 
 
 def _entry(exercise: Exercise, case: Case, name: str, value: np.ndarray, wanted: np.ndarray) -> list[str]:
@@ -92,5 +92,6 @@ def _written(value: Any, digits: int = 6) -> str:
     return f"{value!r:.100}"
 
 
-def _size(case: Case) -> int:
+def size(case: Case) -> int:
+    """The numbers in a case's arrays."""
     return sum(a.size for a in case.arguments.values() if isinstance(a, np.ndarray))

@@ -63,8 +63,9 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "overwritten window by window",
-            "Right except where windows overlap: you assigned where you must add, so the last window wins. A pixel "
-            "that lies in several patches receives the sum of their gradients.",
+            "Right except where windows overlap: the last window wins there, and all of them must add up. Do you "
+            "assign where you must add? (With arrays of indices `+=` assigns too: an index that occurs twice counts "
+            "once. `np.add.at` counts it twice.)",
             (
                 ("columns] += dpatches", "columns] = dpatches"),
                 ("in offsets(kernel, stride, (oh, ow)):", "in [*offsets(kernel, stride, (oh, ow))][::-1]:"),
