@@ -146,9 +146,8 @@ def _list(args: Namespace) -> int:
         print_lines(f"docs/learn/{chapter}.py")
         for name in (e.name for e in chosen if e.chapter == chapter):
             known, state = folder.progress[name], states[name]
-            aids = [f"{known.hints} hint{'s' * (known.hints > 1)}"] * bool(known.hints) + [
-                "solution seen"
-            ] * known.shown
+            hints = f"{known.hints} hint" + "s" * (known.hints > 1)
+            aids = [hints] * bool(known.hints) + ["solution seen"] * known.shown
             mark = "x" if state == SOLVED else "." if state == NEW else "~"
             aided = f" ({', '.join(aids)})" if aids else ""
             colour = {SOLVED: GREEN, NEW: None}.get(state, RED)
