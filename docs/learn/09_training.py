@@ -258,7 +258,7 @@ for kind, expected in ((md.Adam, 1e-3), (md.AdamW, 1e-7)):
 #
 # At the start the weights are random, and large steps are useful. At the end small steps settle the weights. A
 # *schedule* is a function from the number of the step to the learning rate. `_anneal(start, end, t)` in the source
-# below goes along half a cosine, from `start` at t = 0 to `end` at t = 1. Two schedules are common:
+# below goes along half a cosine, from `start` at t = 0 to `end` at t = 1, and stays there. Two schedules are common:
 #
 # - **cosine**: half a cosine from lr down to 0.
 # - **one-cycle**: up from lr / 25 to lr during the first 30 % of the steps, then down to nearly 0. Batch
