@@ -212,7 +212,8 @@ assert np.isclose(on_the_kink, 0.5) and np.isclose(beside_it, 0.65)
 charts.kink()
 
 # %% [markdown]
-# In a network with thousands of ReLUs, some input is always that near to 0. There are two ways out.
+# In the picture the blue point is x, and the orange line joins the two ends of the difference. In a network with
+# thousands of ReLUs, some input is always that near to 0. There are two ways out.
 #
 # - For a single layer, choose inputs that stay away from kinks. `spaced` makes random numbers that are at least 0.01
 #   apart from each other and from 0.
