@@ -65,7 +65,7 @@ def _not_begun(exercise: Exercise, error: BaseException) -> bool:
 def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:
     """What goes wrong for other arrays than the plain ones."""
     if given.raised:
-        return (f"Right in float64, but for {what} it raises {given.raised}.",)
+        return (f"Right in float64, but for {what} it {given.raised.said}.",)
     if given.changed != right.changed:
         return (f"Right in float64, but for {what} it changes its argument {', '.join(given.changed)}.",)
     advice = (

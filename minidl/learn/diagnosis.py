@@ -51,7 +51,7 @@ def _likely(given: list[Answer], wrong: list[int]) -> tuple[str, ...]:
     """A caution where nothing but errors agree with a typical mistake: another mistake may raise them too."""
     first = given[wrong[0]].raised
     errors_only = first and not isinstance(first.error, Returned) and all(given[i].raised for i in wrong)
-    return (f"It raises {first}. A likely reason:",) if errors_only else ()
+    return (f"It {first.said}. A likely reason:",) if errors_only else ()
 
 
 def typical(exercise: Exercise, mistake: Mistake, cases: list[Case]) -> list[Answer]:
@@ -71,11 +71,11 @@ def _facts(
         if isinstance(error.error, Returned):
             yield "kind", f"{error}."
         elif below:
-            yield "raises", f"It raises {error}."
+            yield "raises", f"It {error.said}."
         else:
             yield (
                 "raises",
-                f"For some inputs it raises {error}. For others, such as the one below, the result is wrong.",
+                f"For some inputs it {error.said}. For others, such as the one below, the result is wrong.",
             )
         if len(raising) < len(bad):
             return

@@ -23,7 +23,7 @@ def first_difference(
     case, a, b = cases[shown], given[shown], right[shown]
     lines = ["The smallest input that fails:", *(f"    {line}" for line in _inputs(case))]
     if a.raised:
-        return (*lines, str(a.raised) if isinstance(a.raised.error, Returned) else f"raises {a.raised}")
+        return (*lines, str(a.raised) if isinstance(a.raised.error, Returned) else f"it {a.raised.said}")
     if b.raised:
         return (*lines, f"must raise {type(b.raised.error).__name__}")
     for name, wanted in b.outcome.items():

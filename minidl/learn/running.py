@@ -47,6 +47,13 @@ class Raised:
     error: BaseException
     line: int
 
+    @property
+    def said(self) -> str:
+        """Such as "raises TypeError in line 3: ...", to stand after "it"."""
+        if isinstance(self.error, Endless):
+            return f"{self.error}" + (f": it was in line {self.line}" if self.line else "")
+        return f"raises {self}"
+
     def __str__(self) -> str:
         if isinstance(self.error, Returned):
             return str(self.error)

@@ -71,7 +71,7 @@ def once(a):
         (lambda a, b, stride: None, "kind", "y is None, must be an array (1, 2) of float64."),
         (lambda a, b, stride: (a * b, a), "kind", "y is (an array"),
         (lambda a, b, stride: np.log(-abs(a * b)), "nan", "y has a NaN"),
-        (lambda a, b, stride: a * b if stride == 1 else a, "condition", "right are those where stride is 1, wrong where it is"),
+        (lambda a, b, stride: a * b if stride == 1 else a, "condition", "right are those where stride is 1, wrong"),
         (lambda a, b, stride: a * b if len(a) < 5 else a, "condition", "wrong are those where N is 5."),
         (lambda a, b, stride: a * b if len(a) == 1 else a, "unknown", "y[0, 0] is"),
         (lambda a, b, stride: a * b[stride - 1 : 1], "raises", "For some inputs it raises ValueError"),

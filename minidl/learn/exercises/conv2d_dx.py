@@ -47,8 +47,8 @@ def _with_col2im(mistake: str) -> Callable:
 
 _OVERWRITTEN = (
     "Right except where windows overlap: the gradient of one window arrives there, and those of all must add up. Do "
-    "you assign where you must add? (With arrays of indices `+=` assigns too: an index that occurs twice counts once. "
-    "`np.add.at` counts it twice.)"
+    "you assign where you must add? (With arrays of indices `+=` assigns too: an index that occurs twice counts "
+    "once. `np.add.at` counts it twice.)"
 )
 
 EXERCISE = Exercise(
