@@ -47,7 +47,9 @@ def close(given: np.ndarray, right: np.ndarray) -> bool:
 def apart(given: np.ndarray, right: np.ndarray) -> np.ndarray:
     """A mask of the entries that differ by more than rounding."""
     given, right = np.asarray(given), np.asarray(right)
-    if right.dtype.kind not in "fc" or given.dtype.kind not in "fciub":
+    if given.dtype.kind not in "fiubcO":  # texts, dates, records
+        return np.ones(np.broadcast_shapes(given.shape, right.shape), bool)
+    if right.dtype.kind not in "fc" or given.dtype.kind not in "fiub":
         return given != right
     tolerance = 2e-4 if right.dtype == np.float32 else 1e-8
     finite = np.abs(right[np.isfinite(right)])

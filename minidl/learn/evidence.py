@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.diagnostics.numeric import central_difference
 from minidl.learn.compare import apart, equal
-from minidl.learn.exercise import Case, Exercise, Returned, described
+from minidl.learn.exercise import Case, Exercise, Returned, described, safe_repr
 from minidl.learn.running import Answer
 
 SHOWN = 16  # numbers of an array that are written out
@@ -78,7 +78,7 @@ def _written(value: Any, digits: int = 6) -> str:
     if isinstance(value, np.bool_):
         return str(value)
     if isinstance(value, np.generic | np.ndarray) and not value.ndim and value.dtype.kind not in "fiuc":
-        return f"{value.item()!r:.100}"
+        return safe_repr(value.item(), 100)
     if isinstance(value, np.generic | float) or (isinstance(value, np.ndarray) and not value.ndim):
         return f"{value + 0:.{digits}g}"
     if isinstance(value, np.ndarray):
@@ -86,10 +86,11 @@ def _written(value: Any, digits: int = 6) -> str:
             return f"an array {value.shape}"
         numbers = value + value.dtype.type(0) if value.dtype.kind in "fiu" else value  # + 0 makes a 0 of -0
         with np.printoptions(precision=digits - 2, suppress=True, linewidth=1000):
-            text = np.array2string(numbers if value.ndim <= 2 else numbers.ravel(), separator=", ")
+            numbers = numbers if value.ndim <= 2 else numbers.ravel()
+            text = np.array2string(numbers, separator=", ", formatter={"object": lambda v: safe_repr(v, 40)})
         text = re.sub(r"\s*([\[\],])\s*", r"\1", text).replace(",", ", ")  # without the blanks that align columns
         return text if value.ndim <= 2 else f"{text[1:-1]}, of shape {value.shape}"
-    return f"{value!r:.100}"
+    return safe_repr(value, 100)
 
 
 def size(case: Case) -> int:

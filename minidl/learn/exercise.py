@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -140,4 +141,11 @@ def described(value: Any) -> str:
         return f"({', '.join(described(v) for v in value)})"
     if isinstance(value, float | int) and not isinstance(value, bool):
         return f"a Python {type(value).__name__}, {value:.6g}"
-    return "None" if value is None else f"{type(value).__name__} {value!r:.40}"
+    return "None" if value is None else f"{type(value).__name__} {safe_repr(value, 40)}"
+
+
+def safe_repr(value: Any, most: int) -> str:
+    """The beginning of an object's repr, which may be a learner's own and raise."""
+    with suppress(Exception):
+        return f"{value!r:.{most}}"
+    return "(its repr raises)"

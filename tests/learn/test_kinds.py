@@ -29,6 +29,18 @@ def test_an_answer_of_another_kind_is_described(value, text):
     assert verdict.found == "kind" and verdict.lines[0] == f"dx is {text}, must be an array (4,) of float64."
 
 
+class Unwritten:
+    def __repr__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "value", [Unwritten(), np.full(4, Unwritten()), np.zeros(4, [("a", float)]), np.ones(4) + 0j]
+)
+def test_the_strangest_answer_is_refused_without_an_error(value):
+    found("relu_dx", lambda dy, mask: value)
+
+
 def test_a_tuple_in_place_of_a_number_is_described():
     def answer(logits, labels, smoothing):
         loss, dz = reference.softmax_cross_entropy(logits, labels, smoothing)
