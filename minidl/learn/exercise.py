@@ -133,7 +133,7 @@ class Returned(Exception):
 
 def described(value: Any) -> str:
     """A short description of a value: shape and dtype of an array, the kind of another object."""
-    if isinstance(value, np.generic) and value.dtype.kind not in "fiuc":
+    if isinstance(value, np.ndarray | np.generic) and not value.ndim and value.dtype.kind not in "fiuc":
         value = value.item()
     if isinstance(value, np.ndarray | np.generic):
         return f"an array {value.shape} of {value.dtype}" if value.ndim else f"{value.dtype} {value[()]!s:.10}"
