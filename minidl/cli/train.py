@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from copy import copy, deepcopy
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minidl.backend.arrays import memory_report
 from minidl.cli.boundary import INTERRUPTED
 from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
-from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name, given_settings
+from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name
+from minidl.cli.own_functions import learner_settings, plugged_in, solved_in
 from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
 from minidl.diagnostics.summary import summary
-from minidl.errors import MinidlError, UsageError
+from minidl.errors import MinidlError
 from minidl.models import build
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
@@ -32,28 +30,22 @@ from minidl.training.reports import ProgressBar, Records
 from minidl.training.runs import Run, find_checkpoint
 from minidl.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from minidl.learn.plug import Plugs
-
-# The settings of a training on a learner's functions: the reference kernels take five minutes for it on two cores.
-LEARNERS = {"model": "convnet", "epochs": 6, "lr": 0.02}
-
 
 def train(args: Namespace) -> int:
     """Trains a network and writes a run folder; without flags, the refined net on `shapes`."""
     with ExitStack() as stack:
         if args.resume is None:
             check_name(Path(args.output), args.name)
-            run, checkpoint, config = None, None, make_config(args.preset or "quick", _settings(args))
+            run, checkpoint, config = None, None, make_config(args.preset or "quick", learner_settings(args))
         else:
             run, file = resume.find_run(args.resume, Path(args.output))
             if not args.dry_run:
                 stack.enter_context(run.owned())
             checkpoint = load_checkpoint(file) if file.is_file() else None
-            config = resume.settings(run, _settings(args), args.preset)
+            config = resume.settings(run, learner_settings(args), args.preset)
             if not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
                 stack.enter_context(blamed(run.path / "config.json"))
-        plugs = _solved(args.exercises) if args.exercises else None
+        plugs = solved_in(args.exercises) if args.exercises else None
         stack.enter_context(session.one_blas_thread())
         data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
         model = session.make_model(config, data, build)
@@ -86,54 +78,8 @@ def train(args: Namespace) -> int:
             state = trainer.state
             run.say(f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
         if plugs:
-            stack.enter_context(_exercises_plugged(plugs, trainer, config, run))
+            stack.enter_context(plugged_in(plugs, trainer, config, run))
         return _train(trainer, run, config, data, needed)
-
-
-def _settings(args: Namespace) -> dict[str, Any]:
-    """The settings given on the command line. A learner's functions run in the plain engine, in a small network."""
-    given = given_settings(args)
-    if not args.exercises:
-        return given
-    if given.get("engine", "plain") != "plain" or given.get("backend", "numpy") != "numpy":
-        raise UsageError("--with trains in the plain engine on NumPy: leave out --engine and --backend")
-    own = args.resume is None and args.preset is None and given.get("model", "convnet") == "convnet"
-    return {"engine": "plain"} | (LEARNERS if own else {}) | given
-
-
-def _solved(text: str) -> Plugs:
-    """What is solved in a learner's folder. Raises UsageError if nothing is."""
-    from minidl.learn.folder import Folder
-    from minidl.learn.plug import solved
-
-    plugs = solved(folder := Folder(Path(os.path.expanduser(text))))
-    if not plugs.functions:
-        raise UsageError(f"nothing in {folder.path} is solved yet: `{call('learn')} check` says why")
-    return plugs
-
-
-@contextmanager
-def _exercises_plugged(plugs: Plugs, trainer: Trainer, config: Config, run: Run) -> Iterator[None]:
-    """Inside the block the learner's solved exercises train; at the end the log says whose code ran."""
-    from minidl.learn.plug import drop_unfit, plugged
-
-    def one_step() -> None:
-        twin = copy(trainer)
-        twin.model, twin.optimizer = deepcopy((trainer.model, trainer.optimizer))
-        twin.train_step(*next(iter(trainer.train.epoch(0))))
-
-    drop_unfit(plugs, one_step)
-    used = ", ".join(plugs.functions) or "none"
-    run.say(f"with     {len(plugs.functions)} functions of {plugs.folder.path}: {used}")
-    for line in plugs.others():
-        run.say(f"         {line}")
-    with plugged(plugs):
-        trainer.schedule = session.config_schedule(config, len(trainer.train))
-        try:
-            yield
-        finally:
-            for line in plugs.lines():
-                run.say(line)
 
 
 def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int) -> int:

@@ -8,16 +8,12 @@ real one for the arrays of this network, which are larger than those of a check.
 
 from __future__ import annotations
 
-import copy
 import inspect
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
-
-import numpy as np
 
 from minidl.errors import MinidlError, UsageError
 from minidl.kernels import blocked, reference
@@ -25,17 +21,8 @@ from minidl.learn.check import check_function
 from minidl.learn.exercise import Exercise
 from minidl.learn.exercises import EXERCISES
 from minidl.learn.folder import NEW, Folder, digest
-from minidl.learn.running import Endless, harmless, load, raised, time_limit
+from minidl.learn.running import harmless, load, raised
 from minidl.text.calls import call as typed
-
-SLOWER = 5.0  # times; then the real function runs in its place
-LEAST = 0.005  # seconds that a call may take in any case
-WAIT = 1.0  # seconds that are waited for a call in any case: other programs may hold it up
-TIMED = 5  # calls of each function that are timed; the fastest counts
-CLOSE = 0.01  # float32 sums over a batch, in another order
-
-# What contains the rest of the network: its time is that of the others.
-WHOLE = ("sequential_backward", "concat_backward", "residual_backward", "train_step")
 
 # Two exercises may have one function: the first is for some calls of it only, the second for all.
 ONLY = {
@@ -110,7 +97,7 @@ def _forwarding(name: str) -> Callable:
 def plugged(plugs: Plugs) -> Iterator[None]:
     """Inside the block, the learner's functions take the places of the real ones."""
     with on_reference():
-        places = {name: _place(EXERCISES[name]) for name in plugs.functions}
+        places = {name: place_of(EXERCISES[name]) for name in plugs.functions}
         before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute in places.values()]
         try:
             for name, (owner, attribute) in reversed(places.items()):  # what is for some calls goes before the rest
@@ -127,7 +114,7 @@ def plugged(plugs: Plugs) -> Iterator[None]:
                 setattr(owner, attribute, function)
 
 
-def _place(exercise: Exercise) -> tuple[Any, str]:
+def place_of(exercise: Exercise) -> tuple[Any, str]:
     """The module or class that holds the real function, and its name there."""
     module, _, path = exercise.target.partition(":")
     owner: Any = import_module(module)
@@ -156,86 +143,3 @@ def _counted(name: str, plugs: Plugs, real: Callable) -> Callable:
 
     signature = inspect.signature(EXERCISES[name].reference)
     return call
-
-
-# ------------------------------------------------- how slow, and how right
-
-
-def drop_unfit(plugs: Plugs, run: Callable[[], object]) -> None:
-    """Takes out of `plugs` every function that is more than SLOWER times slower than the real one, or gives other
-    numbers.
-
-    `run` makes a training step on copies. The arguments that the real functions get there are the ones to be timed.
-    """
-    for name, arguments in _recorded(plugs, run).items():
-        if why := _unfit(EXERCISES[name].reference, plugs.functions[name], arguments):
-            plugs.refused[name] = f"yours is right in the check, but {why}"
-            del plugs.functions[name]
-
-
-def _unfit(real: Callable, own: Callable, call: tuple) -> str:
-    """Why a function can't take the place of the real one for this call; "" if it can."""
-    seconds, right = _fastest(real, call, None)
-    try:
-        with harmless():
-            own_seconds, given = _fastest(own, call, max(WAIT, SLOWER * seconds))
-    except Endless:
-        return f"more than {max(WAIT, SLOWER * seconds) / seconds:.0f} times slower"
-    except (Exception, SystemExit) as error:
-        return f"raises {raised(error, getattr(getattr(own, '__code__', None), 'co_filename', ''))} in this network"
-    if own_seconds > max(LEAST, SLOWER * seconds):
-        return f"{own_seconds / seconds:.0f} times slower"
-    return "" if _alike(given, right) else "gives other numbers for the arrays of this network"
-
-
-def _recorded(plugs: Plugs, run: Callable[[], object]) -> dict[str, tuple]:
-    """The arguments of the largest call that each real function gets in `run`."""
-    found: dict[str, tuple[int, tuple]] = {}
-
-    def recording(name: str, real: Callable) -> Callable:
-        def call(*args: Any, **options: Any) -> Any:
-            bound = signature.bind(*args, **options)
-            size = sum(getattr(a, "size", 0) for a in args)
-            fits = name not in ONLY or ONLY[name](bound.arguments)
-            if fits and size > found.get(name, (-1, ()))[0]:
-                found[name] = size, copy.deepcopy((bound.args, bound.kwargs))
-            return real(*args, **options)
-
-        signature = inspect.signature(EXERCISES[name].reference)
-        return call
-
-    with on_reference():
-        places = {n: _place(EXERCISES[n]) for n in plugs.functions if n not in WHOLE}
-        before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute in places.values()]
-        try:
-            for name, (owner, attribute) in places.items():
-                setattr(owner, attribute, recording(name, getattr(owner, attribute)))
-            run()
-        finally:
-            for owner, attribute, function in reversed(before):
-                setattr(owner, attribute, function)
-    return {name: call for name, (_, call) in found.items()}
-
-
-def _fastest(function: Callable, call: tuple, limit: float | None) -> tuple[float, Any]:
-    """The seconds of the fastest of some calls, and what it gave. Raises Endless if one takes more than `limit`."""
-    best, given = float("inf"), None
-    for _ in range(TIMED):
-        args, options = copy.deepcopy(call)
-        start = time.perf_counter()
-        with time_limit(limit) if limit else nullcontext():
-            result = function(*args, **options)
-        best = min(best, time.perf_counter() - start)
-        given = result, args
-    return best, given
-
-
-def _alike(a: Any, b: Any) -> bool:
-    """Whether two results have the same arrays, up to rounding in float32; layers and the like are left out."""
-    if isinstance(b, tuple | list):
-        return isinstance(a, tuple | list) and len(a) == len(b) and all(map(_alike, a, b))
-    if not isinstance(b, np.ndarray | np.number) or not np.size(b):
-        return True
-    if np.shape(a) != np.shape(b):
-        return False
-    return np.allclose(a, b, rtol=CLOSE, atol=CLOSE * float(np.abs(b).max()), equal_nan=True)

@@ -10,8 +10,9 @@ from minidl.errors import UsageError
 from minidl.kernels import blocked, reference
 from minidl.layers.linear import Linear
 from minidl.learn import EXERCISES
+from minidl.learn.fitness import drop_unfit
 from minidl.learn.folder import start
-from minidl.learn.plug import _place, drop_unfit, on_reference, plugged, solved
+from minidl.learn.plug import on_reference, place_of, plugged, solved
 from minidl.learn.source import filled
 
 KERNELS = ("im2col", "conv2d", "conv2d_dw", "relu")
@@ -168,5 +169,5 @@ def test_a_learners_parameters_may_have_other_names(folder):
 
 @pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda e: e.name)
 def test_every_exercise_has_a_place_to_be_plugged_into(exercise):
-    owner, name = _place(exercise)
+    owner, name = place_of(exercise)
     assert vars(owner)[name] is exercise.reference

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minidl.errors import UsageError
-from minidl.learn import EXERCISES, check, running
+from minidl.learn import EXERCISES, check, limits, running
 from minidl.learn.check import check_function
 from minidl.learn.running import load
 
@@ -72,8 +72,8 @@ def test_what_a_function_raises_is_said_with_its_line(tmp_path, body, said):
 
 @pytest.mark.parametrize("caught", ["except Exception", "except"])
 def test_an_endless_loop_ends(tmp_path, monkeypatch, caught):
-    monkeypatch.setattr(running, "SECONDS", 0.05)
-    monkeypatch.setattr(running, "AGAIN", 0.01)
+    monkeypatch.setattr(limits, "SECONDS", 0.05)
+    monkeypatch.setattr(limits, "AGAIN", 0.01)
     text = f"def relu(x):\n    while True:\n        try: x + x\n        {caught}: pass\n"
     function = load(written(tmp_path, text), "relu")
     verdict = check_function(RELU, function)
@@ -81,7 +81,7 @@ def test_an_endless_loop_ends(tmp_path, monkeypatch, caught):
 
 
 def test_an_endless_loop_is_waited_for_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "SECONDS", 0.05)
+    monkeypatch.setattr(limits, "SECONDS", 0.05)
     calls = []
 
     def relu(x):
@@ -113,7 +113,7 @@ def test_whatever_a_function_does_the_program_goes_on(tmp_path, body, said):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/self/statm is Linux's")
 def test_a_list_without_end_runs_out_of_memory_not_the_machine(monkeypatch):
-    monkeypatch.setattr(running, "MEMORY", 1 << 28)
+    monkeypatch.setattr(limits, "MEMORY", 1 << 28)
 
     def relu(x):
         kept = []
