@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEARNERS = {"model": "convnet", "epochs": 6, "lr": 0.02}
 
 
-def learner_settings(args: Namespace) -> dict[str, Any]:
+def training_settings(args: Namespace) -> dict[str, Any]:
     """The settings given on the command line. A learner's functions run in the plain engine, in a small network."""
     given = given_settings(args)
     if not args.exercises:

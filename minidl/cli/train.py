@@ -11,8 +11,8 @@ from typing import Any
 from minidl.backend.arrays import memory_report
 from minidl.cli.boundary import INTERRUPTED
 from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
-from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name
-from minidl.cli.own_functions import learner_settings, plugged_in, solved_in
+from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name, given_settings
+from minidl.cli.own_functions import plugged_in, solved_in, training_settings
 from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
 from minidl.diagnostics.summary import summary
@@ -36,13 +36,13 @@ def train(args: Namespace) -> int:
     with ExitStack() as stack:
         if args.resume is None:
             check_name(Path(args.output), args.name)
-            run, checkpoint, config = None, None, make_config(args.preset or "quick", learner_settings(args))
+            run, checkpoint, config = None, None, make_config(args.preset or "quick", training_settings(args))
         else:
             run, file = resume.find_run(args.resume, Path(args.output))
             if not args.dry_run:
                 stack.enter_context(run.owned())
             checkpoint = load_checkpoint(file) if file.is_file() else None
-            config = resume.settings(run, learner_settings(args), args.preset)
+            config = resume.settings(run, training_settings(args), args.preset)
             if not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
                 stack.enter_context(blamed(run.path / "config.json"))
         plugs = solved_in(args.exercises) if args.exercises else None
