@@ -67,7 +67,8 @@ def memory_limit() -> Iterator[None]:
 def time_limit(seconds: float | None = None) -> Iterator[None]:
     """Raises Endless in the block after so many seconds (SECONDS by default).
 
-    It does nothing where the system can't: on Windows, and in a thread.
+    It does nothing where the system can't: on Windows, and in a thread. On Python 3.10 a loop around a bare `except`
+    holds it for ever.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
