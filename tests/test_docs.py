@@ -14,7 +14,7 @@ from minidl.kernels import reference
 from minidl.layers.base import Layer, Parameter
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "learn" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/learn").glob("*.md"))]
 README = PAGES[0].read_text("utf-8")
 FOLDERS = ("minidl", "models", "tests", "benchmarks", "docs", "examples")
 
