@@ -8,14 +8,13 @@ import pytest
 from minidl.cli.programs import MINIDL
 from minidl.learn import EXERCISES
 from minidl.learn.source import filled
+from tests.learn.started import started
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, capsys):
+def folder(tmp_path, monkeypatch):
     """A started folder, which is the working directory."""
-    assert MINIDL.main(["learn", "start", str(tmp_path / "mine")]) == 0
-    monkeypatch.chdir(tmp_path / "mine")
-    capsys.readouterr()
+    monkeypatch.chdir(started(tmp_path / "mine").path)
     return tmp_path / "mine"
 
 
@@ -66,6 +65,7 @@ def test_a_check_of_all_is_brief_about_what_is_not_begun(folder, capsys):
     assert len(out.splitlines()) < 8
 
 
+@pytest.mark.slow
 def test_a_check_of_all_is_zero_when_all_are_solved(folder, capsys):
     solve(*EXERCISES)
     code, out, _ = run(capsys, "check")
@@ -110,6 +110,7 @@ def test_wrong_words_are_one_line(folder, capsys, words, message):
     assert code == 2 and message in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_watch_checks_a_file_at_each_save_and_ends_when_all_is_solved(folder, capsys, monkeypatch):
     from minidl.cli import learn
 
@@ -134,6 +135,7 @@ def test_a_terminal_gets_colours_and_a_file_none(folder, capsys, monkeypatch):
     assert "\x1b" not in run(capsys, "check", "relu")[1]
 
 
+@pytest.mark.slow
 def test_a_network_trains_on_the_learners_functions(folder, capsys):
     solve(*EXERCISES)
     flags = ["--epochs", "1", "--subset", "0.02", "--batch-size", "16", "--threads", "1", "--output", "runs"]

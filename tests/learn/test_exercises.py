@@ -48,6 +48,7 @@ def test_it_has_five_typical_mistakes_and_three_hints(exercise):
     assert len(exercise.hints) == 3 and all(exercise.hints)
 
 
+@pytest.mark.slow
 @every_exercise
 @pytest.mark.parametrize("seed", [None, 1])
 def test_every_typical_mistake_is_diagnosed_as_itself(exercise, seed):
@@ -55,6 +56,14 @@ def test_every_typical_mistake_is_diagnosed_as_itself(exercise, seed):
     assert found == {m.name: f"typical {m.name}" for m in exercise.mistakes}
 
 
+@pytest.mark.parametrize("name", ["relu_dx", "col2im", "batch_norm_dx"])
+def test_typical_mistakes_of_some_exercises_are_diagnosed_as_themselves(name):
+    exercise = EXERCISES[name]
+    found = {m.name: check_function(exercise, changed(exercise, m)).found for m in exercise.mistakes}
+    assert found == {m.name: f"typical {m.name}" for m in exercise.mistakes}
+
+
+@pytest.mark.slow
 @every_exercise
 def test_no_two_typical_mistakes_give_the_same_numbers(exercise):
     cases = exercise.cases(np.random.default_rng(2))
@@ -70,6 +79,7 @@ def test_no_two_typical_mistakes_give_the_same_numbers(exercise):
     ] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("exercise", "function"), functions("own", "wrong_"))
 def test_a_wrong_answer_gets_the_diagnosis_that_it_names(exercise, function):
     verdict = check_function(exercise, function)

@@ -8,13 +8,14 @@ from minidl.errors import DataError, UsageError
 from minidl.learn import EXERCISES
 from minidl.learn.folder import CHANGED, NEW, SOLVED, TRIED, Folder, start
 from minidl.learn.source import blanked, filled
+from tests.learn.started import started
 
 RELU = EXERCISES["relu"]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return start(tmp_path / "mine")[0]
+    return started(tmp_path / "mine")
 
 
 def test_a_folder_has_every_exercise_a_readme_and_the_progress(folder):

@@ -11,16 +11,16 @@ from minidl.kernels import blocked, reference
 from minidl.layers.linear import Linear
 from minidl.learn import EXERCISES
 from minidl.learn.fitness import drop_unfit
-from minidl.learn.folder import start
 from minidl.learn.plug import on_reference, place_of, plugged, solved
 from minidl.learn.source import filled
+from tests.learn.started import started
 
 KERNELS = ("im2col", "conv2d", "conv2d_dw", "relu")
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return start(tmp_path / "mine")[0]
+    return started(tmp_path / "mine")
 
 
 def write(folder, *names):
