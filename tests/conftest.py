@@ -13,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 import minidl
 from minidl.data import shapes
+from tests.windows import chromium, windows  # noqa: F401 - fixtures: one browser, whichever room's page it opens
 
 shapes.draw = cache(shapes.draw)  # a function of its arguments alone, and dozens of tests ask for the same images
 ENGINE: list[str] = []  # train.py's flags for the engine of this test run

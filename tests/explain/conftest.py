@@ -1,8 +1,7 @@
-"""The browser of the atlas's tests, and a page to open in it."""
+"""A page to open in a browser."""
 
 import pytest
 
-from tests.atlas.conftest import chromium, windows  # noqa: F401 - fixtures
 from tests.explain.network import written
 
 
