@@ -26,6 +26,7 @@ def explained(folder, *flags):
     return record_in(page.read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_it_has_defaults_for_everything_and_writes_into_the_run(finished, capsys):
     assert visualize.main(["explain", str(finished)]) == 0
     (page,) = (finished / "figures").glob("explain-*.html")

@@ -38,6 +38,7 @@ def test_without_a_gpu_it_stops_with_the_doctors_line(monkeypatch, capsys):
     assert "no NVIDIA GPU was found: nvidia-smi must list it" in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_it_compares_then_measures_then_writes(xp, monkeypatch, tmp_path):
     monkeypatch.setitem(SIDES, "refined", 32)
     monkeypatch.setattr(gpu, "STEPS", 2)

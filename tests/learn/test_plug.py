@@ -61,6 +61,7 @@ def test_the_learners_functions_are_called_also_by_one_another(folder):
     assert plugs.lines()[0].startswith("yours    ") and "im2col (2 calls)" in plugs.lines()[0]
 
 
+@pytest.mark.slow
 def test_afterwards_everything_is_as_it_was(folder):
     before = [vars(reference).copy(), vars(blocked).copy(), Linear.backward]
     write(folder, *KERNELS, "linear_backward")
@@ -79,6 +80,7 @@ def test_what_a_function_raises_in_the_training_names_it(folder):
         step()
 
 
+@pytest.mark.slow
 def test_a_function_that_is_much_slower_is_left_out_and_named(folder, monkeypatch):
     write(folder, "relu", "im2col")
     plugs = solved(folder)
@@ -97,6 +99,7 @@ def test_a_function_that_is_much_slower_is_left_out_and_named(folder, monkeypatc
     ]
 
 
+@pytest.mark.slow
 def test_one_slow_call_is_no_slow_function(folder):
     write(folder, "relu")
     plugs = solved(folder)
@@ -126,6 +129,7 @@ def raising(x):
     raise SystemExit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("relu", "why"), [(odd_for((2, 6, 6, 4)), "gives other numbers"), (raising, "raises SystemExit in line")]
 )
@@ -137,6 +141,7 @@ def test_a_function_that_is_wrong_only_in_the_network_is_left_out_and_named(fold
     assert list(plugs.functions) == ["im2col"] and why in plugs.refused["relu"]
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_after_its_check_is_not_used(folder):
     write(folder, "relu")
     plugs = solved(folder)
@@ -145,6 +150,7 @@ def test_a_file_that_changes_after_its_check_is_not_used(folder):
         pass
 
 
+@pytest.mark.slow
 def test_an_exercise_for_some_calls_leaves_the_others_to_its_neighbour(folder):
     write(folder, "softmax_cross_entropy", "label_smoothing", "max_pool_dx", "unpool")
     logits, labels = np.zeros((2, 3)), np.array([0, 1])
@@ -158,6 +164,7 @@ def test_an_exercise_for_some_calls_leaves_the_others_to_its_neighbour(folder):
     assert plugs.calls == {"softmax_cross_entropy": 2, "label_smoothing": 1, "max_pool_dx": 1, "unpool": 1}
 
 
+@pytest.mark.slow
 def test_a_learners_parameters_may_have_other_names(folder):
     text = "def max_pool(a, b, c, d):\n    return real(a, b, c, d)\n"
     text = f"from minidl.learn import EXERCISES\nreal = EXERCISES['max_pool'].reference\n{text}"

@@ -112,6 +112,7 @@ def test_whatever_a_function_does_the_program_goes_on(tmp_path, body, said):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/self/statm is Linux's")
+@pytest.mark.slow
 def test_a_list_without_end_runs_out_of_memory_not_the_machine(monkeypatch):
     monkeypatch.setattr(limits, "MEMORY", 1 << 28)
 
