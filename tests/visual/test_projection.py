@@ -362,7 +362,8 @@ def test_a_projection_is_positively_homogeneous(net, layer, engine, rule):
 
 @both_engines
 def test_memory_stays_constant_over_a_hundred_images(net, engine):
-    projector = Projector(net, "inception2.b3", DECONV, engine=engine, threads=2)
+    # One thread: a second one takes its own memory when it first comes to work, which may be late.
+    projector = Projector(net, "inception2.b3", DECONV, engine=engine, threads=1)
     x, peaks = images(100), []
     tops = np.arange(100).reshape(100, 1)
 
