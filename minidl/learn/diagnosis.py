@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minidl.learn.compare import agree, apart, equal
-from minidl.learn.evidence import first_difference, size, smallest
+from minidl.learn.evidence import first_difference, smallest
 from minidl.learn.exercise import Case, Exercise, Mistake, Returned, described
 from minidl.learn.patterns import Bad, everywhere, exchanged
 from minidl.learn.running import Answer, answers
@@ -64,9 +64,9 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     """(kind, sentence) for what can be said of a wrong answer, the most telling first."""
     bad = [(cases[i], given[i], right[i]) for i in wrong]
-    condition = _condition(cases, wrong)
+    condition, shown = _condition(cases, wrong), smallest(cases, wrong)
     if raising := [a for _, a, _ in bad if a.raised]:
-        below = given[smallest(cases, wrong)].raised
+        below = given[shown].raised
         error = below or raising[0].raised
         if isinstance(error.error, Returned):
             yield "kind", f"{error}."
@@ -86,9 +86,8 @@ def _facts(
     elif all(a.changed != b.changed for _, a, b in bad) and _values_right(bad):
         yield _changed(bad)
     else:
-        facts = [*everywhere(bad), *_places(exercise, bad)] or [*_outputs(bad)]
+        facts = [*everywhere(bad), *_places(exercise, bad)] or [*_outputs(bad, given[shown], right[shown])]
         if any(a.changed for _, a, _ in bad):  # where it is all that is wrong below, it comes first
-            shown = smallest(cases, wrong)
             alone = replace(given[shown], changed=right[shown].changed)
             facts.insert(0 if agree(alone, right[shown]) else len(facts), _changed(bad))
         yield from facts
@@ -161,8 +160,8 @@ def _values_right(bad: Bad) -> bool:
     return all(equal(a.outcome[name], value) for _, a, b in bad for name, value in b.outcome.items())
 
 
-def _outputs(bad: Bad) -> Iterator[tuple[str, str]]:
-    """Which of several outputs is wrong."""
+def _outputs(bad: Bad, given: Answer, right: Answer) -> Iterator[tuple[str, str]]:
+    """Which of several outputs is wrong; what is said in words is that of the case that is shown."""
     names = list(bad[0][2].outcome)
     broken = [name for name in names if any(not equal(a.outcome[name], b.outcome[name]) for _, a, b in bad)]
     numbers = {name for _, _, b in bad for name, wanted in b.outcome.items() if isinstance(wanted, np.ndarray)}
@@ -170,7 +169,6 @@ def _outputs(bad: Bad) -> Iterator[tuple[str, str]]:
     if len(broken) < len(names):
         words = f"{' and '.join(fine)}: right; wrong" if 0 < len(fine) <= FEW else "Wrong"
         yield "outputs", f"{words} is {' and '.join(broken)}."
-    _, given, right = min(bad, key=lambda triple: size(triple[0]))  # the one that is shown
     for name in broken:
         value, wanted = given.outcome[name], right.outcome[name]
         if isinstance(wanted, str) and value != wanted:

@@ -13,7 +13,7 @@ import numpy as np
 
 from minidl.learn.exercises import EXERCISES
 from minidl.learn.limits import Endless, harmless, time_limit
-from minidl.learn.plug import ONLY, Plugs, on_reference, place_of
+from minidl.learn.plug import ONLY, Plugs, wrapped
 from minidl.learn.running import raised
 
 SLOWER = 5.0  # times; then the real function runs in its place
@@ -69,16 +69,8 @@ def _recorded(plugs: Plugs, run: Callable[[], object]) -> dict[str, tuple]:
         signature = inspect.signature(EXERCISES[name].reference)
         return call
 
-    with on_reference():
-        places = {n: place_of(EXERCISES[n]) for n in plugs.functions if n not in WHOLE}
-        before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute in places.values()]
-        try:
-            for name, (owner, attribute) in places.items():
-                setattr(owner, attribute, recording(name, getattr(owner, attribute)))
-            run()
-        finally:
-            for owner, attribute, function in reversed(before):
-                setattr(owner, attribute, function)
+    with wrapped([name for name in plugs.functions if name not in WHOLE], recording):
+        run()
     return {name: call for name, (_, call) in found.items()}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 try:
     import resource
@@ -28,6 +29,17 @@ class Endless(BaseException):
 
 
 @contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Inside the block, the attribute `name` of a module or class is `value`."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
 def harmless() -> Iterator[None]:
     """The block can't end the process, and doesn't wait for the keyboard."""
 
@@ -36,8 +48,7 @@ def harmless() -> Iterator[None]:
 
     with ExitStack() as stack:
         for owner, name, value in ((os, "_exit", leave), (sys, "stdin", _NoKeyboard())):
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, value)
+            stack.enter_context(replaced(owner, name, value))
         yield
 
 

@@ -9,8 +9,8 @@ real one for the arrays of this network, which are larger than those of a check.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -21,7 +21,8 @@ from minidl.learn.check import check_function
 from minidl.learn.exercise import Exercise
 from minidl.learn.exercises import EXERCISES
 from minidl.learn.folder import NEW, Folder, digest
-from minidl.learn.running import harmless, load, raised
+from minidl.learn.limits import harmless, replaced
+from minidl.learn.running import load, raised
 from minidl.text.calls import call as typed
 
 # Two exercises may have one function: the first is for some calls of it only, the second for all.
@@ -78,15 +79,11 @@ def solved(folder: Folder) -> Plugs:
 @contextmanager
 def on_reference() -> Iterator[None]:
     """Inside the block, NumPy arrays are computed by the reference kernels."""
-    names = [n for n, f in vars(blocked).items() if not n.startswith("_") and callable(f) and hasattr(reference, n)]
-    before = {name: getattr(blocked, name) for name in names}
-    for name in names:
-        setattr(blocked, name, _forwarding(name))
-    try:
+    with ExitStack() as stack:
+        for name, f in list(vars(blocked).items()):
+            if not name.startswith("_") and callable(f) and hasattr(reference, name):
+                stack.enter_context(replaced(blocked, name, _forwarding(name)))
         yield
-    finally:
-        for name, function in before.items():
-            setattr(blocked, name, function)
 
 
 def _forwarding(name: str) -> Callable:
@@ -94,24 +91,30 @@ def _forwarding(name: str) -> Callable:
 
 
 @contextmanager
+def wrapped(names: Iterable[str], wrap: Callable[[str, Callable], Callable]) -> Iterator[None]:
+    """Inside the block, `wrap(name, real)` stands in the place of every named exercise's real function, on the
+    reference kernels.
+    """
+    with on_reference(), ExitStack() as stack:
+        for name in names:
+            owner, attribute = place_of(EXERCISES[name])
+            stack.enter_context(replaced(owner, attribute, wrap(name, getattr(owner, attribute))))
+        yield
+
+
+@contextmanager
 def plugged(plugs: Plugs) -> Iterator[None]:
     """Inside the block, the learner's functions take the places of the real ones."""
-    with on_reference():
-        places = {name: place_of(EXERCISES[name]) for name in plugs.functions}
-        before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute in places.values()]
-        try:
-            for name, (owner, attribute) in reversed(places.items()):  # what is for some calls goes before the rest
-                setattr(owner, attribute, _counted(name, plugs, getattr(owner, attribute)))
-            for name in plugs.functions:  # again, so that one learner's function that imports another gets theirs
-                file = plugs.folder.file(EXERCISES[name])
-                if digest(file) != plugs.digests[name]:
-                    raise UsageError(f"{file} was changed after its check: start again")
-                plugs.functions[name] = load(file, name)
-            with harmless():
-                yield
-        finally:
-            for owner, attribute, function in reversed(before):
-                setattr(owner, attribute, function)
+    names = list(plugs.functions)
+    # What is for some calls goes before the rest.
+    with wrapped(reversed(names), lambda name, real: _counted(name, plugs, real)):
+        for name in names:  # again, so that one learner's function that imports another gets theirs
+            file = plugs.folder.file(EXERCISES[name])
+            if digest(file) != plugs.digests[name]:
+                raise UsageError(f"{file} was changed after its check: start again")
+            plugs.functions[name] = load(file, name)
+        with harmless():
+            yield
 
 
 def place_of(exercise: Exercise) -> tuple[Any, str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
-from minidl.learn.exercises.geometry import POOLS, Geometry, at_the_border, pool_about, window_slices
+from minidl.learn.exercises.geometry import POOLS, Geometry, padding_reached, pool_about, window_slices
 from minidl.learn.exercises.paper import number
 
 
@@ -22,11 +20,6 @@ def _cases(rng: np.random.Generator) -> list[Case]:
         case([1, 2, 4, 5, 8, 12], Geometry(1, 2, 3, 1, 2, 2, 1, 1, 0)),
         *(case(rng.normal(size=(g.n, g.h, g.w, g.c)), g) for g in POOLS),
     ]
-
-
-def _edge(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
-    x, kernel, stride, padding = arguments.values()
-    return {"where the window reaches into the padding": at_the_border(x.shape, kernel, stride, padding)}
 
 
 def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | None:
@@ -62,7 +55,7 @@ EXERCISE = Exercise(
     "`pad2d`, `out_size` and `offsets`.",
     cases=_cases,
     call=returns("y"),
-    places=_edge,
+    places=padding_reached,
     worked=_worked,
     mistakes=(
         Mistake(

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.learn.exercise import Mistake
+
 SMOOTH, BENT, KINK = "quadratic", "cubic", "has a kink"
 
 
@@ -81,3 +83,22 @@ def judged(name: str, value: Any, f: Function, reach: float) -> dict[str, Any]:
 
 
 NEAR = 3e-4  # how far the kinks are from x, if they aren't at x
+
+
+def own_steps(with_step: Callable[[float], Callable]) -> tuple[Mistake, Mistake]:
+    """The mistakes of a larger step than the given one. with_step(step) is the function with a step of its own."""
+    return (
+        Mistake(
+            "kink",
+            "Right for smooth functions. But your own step is larger than the given one and reaches across a kink, "
+            "where the slope jumps: there you get the mean of both slopes. Your check stands on a kink, not on a "
+            "bug. Use the step that is given.",
+            wrong=with_step(0.01),
+        ),
+        Mistake(
+            "a larger step",
+            "You use a step of your own, larger than the given one. The error grows with its square, and it may "
+            "reach across a kink, where the slope jumps. Use the step that is given.",
+            wrong=with_step(1e-4),
+        ),
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from minidl.kernels.reference import offsets
 from minidl.kernels.shapes import window_positions
+from minidl.learn.exercise import Arguments
 
 
 class Geometry(NamedTuple):
@@ -129,3 +131,9 @@ def at_the_border(shape: tuple[int, ...], kernel: int, stride: int, padding: int
     )
     edge = rows[:, None] | columns
     return np.broadcast_to(edge[None, :, :, None], (n, oh, ow, c))
+
+
+def padding_reached(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
+    """The places of the forward pass of a pool, for a diagnosis."""
+    x, kernel, stride, padding = arguments.values()
+    return {"where the window reaches into the padding": at_the_border(x.shape, kernel, stride, padding)}

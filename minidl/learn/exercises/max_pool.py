@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
-from minidl.learn.exercises.geometry import POOLS, Geometry, at_the_border, pool_about, window_slices
+from minidl.learn.exercises.geometry import POOLS, Geometry, padding_reached, pool_about, window_slices
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
@@ -30,11 +28,6 @@ def _cases(rng: np.random.Generator) -> list[Case]:
         case(rng.integers(0, 3, (many.n, many.h, many.w, many.c)), many, "ties"),
     ]
     return cases
-
-
-def _edge(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
-    x, kernel, stride, padding = arguments.values()
-    return {"where the window reaches into the padding": at_the_border(x.shape, kernel, stride, padding)}
 
 
 def _worked(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | None:
@@ -198,7 +191,7 @@ EXERCISE = Exercise(
     "are equal. Given are `pad2d`, `out_size` and `offsets`, which goes through the pixels of a window.",
     cases=_cases,
     call=returns("y", "index"),
-    places=_edge,
+    places=padding_reached,
     worked=_worked,
     mistakes=(*_TYPICAL, *_OTHER_NAN),
     hints=(

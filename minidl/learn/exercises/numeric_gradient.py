@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.diagnostics import numeric
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, Outcome
-from minidl.learn.exercises.functions import ABSOLUTE, COUPLED, CUBES, LARGEST, NEAR, RELU, SQUARES, judged
+from minidl.learn.exercises.functions import ABSOLUTE, COUPLED, CUBES, LARGEST, NEAR, RELU, SQUARES, judged, own_steps
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
@@ -114,19 +114,7 @@ EXERCISE = Exercise(
     worked=_on_paper,
     any_dtype=False,
     mistakes=(
-        Mistake(
-            "kink",
-            "Right for smooth functions. But your own step is larger than the given one and reaches across a kink, "
-            "where the slope jumps: there you get the mean of both slopes. Your check stands on a kink, not on a "
-            "bug. Use the step that is given.",
-            wrong=_with_step(0.01),
-        ),
-        Mistake(
-            "a larger step",
-            "You use a step of your own, larger than the given one. The error grows with its square, and it may "
-            "reach across a kink, where the slope jumps. Use the step that is given.",
-            wrong=_with_step(1e-4),
-        ),
+        *own_steps(_with_step),
         Mistake(
             "the default step",
             "Your step is always 1e-5. That is only its default: pass on the step that is given.",
