@@ -33,10 +33,10 @@ from minidl.engine import fuse
 from minidl.engine.blocks import batchnorm
 from minidl.engine.blocks.inception import FusedInception
 from minidl.engine.blocks.maxpool import FusedMaxPool
+from minidl.engine.chain import FusedSequential
 from minidl.engine.convolutions.patches import PatchConv
 from minidl.engine.convolutions.winograd import WinogradConv
 from minidl.engine.convolutions.winograd2d import Winograd2DConv
-from minidl.engine.prepare import FusedSequential
 from minidl.engine.stem.parity import in_parts
 from minidl.engine.tiles.recycler import Recycler, aligned
 from minidl.engine.tiles.runner import Scratch, TileRunner

@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl import learn, models
     from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
-    from minidl.engine import fuse
+    from minidl.engine import fuse, prepare
     from minidl.explain.own import explain_unit
     from minidl.models import Run
     from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict
@@ -92,6 +92,7 @@ _LATER = {  # names that are imported when they are first used, and where they a
     "models": "minidl.models",
     "normalise": "minidl.data.normalise",
     "picture": "minidl.visual.picture.picture",
+    "prepare": "minidl.engine.prepare",
     "save": "minidl.storage.weights.save_weights",
     "to_torch_state_dict": "minidl.storage.weights.to_torch_state_dict",
 }
@@ -147,6 +148,7 @@ __all__ = [
     "models",
     "normalise",
     "picture",
+    "prepare",
     "save",
     "schedules",
     "softmax",

@@ -9,7 +9,7 @@ from minidl.engine.blocks.branches import is_inception
 from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
 from minidl.engine.blocks.inception import FusedInception
 from minidl.engine.blocks.maxpool import FusedMaxPool, PairPool
-from minidl.engine.prepare import FusedSequential
+from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.tiles.runner import TileRunner
 from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential

@@ -1,125 +1,90 @@
-"""A chain of layers for INFER mode, which takes a few images at a time through all of its layers.
+"""Inference without preparing the weights anew: a model that keeps what its composites make of them.
 
-If the layers run one after the other, every map of the whole batch is written to memory and read again, and the
-threads wait for each other at every layer. In INFER mode no image depends on another (BN uses its running
-statistics). So each task takes some images from the first layer to the last: no thread waits, and the maps stay in
-the cache. Early maps are large and late ones small, so the images of a task go through the early layers a few at a
-time, and through later layers together (`_stages`).
+In INFER mode a composite multiplies BN's factor into its filters and transforms them for Winograd (`fold`). At batch
+size 1 this takes half of the time, and comes out the same every time. A prepared model does it once for each size of
+image, and again when a weight or a running statistic has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import groupby
-from typing import Any, NamedTuple
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
-from minidl.backend.arrays import Array
-from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner, tile_slices
-from minidl.kernels.shapes import require_float
-from minidl.layers import AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
-from minidl.layers.base import INFER, Context, Layer, Mode
-from minidl.layers.containers import require_pass
+from minidl.engine.blocks.block import Fused
+from minidl.engine.chain import FusedSequential
+from minidl.engine.fuse import fuse
+from minidl.layers.base import Layer
+from minidl.layers.parameter import Snapshot
 
-TASK_IMAGES = 16
-STAGE_NUMBERS = 1 << 18  # numbers at a layer's input or output that are worked on at once, at most
-IMAGE_BY_IMAGE = (AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU)
+Array = np.ndarray
 
-
-class Step(NamedTuple):
-    """One layer on its way through the chain."""
-
-    layer: Layer
-    folded: Any  # what its `fold` returned
-    images: int  # how many at once
+SIZES = 2  # of images, of which the folded weights are kept: those of training and evaluation, for example
 
 
-class FusedSequential(Sequential):
-    """A Sequential that, in INFER mode, takes tiles of images through all of its layers if all of them can."""
+def prepare(model: Layer, threads: int = 0) -> Layer:
+    """`model` for inference with the same weights again and again: `fuse(model, threads)`, or a fused model itself.
 
-    wiring = "chain"
-
-    def __init__(
-        self, layers: Mapping[str, Layer], runner: TileRunner, unnamed: frozenset[str] = frozenset()
-    ) -> None:
-        super().__init__(layers)
-        self.runner, self.unnamed = runner, unnamed
-
-    def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
-        require_pass(self, x, ctx)
-        if ctx.mode is not Mode.PROBE:
-            self.runner.begin(x.shape)
-        return ONE_BLAS_THREAD.during(lambda: self._forward(x, ctx))
-
-    def _forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
-        if ctx.mode is Mode.INFER and _tiled(self):
-            require_float(self.label, x)
-            return self._infer(x), None
-        with self.runner.lock:
-            return super().forward(x, ctx)
-
-    def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
-        gradient = [dy]
-        del dy  # see Sequential.backward
-        return ONE_BLAS_THREAD.during(lambda: self._backward(gradient, cache, need_dx))
-
-    def _backward(self, gradient: list[Array], cache: list, need_dx: bool) -> Array | None:
-        with self.runner.lock:
-            return super().backward(gradient.pop(), cache, need_dx)
-
-    def _infer(self, x: Array) -> Array:
-        y = np.empty(self.out_shape(x.shape), x.dtype)
-        with self.runner.lock:  # not in the middle of a training pass
-            steps = self.fold(x)
-        tiles = tile_slices(len(x), TASK_IMAGES)
-
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
-            y[tiles[i]] = self.infer_tile(x[tiles[i]], steps, scratch)
-
-        self.runner.run(task, len(tiles))
-        return y
-
-    def fold(self, x: Array) -> list[Step]:
-        """Every layer's folded weights, and how many images it takes at once."""
-        steps = []
-        for layer in self.layers.values():
-            y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
-            images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
-            steps.append(Step(layer, layer.fold(x) if hasattr(layer, "fold") else None, images))
-            x = y
-        # A layer takes no more images than the layers after it, so images are only ever joined, never split.
-        for i in range(len(steps) - 2, -1, -1):
-            steps[i] = steps[i]._replace(images=min(steps[i].images, steps[i + 1].images))
-        return steps
-
-    def infer_tile(self, x: Array, folded: list[Step], scratch: Scratch) -> Array:
-        """y of some images, in scratch memory."""
-        for number, (images, stage) in enumerate(groupby(folded, key=lambda step: min(step.images, len(x)))):
-            stage, parts, joined = list(stage), range(0, len(x), max(1, images)), None
-            for start in parts:
-                part = x[start : start + images]
-                for step in stage:
-                    part = _infer(step, part, scratch)
-                if len(parts) == 1:
-                    joined = part
-                    break
-                if joined is None:
-                    joined = scratch(f"stage {number} of {id(self)}", (len(x), *part.shape[1:]), part.dtype)
-                joined[start : start + images] = part
-            if joined is not None:
-                x = joined
-        return x
+    It keeps the folded weights of the last two sizes of images until its next training pass. They take about four
+    times the memory of the weights. The results don't change, and a weight may change between any two passes: by an
+    optimizer's step, by `load`, by `p.value[...] = `, or through a view of it. The next pass notices and folds anew.
+    That nothing has changed takes some microseconds to see. Only where others refer to a weight, such as a variable
+    of yours, its numbers are compared with a copy.
+    """
+    return keep(fuse(model, threads))
 
 
-def _infer(step: Step, x: Array, scratch: Scratch) -> Array:
-    if hasattr(step.layer, "infer_tile"):
-        return step.layer.infer_tile(x, step.folded, scratch)
-    return step.layer.forward(x, INFER)[0]
+def keep(model: Layer) -> Layer:
+    """`model`, whose fused parts keep their folded weights from now on; a plain model has none."""
+    for _, layer in model.places():
+        if isinstance(layer, Fused | FusedSequential) and layer.kept is None:
+            layer.kept = Kept()
+    return model
 
 
-def _tiled(layer: Layer) -> bool:
-    """Whether the layer can take the images of a batch a few at a time; for a user's own layer this isn't known."""
-    if isinstance(layer, FusedSequential):
-        return all(_tiled(child) for child in layer.layers.values())
-    return hasattr(layer, "infer_tile") or type(layer) in IMAGE_BY_IMAGE
+class Kept:
+    """What one layer's `fold` returned, as long as the weights in it stay the same."""
+
+    def __init__(self) -> None:
+        self._seen: Seen | None = None
+        self._folded: dict[tuple, Any] = {}  # by size of image and dtype, the last used at the end
+
+    def __reduce__(self) -> tuple:
+        return Kept, ()  # a copy of a model has weights of its own
+
+    def drop(self) -> None:
+        self._folded, self._seen = {}, None
+
+    def of(self, layer: Fused | FusedSequential, x: Array) -> Any:
+        """layer.fold(x), perhaps from an earlier call. One thread at a time."""
+        if self._seen is None or not self._seen.holds(layer):
+            self.drop()
+            self._seen = Seen(layer)  # before `fold` reads them: what is written from now on is noticed
+        key = x.shape[1:], x.dtype
+        folded = self._folded.pop(key) if key in self._folded else layer.fold(x)
+        self._folded[key] = folded
+        while len(self._folded) > SIZES:
+            del self._folded[next(iter(self._folded))]
+        return folded
+
+
+class Seen:
+    """The weights, running statistics and settings in the composites at or below a layer, as they are now."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._children = list(layer)
+        composites = [at for _, at in layer.places() if isinstance(at, Fused)]
+        leaves = {id(leaf): leaf for composite in composites for leaf in composite.plain.leaves()}.values()
+        self._weights = [Snapshot(p) for leaf in leaves for p in leaf.params.values()]
+        self._settings = [(vars(leaf), dict(vars(leaf))) for leaf in leaves]
+        self._statistics = [(leaf.buffers, name, b.tobytes()) for leaf in leaves for name, b in leaf.buffers.items()]
+
+    def holds(self, layer: Layer) -> bool:
+        """Whether `layer` has the same layers, and these the same settings and, bit for bit, the same numbers."""
+        return (
+            all(a is b for a, b in zip_longest(layer, self._children))
+            and all(now == then for now, then in self._settings)
+            and all(weight.holds() for weight in self._weights)
+            and all(buffers[name].tobytes() == seen for buffers, name, seen in self._statistics)
+        )

@@ -24,7 +24,7 @@ import numpy as np
 from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
 from minidl.engine.blocks.inception import FusedInception
 from minidl.engine.blocks.projection import ConvStep, InceptionStep
-from minidl.engine.prepare import FusedSequential
+from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.stem.projection import StemStep
 from minidl.engine.tiles.runner import Scratch, tile_slices

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, on_device, to_host
 from minidl.data.loader import Loader
+from minidl.engine.prepare import keep
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax_cross_entropy, top_k_correct
@@ -44,6 +45,7 @@ def predict(model: Layer, loader: Loader, xp: ModuleType = np) -> Iterator[tuple
     """(logits, labels) of every batch, on the device."""
     if not hasattr(loader, "epoch"):
         raise UsageError(f"got a {type(loader).__name__}: give a Loader, of arrays Loader((images, labels), 32, ...)")
+    keep(model)
     for x, y in on_device(loader.epoch(0), xp):
         logits, _ = model.forward(x, INFER)
         yield logits, y

@@ -15,6 +15,7 @@ from minidl.backend.arrays import to_device, to_host
 from minidl.data.folder import EXTENSIONS
 from minidl.data.images import read_image
 from minidl.data.loader import Loader, normalise
+from minidl.engine.prepare import keep
 from minidl.engine.tiles.runner import available_cores
 from minidl.errors import DataError, printable
 from minidl.layers.base import INFER, Layer
@@ -68,6 +69,7 @@ def predict_files(
     can't be read.
     """
     size = about.image_shape[0]
+    keep(model)
 
     def read(path: str) -> np.ndarray | str:
         try:

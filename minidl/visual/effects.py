@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device, to_host
-from minidl.engine import fuse
+from minidl.engine import prepare
 from minidl.errors import UsageError
 from minidl.layers import Sequential
 from minidl.layers.base import INFER, PROBE, Context, Layer, Rule, Shape
@@ -74,7 +74,7 @@ def ablated(
     before, rest = _split(model, keys)
     rest = _with(rest, {keys: lambda inner: Sequential({"inner": inner, "mask": _Mask(mask)})})
     if engine == "fused" and xp is np:
-        before, rest = fuse(before, threads), fuse(rest, threads)
+        before, rest = prepare(before, threads), prepare(rest, threads)
     batches = []
     for start in range(0, len(x), RUNS):
         a, _ = before.forward(to_device(x[start : start + RUNS], xp), INFER)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minidl.backend.arrays import to_device, to_host
+from minidl.engine.prepare import keep
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
@@ -63,6 +64,8 @@ def occlusion(
     patch, stride = sizes(h, w, patch, stride)
     if np.shape(fill) != (channels,):
         raise UsageError(f"fill {fill}: give one value for each of the {channels} channels")
+
+    keep(model)
 
     def probabilities(images: np.ndarray) -> np.ndarray:
         return to_host(softmax(model.forward(to_device(images, xp), INFER)[0]))

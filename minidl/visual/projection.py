@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device, to_host
 from minidl.engine import fuse
-from minidl.engine.prepare import FusedSequential
+from minidl.engine.chain import FusedSequential
 from minidl.engine.projection import project_pairs_by
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, PROBE, Layer, Rule, as_rule

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from minidl.backend.arrays import Array, array_module
-from minidl.engine import fuse
+from minidl.engine import prepare
 from minidl.errors import UsageError
 from minidl.layers import Layer, Sequential
 from minidl.layers.base import INFER, Context, Shape
@@ -81,7 +81,7 @@ class Taps:
                 raise UsageError(f"{name}: its output for an image has the shape {shape}, not (H, W, C) or (K,)")
 
         def ready(chain: Layer) -> Layer:
-            return fuse(chain, threads) if engine == "fused" else chain
+            return prepare(chain, threads) if engine == "fused" else chain
 
         self._pieces = [
             (ready(Sequential(piece.links)), piece.outputs, {name: ready(c) for name, c in piece.inside.items()})

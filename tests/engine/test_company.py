@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minidl.engine import fuse
-from minidl.engine.prepare import FusedSequential
+from minidl.engine.chain import FusedSequential
 from minidl.engine.tiles.runner import ACCUMULATORS, ONE_BLAS_THREAD, TileRunner
 from minidl.errors import UsageError
 from minidl.layers import INFER, PROBE, BatchNorm2D, MaxPool2D, Sequential

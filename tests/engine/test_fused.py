@@ -18,7 +18,7 @@ from minidl.engine.blocks.block import Fused
 from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
 from minidl.engine.blocks.inception import FusedInception
 from minidl.engine.blocks.maxpool import FusedMaxPool
-from minidl.engine.prepare import FusedSequential
+from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.runner import ONE_BLAS_THREAD
@@ -756,7 +756,7 @@ def test_inference_in_tiles_that_go_through_the_whole_net(net, batch, h, w, numb
     model = randomized(net(), np.random.default_rng(0))
     x = arranged(np.random.default_rng(1).normal(size=(batch, h, w, 3)), layout)
     fused = fused_on_nan(model)
-    with patch.multiple("minidl.engine.prepare", STAGE_NUMBERS=numbers, TASK_IMAGES=images):
+    with patch.multiple("minidl.engine.chain", STAGE_NUMBERS=numbers, TASK_IMAGES=images):
         y, cache = fused.forward(x, INFER)
         kept = y.copy()
         fused.forward(-x, INFER)

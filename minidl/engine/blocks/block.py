@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 from minidl.layers.containers import require_cache, require_pass
 
+if TYPE_CHECKING:
+    from minidl.engine.prepare import Kept
+
 
 class Fused(Layer):
     """The fast form of several plain layers in a row, `plain`, with the same Parameters and buffers.
@@ -22,6 +25,8 @@ class Fused(Layer):
     `tiles`, `fold` and `infer_tile`. PROBE and `project` use the plain layers, so that every inner map exists. The
     names are those of the plain layers.
     """
+
+    kept: Kept | None = None  # see `prepare.py`
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
         self.plain, self.runner = plain, runner
@@ -60,6 +65,8 @@ class Fused(Layer):
         if ctx.mode is Mode.INFER:
             return self.infer(x), None
         with self.runner.lock:
+            if self.kept:
+                self.kept.drop()
             y, cache = self.train(x)
         return y, FusedCache(cache, y.dtype)
 
@@ -93,7 +100,7 @@ class Fused(Layer):
     def infer(self, x: Array) -> Array:
         """y with running statistics."""
         with self.runner.lock:  # not in the middle of a training pass
-            tiles, folded = self.tiles(x), self.fold(x)
+            tiles, folded = self.tiles(x), self.kept.of(self, x) if self.kept else self.fold(x)
         y = self.runner.empty(self.out_shape(x.shape), x.dtype)
 
         def task(i: int, accumulator: int, scratch: Scratch) -> None:

@@ -1,0 +1,131 @@
+"""A chain of layers for INFER mode, which takes a few images at a time through all of its layers.
+
+If the layers run one after the other, every map of the whole batch is written to memory and read again, and the
+threads wait for each other at every layer. In INFER mode no image depends on another (BN uses its running
+statistics). So each task takes some images from the first layer to the last: no thread waits, and the maps stay in
+the cache. Early maps are large and late ones small, so the images of a task go through the early layers a few at a
+time, and through later layers together (`_stages`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from minidl.backend.arrays import Array
+from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner, tile_slices
+from minidl.kernels.shapes import require_float
+from minidl.layers import AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
+from minidl.layers.base import INFER, Context, Layer, Mode
+from minidl.layers.containers import require_pass
+
+if TYPE_CHECKING:
+    from minidl.engine.prepare import Kept
+
+TASK_IMAGES = 16
+STAGE_NUMBERS = 1 << 18  # numbers at a layer's input or output that are worked on at once, at most
+IMAGE_BY_IMAGE = (AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU)
+
+
+class Step(NamedTuple):
+    """One layer on its way through the chain."""
+
+    layer: Layer
+    folded: Any  # what its `fold` returned
+    images: int  # how many at once
+
+
+class FusedSequential(Sequential):
+    """A Sequential that, in INFER mode, takes tiles of images through all of its layers if all of them can."""
+
+    wiring = "chain"
+    kept: Kept | None = None  # see `prepare.py`
+
+    def __init__(
+        self, layers: Mapping[str, Layer], runner: TileRunner, unnamed: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(layers)
+        self.runner, self.unnamed = runner, unnamed
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        require_pass(self, x, ctx)
+        if ctx.mode is not Mode.PROBE:
+            self.runner.begin(x.shape)
+        return ONE_BLAS_THREAD.during(lambda: self._forward(x, ctx))
+
+    def _forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
+        if ctx.mode is Mode.INFER and _tiled(self):
+            require_float(self.label, x)
+            return self._infer(x), None
+        with self.runner.lock:
+            if self.kept and ctx.training:
+                self.kept.drop()
+            return super().forward(x, ctx)
+
+    def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
+        gradient = [dy]
+        del dy  # see Sequential.backward
+        return ONE_BLAS_THREAD.during(lambda: self._backward(gradient, cache, need_dx))
+
+    def _backward(self, gradient: list[Array], cache: list, need_dx: bool) -> Array | None:
+        with self.runner.lock:
+            return super().backward(gradient.pop(), cache, need_dx)
+
+    def _infer(self, x: Array) -> Array:
+        y = np.empty(self.out_shape(x.shape), x.dtype)
+        with self.runner.lock:  # not in the middle of a training pass
+            steps = self.kept.of(self, x) if self.kept else self.fold(x)
+        tiles = tile_slices(len(x), TASK_IMAGES)
+
+        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+            y[tiles[i]] = self.infer_tile(x[tiles[i]], steps, scratch)
+
+        self.runner.run(task, len(tiles))
+        return y
+
+    def fold(self, x: Array) -> list[Step]:
+        """Every layer's folded weights, and how many images it takes at once."""
+        steps = []
+        for layer in self.layers.values():
+            y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
+            images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
+            steps.append(Step(layer, layer.fold(x) if hasattr(layer, "fold") else None, images))
+            x = y
+        # A layer takes no more images than the layers after it, so images are only ever joined, never split.
+        for i in range(len(steps) - 2, -1, -1):
+            steps[i] = steps[i]._replace(images=min(steps[i].images, steps[i + 1].images))
+        return steps
+
+    def infer_tile(self, x: Array, folded: list[Step], scratch: Scratch) -> Array:
+        """y of some images, in scratch memory."""
+        for number, (images, stage) in enumerate(groupby(folded, key=lambda step: min(step.images, len(x)))):
+            stage, parts, joined = list(stage), range(0, len(x), max(1, images)), None
+            for start in parts:
+                part = x[start : start + images]
+                for step in stage:
+                    part = _infer(step, part, scratch)
+                if len(parts) == 1:
+                    joined = part
+                    break
+                if joined is None:
+                    joined = scratch(f"stage {number} of {id(self)}", (len(x), *part.shape[1:]), part.dtype)
+                joined[start : start + images] = part
+            if joined is not None:
+                x = joined
+        return x
+
+
+def _infer(step: Step, x: Array, scratch: Scratch) -> Array:
+    if hasattr(step.layer, "infer_tile"):
+        return step.layer.infer_tile(x, step.folded, scratch)
+    return step.layer.forward(x, INFER)[0]
+
+
+def _tiled(layer: Layer) -> bool:
+    """Whether the layer can take the images of a batch a few at a time; for a user's own layer this isn't known."""
+    if isinstance(layer, FusedSequential):
+        return all(_tiled(child) for child in layer.layers.values())
+    return hasattr(layer, "infer_tile") or type(layer) in IMAGE_BY_IMAGE

@@ -1,0 +1,345 @@
+"""A prepared model keeps its folded weights, and never answers with old ones."""
+
+import copy
+import pickle
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl.engine import fuse, prepare
+from minidl.engine.blocks.block import Fused
+from minidl.engine.chain import FusedSequential
+from minidl.layers import INFER, BatchNorm2D, Layer, Linear, Parameter, Residual, Sequential
+from minidl.layers.parameter import Snapshot
+from minidl.optim import Adam
+from minidl.training.evaluation import evaluate
+from tests.engine.test_company import at_once
+from tests.engine.test_fused import block, same_bits, small_net
+from tests.examples import STEP as TRAIN
+from tests.strategies import randomized
+
+X = np.random.default_rng(1).normal(size=(3, 16, 14, 3))
+
+
+def net():
+    return randomized(small_net(), np.random.default_rng(0))
+
+
+def net_of_blocks():
+    """A user's own layer keeps the images from going through in tiles, so each composite runs for itself."""
+
+    class Centered(Layer):
+        def forward(self, x, ctx):
+            return x - x.mean(axis=0), None
+
+    inner = Residual(Sequential(block(6, 6, padding=1)))
+    model = Sequential({**block(3, 6, padding=1), "residual": inner, "own": Centered()})
+    return randomized(model, np.random.default_rng(0))
+
+
+NETS = pytest.mark.parametrize("make", [net, net_of_blocks])
+NAMES = [*net().named_parameters(), *net().named_buffers()]
+
+
+class Folds:
+    """`with Folds() as folds:` counts how often weights are folded (by composites, so once for each of them)."""
+
+    def __enter__(self):
+        self.number, self._patches = 0, []
+        for kind in Fused.__subclasses__():
+            fold = kind.fold
+            self._patches.append(patch.object(kind, "fold", self._counted(fold)))
+        for one in self._patches:
+            one.start()
+        return self
+
+    def _counted(self, fold):
+        def counted(layer, x):
+            self.number += 1
+            return fold(layer, x)
+
+        return counted
+
+    def __exit__(self, *_):
+        for one in self._patches:
+            one.stop()
+
+
+def arrays_of(model):
+    return {name: p.value for name, p in model.named_parameters().items()} | model.named_buffers()
+
+
+def up_to_date(prepared, plain, x=X):
+    """The answers are those of the weights as they are now."""
+    same_bits(prepared.forward(x, INFER)[0], fuse(plain).forward(x, INFER)[0])
+    prepared.forward(x, INFER)  # it has seen by now that `fuse(plain)` only read the weights
+
+
+# --------------------------------------------------------------------- what is kept
+
+
+@NETS
+def test_weights_are_folded_once(make):
+    plain = make()
+    prepared, other_size = prepare(plain), X[:, 1:]
+    up_to_date(prepared, plain)
+    up_to_date(prepared, plain, other_size)
+    expected = [fuse(plain).forward(x, INFER)[0] for x in (X, other_size, X[:1])]
+    with Folds() as folds:
+        for _ in range(3):
+            for x, y in zip(
+                (X, other_size, X[:1]), expected, strict=True
+            ):  # another batch size needs no other weights
+                same_bits(prepared.forward(x, INFER)[0], y)
+        assert folds.number == 0
+        fuse(plain).forward(X, INFER)
+        assert folds.number > 0  # the counter counts
+
+
+def test_of_many_sizes_the_last_two_are_kept():
+    prepared = prepare(net())
+    for size in range(8, 14):
+        prepared.forward(X[:, :size], INFER)
+    assert [shape[0] for shape, _ in prepared.kept._folded] == [12, 13]
+    with Folds() as folds:
+        prepared.forward(X[:, :12], INFER)
+        prepared.forward(X[:, :13], INFER)
+        assert folds.number == 0
+        prepared.forward(X[:, :8], INFER)
+        assert folds.number > 0
+
+
+def test_a_fused_model_is_prepared_as_it_is_and_a_model_of_other_arrays_too():
+    fused = fuse(net())
+    assert prepare(fused) is fused and prepare(fused).kept is fused.kept
+    plain = Sequential({"fc": Linear(4, 3, rng=0)})
+    assert isinstance(md.prepare(plain, 1), FusedSequential)
+
+
+def test_evaluation_prepares_a_fused_model_and_leaves_a_plain_one_alone():
+    labels = np.zeros(len(X), np.int64)
+    loader = md.Loader((X, labels), 2)
+    fused, plain = fuse(net()), net()
+    assert evaluate(fused, loader).loss == pytest.approx(evaluate(plain, loader).loss)
+    with Folds() as folds:
+        evaluate(fused, loader)
+        assert folds.number == 0
+    assert type(plain) is Sequential
+
+
+def test_a_training_pass_lets_go_of_them():
+    prepared = prepare(net())
+    prepared.forward(X, INFER)
+    assert prepared.kept._folded
+    prepared.forward(X, TRAIN)
+    assert not prepared.kept._folded and prepared.kept._seen is None
+
+
+# ------------------------------------------------------------- a change is noticed
+
+
+def smallest_change(array):
+    """Another last bit of one number: no sum over the array would have to differ."""
+    array.reshape(-1)[array.size // 2] = np.nextafter(array.reshape(-1)[array.size // 2], np.inf)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smallest_change_of_any_array_is_noticed(name):
+    plain = net()
+    prepared = prepare(plain)
+    up_to_date(prepared, plain)
+    smallest_change(arrays_of(plain)[name])
+    up_to_date(prepared, plain)
+
+
+def in_place(p):
+    p.value[...] = p.value * 1.5
+
+
+def added(p):
+    p.value += 0.25
+
+
+def swapped(p):  # the sum over all numbers stays the same
+    p.value[...] = p.value[..., ::-1].copy()
+
+
+def turned(p):
+    p.value *= -1
+
+
+@NETS
+@pytest.mark.parametrize("change", [in_place, added, swapped, turned])
+def test_a_change_through_the_parameter_is_noticed(change, make):
+    plain = make()
+    prepared = prepare(plain)
+    for p in plain.named_parameters().values():
+        up_to_date(prepared, plain)
+        change(p)
+        up_to_date(prepared, plain)
+
+
+@NETS
+@pytest.mark.parametrize("hold", [
+    lambda a: a, lambda a: a[...], lambda a: a.T, lambda a: a.reshape(-1)[1:], memoryview, lambda a: [[a]],
+], ids=["array", "view", "turned view", "part", "memoryview", "in lists"])  # fmt: skip
+def test_a_change_through_what_was_taken_long_before_is_noticed(hold, make):
+    plain = make()
+    held = [hold(p.value) for p in plain.named_parameters().values()]
+    prepared = prepare(plain)
+    for _ in range(3):
+        up_to_date(prepared, plain)
+    for own in held:
+        while isinstance(own, list):
+            own = own[0]
+        np.asarray(own)[...] *= 1.25
+        del own
+        up_to_date(prepared, plain)
+
+
+def test_a_change_of_the_flat_vector_below_the_parameters_is_noticed():
+    plain = net()
+    conv = next(leaf for leaf in plain.leaves() if leaf.params)
+    flat = np.zeros(conv.params["weight"].value.size)
+    conv.params["weight"] = Parameter(flat.reshape(conv.params["weight"].value.shape))
+    prepared = prepare(plain)
+    up_to_date(prepared, plain)
+    flat[:] = np.arange(flat.size) % 7 - 3
+    up_to_date(prepared, plain)
+
+
+@NETS
+def test_running_statistics_that_are_written_or_replaced_are_noticed(make):
+    plain = make()
+    prepared = prepare(plain)
+    for leaf in plain.leaves():
+        if isinstance(leaf, BatchNorm2D):
+            up_to_date(prepared, plain)
+            leaf.buffers["running_mean"][0] += 1
+            up_to_date(prepared, plain)
+            leaf.buffers["running_var"] = leaf.buffers["running_var"] * 2
+            up_to_date(prepared, plain)
+
+
+@NETS
+def test_another_eps_is_noticed(make):
+    plain = make()
+    prepared = prepare(plain)
+    up_to_date(prepared, plain)
+    next(leaf for leaf in plain.leaves() if isinstance(leaf, BatchNorm2D)).eps = 0.5
+    up_to_date(prepared, plain)
+
+
+def test_training_steps_are_noticed():
+    plain = net()
+    prepared = prepare(plain)
+    optimizer = Adam(prepared.named_parameters(), 1e-2)
+    for _ in range(3):
+        up_to_date(prepared, plain)
+        y, cache = prepared.forward(X, TRAIN)
+        up_to_date(prepared, plain)  # the running statistics have moved
+        prepared.backward(np.ones_like(y), cache)
+        optimizer.step()
+    up_to_date(prepared, plain)
+
+
+def test_a_step_on_the_plain_model_is_noticed_by_the_prepared_one():
+    plain = net()
+    prepared = prepare(plain)
+    up_to_date(prepared, plain)
+    y, cache = plain.forward(X, TRAIN)  # running statistics alone
+    up_to_date(prepared, plain)
+    plain.backward(np.ones_like(y), cache)
+    Adam(plain.named_parameters(), 1e-2).step()
+    up_to_date(prepared, plain)
+
+
+def test_loaded_weights_are_noticed(tmp_path):
+    plain, other = net(), randomized(small_net(), np.random.default_rng(5))
+    md.save(tmp_path / "other.safetensors", other)
+    prepared = prepare(plain)
+    up_to_date(prepared, plain)
+    md.load(tmp_path / "other.safetensors", plain)
+    up_to_date(prepared, plain)
+    same_bits(prepared.forward(X, INFER)[0], fuse(other).forward(X, INFER)[0])
+
+
+def test_nan_weights_are_kept_too():
+    plain = net()
+    next(iter(plain.named_parameters().values())).value[...] = np.nan
+    prepared = prepare(plain)
+    prepared.forward(X, INFER)
+    with Folds() as folds:
+        assert np.isnan(prepared.forward(X, INFER)[0]).all()
+        assert folds.number == 0
+
+
+# --------------------------------------------------------------- other models, threads
+
+
+def test_a_part_of_a_prepared_model_has_its_own_weights():
+    prepared = prepare(net())
+    whole = prepared.forward(X, INFER)[0]
+    part = prepared[:2]
+    for _ in range(2):
+        same_bits(part.forward(X, INFER)[0], fuse(net())[:2].forward(X, INFER)[0])
+        same_bits(prepared.forward(X, INFER)[0], whole)
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_a_prepared_model_is_prepared_with_weights_of_its_own(how):
+    prepared = prepare(net())
+    alone = prepared.forward(X, INFER)[0]
+    other = how(prepared)
+    same_bits(other.forward(X, INFER)[0], alone)
+    assert other.kept is not None and other.kept is not prepared.kept
+    for p in other.named_parameters().values():
+        p.value *= 2
+    same_bits(prepared.forward(X, INFER)[0], alone)
+    assert not np.array_equal(other.forward(X, INFER)[0], alone)
+
+
+def test_several_threads_ask_a_prepared_model_for_images_of_several_sizes():
+    prepared = prepare(net(), 2)
+    inputs = [X, X[:, 1:], X[:, :, 2:], X[:1]]
+    expected = [fuse(net()).forward(x, INFER)[0] for x in inputs]
+
+    def ask():
+        for x, y in zip(inputs, expected, strict=True):
+            same_bits(prepared.forward(x, INFER)[0], y)
+
+    at_once(ask, ask, ask)
+
+
+# ------------------------------------------------------------------- the snapshot
+
+
+class Comparisons(bytearray):
+    """Bytes that count how often they are compared."""
+
+    number = 0
+
+    def __eq__(self, other):
+        Comparisons.number += 1
+        return super().__eq__(other)
+
+
+def test_a_snapshot_compares_numbers_only_if_somebody_may_have_written_them():
+    parameter = Parameter(np.arange(6.0))
+    snapshot = Snapshot(parameter)
+    snapshot._bytes = Comparisons(snapshot._bytes)
+
+    def comparisons():
+        before = Comparisons.number
+        assert snapshot.holds()
+        return Comparisons.number - before
+
+    assert comparisons() == 0
+    parameter.value.sum()  # whoever had the array may have written to it
+    assert [comparisons(), comparisons()] == [1, 0]
+    held = parameter.value[1:]
+    assert [comparisons(), comparisons()] == [1, 1]
+    del held
+    assert comparisons() == 0
