@@ -104,7 +104,7 @@ class Optimizer:
         """Working memory of the shape of `like`, which all parameters share. Slots 0 and 1 don't overlap."""
         key = (slot, like.dtype)
         if key not in self._pool:
-            size = max(p.value.size for p in self.params.values() if p.value.dtype == like.dtype)
+            size = max(p.size for p in self.params.values() if p.dtype == like.dtype)
             self._pool[key] = array_module(like).empty(size, like.dtype)
         return self._pool[key][: like.size].reshape(like.shape)  # (size,) -> shape of the parameter
 

@@ -91,7 +91,7 @@ def graph(model: Layer, image_shape: Shape, shown: Sequence[str], groups: Sequen
             name=name,
             kind=type(layer).__name__ if children else repr(layer),
             shape=shapes.get(name, []) if name else list(model.out_shape((1, *image_shape))[1:]),
-            parameters=sum(p.value.size for p in layer.named_parameters().values()),
+            parameters=sum(p.size for p in layer.named_parameters().values()),
             wiring=(layer.wiring or "") if children else "",
             layer=layers.get(name, -1) if name else -1,
             group=grouped.get(name, -1) if name else -1,

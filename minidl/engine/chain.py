@@ -17,6 +17,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array
 from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner, tile_slices
+from minidl.errors import within
 from minidl.kernels.shapes import require_float
 from minidl.layers import AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
 from minidl.layers.base import INFER, Context, Layer, Mode
@@ -31,11 +32,12 @@ IMAGE_BY_IMAGE = (AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linea
 
 
 class Step(NamedTuple):
-    """One layer on its way through the chain."""
+    """One layer of the chain, for images of one size."""
 
     layer: Layer
     folded: Any  # what its `fold` returned
     images: int  # how many at once
+    shape: tuple[int, ...]  # of its output for one image
 
 
 class FusedSequential(Sequential):
@@ -75,9 +77,9 @@ class FusedSequential(Sequential):
             return super().backward(gradient.pop(), cache, need_dx)
 
     def _infer(self, x: Array) -> Array:
-        y = np.empty(self.out_shape(x.shape), x.dtype)
         with self.runner.lock:  # not in the middle of a training pass
             steps = self.kept.of(self, x) if self.kept else self.fold(x)
+        y = np.empty((len(x), *steps[-1].shape) if steps else x.shape, x.dtype)
         tiles = tile_slices(len(x), TASK_IMAGES)
 
         def task(i: int, accumulator: int, scratch: Scratch) -> None:
@@ -89,10 +91,12 @@ class FusedSequential(Sequential):
     def fold(self, x: Array) -> list[Step]:
         """Every layer's folded weights, and how many images it takes at once."""
         steps = []
-        for layer in self.layers.values():
-            y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
+        for name, layer in self.layers.items():
+            with within(self.level(name)):
+                y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
             images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
-            steps.append(Step(layer, layer.fold(x) if hasattr(layer, "fold") else None, images))
+            folded = layer.fold(x) if hasattr(layer, "fold") else None
+            steps.append(Step(layer, folded, images, y.shape[1:]))
             x = y
         # A layer takes no more images than the layers after it, so images are only ever joined, never split.
         for i in range(len(steps) - 2, -1, -1):

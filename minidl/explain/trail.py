@@ -101,7 +101,7 @@ def middle(model: Layer, image_shape: Shape) -> str:
     convolutions = [place for place in walk(model) if isinstance(place.layer, Conv2D)]
     if not convolutions:
         raise UsageError("no layer of this network is a convolution, so there is no page to make")
-    larger = [place for place in convolutions if place.layer.params["weight"].value.shape[0] > 1] or convolutions
+    larger = [place for place in convolutions if place.layer.params["weight"].shape[0] > 1] or convolutions
     place = larger[(len(larger) - 1) // 2]
     block = place.name.rpartition(".")[0]
     return block if block in {row.name for row in layer_table(model, image_shape)} else place.name

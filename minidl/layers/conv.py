@@ -64,7 +64,7 @@ class Conv2D(Layer):
 
     def out_shape(self, in_shape: Shape) -> Shape:
         require_rank(self.label, in_shape, 4, "(N, H, W, C)")
-        kh, kw, c, f = self.params["weight"].value.shape
+        kh, kw, c, f = self.params["weight"].shape
         require_channels(self.label, in_shape, c)
         return (*window_out_shape(self.label, in_shape, (kh, kw), self.stride, self.padding)[:3], f)
 
@@ -78,7 +78,7 @@ class Conv2D(Layer):
 
     def backward(self, dy: Array, cache: Array, need_dx: bool = True) -> Array | None:
         x, w = cache, self.params["weight"]
-        w.grad += kernels_for(x).conv2d_dw(x, dy, w.value.shape, self.stride, self.padding)
+        w.grad += kernels_for(x).conv2d_dw(x, dy, w.shape, self.stride, self.padding)
         if "bias" in self.params:
             self.params["bias"].grad += dy.sum(axis=(0, 1, 2))
         return self.input_grad(dy, cache) if need_dx else None
@@ -88,5 +88,5 @@ class Conv2D(Layer):
         return kernels_for(dy).conv2d_dx(dy, w, cache.shape, self.stride, self.padding)
 
     def __repr__(self) -> str:
-        kh, kw, c, f = self.params["weight"].value.shape
+        kh, kw, c, f = self.params["weight"].shape
         return f"Conv2D({c} -> {f}, {kh}x{kw}, stride {self.stride}, padding {self.padding})"

@@ -41,7 +41,7 @@ class Linear(Layer):
 
     def out_shape(self, in_shape: Shape) -> Shape:
         require_rank(self.label, in_shape, 2, "(N, D)")
-        d, k = self.params["weight"].value.shape
+        d, k = self.params["weight"].shape
         require_channels(self.label, in_shape, d)
         return in_shape[0], k
 
@@ -63,7 +63,7 @@ class Linear(Layer):
         return dy @ self.params["weight"].value.T
 
     def __repr__(self) -> str:
-        return "Linear({} -> {})".format(*self.params["weight"].value.shape)
+        return "Linear({} -> {})".format(*self.params["weight"].shape)
 
 
 class Flatten(Layer):

@@ -56,7 +56,7 @@ class BatchNorm2D(Layer):
         self.buffers["running_var"] = np.ones(channels, dtype)
 
     def out_shape(self, in_shape: Shape) -> Shape:
-        require_channels(self.label, in_shape, self.params["gamma"].value.size)
+        require_channels(self.label, in_shape, self.params["gamma"].size)
         return in_shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, BatchNormCache | None]:
@@ -106,4 +106,4 @@ class BatchNorm2D(Layer):
         return self.input_grad(s, cache)
 
     def __repr__(self) -> str:
-        return f"BatchNorm2D({self.params['gamma'].value.size})"
+        return f"BatchNorm2D({self.params['gamma'].size})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from sys import getrefcount
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ FROZEN = "frozen"  # the tag of parameters that no optimizer changes
 
 
 class Parameter:
-    """A learned array `value`, its gradient `grad` = dL/dvalue, and `tags`.
+    """A learned array `value`, its gradient `grad` = dL/dvalue, and `tags`; also the value's shape, size and dtype.
 
     Both arrays are changed in place and never replaced, because they may be views of one flat vector: `p.grad += g`
     and `p.value[...] = v` are right, and `p.value = v` raises AttributeError. Tags group parameters for the
@@ -44,6 +45,18 @@ class Parameter:
         self._refuse_rebinding("value", self._value, new)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self._value.shape
+
+    @property
+    def size(self) -> int:
+        return self._value.size
+
+    @property
+    def dtype(self) -> Any:
+        return self._value.dtype
+
+    @property
     def grad(self) -> Array:
         return self._grad
 
@@ -58,7 +71,7 @@ class Parameter:
             raise AttributeError(f"Parameter.{name} is written in place: use p.{name}[...] = array")
 
     def __repr__(self) -> str:
-        return f"Parameter(shape={self.value.shape}, dtype={self.value.dtype}, tags={sorted(self.tags)})"
+        return f"Parameter(shape={self.shape}, dtype={self.dtype}, tags={sorted(self.tags)})"
 
 
 class Snapshot:

@@ -45,8 +45,8 @@ def rows(layer: Layer, name: str = "", depth: int = 0) -> Iterator[tuple[str, st
     """(layer, shapes of its own parameters, number of all parameters in it and below it)"""
     children = layer.children()
     kind = type(layer).__name__ if children else repr(layer)
-    shapes = ", ".join(f"{key} {'x'.join(map(str, p.value.shape))}" for key, p in layer.params.items())
-    count = sum(p.value.size for p in layer.named_parameters().values())
+    shapes = ", ".join(f"{key} {'x'.join(map(str, p.shape))}" for key, p in layer.params.items())
+    count = sum(p.size for p in layer.named_parameters().values())
     yield "  " * depth + (f"{name}: {kind}" if name else kind), shapes, f"{count:,}" if count else ""
     for key, child in children.items():
         # A layer that adds no level to the names has no name itself: the branches of a Concat.

@@ -61,10 +61,10 @@ def randomised(
 
     Raises UsageError if the network of `fresh` has other parameters than `model`.
     """
-    dtypes = {p.value.dtype for p in model.named_parameters().values()}
+    dtypes = {p.dtype for p in model.named_parameters().values()}
     new = unfuse(model if fresh is None else fresh(seed))
     new = convert(new, xp=np, dtype=dtypes.pop() if len(dtypes) == 1 else None)
-    own, drawn = ({name: p.value.shape for name, p in m.named_parameters().items()} for m in (model, new))
+    own, drawn = ({name: p.shape for name, p in m.named_parameters().items()} for m in (model, new))
     if own != drawn:
         name = sorted(own.items() ^ drawn.items())[0][0]
         raise UsageError(f"fresh: its {name} is {drawn.get(name)}, and that of the model {own.get(name)}")
@@ -79,7 +79,7 @@ def randomised(
 def _draw(layer: Layer, rng: np.random.Generator) -> None:
     """New values for the layer's own parameters, in place."""
     for name, p in layer.params.items():
-        shape = p.value.shape
+        shape = p.shape
         if isinstance(layer, Conv2D | Linear):
             fan_in = int(np.prod(shape[:-1])) * (2 if isinstance(layer, Linear) else 1)  # see Linear
             p.value[...] = he_normal(rng, shape, fan_in) if name == "weight" else 0

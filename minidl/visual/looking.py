@@ -162,5 +162,5 @@ def _ready(model: Layer, x: np.ndarray) -> tuple[Layer, np.ndarray]:
     require_float("the model", x)
     if not all(isinstance(p.value, np.ndarray) for p in plain.named_parameters().values()):
         raise UsageError("looking inside needs a model of NumPy arrays: convert(model, xp=numpy) gives one")
-    types = {p.value.dtype for p in plain.named_parameters().values()}
+    types = {p.dtype for p in plain.named_parameters().values()}
     return plain, x.astype(types.pop(), copy=False) if len(types) == 1 else x

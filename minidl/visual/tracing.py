@@ -58,7 +58,7 @@ class Walk:
         self.units: dict[str, Units] = {}
         self.replaced: set[str] = set()
         self.rng = np.random.default_rng(0)
-        types = {p.value.dtype for p in model.named_parameters().values()}
+        types = {p.dtype for p in model.named_parameters().values()}
         self.dtype = types.pop() if len(types) == 1 else np.dtype(np.float64)
         x, channels = self.random((IMAGES, *image_shape)), image_shape[-1]
         self.visit("", "", model, x, Units(("",) * channels, np.arange(channels), np.ones(channels), False))

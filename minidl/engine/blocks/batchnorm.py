@@ -84,7 +84,7 @@ class BatchNorms:
 
     def __init__(self, layers: Sequence[BatchNorm2D]) -> None:
         self.layers = list(layers)
-        ends = np.cumsum([layer.params["gamma"].value.size for layer in self.layers]).tolist()
+        ends = np.cumsum([layer.params["gamma"].size for layer in self.layers]).tolist()
         self._slices = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
         self.channels: int = ends[-1]
 
@@ -97,7 +97,7 @@ class BatchNorms:
         return np.where(gamma < 0, -1, 1).astype(gamma.dtype)
 
     def _eps(self) -> Array:
-        return np.concatenate([np.full(layer.params["gamma"].value.size, layer.eps) for layer in self.layers])
+        return np.concatenate([np.full(layer.params["gamma"].size, layer.eps) for layer in self.layers])
 
     def normalize(self, z: Array, sums: Sums, tiles: list[slice], runner: TileRunner) -> Normalization:
         """The statistics of z from `sums` of z and z^2. Updates the running statistics as BatchNorm2D does.

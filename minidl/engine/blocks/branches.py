@@ -46,7 +46,7 @@ def branches_of(plain: Concat) -> list[Branch]:
 
 
 def _filters(conv_bn: tuple[Conv2D, BatchNorm2D]) -> int:
-    return conv_bn[0].params["weight"].value.shape[3]
+    return conv_bn[0].params["weight"].shape[3]
 
 
 def conv_bns(branch: Sequential) -> tuple[int, list[tuple[Conv2D, BatchNorm2D]]] | None:
@@ -63,10 +63,10 @@ def conv_bns(branch: Sequential) -> tuple[int, list[tuple[Conv2D, BatchNorm2D]]]
         if [type(part) for part in parts] != [Conv2D, BatchNorm2D, ReLU]:
             return None
         conv = parts[0]
-        if "bias" in conv.params or not _keeps_size(conv.params["weight"].value.shape[0], conv.stride, conv.padding):
+        if "bias" in conv.params or not _keeps_size(conv.params["weight"].shape[0], conv.stride, conv.padding):
             return None
         convs.append((conv, parts[1]))
-    kernels = [conv.params["weight"].value.shape[0] for conv, _ in convs]
+    kernels = [conv.params["weight"].shape[0] for conv, _ in convs]
     fits = kernels == [1] or (len(kernels) == 2 and kernels[0] == 1 and kernels[1] in KERNELS and pool == 1)
     return (pool, convs) if fits else None
 

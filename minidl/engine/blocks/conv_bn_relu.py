@@ -79,7 +79,7 @@ class FusedConvBNReLU(Fused):
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
         x, epilogue = cache
         tiles = self.tiles(x)
-        scale, w_shape = epilogue.norm.scale * epilogue.norm.signs, self.weight.value.shape
+        scale, w_shape = epilogue.norm.scale * epilogue.norm.signs, self.weight.shape
         filters = Filters(self._kernel(x).turned_filters, self.weight.value * scale)
         back = self.epilogue.backward(dy, epilogue, tiles, [filters] if need_dx else [])
         dw = self.runner.empty((min(ACCUMULATORS, len(tiles)), *self._kernel(x).dw_shape(w_shape)), x.dtype)
@@ -123,4 +123,4 @@ class FusedConvBNReLU(Fused):
 
     def _kernel(self, x: Array) -> TileConv:
         """The convolution of a tile x."""
-        return tile_conv(self.weight.value.shape, self.conv.stride, self.conv.padding, x.shape, x.dtype)
+        return tile_conv(self.weight.shape, self.conv.stride, self.conv.padding, x.shape, x.dtype)

@@ -78,7 +78,7 @@ class FusedInception(Fused):
         self.branches = branches_of(module)
         self.convs = [b for b in self.branches if b.conv]
         self.direct = [b for b in self.branches if not b.conv]
-        self.w1_shape = (self.branches[0].point.value.shape[2], max(b.inner.stop for b in self.branches))
+        self.w1_shape = (self.branches[0].point.shape[2], max(b.inner.stop for b in self.branches))
 
     # ------------------------------------------------------------------ training
 
@@ -115,7 +115,7 @@ class FusedInception(Fused):
         scale = epilogue.norm.scale * epilogue.norm.signs
         filters = [Filters(conv_of(b, x).turned_filters, b.conv.value * scale[b.out]) for b in self.convs]
         back = self.epilogue.backward(dy, epilogue, tiles, filters)
-        dws = [empty((accumulators, *conv_of(b, x).dw_shape(b.conv.value.shape)), x.dtype) for b in self.convs]
+        dws = [empty((accumulators, *conv_of(b, x).dw_shape(b.conv.shape)), x.dtype) for b in self.convs]
         reduced = z_reduce.shape[3]
         dz1 = empty((*x.shape[:3], self.w1_shape[1]), x.dtype)  # at the 1x1s; first d of those in front of BN
         sums, line = bn.GradientSums(len(tiles), z_reduce, reduce), reduce.scale_and_shift(z_reduce)
@@ -208,7 +208,7 @@ class FusedInception(Fused):
 
     def w1(self) -> Array:
         """The 1x1 filters side by side, (C, C1); those after an average pool carry its 1/k^2."""
-        w1 = np.empty(self.w1_shape, self.branches[0].point.value.dtype)
+        w1 = np.empty(self.w1_shape, self.branches[0].point.dtype)
         for b in self.branches:
             w1[:, b.inner] = b.point.value[0, 0] * (1 / b.pool**2)
         return w1
@@ -229,5 +229,5 @@ class FusedInception(Fused):
 
 def conv_of(branch: Branch, x: Array) -> TileConv:
     """The branch's k x k convolution for maps of the size of x, one tile or all."""
-    w_shape = branch.conv.value.shape
+    w_shape = branch.conv.shape
     return tile_conv(w_shape, 1, w_shape[0] // 2, x.shape, x.dtype)

@@ -97,7 +97,7 @@ class ConvStep:
 
     def _conv(self, x: Array):
         conv = self.layer.conv
-        return tile_conv(self.layer.weight.value.shape, conv.stride, conv.padding, x.shape, x.dtype)
+        return tile_conv(self.layer.weight.shape, conv.stride, conv.padding, x.shape, x.dtype)
 
 
 class InceptionStep:

@@ -77,7 +77,7 @@ class FusedStem(Fused):
         if [type(leaf) for leaf in leaves] != [Conv2D, BatchNorm2D, ReLU, MaxPool2D]:
             return False
         conv, _, _, pool = leaves
-        kernel, _, c, _ = conv.params["weight"].value.shape
+        kernel, _, c, _ = conv.params["weight"].shape
         return (
             (kernel, conv.stride, conv.padding, pool.kernel, pool.stride, pool.padding) == (3, 1, 0, 4, 2, 0)
             and c <= 4
@@ -172,8 +172,9 @@ class FusedStem(Fused):
         if not is_even(x.shape):
             return self.pool.infer_tile(self.conv.infer_tile(x, folded, scratch), None, scratch)
         n, height, width, c = x.shape
-        y = scratch(f"y of {self.key}", self.plain.out_shape(x.shape), x.dtype)
-        patches = scratch("stem patches", (n, 9 * c + 1, 4, (height // 2 - 1) * (width // 2)), x.dtype)
+        h, w = height // 2 - 1, width // 2
+        y = scratch(f"y of {self.key}", (n, h - 1, w - 2, self.bn.channels), x.dtype)
+        patches = scratch("stem patches", (n, 9 * c + 1, 4, h * w), x.dtype)
         fill_patches(x, np.zeros(c, x.dtype), patches, scratch)
         for i in range(n):
             pool_blocks(patches[i], folded, y[i], None, scratch)
