@@ -33,6 +33,7 @@ from minidl.layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LeakyReLU,
     Linear,
     MaxPool2D,
     Mode,
@@ -41,6 +42,7 @@ from minidl.layers import (
     Residual,
     Rule,
     Sequential,
+    SiLU,
     freeze,
 )
 from minidl.layers.convert import convert
@@ -113,6 +115,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "Loader",
     "MaxPool2D",
@@ -124,6 +127,7 @@ __all__ = [
     "Rule",
     "Run",
     "Sequential",
+    "SiLU",
     "Trainer",
     "__version__",
     "activations",
@@ -172,6 +176,7 @@ _MEANT = {  # what people look for who know another framework, without regard to
     "maxpooling2d": "md.MaxPool2D",
     "model": "md.Sequential({...}), or a class of md.Layer",
     "module": "md.Layer",
+    "swish": "md.SiLU",
 }
 
 

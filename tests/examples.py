@@ -15,11 +15,13 @@ from minidl.layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LeakyReLU,
     Linear,
     MaxPool2D,
     ReLU,
     Residual,
     Sequential,
+    SiLU,
 )
 from models.inception import Inception, inception
 from tests.strategies import randomized
@@ -30,6 +32,8 @@ EXAMPLES: dict[str, tuple[Callable[[type], Layer], tuple[int, ...]]] = {
     "Conv2D of 1x1": (lambda dtype: Conv2D(3, 4, 1, bias=False, rng=0, dtype=dtype), IMAGES),
     "BatchNorm2D": (lambda dtype: BatchNorm2D(3, dtype=dtype), IMAGES),
     "ReLU": (lambda dtype: ReLU(), IMAGES),
+    "LeakyReLU": (lambda dtype: LeakyReLU(0.2), IMAGES),
+    "SiLU": (lambda dtype: SiLU(), IMAGES),
     "MaxPool2D": (lambda dtype: MaxPool2D(4, 2, 1), IMAGES),
     "AvgPool2D": (lambda dtype: AvgPool2D(3, 1, 1), IMAGES),
     "GlobalAvgPool": (lambda dtype: GlobalAvgPool(), IMAGES),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.diagnostics.blank import Blank, Meter, blank
-from minidl.layers.activation import ReLU
+from minidl.layers.activation import LeakyReLU, ReLU
 from minidl.layers.base import TRAIN, Context, Layer, Parameter, Shape
 from minidl.layers.dropout import Dropout
 from minidl.layers.linear import Flatten
@@ -138,7 +138,7 @@ class _StandIn(Layer):
 
     def _kept(self, x: Blank, y_shape: Shape) -> Blank | None:
         """What the leaf's cache contains besides shapes and vectors of channels."""
-        if isinstance(self.leaf, ReLU | MaxPool2D):
+        if isinstance(self.leaf, ReLU | LeakyReLU | MaxPool2D):
             return x.like(y_shape, np.uint8)  # the mask or the index
         if isinstance(self.leaf, Dropout):
             return x.like(y_shape)  # the mask

@@ -19,7 +19,19 @@ from minidl.backend.arrays import Array
 from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner, tile_slices
 from minidl.errors import within
 from minidl.kernels.shapes import require_float
-from minidl.layers import AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
+from minidl.layers import (
+    AvgPool2D,
+    BatchNorm2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    LeakyReLU,
+    Linear,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    SiLU,
+)
 from minidl.layers.base import INFER, Context, Layer, Mode
 from minidl.layers.containers import require_pass
 
@@ -28,7 +40,8 @@ if TYPE_CHECKING:
 
 TASK_IMAGES = 16
 STAGE_NUMBERS = 1 << 18  # numbers at a layer's input or output that are worked on at once, at most
-IMAGE_BY_IMAGE = (AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU)
+ACTIVATIONS = (LeakyReLU, ReLU, SiLU)
+IMAGE_BY_IMAGE = (*ACTIVATIONS, AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D)
 
 
 class Step(NamedTuple):

@@ -324,6 +324,57 @@ def relu_dx(dy: Array, mask: Array) -> Array:
     return np.multiply(dy, mask, out=dx)
 
 
+def leaky_relu(x: Array, slope: float) -> tuple[Array, Array]:
+    """See reference.leaky_relu. y = max(x, 0) + slope min(x, 0): one of the two terms is 0."""
+    y, mask, zeros = np.empty(x.shape, x.dtype), np.empty(x.shape, bool), np.zeros(x.shape[-1], x.dtype)
+    for xb, yb, mb, zero in _wide([x, y, mask], (zeros,)):
+        np.greater(xb, zero, out=mb)
+        low = np.minimum(xb, zero)
+        low *= slope
+        np.maximum(xb, zero, out=yb)
+        yb += low
+    return y, mask
+
+
+def leaky_relu_dx(dy: Array, mask: Array, slope: float) -> Array:
+    """See reference.leaky_relu_dx. `take` looks the factor of an element up, several times faster than np.where."""
+    dx, factors = np.empty(dy.shape, dy.dtype), np.array([slope, 1], dy.dtype)
+    for dyb, mb, dxb in _wide([dy, mask, dx]):
+        np.take(factors, mb.view(np.uint8), out=dxb, mode="clip")
+        dxb *= dyb
+    return dx
+
+
+def silu(x: Array) -> Array:
+    """See reference.silu."""
+    y = np.empty(x.shape, x.dtype)
+    for xb, yb in _wide([x, y]):
+        np.multiply(xb, _sigmoid(xb), out=yb)
+    return y
+
+
+def silu_dx(dy: Array, x: Array) -> Array:
+    """See reference.silu_dx."""
+    dx = np.empty(dy.shape, dy.dtype)
+    for dyb, xb, dxb in _wide([dy, x, dx]):
+        s = _sigmoid(xb)
+        np.subtract(1, s, out=dxb)
+        dxb *= xb
+        dxb += 1
+        dxb *= s
+        dxb *= dyb
+    return dx
+
+
+def _sigmoid(block: Array) -> Array:
+    """1 / (1 + exp(-x)). Where exp(-x) is too large for a number, that is 1 / inf = 0."""
+    s = np.negative(block)
+    with np.errstate(over="ignore"):
+        np.exp(s, out=s)
+    s += 1
+    return np.divide(1, s, out=s)
+
+
 # --------------------------------------------------------------------- loss
 
 

@@ -248,6 +248,40 @@ def relu_dx(dy: Array, mask: Array) -> Array:
     return dx
 
 
+def leaky_relu(x: Array, slope: float) -> tuple[Array, Array]:
+    """See reference.leaky_relu."""
+    (x,) = contiguous(x, x)
+    xp = array_module(x)
+    y, mask = xp.empty(x.shape, x.dtype), xp.empty(x.shape, bool)
+    launch_each("leaky_relu", x.size, x, x, y, mask, float(slope))
+    return y, mask
+
+
+def leaky_relu_dx(dy: Array, mask: Array, slope: float) -> Array:
+    """See reference.leaky_relu_dx."""
+    (dy,) = contiguous(dy, dy)
+    xp = array_module(dy)
+    dx = xp.empty(dy.shape, dy.dtype)
+    launch_each("leaky_relu_dx", dy.size, dy, dy, xp.ascontiguousarray(mask), dx, float(slope))
+    return dx
+
+
+def silu(x: Array) -> Array:
+    """See reference.silu."""
+    (x,) = contiguous(x, x)
+    y = array_module(x).empty(x.shape, x.dtype)
+    launch_each("silu", x.size, x, x, y)
+    return y
+
+
+def silu_dx(dy: Array, x: Array) -> Array:
+    """See reference.silu_dx."""
+    dy, x = contiguous(dy, dy, x)
+    dx = array_module(dy).empty(dy.shape, dy.dtype)
+    launch_each("silu_dx", dy.size, dy, dy, x, dx)
+    return dx
+
+
 # --------------------------------------------------------------------- loss
 
 

@@ -282,6 +282,35 @@ def relu_dx(dy: Array, mask: Array) -> Array:
     return dy * mask
 
 
+def leaky_relu(x: Array, slope: float) -> tuple[Array, Array]:
+    """y = x where x > 0 and slope x elsewhere, and the mask [x > 0]."""
+    xp = array_module(x)
+    return xp.where(x > 0, x, x * slope), x > 0
+
+
+def leaky_relu_dx(dy: Array, mask: Array, slope: float) -> Array:
+    """dx = dy where x > 0 and slope dy elsewhere; `mask` is the [x > 0] that `leaky_relu` returned."""
+    xp = array_module(dy)
+    return xp.where(mask, dy, dy * slope)
+
+
+def silu(x: Array) -> Array:
+    """y = x sigmoid(x)."""
+    return x * _sigmoid(x)
+
+
+def silu_dx(dy: Array, x: Array) -> Array:
+    """dx = dy s (1 + x (1 - s)),  s = sigmoid(x)."""
+    s = _sigmoid(x)
+    return dy * (s * (1 + x * (1 - s)))
+
+
+def _sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), and where x < 0 the same as exp(x) / (1 + exp(x)): no exponential becomes too large."""
+    xp = array_module(x)
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-abs(x)))
+
+
 # --------------------------------------------------------------------- loss
 
 

@@ -2,7 +2,7 @@
 docstring.
 """
 
-from minidl.layers.activation import ReLU
+from minidl.layers.activation import LeakyReLU, ReLU, SiLU
 from minidl.layers.base import INFER, PROBE, TRAIN, Context, Layer, Mode, Parameter, Rule
 from minidl.layers.containers import Concat, Sequential
 from minidl.layers.conv import Conv2D
@@ -28,6 +28,7 @@ __all__ = [
     "Frozen",
     "GlobalAvgPool",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "MaxPool2D",
     "Mode",
@@ -36,6 +37,7 @@ __all__ = [
     "Residual",
     "Rule",
     "Sequential",
+    "SiLU",
     "freeze",
     "map_leaves",
 ]

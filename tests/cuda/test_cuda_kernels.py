@@ -176,6 +176,28 @@ def test_relu_is_the_references(shape, seed, dtype, x_layout, dy_layout):
         assert_same(cuda.relu_dx(dy, mask), reference.relu_dx(dy, mask))
 
 
+@cases(30)
+@given(shapes(), seeds, dtypes, layouts, layouts, st.sampled_from([0.01, 0.0, -0.5, 3.0]))
+def test_leaky_relu_is_the_references(shape, seed, dtype, x_layout, dy_layout, slope):
+    rng = np.random.default_rng(seed)
+    numbers = np.array([-2, -0.5, 0, 0.5, 3, np.nan, np.inf, -np.inf], dtype)
+    x, dy = arranged(rng.choice(numbers, shape), x_layout), arranged(rng.choice(numbers, shape), dy_layout)
+    with np.errstate(invalid="ignore"):  # 0 * inf
+        y, mask = cuda.leaky_relu(x, slope)
+        assert_same((y, mask), reference.leaky_relu(x, slope))
+        assert_same(cuda.leaky_relu_dx(dy, mask, slope), reference.leaky_relu_dx(dy, mask, slope))
+
+
+@cases(30)
+@given(shapes(), seeds, dtypes, layouts, layouts)
+def test_silu_is_the_references(shape, seed, dtype, x_layout, dy_layout):
+    rng = np.random.default_rng(seed)
+    x = arranged(rng.choice(np.array([-1e4, -90, -20, -1, 0, 0.5, 3, 90, 1e4, np.nan], dtype), shape), x_layout)
+    dy = arranged(rng.normal(size=shape).astype(dtype), dy_layout)
+    assert_close(cuda.silu(x), reference.silu(x), dtype)
+    assert_close(cuda.silu_dx(dy, x), reference.silu_dx(dy, x), dtype)
+
+
 # --------------------------------------------------------------------- loss
 
 
@@ -296,6 +318,11 @@ PLANTED = [  # (file, what it says, what it says with a bug)
     ("softmax_cross_entropy.cu", "k += BLOCK) total", "k += 2 * BLOCK) total"),
     ("relu.cu", "value < 0 ? real(0) : value", "value > 0 ? value : real(0)"),
     ("relu.cu", "mask[i] = value > 0", "mask[i] = value >= 0"),
+    ("leaky_relu.cu", "y[i] = value > 0 ? value : value * slope", "y[i] = value * slope"),
+    ("leaky_relu.cu", "mask[i] = value > 0", "mask[i] = value >= 0"),
+    ("leaky_relu.cu", "mask[i] ? dy[i] : dy[i] * slope", "dy[i] * slope"),
+    ("silu.cu", "y[i] = x[i] * s", "y[i] = s"),
+    ("silu.cu", "(1 + x[i] * (1 - s))", "(1 + x[i] * s)"),
     ("channel_sums.cu", "t += width", "t += 2 * width"),
     ("channel_sums.cu", "origin = active ? x[start * C + c] : real(0)", "origin = 0"),
     ("channel_sums.cu", "+ n * d * d", "+ d * d"),
@@ -332,6 +359,10 @@ def everything_agrees():
     x = np.array([-1.0, 0.0, 2.0, np.nan])
     assert_same(cuda.relu(x), reference.relu(x))
     assert_same(cuda.relu_dx(x + 1, x > 0), reference.relu_dx(x + 1, x > 0))
+    assert_same(cuda.leaky_relu(x, 0.1), reference.leaky_relu(x, 0.1))
+    assert_same(cuda.leaky_relu_dx(x + 1, x > 0, 0.1), reference.leaky_relu_dx(x + 1, x > 0, 0.1))
+    assert_close(cuda.silu(x), reference.silu(x))
+    assert_close(cuda.silu_dx(x + 1, x), reference.silu_dx(x + 1, x))
     assert_adam_agrees(cuda, (3, 5), 0, np.float64, decay=0.1)
     assert_moments_agree(cuda, 5, np.float64)
     for kind in LOGITS:

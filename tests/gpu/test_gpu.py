@@ -72,6 +72,8 @@ BODIES = {
     "max pool": on_host.test_max_pool_is_the_references_with_ties_nans_and_padding,
     "im2col, col2im": on_host.test_im2col_and_col2im_are_the_references,
     "relu": on_host.test_relu_is_the_references,
+    "leaky relu": on_host.test_leaky_relu_is_the_references,
+    "silu": on_host.test_silu_is_the_references,
     **{
         f"unpooling, {overlap}": partial(on_host.test_unpooling_is_the_references, overlap)
         for overlap in ("sum", "last", "max")

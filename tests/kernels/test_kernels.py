@@ -16,6 +16,7 @@ SETS = {"reference": reference, "blocked": blocked}
 KERNELS = {
     *("conv2d", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx", "avg_pool", "avg_pool_dx"),
     *("batch_statistics", "batch_norm", "batch_norm_sums", "batch_norm_dx", "batch_norm_moments", "relu", "relu_dx"),
+    *("leaky_relu", "leaky_relu_dx", "silu", "silu_dx"),
     *("softmax_cross_entropy", "adam"),
 }
 IN_PLACE = {"adam", "batch_norm_moments"}  # these write to their arguments
@@ -418,6 +419,39 @@ def test_relu_is_the_positive_part_and_hands_a_nan_on(kernels, shape, seed, dtyp
     assert mask.dtype == bool and y.dtype == dx.dtype == dtype
 
 
+@every_set
+@cases(30)
+@given(shapes(), seeds, dtypes, layouts, layouts, st.sampled_from([0.01, 0.0, -0.37, 3.0]), block_sizes)
+def test_leaky_relu_multiplies_what_is_not_positive(kernels, shape, seed, dtype, x_layout, dy_layout, slope, sizes):
+    rng = np.random.default_rng(seed)
+    x = arranged(rng.choice(np.array([-2, -0.5, 0, 0.5, 3, np.nan, np.inf], dtype), shape), x_layout)
+    dy = arranged(rng.choice(np.array([-2, 0.3, np.inf, np.nan], dtype), shape), dy_layout)
+    with blocks_of(*sizes), np.errstate(invalid="ignore"):  # 0 * inf
+        y, mask = kernels.leaky_relu(x, slope)
+        dx = kernels.leaky_relu_dx(dy, mask, slope)
+        np.testing.assert_array_equal(y, np.where(x > 0, x, x * slope))
+        np.testing.assert_array_equal(dx, np.where(x > 0, dy, dy * slope))
+    np.testing.assert_array_equal(mask, x > 0)
+    assert mask.dtype == bool and y.dtype == dx.dtype == dtype
+
+
+@every_set
+@cases(30)
+@given(shape=shapes(), seed=seeds, dtype=dtypes, x_layout=layouts, dy_layout=layouts, sizes=block_sizes)
+def test_silu_is_x_times_its_sigmoid(kernels, shape, seed, dtype, x_layout, dy_layout, sizes):
+    rng = np.random.default_rng(seed)
+    x = arranged(rng.choice(np.array([-1e4, -90, -20, -1, 0, 0.5, 3, 90, 1e4, np.nan], dtype), shape), x_layout)
+    dy = arranged(rng.normal(size=shape).astype(dtype), dy_layout)
+    with blocks_of(*sizes):
+        y, dx = kernels.silu(x), kernels.silu_dx(dy, x)
+    wide = x.astype(np.longdouble)
+    with np.errstate(invalid="ignore"):  # NaN
+        s = np.exp(-np.logaddexp(0, -wide))  # the sigmoid without an overflow
+    assert_close(y, (wide * s).astype(dtype), dtype)
+    assert_close(dx, (dy * (s + wide * s * (1 - s))).astype(dtype), dtype)
+    assert y.dtype == dx.dtype == dtype
+
+
 # --------------------------------------------------------------------- loss
 
 
@@ -499,6 +533,10 @@ def calls(dtype):
         "batch_norm_moments": (*np.ones((2, 3)), v.copy(), v * v, 0.1, 1.2, 1e-5),
         "relu": (x,),
         "relu_dx": (x, x > 0),
+        "leaky_relu": (x, 0.1),
+        "leaky_relu_dx": (x, x > 0, 0.1),
+        "silu": (x,),
+        "silu_dx": (x, x),
         "softmax_cross_entropy": (x[0, 0], np.array([2, 0, 1, 1, 0]), 0.1),
         "adam": (*(a.copy() for a in (x, x, x, x * x)), 0.01, (0.9, 0.99), 0.3, 1e-8, 0.1),
     }

@@ -20,11 +20,13 @@ from minidl.layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LeakyReLU,
     Linear,
     MaxPool2D,
     Mode,
     ReLU,
     Sequential,
+    SiLU,
 )
 from minidl.losses import softmax_cross_entropy
 from models.inception import REFINED, Inception, inception
@@ -36,6 +38,8 @@ CASES = {
     "Conv2D": 80,
     "BatchNorm2D": 50,
     "ReLU": 20,
+    "LeakyReLU": 20,
+    "SiLU": 20,
     "MaxPool2D": 60,
     "AvgPool2D": 40,
     "GlobalAvgPool": 15,
@@ -81,6 +85,18 @@ def test_batch_normalization_with_batch_and_with_running_statistics(shape, setup
 @given(shapes(), setups)
 def test_relu(shape, setup):
     check(ReLU(), shape, setup, KINKED)
+
+
+@cases(CASES["LeakyReLU"])
+@given(shapes(), setups, st.sampled_from([0.01, 0.3, 0.0, -0.5, 2.0]))
+def test_leaky_relu(shape, setup, slope):
+    check(LeakyReLU(slope), shape, setup, KINKED)
+
+
+@cases(CASES["SiLU"])
+@given(shapes(), setups)
+def test_silu(shape, setup):
+    check(SiLU(), shape, setup, SMOOTH)
 
 
 @cases(CASES["MaxPool2D"])

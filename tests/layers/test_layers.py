@@ -18,12 +18,14 @@ from minidl.layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LeakyReLU,
     Linear,
     MaxPool2D,
     Mode,
     ReLU,
     Rule,
     Sequential,
+    SiLU,
     map_leaves,
 )
 from tests.examples import example, leaf_names
@@ -73,6 +75,36 @@ def test_the_projections_of_captums_network(rule, pixels):
 def test_a_relu_masks_by_its_input_by_the_signal_or_by_both(rule, expected):
     x, signal = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[1.0, -2.0, 3.0, -4.0]])
     assert project(ReLU(), x, signal, rule).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"), [(GRADIENT, [0.5, -1, 3, -4]), (GUIDED, [0.5, -0.5, 3, -2]), (DECONV, [1, -1, 3, -2])]
+)
+def test_a_leaky_relu_weakens_by_its_input_by_the_signal_or_by_both(rule, expected):
+    x, signal = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[1.0, -2.0, 3.0, -4.0]])
+    assert project(LeakyReLU(0.5), x, signal, rule).tolist() == [expected]
+
+
+@pytest.mark.parametrize("rule", [GRADIENT, GUIDED, DECONV])
+def test_a_leaky_relu_with_slope_zero_is_a_relu(rule):
+    x, signal = np.random.default_rng(0).normal(size=(2, 3, 40))
+    np.testing.assert_array_equal(project(LeakyReLU(0), x, signal, rule), project(ReLU(), x, signal, rule))
+    np.testing.assert_array_equal(LeakyReLU(0)(x), ReLU()(x))
+
+
+def test_a_silu_lets_only_positive_signals_pass_where_a_relu_would():
+    x, signal = np.array([[-3.0, 3.0, -3.0, 3.0]]), np.array([[1.0, 1.0, -1.0, -1.0]])
+    slope = SiLU().input_grad(np.ones_like(x), x)
+    assert slope[0, 0] < 0 < slope[0, 1]
+    np.testing.assert_array_equal(project(SiLU(), x, signal, GRADIENT), signal * slope)
+    np.testing.assert_array_equal(project(SiLU(), x, signal, GUIDED), [[slope[0, 0], slope[0, 1], 0, 0]])
+    assert project(SiLU(), x, signal, DECONV).tolist() == [[1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("slope", ["0.1", None, np.nan, np.inf])
+def test_a_slope_that_is_no_number_is_refused(slope):
+    with pytest.raises(UsageError, match=r"^LeakyReLU: negative_slope is .*, must be a finite number$"):
+        LeakyReLU(slope)
 
 
 def test_a_relu_has_the_gradient_zero_at_zero():

@@ -20,9 +20,11 @@ from minidl.layers import (  # noqa: E402
     Concat,
     Conv2D,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool2D,
     ReLU,
+    SiLU,
 )
 from minidl.losses import softmax_cross_entropy  # noqa: E402
 from models.inception import Inception, inception  # noqa: E402
@@ -67,6 +69,26 @@ def test_batch_normalization_and_its_running_statistics(shape, eps, momentum, se
 @given(shapes(), setups)
 def test_relu(shape, setup):
     assert compare(ReLU(), nn.ReLU(), shape, setup) == 0
+
+
+@cases(20)
+@given(shapes(), st.sampled_from([0.01, 0.3, 0.0, -0.5, 2.0]), setups)
+def test_leaky_relu(shape, slope, setup):
+    assert compare(LeakyReLU(slope), nn.LeakyReLU(slope), shape, setup) <= TOLERANCE
+
+
+@cases(20)
+@given(shapes(), setups)
+def test_silu(shape, setup):
+    assert compare(SiLU(), nn.SiLU(), shape, setup) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(LeakyReLU(), nn.LeakyReLU()), (SiLU(), nn.SiLU())], ids=["leaky relu", "silu"]
+)
+def test_activations_of_zeros_and_large_numbers(ours, theirs):
+    x = np.array([[0.0, -0.0, 1.0, 700.0, -700.0, 1e4, -1e4]])
+    assert worst_error(minidl_pass(ours, x, x + 1, TRAIN), torch_pass(theirs, x, x + 1, True)) <= TOLERANCE
 
 
 def test_relu_at_zero_passes_no_gradient():
