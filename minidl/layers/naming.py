@@ -126,8 +126,10 @@ class Named:
 
     def zero_grad(self) -> None:
         """Sets every gradient to zero (gradients accumulate until then)."""
-        for p in self.named_parameters().values():
+        for p in self.params.values():
             p.grad[...] = 0
+        for child in self.children().values():
+            child.zero_grad()
 
     def _named(self, kind: str) -> dict[str, Any]:
         found: dict[str, Any] = {}

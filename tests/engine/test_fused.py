@@ -799,6 +799,7 @@ def test_errors_are_those_of_the_plain_layers():
     fused = fuse(model)
     for shape in [(2, 16, 16, 4), (2, 4, 4, 3), (2, 16, 16), (0, 16, 16, 3)]:
         messages = []
+        fused.forward(np.ones((2, 16, 16, 3)), TRAIN)  # after images that fit, too
         for m in (model, fused):
             for ctx in (TRAIN, INFER):
                 with pytest.raises(ShapeError) as error:
