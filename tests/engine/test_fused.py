@@ -20,8 +20,9 @@ from minidl.engine.blocks.inception import FusedInception
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
-from minidl.engine.tiles.recycler import Recycler
+from minidl.engine.tiles.recycler import Recycler, aligned
 from minidl.engine.tiles.runner import ONE_BLAS_THREAD
+from minidl.engine.tiles.scratch import Scratch
 from minidl.errors import ShapeError, UsageError
 from minidl.layers import (
     INFER,
@@ -597,6 +598,21 @@ def test_a_small_net(net, batch):
     if "dropout" in model.layers:
         model.layers["dropout"].p = 0
     check(model, (batch, 18, 15, 3))
+
+
+@pytest.mark.parametrize("net", [small_net, vgg])
+def test_nothing_depends_on_what_scratch_memory_contains(net):
+    def on_rubbish(scratch, name, shape, dtype):
+        array = scratch._array((name, shape, dtype), aligned)
+        array[...] = not_a_number(None, shape, dtype)
+        return array
+
+    model = net()
+    if "dropout" in model.layers:
+        model.layers["dropout"].p = 0
+    with patch.object(Scratch, "__call__", on_rubbish):
+        check(model, (5, 18, 15, 3))
+        check(model, (9, 16, 12, 3))
 
 
 def train(model, steps, batch=11, dtype=np.float64):

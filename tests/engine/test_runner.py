@@ -82,14 +82,24 @@ def test_no_threads_are_asked_for_means_all_cores():
     assert TileRunner().threads == TileRunner(0).threads == available_cores() >= 1
 
 
-def test_scratch_starts_as_zeros_and_is_the_same_array_again():
+def test_scratch_is_the_same_array_again():
     scratch = Scratch()
     a = scratch("a", (2, 3), np.float32)
-    assert a.dtype == np.float32 and not a.any() and a.ctypes.data % 64 == 0
-    a[...] = 1
+    assert a.dtype == np.float32 and a.shape == (2, 3) and a.ctypes.data % 64 == 0
     assert scratch("a", (2, 3), np.float32) is a
     for other in (("a", (3, 2), np.float32), ("a", (2, 3), np.float64), ("b", (2, 3), np.float32)):
-        assert not scratch(*other).any()
+        assert not np.shares_memory(scratch(*other), a)
+
+
+def test_a_border_is_zero_and_stays_zero():
+    scratch = Scratch()
+    scratch("a", (4, 4), np.float32)[...] = np.nan  # an array of its own
+    for _ in range(2):
+        whole, inside = scratch.bordered("a", (4, 4), np.float32, lambda a: a[1:3, 1:3])
+        inside[...] = 7
+        assert whole.sum() == 4 * 7 and whole[1:3, 1:3].all()
+        with pytest.raises(ValueError, match="read-only"):
+            whole[0] = 1
 
 
 @cases(100)

@@ -64,8 +64,9 @@ class PatchConv:
         (n, h, w, c), (kh, kw), p, s = x.shape, w_shape[:2], self.padding, self.stride
         if self._pointwise(w_shape):
             return x.reshape(-1, c)  # (n, H, W, C) -> (P, C)
-        padded = scratch(f"padded by {p}", (n, h + 2 * p, w + 2 * p, c), x.dtype)  # its border stays zero
-        padded[:, p : p + h, p : p + w] = x
+        shape = n, h + 2 * p, w + 2 * p, c
+        padded, pixels = scratch.bordered(f"padded by {p}", shape, x.dtype, lambda a: a[:, p : p + h, p : p + w])
+        pixels[...] = x
         windows = sliding_window_view(padded, (kh, kw), axis=(1, 2))[:, ::s, ::s]  # (n, OH, OW, C, KH, KW)
         windows = windows.transpose(0, 1, 2, 4, 5, 3)
         patches = scratch("patches", windows.shape, x.dtype)

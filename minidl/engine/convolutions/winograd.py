@@ -176,8 +176,9 @@ class WinogradConv:
         spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
-        taps = self._lines("taps", h.shape[3], h.dtype, scratch)  # t = gather.T h
-        np.matmul(self.matrices.gather.T, h.swapaxes(1, 2), out=self._columns(taps))
+        shape = self.points * self.runs, self.line, h.shape[3]
+        taps, columns = scratch.bordered(f"taps {self._name}", shape, h.dtype, self._columns)  # t = gather.T h
+        np.matmul(self.matrices.gather.T, h.swapaxes(1, 2), out=columns)
         taps = taps.reshape(self.points, -1, h.shape[3]).swapaxes(1, 2)  # (a, C, pixels)
         f, pixels = dz.shape[3], self.runs * self.line
         strides = (pixels * f, f, f, 1)  # point, kw, pixel, filter: the pixels moved by kw - pad
@@ -188,12 +189,15 @@ class WinogradConv:
             dw += part
 
     def _spread(self, x: Array, scratch: Scratch) -> Array:
-        """s = spread x, as a stream (pad + a R line + pad, C) whose padding pixels stay zero."""
-        stream = scratch(
-            f"spread {self._name}", (self.points * self.runs * self.line + 2 * self.pad, x.shape[3]), x.dtype
-        )
-        lines = stream[self.pad : len(stream) - self.pad].reshape(self.points * self.runs, self.line, -1)
-        np.matmul(self.matrices.spread, x.swapaxes(1, 2), out=self._columns(lines))
+        """s = spread x, as a stream (pad + a R line + pad, C) with zeros in place of the padding pixels."""
+        rows = self.points * self.runs
+
+        def columns(stream: Array) -> Array:
+            return self._columns(stream[self.pad : len(stream) - self.pad].reshape(rows, self.line, -1))
+
+        shape = rows * self.line + 2 * self.pad, x.shape[3]
+        stream, columns_of_x = scratch.bordered(f"spread {self._name}", shape, x.dtype, columns)
+        np.matmul(self.matrices.spread, x.swapaxes(1, 2), out=columns_of_x)
         return stream
 
     def _apply(self, stream: Array, filters: Array, out: Array, scratch: Scratch) -> None:
@@ -201,13 +205,10 @@ class WinogradConv:
         k, (_, c), f = self.k, stream.shape, filters.shape[2]
         steps = self.runs * self.line // k
         windows = _view(stream, (self.points, k, steps, k * c), (self.runs * self.line * c, c, k * c, 1))
-        lines = self._lines("products", f, stream.dtype, scratch)
+        lines = scratch(f"products {self._name}", (self.points * self.runs, self.line, f), stream.dtype)
         phases = lines.reshape(self.points, steps, k, f).swapaxes(1, 2)  # (a, k, steps, F)
         np.matmul(windows, filters[:, None], out=phases)
         np.matmul(self.matrices.gather, self._columns(lines), out=out.swapaxes(1, 2))
-
-    def _lines(self, name: str, channels: int, dtype: np.dtype, scratch: Scratch) -> Array:
-        return scratch(f"{name} {self._name}", (self.points * self.runs, self.line, channels), dtype)
 
     def _columns(self, lines: Array) -> Array:
         """(a R, line, C) as the matrices of every image and image column, (n, W, a R, C), a view."""

@@ -9,6 +9,7 @@ example. A turn also ends after PASSES passes, so that one large batch is forgot
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -25,14 +26,28 @@ class Scratch:
         self.turn = 0
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-        """The array `name` of this shape and dtype: zeros at first, later with what the last task left in it."""
-        key = (name, shape, dtype)
+        """The array `name` of this shape and dtype. Anything may be in it."""
+        return self._array((name, shape, dtype), aligned)
+
+    def bordered(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype | type, inside: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(whole, part): an array that is zero around the part that `inside` takes of it, and this part to write to.
+
+        The whole can't be written to, so its border stays zero. For one name, shape and dtype `inside` must always
+        take the same part.
+        """
+        array = self._array((name, shape, dtype, "bordered"), _zeros)
+        whole = array.view()
+        whole.flags.writeable = False
+        return whole, inside(array)
+
+    def _array(self, key: tuple, make: Callable[..., np.ndarray]) -> np.ndarray:
         array = self._arrays.get(key)
         if array is None:
             array = self._older.pop(key, None)
             if array is None:
-                array = aligned(shape, dtype)
-                array[...] = 0
+                array = make(*key[1:3])
             self._arrays[key] = array
         return array
 
@@ -40,6 +55,12 @@ class Scratch:
         """Drops the arrays that were not used at its last turn."""
         if turn != self.turn:
             self._older, self._arrays, self.turn = self._arrays, {}, turn
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    array = aligned(shape, dtype)
+    array[...] = 0
+    return array
 
 
 class Shelf(deque):
