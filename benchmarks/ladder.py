@@ -31,7 +31,7 @@ from benchmarks.minidl_step import MiniDL
 from benchmarks.rounds import PAUSE
 from minidl.engine import fuse
 from minidl.engine.blocks import batchnorm
-from minidl.engine.blocks.inception import FusedInception
+from minidl.engine.blocks.inception import InceptionBlock
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.chain import FusedSequential
 from minidl.engine.convolutions.patches import PatchConv
@@ -241,7 +241,7 @@ def pool(batch_size: int, threads: int) -> Iterator[Step]:
     case, runner = CASES["inception1"], TileRunner(1)
     plain = layer_of(case)
     module, last = plain.layers.values()
-    behind = FusedSequential({"module": FusedInception(module, runner), "pool": FusedMaxPool(last, runner)}, runner)
+    behind = FusedSequential({"module": InceptionBlock(module, runner), "pool": FusedMaxPool(last, runner)}, runner)
     sides = [passes(layer, case, batch_size) for layer in (plain, behind, fuse(plain, threads=1))]
     yield Step("plain -> fused module 1, 2x2 pool after it", *sides[:2], "ms")
     yield Step("pool after BN and ReLU -> in front of them", *sides[1:], "ms")

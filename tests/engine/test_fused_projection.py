@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import models
 from minidl.engine import fuse
-from minidl.engine.blocks.projection import ConvStep, InceptionStep
+from minidl.engine.blocks.projection import BlockStep
 from minidl.engine.projection import PlainStep, _steps, project_pairs, project_pairs_by
 from minidl.engine.stem.parity import add_patches, fill_patches
 from minidl.engine.stem.projection import StemStep
@@ -152,7 +152,7 @@ def steps_of(fused, shape, rule):
 
 def test_the_refined_nets_layers_take_their_fast_form():
     fused = fuse(refined())
-    fast, plain = [StemStep, *[InceptionStep] * 4], [PlainStep, *[InceptionStep] * 4]
+    fast, plain = [StemStep, *[BlockStep] * 4], [PlainStep, *[BlockStep] * 4]
     for shape, rule, want in [
         ((1, 64, 64, 3), Rule(), fast),
         ((1, 64, 64, 3), Rule("guided", unpool="last"), fast),
@@ -164,7 +164,7 @@ def test_the_refined_nets_layers_take_their_fast_form():
     ]:
         assert steps_of(fused, shape, rule) == want + [PlainStep] * 3
     nested = fuse(Sequential({"a": vgg(), "flat": Flatten()}))
-    assert steps_of(nested, (1, 8, 8, 3), Rule()) == [ConvStep] * 4 + [PlainStep] * 3
+    assert steps_of(nested, (1, 8, 8, 3), Rule()) == [BlockStep] * 4 + [PlainStep] * 3
 
 
 def test_fast_steps_do_not_run_the_plain_layers():
@@ -210,7 +210,7 @@ def test_a_convolution_of_any_geometry_with_a_pool_or_without(case, pool, n, pai
     if pool is not None and min(Sequential(layers).out_shape((n, h, w, arguments[0]))[1:3]) >= 2 - pool:
         layers["pool"] = MaxPool2D(2, 2, pool)
     fused = check(Sequential(layers), (n, h, w, arguments[0]), rule, pairs, seed, layout, zero_gamma)
-    assert steps_of(fused, (n, h, w, arguments[0]), rule) == [ConvStep]
+    assert steps_of(fused, (n, h, w, arguments[0]), rule) == [BlockStep]
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ def test_a_convolution_of_any_geometry_with_a_pool_or_without(case, pool, n, pai
 def test_any_module_on_any_geometry(row, pool, n, h, w, c, pairs, rule, seed, layout, zero_gamma):
     layers = {"module": module(c, row)} | ({} if pool is None else {"pool": MaxPool2D(2, 2, pool)})
     fused = check(Sequential(layers), (n, h, w, c), rule, pairs, seed, layout, zero_gamma)
-    assert steps_of(fused, (n, h, w, c), rule) == [InceptionStep]
+    assert steps_of(fused, (n, h, w, c), rule) == [BlockStep]
 
 
 @pytest.mark.slow
@@ -460,7 +460,7 @@ def identity(kernel, pool):
 def test_the_first_pixel_of_a_window_without_a_positive_value_wins(kernel, pool, at):
     model, x = identity(kernel, pool), -1 - np.random.default_rng(0).random((1, 10, 10, 1))
     fused = poisoned(model)
-    assert steps_of(fused, x.shape, Rule("deconv")) == [StemStep if pool == (4, 2) else ConvStep]
+    assert steps_of(fused, x.shape, Rule("deconv")) == [StemStep if pool == (4, 2) else BlockStep]
     for place, pixel in at.items():
         signal = np.zeros(model.out_shape(x.shape))
         signal[(0, *place, 0)] = 7

@@ -9,7 +9,7 @@ import pytest
 
 import minidl as md
 from minidl.engine import fuse, prepare
-from minidl.engine.blocks.block import Fused
+from minidl.engine.blocks.fused import Fused
 from minidl.engine.chain import FusedSequential
 from minidl.layers import INFER, BatchNorm2D, Layer, Linear, Parameter, Residual, Sequential
 from minidl.layers.parameter import Snapshot

@@ -52,7 +52,7 @@ class Sums:
     def add_up(self, tile: int, a: Array, b: Array) -> None:
         """The sums of one tile: a and b (n, H, W, C), contiguous."""
         a, b = rows(a), rows(b)
-        np.matmul(_filled(1, len(a), a.dtype), a, out=self.total[tile])  # BLAS's fast column sum
+        np.matmul(constant(1, len(a), a.dtype), a, out=self.total[tile])  # BLAS's fast column sum
         np.einsum("rc,rc->c", a, b, out=self.dot[tile])
 
     def over_batch(self) -> tuple[Array, Array]:
@@ -195,6 +195,11 @@ def rows(a: Array) -> Array:
     return a.reshape(-1, a.shape[-2] * a.shape[-1])
 
 
+def to_write(a: Array) -> Array:
+    """`rows(a)` to write to; a channel slice, whose pixels don't follow one another, stays (n, H, W, C)."""
+    return rows(a) if a.flags.c_contiguous else a
+
+
 def per_row(vector: Array, width: int) -> Array:
     """A vector over channels, (C,), repeated for all pixels of a row: (W C,)."""
     row = aligned((width, len(vector)), vector.dtype)
@@ -202,27 +207,7 @@ def per_row(vector: Array, width: int) -> Array:
     return row.reshape(-1)  # (W, C) -> (W C,)
 
 
-def affine_relu(z: Array, scale: Array, shift: Array, out: Array) -> None:
-    """out = max(z scale + shift, 0), scale and shift `per_row`."""
-    y = rows(out)
-    np.multiply(rows(z), scale, out=y)
-    shift_relu(out, shift)
-
-
-def shift_relu(z: Array, shift: Array) -> None:
-    """z = max(z + shift, 0), in place, shift `per_row`."""
-    y = rows(z)
-    y += shift
-    relu(z)
-
-
-def relu(z: Array) -> None:
-    """z = max(z, 0), in place."""
-    y = rows(z)
-    np.maximum(y, _filled(0, y.shape[1], y.dtype), out=y)  # with a scalar, maximum is up to three times slower
-
-
-def _filled(value: int, size: int, dtype: np.dtype) -> Array:
+def constant(value: int, size: int, dtype: np.dtype) -> Array:
     """A vector of `size` times the `value`: the beginning of the longest one made so far."""
     vector = _vectors.get((value, dtype))
     if vector is None or len(vector) < size:
@@ -234,13 +219,6 @@ def _filled(value: int, size: int, dtype: np.dtype) -> Array:
 
 
 _vectors: dict[tuple[int, np.dtype], Array] = {}
-
-
-def relu_grad(dy: Array, y: Array, out: Array, scratch: Scratch) -> None:
-    """out = dy [y > 0]. y is the ReLU's output, which is positive exactly where its input is. Any strides."""
-    mask = scratch("mask", y.shape, bool)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=out)
 
 
 def affine(z: Array, slope: Array, offset: Array, out: Array) -> Array:

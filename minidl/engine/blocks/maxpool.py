@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.blocks.block import Fused
+from minidl.engine.blocks.fused import Fused
 from minidl.engine.tiles.runner import Scratch, tile_slices
 from minidl.kernels import blocked
+from minidl.layers import Layer
 from minidl.layers.pooling import MaxPool2D, MaxPoolCache
 
 Array = np.ndarray
@@ -104,6 +105,10 @@ class FusedMaxPool(Fused):
     def __init__(self, plain: MaxPool2D, runner: Any) -> None:
         super().__init__(plain, runner)
         self._pairs = PairPool(plain) if PairPool.matches(plain) else None
+
+    @staticmethod
+    def match(layers: list[Layer], first: bool) -> int:
+        return int(type(layers[0]) is MaxPool2D)
 
     def train(self, x: Array) -> tuple[Array, MaxPoolCache]:
         y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)

@@ -34,16 +34,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
-from minidl.engine.blocks.block import Fused
-from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
+from minidl.engine.blocks.activation import ReLU as ReLUPart
+from minidl.engine.blocks.conv import ConvBlock
+from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.maxpool import FusedMaxPool
+from minidl.engine.blocks.pattern import Reader
 from minidl.engine.stem.parity import Maxima, fill_patches, pool_blocks, winners_sum
 from minidl.engine.tiles.recycler import aligned_copy
 from minidl.engine.tiles.runner import Scratch, TileRunner, tile_slices
-from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers import Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers.base import Parameter
 
 Array = np.ndarray
 
+RELU = ReLUPart()
 GATHER_IMAGES = 4  # whose patches are gathered at a time
 LOST = 1024.0  # times the variance: larger terms would cost it more than 10 binary digits (trained filters: 185)
 
@@ -58,7 +62,7 @@ class Cache(NamedTuple):
 
 
 class FusedStem(Fused):
-    """Made from a Sequential with the leaves Conv2D, BatchNorm2D, ReLU, MaxPool2D that `matches` accepts.
+    """Made from Conv2D, BatchNorm2D, ReLU and MaxPool2D that `match` accepts.
 
     Shapes: x (N, H, W, C), y (N, h - 1, w - 1, F) for h x w blocks, h = (H - 2) / 2. If H or W is odd, or if dx is
     asked for, two composites do the work, one for the convolution and one for the pool.
@@ -67,22 +71,24 @@ class FusedStem(Fused):
     def __init__(self, plain: Sequential, runner: TileRunner) -> None:
         super().__init__(plain, runner)
         leaves = list(plain.leaves())
-        self.conv = FusedConvBNReLU(Sequential(leaves[:3]), runner)
+        self.conv = ConvBlock(Sequential(leaves[:3]), runner)
         self.pool = FusedMaxPool(leaves[3], runner)
-        self.bn, self.weight = self.conv.epilogue.bn, self.conv.weight
+        self.bn, self._conv2d = self.conv.epilogue.bn, leaves[0]
+
+    @property
+    def weight(self) -> Parameter:
+        return self._conv2d.params["weight"]
 
     @staticmethod
-    def matches(leaves: list[Layer]) -> bool:
-        """Whether these layers have the one form that this class handles."""
-        if [type(leaf) for leaf in leaves] != [Conv2D, BatchNorm2D, ReLU, MaxPool2D]:
-            return False
-        conv, _, _, pool = leaves
-        kernel, _, c, _ = conv.params["weight"].shape
-        return (
-            (kernel, conv.stride, conv.padding, pool.kernel, pool.stride, pool.padding) == (3, 1, 0, 4, 2, 0)
-            and c <= 4
-            and "bias" not in conv.params
-        )
+    def match(layers: list[Layer], first: bool) -> int:
+        """It has one form only, and only as a network's first layers."""
+        reader = Reader(layers)
+        found, pool = reader.conv_bn(), reader.one(MaxPool2D)
+        if not (first and found and pool and type(found.activation) is ReLU and "bias" not in found.conv.params):
+            return 0
+        kernel, _, c, _ = found.conv.params["weight"].shape
+        geometry = kernel, found.conv.stride, found.conv.padding, pool.kernel, pool.stride, pool.padding
+        return reader.whole if geometry == (3, 1, 0, 4, 2, 0) and c <= 4 else 0
 
     # ------------------------------------------------------------------ training
 
@@ -125,8 +131,8 @@ class FusedStem(Fused):
 
         def pool(i: int, accumulator: int, scratch: Scratch) -> None:
             pool_blocks(patches[i, :-1], rising, y[i], maxima.of(i), scratch)
-            bn.affine_relu(y[i : i + 1], *line, y[i : i + 1])
-            np.greater(y[i], 0, out=maxima.positive[i])
+            out = bn.affine(y[i : i + 1], *line, y[i : i + 1])
+            RELU.forward(out, maxima.positive[i : i + 1], scratch)
 
         self.runner.run(pool, n)
         return y, Cache(x, patches, maxima, gram, mean, norm)
@@ -178,7 +184,7 @@ class FusedStem(Fused):
         fill_patches(x, np.zeros(c, x.dtype), patches, scratch)
         for i in range(n):
             pool_blocks(patches[i], folded, y[i], None, scratch)
-        bn.relu(y)
+        RELU.forward(y, None, scratch)
         return y
 
 
