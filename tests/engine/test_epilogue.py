@@ -9,7 +9,8 @@ from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.blocks.maxpool import PairPool
-from minidl.engine.tiles.runner import Scratch, TileRunner, tile_slices
+from minidl.engine.tiles.grid import grid_of
+from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.kernels import reference
 from minidl.layers import INFER, TRAIN, BatchNorm2D, MaxPool2D, ReLU, Sequential
 from tests.engine.test_fused import close, same_bits
@@ -54,7 +55,7 @@ def test_the_tiles_of_a_batch_share_nothing():
     pairs, scratch = PairPool(MaxPool2D(2, 2, 1)), Scratch()
     y, found = np.empty((5, 4, 4, 2)), np.empty((5, 4, 4, 2), np.uint8)
     dy, dx = np.random.default_rng(1).normal(size=y.shape), np.zeros(x.shape)
-    for tile in tile_slices(5, 2):
+    for tile in grid_of(5, 2):
         pairs.forward(x[tile], y[tile], found[tile], scratch)
         pairs.add_backward(dy[tile], found[tile], dx[tile], scratch)
     want, index = reference.max_pool(x, 2, 2, 1)
@@ -96,7 +97,7 @@ def through_plain_layers(layers, pool, z, dy):
 
 def signed_map(epilogue, z, tiles, scratch):
     """What a layer in front of the epilogue makes, tile by tile: z with gamma's signs."""
-    m = epilogue.start(z.shape, z.dtype, len(tiles))
+    m = epilogue.start(z.shape, z.dtype, tiles)
     m.z[...] = np.nan
     for i, tile in enumerate(tiles):
         m.z[tile] = z[tile] * epilogue.bn.signs()
@@ -117,7 +118,7 @@ def test_a_tail_is_bn_relu_and_pool(n, h, w, channels, padding, ties, gamma_zero
     z = drawn(rng, (n, h, w, sum(channels)), ties) + mean
     assume(z.reshape(-1, z.shape[3]).var(axis=0).min() > 0.05)
     runner = TileRunner(2)
-    epilogue, tiles = Epilogue(layers, pool, runner), tile_slices(n, 1)
+    epilogue, tiles = Epilogue(layers, pool, runner), grid_of(n, 1)
     dy = arranged(rng.normal(size=pool.out_shape(z.shape) if pool else z.shape), layout)
     y, dz, arrays = through_plain_layers(layers, pool, z, dy)
 
@@ -142,7 +143,7 @@ def test_a_tail_is_bn_relu_and_pool(n, h, w, channels, padding, ties, gamma_zero
 
 def test_known_statistics_give_the_same_output_and_leave_the_running_ones_alone():
     rng = np.random.default_rng(0)
-    layers, z, tiles = tail_case(rng, [3, 2], False), rng.normal(size=(9, 6, 5, 5)), tile_slices(9, 2)
+    layers, z, tiles = tail_case(rng, [3, 2], False), rng.normal(size=(9, 6, 5, 5)), grid_of(9, 2)
     epilogue, scratch = Epilogue(layers, MaxPool2D(2), TileRunner(2)), Scratch()
     y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), tiles)
     before = [b.copy() for layer in layers for b in layer.buffers.values()]
@@ -168,11 +169,11 @@ def test_sums_of_gradients_take_a_mean_far_from_zero_off_first(dtype, mean):
     exact_mean = channel_sums(z) / (17 * 9 * 8)
     norm = bn.Normalization(np.ones(3, dtype), np.zeros(3, dtype), np.ones(3, dtype), exact_mean, np.ones(3), 1224,
                             large_mean=abs(mean) > 11)  # fmt: skip
-    tiles = tile_slices(17, 3)
-    sums = bn.GradientSums(len(tiles), z, norm)
+    tiles = grid_of(17, 3)
+    sums = bn.GradientSums(tiles, z, norm)
     for i, tile in enumerate(tiles):
         sums.add_up(i, d[tile], z[tile])
-    total, dot = sums.over_batch()
+    total, dot = sums.over_batch(TileRunner(1))
     assert total.dtype == dot.dtype == np.float64
     want = channel_sums(d.astype(np.longdouble) * (z - exact_mean.astype(np.longdouble)))
     size, epsilon = np.sqrt(z[..., 0].size), np.finfo(dtype).eps
@@ -181,8 +182,8 @@ def test_sums_of_gradients_take_a_mean_far_from_zero_off_first(dtype, mean):
 
 
 def normalization_of(z, layer):
-    tiles = tile_slices(len(z), 3)
-    sums = bn.Sums(len(tiles), z)
+    tiles = grid_of(len(z), 3)
+    sums = bn.Sums(tiles, z)
     for i, tile in enumerate(tiles):
         sums.add_up(i, z[tile], z[tile])
     return bn.BatchNorms([layer]).normalize(z, sums, tiles, TileRunner(2))
@@ -224,6 +225,18 @@ def test_a_minus_zero_and_a_zero_gamma_count_as_positive():
     layer = BatchNorm2D(4, dtype=np.float64)
     layer.params["gamma"].value[...] = [2, -3, 0, -0.0]
     np.testing.assert_array_equal(bn.BatchNorms([layer]).signs(), [1, -1, 1, 1])
+
+
+# -------------------------------------------------------------------- floors
+
+
+def test_a_floor_of_zero_is_a_relu_and_minus_infinity_passes_a_channel_on():
+    z = np.random.default_rng(0).normal(size=(2, 3, 4, 3))
+    scale, shift, floor = (bn.per_row(np.array(v, float), 4) for v in ([2, 1, 1], [-1, 0, 3], [0, -np.inf, -np.inf]))
+    out = np.full(z.shape, np.nan)
+    bn.affine_floor(z, scale, shift, floor, out)
+    same_bits(out[..., 0], np.maximum(2 * z[..., 0] - 1, 0))
+    same_bits(out[..., 1:], z[..., 1:] + [0, 3])
 
 
 # ---------------------------------------------------- sums over windows

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.recycler import aligned
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import ShapeError
@@ -45,22 +46,39 @@ class Sums:
     The rows of one tile are added in float32, everything else in float64.
     """
 
-    def __init__(self, tiles: int, z: Array) -> None:
-        self.channels = z.shape[3]
-        self.total, self.dot = np.zeros((2, tiles, z.shape[2] * z.shape[3]), z.dtype)
+    def __init__(self, tiles: Grid, z: Array) -> None:
+        _, height, width, self.channels = z.shape
+        self.tiles, self.pixels = tiles, height * width
+        self.parts = np.empty((2, len(tiles), width * self.channels), z.dtype)
 
     def add_up(self, tile: int, a: Array, b: Array) -> None:
         """The sums of one tile: a and b (n, H, W, C), contiguous."""
         a, b = rows(a), rows(b)
-        np.matmul(_filled(1, len(a), a.dtype), a, out=self.total[tile])  # BLAS's fast column sum
-        np.einsum("rc,rc->c", a, b, out=self.dot[tile])
+        total, dot = self.parts[:, tile]
+        np.matmul(_filled(1, len(a), a.dtype), a, out=total)  # BLAS's fast column sum
+        np.einsum("rc,rc->c", a, b, out=dot)
 
-    def over_batch(self) -> tuple[Array, Array]:
-        """(sum a, sum a b) of every channel, (C,) float64."""
-        return tuple(
-            part.sum(axis=0, dtype=np.float64).reshape(-1, self.channels).sum(axis=0)  # (T, W C) -> (W, C) -> (C,)
-            for part in (self.total, self.dot)
-        )
+    def of_shards(self) -> Array:
+        """(sum a, sum a b) of every channel and shard, (S, 2, C) float64."""
+        two, tiles, _ = self.parts.shape
+        of_tiles = np.add.reduce(self.parts.reshape(two, tiles, -1, self.channels), axis=2, dtype=np.float64)
+        return self.tiles.lane_sums(of_tiles, axis=1).swapaxes(0, 1)  # (2, T, C) -> (2, S, C) -> (S, 2, C)
+
+    def moments(self, runner: TileRunner) -> tuple[int, Array, Array]:
+        """(M, mean, variance) of every channel over the batch, (C,) float64, if the sums are of a and a^2.
+
+        Every shard has a number of pixels n, a mean and a sum M2 of squared deviations from its mean. With these of
+        all shards (Chan et al. 1979),
+            M = sum n,    M mean = sum n mean,    M var = sum M2 + sum n (mean of the shard - mean)^2.
+        """
+        total, dot = self.of_shards().swapaxes(0, 1)
+        n = self.pixels * np.array(self.tiles.images, np.float64)[:, None]
+        own = total / n
+        parts = np.stack([np.broadcast_to(n, own.shape), own, dot - total * own], axis=1)
+        n, means, m2 = runner.merge(parts).swapaxes(0, 1)  # each (S, C)
+        pixels = n.sum(axis=0)
+        mean = (n * means).sum(axis=0) / pixels
+        return int(pixels[0]), mean, (m2 + n * (means - mean) ** 2).sum(axis=0) / pixels
 
 
 class Normalization(NamedTuple):
@@ -99,25 +117,22 @@ class BatchNorms:
     def _eps(self) -> Array:
         return np.concatenate([np.full(layer.params["gamma"].size, layer.eps) for layer in self.layers])
 
-    def normalize(self, z: Array, sums: Sums, tiles: list[slice], runner: TileRunner) -> Normalization:
+    def normalize(self, z: Array, sums: Sums, tiles: Grid, runner: TileRunner) -> Normalization:
         """The statistics of z from `sums` of z and z^2. Updates the running statistics as BatchNorm2D does.
 
         Raises ShapeError if the batch has a single pixel, which has no variance.
         """
-        pixels = z.size // z.shape[3]
-        total, dot = sums.over_batch()
-        mean = total / pixels
-        var = dot / pixels - mean**2
+        pixels, mean, var = sums.moments(runner)
         if (mean**2 > MEAN_LIMIT * var).any():
             center = mean.astype(z.dtype)
 
-            def add_up(i: int, accumulator: int, scratch: Scratch) -> None:
+            def add_up(i: int, lane: int, scratch: Scratch) -> None:
                 deviation = z[tiles[i]] - center
                 sums.add_up(i, deviation, deviation)
 
-            runner.run(add_up, len(tiles))
-            total, dot = sums.over_batch()
-            mean, var = center + total / pixels, dot / pixels - (total / pixels) ** 2
+            runner.run(add_up, tiles)
+            _, rest, var = sums.moments(runner)
+            mean = center + rest
         return self.with_moments(mean, var, pixels)
 
     def with_moments(self, mean: Array, var: Array, pixels: int) -> Normalization:
@@ -157,16 +172,16 @@ class BatchNorms:
 class GradientSums:
     """The sums of d and of d (z - mean) over the batch, computed tile by tile."""
 
-    def __init__(self, tiles: int, z: Array, norm: Normalization) -> None:
+    def __init__(self, tiles: Grid, z: Array, norm: Normalization) -> None:
         self._sums, self._norm = Sums(tiles, z), norm
 
     def add_up(self, tile: int, d: Array, z: Array) -> None:
         """The sums of one tile: d and z (n, H, W, C), contiguous."""
         self._sums.add_up(tile, d, z - self._center(z) if self._norm.large_mean else z)
 
-    def over_batch(self) -> tuple[Array, Array]:
+    def over_batch(self, runner: TileRunner) -> tuple[Array, Array]:
         """dbeta, and dgamma without its factor inv_std; (C,) float64."""
-        total, dot = self._sums.over_batch()
+        total, dot = runner.merge(self._sums.of_shards()).sum(axis=0)
         center = self._center(self._norm.scale) if self._norm.large_mean else 0
         return total, dot - (self._norm.mean - center) * total
 
@@ -234,6 +249,16 @@ def _filled(value: int, size: int, dtype: np.dtype) -> Array:
 
 
 _vectors: dict[tuple[int, np.dtype], Array] = {}
+
+
+def affine_floor(z: Array, scale: Array, shift: Array, floor: Array, out: Array) -> None:
+    """out = max(z scale + shift, floor), scale, shift and floor `per_row`.
+
+    With floor 0 this is a ReLU. A channel with floor -inf passes on z scale + shift, so raw, normalized and activated
+    channels may lie side by side in one map.
+    """
+    y = rows(affine(z, scale, shift, out))
+    np.maximum(y, floor, out=y)
 
 
 def relu_grad(dy: Array, y: Array, out: Array, scratch: Scratch) -> None:

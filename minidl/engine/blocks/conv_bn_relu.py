@@ -25,7 +25,8 @@ from minidl.engine.blocks.block import Fused
 from minidl.engine.blocks.epilogue import Cache as EpilogueCache
 from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.convolutions.choice import Filters, TileConv, tile_conv, weight_grad_jobs
-from minidl.engine.tiles.runner import ACCUMULATORS, Scratch, TileRunner, tile_slices
+from minidl.engine.tiles.grid import Grid, grid_of
+from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Sequential
 
 Array = np.ndarray
@@ -63,16 +64,16 @@ class FusedConvBNReLU(Fused):
         """See Fused.train. If statistics are given, they are used, and the running ones don't change."""
         tiles, signs = self.tiles(x), self.epilogue.bn.signs()
         filters = self._kernel(x).filters(self.weight.value * signs)
-        m = self.epilogue.start(self.conv.out_shape(x.shape), x.dtype, len(tiles))
+        m = self.epilogue.start(self.conv.out_shape(x.shape), x.dtype, tiles)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             out = m.z[tiles[i]]
             self._kernel(x[tiles[i]]).forward(x[tiles[i]], filters, out, scratch)
             if self.bias is not None:
                 out += self.bias.value * signs
             self.epilogue.add(i, tiles[i], m, scratch)
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         y, cache = self.epilogue.train(m, tiles, norm)
         return y, Cache(x, cache)
 
@@ -82,18 +83,18 @@ class FusedConvBNReLU(Fused):
         scale, w_shape = epilogue.norm.scale * epilogue.norm.signs, self.weight.shape
         filters = Filters(self._kernel(x).turned_filters, self.weight.value * scale)
         back = self.epilogue.backward(dy, epilogue, tiles, [filters] if need_dx else [])
-        dw = self.runner.empty((min(ACCUMULATORS, len(tiles)), *self._kernel(x).dw_shape(w_shape)), x.dtype)
+        dw = self.runner.empty((len(tiles.lanes), *self._kernel(x).dw_shape(w_shape)), x.dtype)
         dx = self.runner.empty(x.shape, x.dtype) if need_dx else None
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
             dz = scratch("dz", epilogue.z[tile].shape, x.dtype)
             self.epilogue.dz(back, epilogue, tile, dz, scratch)
             out = dx[tile] if need_dx else None
-            kernel, more = self._kernel(x[tile]), i >= ACCUMULATORS
-            kernel.backward(dz, x[tile], filters.ready, dw[accumulator], more, out, scratch)
+            kernel, more = self._kernel(x[tile]), tiles.again[i]
+            kernel.backward(dz, x[tile], filters.ready, dw[lane], more, out, scratch)
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         grad = np.empty_like(self.weight.grad)
         self.runner.run(task, 0, weight_grad_jobs(self._kernel(x), dw, scale, grad))
         self.weight.grad += grad
@@ -117,9 +118,9 @@ class FusedConvBNReLU(Fused):
 
     # ------------------------------------------------------------------ geometry
 
-    def tiles(self, x: Array) -> list[slice]:
+    def tiles(self, x: Array) -> Grid:
         numbers = max(np.prod(x.shape[1:]), np.prod(self.conv.out_shape(x.shape)[1:]))
-        return tile_slices(len(x), max(1, TILE_NUMBERS // int(numbers)))
+        return grid_of(len(x), max(1, TILE_NUMBERS // int(numbers)))
 
     def _kernel(self, x: Array) -> TileConv:
         """The convolution of a tile x."""

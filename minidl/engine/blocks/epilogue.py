@@ -20,6 +20,7 @@ import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.maxpool import FusedMaxPool, PairPool
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import BatchNorm2D, MaxPool2D
 from minidl.layers.pooling import MaxPoolCache
@@ -61,7 +62,7 @@ class Epilogue:
         self.pool = FusedMaxPool(pool, runner) if pool else None
         self.pairs = PairPool(pool) if pool else None
 
-    def start(self, shape: tuple[int, ...], dtype: np.dtype, tiles: int) -> Map:
+    def start(self, shape: tuple[int, ...], dtype: np.dtype, tiles: Grid) -> Map:
         """A new map of this shape."""
         z, zmax, index = self.runner.empty(shape, dtype), None, None
         if self.pool and self.bn.param("gamma").all():
@@ -75,40 +76,40 @@ class Epilogue:
         if m.zmax is not None:
             self.pairs.forward(m.z[tile], m.zmax[tile], m.index[tile], scratch)
 
-    def train(self, m: Map, tiles: list[slice], norm: bn.Normalization | None = None) -> tuple[Array, Cache]:
+    def train(self, m: Map, tiles: Grid, norm: bn.Normalization | None = None) -> tuple[Array, Cache]:
         """(y, cache) of a complete map, with its own statistics unless others are given."""
         norm = norm or self.bn.normalize(m.z, m.sums, tiles, self.runner)
         top = m.z if m.zmax is None else m.zmax
         y, positive = self.runner.empty(top.shape, top.dtype), self.runner.empty(top.shape, bool)
         line = norm.scale_and_shift(top)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             bn.affine_relu(top[tiles[i]], *line, y[tiles[i]])
             np.greater(y[tiles[i]], 0, out=positive[tiles[i]])
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         cache = Cache(m.z, top, m.index, positive, norm)
         if self.pool and m.zmax is None:
             y, pool = self.pool.train(y)
             cache = cache._replace(pool=pool)
         return y, cache
 
-    def backward(self, dy: Array, cache: Cache, tiles: list[slice], jobs: Sequence[Callable[[], None]] = ()) -> Back:
+    def backward(self, dy: Array, cache: Cache, tiles: Grid, jobs: Sequence[Callable[[], None]] = ()) -> Back:
         """The part of the gradient that needs the whole batch; adds dgamma and dbeta to the layers' gradients.
 
         `jobs` are done at the same time, see TileRunner.run.
         """
         if cache.pool:
             dy = self.pool.train_backward(dy, cache.pool, True)
-        sums = bn.GradientSums(len(tiles), cache.top, cache.norm)
+        sums = bn.GradientSums(tiles, cache.top, cache.norm)
         d = self.runner.empty(cache.top.shape, dy.dtype)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             np.multiply(dy[tiles[i]], cache.positive[tiles[i]], out=d[tiles[i]])
             sums.add_up(i, d[tiles[i]], cache.top[tiles[i]])
 
-        self.runner.run(task, len(tiles), jobs)
-        line = self.bn.backward(*sums.over_batch(), cache.norm)
+        self.runner.run(task, tiles, jobs)
+        line = self.bn.backward(*sums.over_batch(self.runner), cache.norm)
         return Back(d, *(bn.per_row(vector, cache.z.shape[2]) for vector in line))
 
     def dz(self, back: Back, cache: Cache, tile: slice, out: Array, scratch: Scratch) -> None:

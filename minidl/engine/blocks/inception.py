@@ -27,9 +27,10 @@ from minidl.engine.blocks.branches import Branch, branches_of, conv_bns
 from minidl.engine.blocks.epilogue import Cache as EpilogueCache
 from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.convolutions.choice import Filters, TileConv, tile_conv, weight_grad_jobs
+from minidl.engine.tiles.grid import Grid, grid_of, tree_sum
 from minidl.engine.tiles.products import product
 from minidl.engine.tiles.recycler import aligned_copy
-from minidl.engine.tiles.runner import ACCUMULATORS, Scratch, TileRunner, tile_slices
+from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Concat, Layer
 
 Array = np.ndarray
@@ -88,39 +89,39 @@ class FusedInception(Fused):
         w1 = self.split(self.w1() * self.inner(self.reduce_bn.signs(), signs))
         filters = [Filters(conv_of(b, x).filters, b.conv.value * signs[b.out]) for b in self.convs]
         z_reduce = empty((*x.shape[:3], self.reduce_bn.channels), x.dtype)
-        sums = bn.Sums(len(tiles), z_reduce)
-        out = self.epilogue.start((*x.shape[:3], self.epilogue.bn.channels), x.dtype, len(tiles))
+        sums = bn.Sums(tiles, z_reduce)
+        out = self.epilogue.start((*x.shape[:3], self.epilogue.bn.channels), x.dtype, tiles)
 
-        def points(i: int, accumulator: int, scratch: Scratch) -> None:
+        def points(i: int, lane: int, scratch: Scratch) -> None:
             self.points(x[tiles[i]], w1, z_reduce[tiles[i]], out.z[tiles[i]], scratch)
             sums.add_up(i, z_reduce[tiles[i]], z_reduce[tiles[i]])
 
-        def windows(i: int, accumulator: int, scratch: Scratch) -> None:
+        def windows(i: int, lane: int, scratch: Scratch) -> None:
             hidden = scratch("hidden", z_reduce[tiles[i]].shape, x.dtype)
             bn.affine_relu(z_reduce[tiles[i]], *line, hidden)
             self.windows(hidden, [f.ready for f in filters], out.z[tiles[i]], scratch)
             self.epilogue.add(i, tiles[i], out, scratch)
 
-        self.runner.run(points, len(tiles), filters)
+        self.runner.run(points, tiles, filters)
         reduce = self.reduce_bn.normalize(z_reduce, sums, tiles, self.runner)
         line = reduce.scale_and_shift(z_reduce)
-        self.runner.run(windows, len(tiles))
+        self.runner.run(windows, tiles)
         y, cache = self.epilogue.train(out, tiles)
         return y, Cache(x, z_reduce, reduce, cache)
 
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
         x, z_reduce, reduce, epilogue = cache
         tiles, empty = self.tiles(x), self.runner.empty
-        accumulators = min(ACCUMULATORS, len(tiles))
+        lanes = len(tiles.lanes)
         scale = epilogue.norm.scale * epilogue.norm.signs
         filters = [Filters(conv_of(b, x).turned_filters, b.conv.value * scale[b.out]) for b in self.convs]
         back = self.epilogue.backward(dy, epilogue, tiles, filters)
-        dws = [empty((accumulators, *conv_of(b, x).dw_shape(b.conv.shape)), x.dtype) for b in self.convs]
+        dws = [empty((lanes, *conv_of(b, x).dw_shape(b.conv.shape)), x.dtype) for b in self.convs]
         reduced = z_reduce.shape[3]
         dz1 = empty((*x.shape[:3], self.w1_shape[1]), x.dtype)  # at the 1x1s; first d of those in front of BN
-        sums, line = bn.GradientSums(len(tiles), z_reduce, reduce), reduce.scale_and_shift(z_reduce)
+        sums, line = bn.GradientSums(tiles, z_reduce, reduce), reduce.scale_and_shift(z_reduce)
 
-        def windows_back(i: int, accumulator: int, scratch: Scratch) -> None:
+        def windows_back(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
             dz = scratch("dz", epilogue.z[tile].shape, x.dtype)
             self.epilogue.dz(back, epilogue, tile, dz, scratch)
@@ -130,41 +131,42 @@ class FusedInception(Fused):
             bn.affine_relu(z_reduce[tile], *line, hidden)
             for b, w, dw in zip(self.convs, filters, dws, strict=True):
                 h, dh = hidden[..., b.inner], dhidden[..., b.inner]
-                conv_of(b, h).backward(dz[..., b.out], h, w.ready, dw[accumulator], i >= ACCUMULATORS, dh, scratch)
+                conv_of(b, h).backward(dz[..., b.out], h, w.ready, dw[lane], tiles.again[i], dh, scratch)
             bn.relu_grad(dhidden, hidden, dhidden, scratch)
             sums.add_up(i, dhidden, z_reduce[tile])
             dz1[tile][..., :reduced] = dhidden
 
-        self.runner.run(windows_back, len(tiles))
+        self.runner.run(windows_back, tiles)
         grads = [np.empty_like(b.conv.grad) for b in self.convs]
         jobs = [
             job
             for b, dw, grad in zip(self.convs, dws, grads, strict=True)
             for job in weight_grad_jobs(conv_of(b, x), dw, scale[b.out], grad)
         ]
-        slopes = [bn.per_row(v, z_reduce.shape[2]) for v in self.reduce_bn.backward(*sums.over_batch(), reduce)]
+        line1 = self.reduce_bn.backward(*sums.over_batch(self.runner), reduce)
+        slopes = [bn.per_row(vector, z_reduce.shape[2]) for vector in line1]
         scale1 = self.inner(reduce.scale * reduce.signs, scale)
-        dw1 = empty((accumulators, *self.w1_shape), x.dtype)
+        dw1 = empty((lanes, *self.w1_shape), x.dtype)
         w1 = aligned_copy((self.w1() * scale1).T)
         dx = empty(x.shape, x.dtype) if need_dx else None
 
-        def points_back(i: int, accumulator: int, scratch: Scratch) -> None:
+        def points_back(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
             dz1[tile][..., :reduced] += bn.affine(
                 z_reduce[tile], *slopes, scratch("affine", z_reduce[tile].shape, x.dtype)
             )
             dz = dz1[tile].reshape(-1, self.w1_shape[1])  # (n, H, W, C1) -> (P, C1)
-            part = scratch("dw1", self.w1_shape, x.dtype) if i >= ACCUMULATORS else dw1[accumulator]
+            part = scratch("dw1", self.w1_shape, x.dtype) if tiles.again[i] else dw1[lane]
             np.matmul(x[tile].reshape(len(dz), -1).T, dz, out=part)  # (C, P) @ (P, C1)
-            if i >= ACCUMULATORS:
-                dw1[accumulator] += part
+            if tiles.again[i]:
+                dw1[lane] += part
             if need_dx:
                 product(dz, w1, dx[tile].reshape(len(dz), -1))
 
-        self.runner.run(points_back, len(tiles), jobs)
+        self.runner.run(points_back, tiles, jobs)
         for b, grad in zip(self.convs, grads, strict=True):
             b.conv.grad += grad
-        grad = np.add.reduce(dw1, axis=0) * scale1
+        grad = tree_sum(dw1) * scale1
         for b in self.branches:
             b.point.grad[0, 0] += grad[:, b.inner] * (1 / b.pool**2)
         return dx
@@ -222,9 +224,9 @@ class FusedInception(Fused):
         """Numbers per channel of z_reduce and of z_out, in the order of w1's columns."""
         return np.concatenate([reduce, *(out[b.out] for b in self.direct)])
 
-    def tiles(self, x: Array) -> list[slice]:
+    def tiles(self, x: Array) -> Grid:
         n, h, w, c = x.shape
-        return tile_slices(n, max(1, TILE_NUMBERS // (h * w * max(c, self.epilogue.bn.channels))))
+        return grid_of(n, max(1, TILE_NUMBERS // (h * w * max(c, self.epilogue.bn.channels))))
 
 
 def conv_of(branch: Branch, x: Array) -> TileConv:

@@ -13,6 +13,7 @@ import numpy as np
 from minidl.engine.convolutions.patches import PatchConv
 from minidl.engine.convolutions.winograd import KERNELS, WinogradConv
 from minidl.engine.convolutions.winograd2d import Winograd2DConv
+from minidl.engine.tiles.grid import tree_sum
 
 Array = np.ndarray
 
@@ -48,12 +49,12 @@ class Filters:
         self.ready = self._make(self._w)
 
 
-def weight_grad_jobs(conv: TileConv, accumulators: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
-    """Jobs that compute out (K, K, C, F) = the sum of dw over its accumulators (A, ..., C, F), times scale (F,)."""
+def weight_grad_jobs(conv: TileConv, lanes: Array, scale: Array, out: Array) -> list[Callable[[], None]]:
+    """Jobs that compute out (K, K, C, F) = the sum of dw over its lanes (S, ..., C, F), times scale (F,)."""
     bounds = np.linspace(0, out.shape[2], min(PIECES, out.shape[2]) + 1).astype(int)
 
     def fill(channels: slice) -> None:
-        dw = conv.weight_grad(np.add.reduce(accumulators[..., channels, :], axis=0))
+        dw = conv.weight_grad(tree_sum(lanes[..., channels, :]))
         np.multiply(dw, scale, out=out[:, :, channels])
 
     return [partial(fill, slice(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
