@@ -167,7 +167,7 @@ def test_sums_of_gradients_take_a_mean_far_from_zero_off_first(dtype, mean):
     z = (rng.normal(size=(17, 9, 8, 3)) + mean).astype(dtype)
     d = rng.normal(size=z.shape).astype(dtype)
     exact_mean = channel_sums(z) / (17 * 9 * 8)
-    norm = bn.Normalization(np.ones(3, dtype), np.zeros(3, dtype), np.ones(3, dtype), exact_mean, np.ones(3), 1224,
+    norm = bn.Normalization(np.array([[1, 1, 1], [0, 0, 0]], dtype), np.ones(3, dtype), exact_mean, np.ones(3), 1224,
                             large_mean=abs(mean) > 11)  # fmt: skip
     tiles = grid_of(17, 3)
     sums = bn.GradientSums(tiles, z, norm)

@@ -110,7 +110,7 @@ class Epilogue:
 
         self.runner.run(task, tiles, jobs)
         line = self.bn.backward(*sums.over_batch(self.runner), cache.norm)
-        return Back(d, *(bn.per_row(vector, cache.z.shape[2]) for vector in line))
+        return Back(d, *bn.per_row(line, cache.z.shape[2]))
 
     def dz(self, back: Back, cache: Cache, tile: slice, out: Array, scratch: Scratch) -> None:
         """out = dz / scale of one tile, (n, H, W, F), contiguous."""

@@ -143,8 +143,7 @@ class FusedInception(Fused):
             for b, dw, grad in zip(self.convs, dws, grads, strict=True)
             for job in weight_grad_jobs(conv_of(b, x), dw, scale[b.out], grad)
         ]
-        line1 = self.reduce_bn.backward(*sums.over_batch(self.runner), reduce)
-        slopes = [bn.per_row(vector, z_reduce.shape[2]) for vector in line1]
+        slopes = bn.per_row(self.reduce_bn.backward(*sums.over_batch(self.runner), reduce), z_reduce.shape[2])
         scale1 = self.inner(reduce.scale * reduce.signs, scale)
         dw1 = empty((lanes, *self.w1_shape), x.dtype)
         w1 = aligned_copy((self.w1() * scale1).T)

@@ -127,7 +127,7 @@ class FusedStem(Fused):
         moved = np.tile(center, 9).astype(np.float64) @ filters
         norm = self.bn.with_moments(mean + moved, var, pixels)
         y = self.runner.empty((n, h - 1, w - 2, f), x.dtype)
-        line = norm._replace(shift=(self.bn.param("beta") - mean * norm.scale).astype(x.dtype)).scale_and_shift(y)
+        line = bn.per_row(np.stack([norm.scale, (self.bn.param("beta") - mean * norm.scale).astype(x.dtype)]), w - 2)
         maxima = Maxima.new(y.shape, h * w, self.runner.empty)
         rising = aligned_copy(filters * (self.bn.param("gamma") != 0))  # with gamma 0 all pixels tie
 

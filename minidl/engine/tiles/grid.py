@@ -31,10 +31,13 @@ class Grid(tuple[slice, ...]):
     lanes: tuple[range, ...]  # the numbers of each lane's tiles
     lane: tuple[int, ...]
     again: tuple[bool, ...]
+    images: Array  # (S, 1) float64: how many each shard has
 
     def __new__(cls, shards: list[list[slice]]) -> Grid:
         grid = super().__new__(cls, [tile for shard in shards for tile in shard])
         ends = np.cumsum([0, *map(len, shards)]).tolist()
+        grid._starts = np.array(ends[:-1])
+        grid.images = np.array([[shard[-1].stop - shard[0].start] for shard in shards], np.float64)
         grid.lanes = tuple(map(range, ends, ends[1:]))
         grid.lane = tuple(k for k, tiles in enumerate(grid.lanes) for _ in tiles)
         grid.again = tuple(i != tiles.start for tiles in grid.lanes for i in tiles)
@@ -42,12 +45,7 @@ class Grid(tuple[slice, ...]):
 
     def lane_sums(self, parts: Array, axis: int = 0) -> Array:
         """The sum over the tiles of each lane: along `axis`, one for each tile becomes one for each lane."""
-        return np.add.reduceat(parts, [tiles.start for tiles in self.lanes], axis)
-
-    @property
-    def images(self) -> list[int]:
-        """How many images each shard has."""
-        return [self[tiles.stop - 1].stop - self[tiles.start].start for tiles in self.lanes]
+        return parts if len(self) == len(self.lanes) else np.add.reduceat(parts, self._starts, axis)
 
 
 def shards_of(images: int) -> int:
