@@ -95,7 +95,7 @@ class FusedSequential(Sequential):
         y = np.empty((len(x), *steps[-1].shape) if steps else x.shape, x.dtype)
         tiles = tile_slices(len(x), TASK_IMAGES)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             y[tiles[i]] = self.infer_tile(x[tiles[i]], steps, scratch)
 
         self.runner.run(task, len(tiles))

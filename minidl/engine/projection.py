@@ -81,7 +81,7 @@ def project_pairs_by(model: FusedSequential, x: Array, image: Array, ways: Seque
         steps = list(_steps(model, x, [rule for rule, _ in ways]))
     out, tiles = np.empty((len(ways), len(image), *x.shape[1:]), x.dtype), tile_slices(len(image), TASK_PAIRS)
 
-    def task(i: int, accumulator: int, scratch: Scratch) -> None:
+    def task(i: int, lane: int, scratch: Scratch) -> None:
         images, of = np.unique(image[tiles[i]], return_inverse=True)
         a, caches = x[images], []
         for step in steps:

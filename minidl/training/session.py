@@ -31,7 +31,8 @@ from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
 from minidl.diagnostics.cost import TrainingMemory
 from minidl.engine import fuse
-from minidl.engine.tiles.runner import ACCUMULATORS, available_cores
+from minidl.engine.tiles.grid import SHARDS
+from minidl.engine.tiles.runner import available_cores
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
@@ -182,7 +183,7 @@ def training_bytes(config: Config, memory: TrainingMemory) -> int:
         return memory.arrays
     if engine_of(config) == "plain":
         return memory.resident
-    return memory.fused(min(config.threads or available_cores(), ACCUMULATORS))  # more threads find no work
+    return memory.fused(min(config.threads or available_cores(), SHARDS))  # more threads find no work
 
 
 def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | None = None) -> Trainer:

@@ -648,7 +648,7 @@ def test_a_bias_in_front_of_bn_stays_where_it_is():
 
 @pytest.mark.parametrize("batch", [3, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (11, 17))])
 def test_fifty_steps_give_the_same_bits_for_any_number_of_threads(batch):
-    with tiles_of(1000):  # several tiles an accumulator
+    with tiles_of(1000):  # several tiles a lane
         runs = [train(fuse(small_net(np.float32), threads), 50, batch, np.float32) for threads in (1, 2, 3)]
     for run in runs[1:]:
         for name, a in runs[0].items():

@@ -39,7 +39,8 @@ from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.maps import Shape
 from minidl.engine.blocks.shortcut import Shortcut
 from minidl.engine.blocks.stage import Input, Stage, Weights
-from minidl.engine.tiles.runner import ACCUMULATORS, Scratch, TileRunner, tile_slices
+from minidl.engine.tiles.grid import Grid, grid_of
+from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Layer, MaxPool2D
 
 Array = np.ndarray
@@ -96,18 +97,18 @@ class Block(Fused):
         tiles, shapes = self.tiles(x), self.shapes(x.shape)
         signs = self.full([stage.bn.signs() for stage in self.stages])
         weights = self.weights("filters", signs, x)
-        around = self.shortcut and self.shortcut.start(x, len(tiles))
+        around = self.shortcut and self.shortcut.start(x, tiles)
         zs = [self.runner.empty(shape, x.dtype) for shape in shapes[1:]]
-        top = self.epilogue.start(zs[-1], len(tiles))
+        top = self.epilogue.start(zs[-1], tiles)
         norms, lines = [], []
         weights[0].now()
         for s, stage in enumerate(self.stages):
             last, bias = stage is self.stages[-1], stage.bias()
-            sums = top.sums if last else bn.Sums(len(tiles), zs[s][..., stage.normed])
+            sums = top.sums if last else bn.Sums(tiles, zs[s][..., stage.normed])
 
             def task(
                 i: int,
-                accumulator: int,
+                lane: int,
                 scratch: Scratch,
                 s=s,
                 stage=stage,
@@ -128,7 +129,7 @@ class Block(Fused):
                     dense = stage.dense(z, scratch)
                     sums.add_up(i, dense, dense)
 
-            self.runner.run(task, len(tiles), [] if last else weights[s + 1].jobs)
+            self.runner.run(task, tiles, [] if last else weights[s + 1].jobs)
             if self.shortcut and s == 0:
                 around = self.shortcut.normalize(around, tiles)
             if not last:
@@ -147,13 +148,13 @@ class Block(Fused):
         below, slopes, jobs = None, None, []
         for s in reversed(range(len(self.stages))):
             stage, lower = self.stages[s], self.stages[s - 1] if s else None
-            dws = stage.lanes(len(tiles), shapes[s], x.dtype, self.runner)
+            dws = stage.lanes(tiles, shapes[s], x.dtype, self.runner)
             da = self.runner.empty(shapes[s], x.dtype) if s or need_dx else None
-            sums = bn.GradientSums(len(tiles), zs[s - 1][..., lower.normed], norms[s - 1]) if s else None
+            sums = bn.GradientSums(tiles, zs[s - 1][..., lower.normed], norms[s - 1]) if s else None
 
             def task(i: int, lane: int, scratch: Scratch, s=s, stage=stage, lower=lower, above=below, slopes=slopes,
                      dws=dws, da=da, sums=sums):  # fmt: skip
-                tile, add = tiles[i], i >= ACCUMULATORS
+                tile, add = tiles[i], tiles.again[i]
                 if above is None:
                     dz = self.epilogue.dz(back, epilogue, tile, scratch)
                 else:
@@ -169,10 +170,10 @@ class Block(Fused):
                 elif back.shortcut:
                     back.shortcut.task(tile, lane, add, into, scratch)
 
-            self.runner.run(task, len(tiles), [*jobs, *(turned[s - 1].jobs if s else [])])
+            self.runner.run(task, tiles, [*jobs, *(turned[s - 1].jobs if s else [])])
             if s:
-                line = lower.bn.backward(*sums.over_batch(), norms[s - 1])
-                slopes = [bn.per_row(vector, da.shape[2]) for vector in line]
+                line = lower.bn.backward(*sums.over_batch(self.runner), norms[s - 1])
+                slopes = bn.per_row(line, da.shape[2])
             below, jobs = da, stage.grad_jobs(dws, scales[s], shapes[s])
         self.runner.run(None, 0, [*jobs, *(back.shortcut.grad_jobs() if back.shortcut else [])])
         return da
@@ -240,9 +241,9 @@ class Block(Fused):
 
     # ------------------------------------------------------------------ geometry
 
-    def tiles(self, x: Array) -> list[slice]:
+    def tiles(self, x: Array) -> Grid:
         numbers = max(np.prod(x.shape[1:]), np.prod(self.shapes(x.shape)[-1][1:]))
-        return tile_slices(len(x), max(1, TILE_NUMBERS // int(numbers)))
+        return grid_of(len(x), max(1, TILE_NUMBERS // int(numbers)))
 
     def shapes(self, x_shape: Shape) -> list[Shape]:
         """Of x, and of the z of every stage."""

@@ -24,6 +24,7 @@ from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.maxpool import FusedMaxPool, PairPool
 from minidl.engine.blocks.shortcut import Around, Shortcut, ShortcutBack
 from minidl.engine.blocks.stage import Stage
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import MaxPool2D
 from minidl.layers.pooling import MaxPoolCache
@@ -70,7 +71,7 @@ class Epilogue:
 
     # ------------------------------------------------------------------ training
 
-    def start(self, z: Array, tiles: int) -> Map:
+    def start(self, z: Array, tiles: Grid) -> Map:
         zmax = index = None
         if self.pool_first and self.bn.param("gamma").all():
             zmax = self.runner.empty(self.pool.out_shape(z.shape), z.dtype)
@@ -84,7 +85,7 @@ class Epilogue:
             self.pairs.forward(m.z[tile], m.zmax[tile], m.index[tile], scratch)
 
     def train(
-        self, m: Map, around: Around | None, tiles: list[slice], norm: bn.Normalization | None = None
+        self, m: Map, around: Around | None, tiles: Grid, norm: bn.Normalization | None = None
     ) -> tuple[Array, Cache]:
         """(y, cache) of a complete map, with its own statistics unless others are given."""
         norm = norm or self.bn.normalize(m.z, m.sums, tiles, self.runner)
@@ -93,13 +94,13 @@ class Epilogue:
         slope = self.runner.empty(top.shape, self.activation.slope_dtype or top.dtype)
         line, around_line = norm.scale_and_shift(top), self.shortcut and self.shortcut.line(around)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             u = bn.affine(top[tiles[i]], *line, y[tiles[i]])
             if self.shortcut:
                 self.shortcut.add(u, tiles[i], around, around_line, scratch)
             self.activation.forward(u, slope[tiles[i]], scratch)
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         cache = Cache(m.z, top, m.index, slope, norm, around)
         if self.pool and m.zmax is None:
             y, pool = self.pool.train(y)
@@ -107,7 +108,7 @@ class Epilogue:
         return y, cache
 
     def backward(
-        self, dy: Array, x: Array, cache: Cache, tiles: list[slice], jobs: Sequence[Callable[[], None]] = ()
+        self, dy: Array, x: Array, cache: Cache, tiles: Grid, jobs: Sequence[Callable[[], None]] = ()
     ) -> Back:
         """The part of the gradient that needs the whole batch; adds dgamma and dbeta to the layers' gradients.
 
@@ -115,20 +116,20 @@ class Epilogue:
         """
         if cache.pool:
             dy = self.pool.train_backward(dy, cache.pool, True)
-        sums = bn.GradientSums(len(tiles), cache.top, cache.norm)
-        around = self.shortcut and self.shortcut.gradient_sums(cache.around, len(tiles))
+        sums = bn.GradientSums(tiles, cache.top, cache.norm)
+        around = self.shortcut and self.shortcut.gradient_sums(cache.around, tiles)
         d = self.runner.empty(cache.top.shape, dy.dtype)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             np.multiply(dy[tiles[i]], cache.slope[tiles[i]], out=d[tiles[i]])
             sums.add_up(i, d[tiles[i]], cache.top[tiles[i]])
             if around:
                 around.add_up(i, d[tiles[i]], cache.around.r[tiles[i]])
 
-        self.runner.run(task, len(tiles), jobs)
-        line = self.bn.backward(*sums.over_batch(), cache.norm)
-        back = self.shortcut and ShortcutBack(self.shortcut, x, d, cache.around, around, len(tiles))
-        return Back(d, *(bn.per_row(vector, cache.z.shape[2]) for vector in line), back)
+        self.runner.run(task, tiles, jobs)
+        line = self.bn.backward(*sums.over_batch(self.runner), cache.norm)
+        back = self.shortcut and ShortcutBack(self.shortcut, x, d, cache.around, around, tiles)
+        return Back(d, *bn.per_row(line, cache.z.shape[2]), back)
 
     def dz(self, back: Back, cache: Cache, tile: slice, scratch: Scratch) -> Array:
         """dz / scale of one tile, (n, H, W, F), in scratch memory."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.backend.arrays import Array
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import UsageError
 from minidl.kernels.shapes import require_float
@@ -114,13 +115,13 @@ class Fused(Layer):
             tiles, folded = self.tiles(x), self.kept.of(self, x) if self.kept else self.fold(x)
         y = self.runner.empty(self.out_shape(x.shape), x.dtype)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             y[tiles[i]] = self.infer_tile(x[tiles[i]], folded, scratch)
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         return y
 
-    def tiles(self, x: Array) -> list[slice]:
+    def tiles(self, x: Array) -> Grid:
         """The batch in tiles."""
         raise NotImplementedError
 

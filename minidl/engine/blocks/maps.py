@@ -18,6 +18,7 @@ import numpy as np
 
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.convolutions.choice import TileConv, tile_conv
+from minidl.engine.tiles.grid import tree_sum
 from minidl.engine.tiles.products import product
 from minidl.engine.tiles.recycler import aligned_copy
 from minidl.engine.tiles.runner import Scratch
@@ -101,7 +102,7 @@ class Convolution:
         bounds = np.linspace(0, grad.shape[2], min(PIECES, grad.shape[2]) + 1).astype(int).tolist()
 
         def fill(channels: slice) -> None:
-            grad[:, :, channels] += form.weight_grad(np.add.reduce(dws[..., channels, :], axis=0)) * scale
+            grad[:, :, channels] += form.weight_grad(tree_sum(dws[..., channels, :])) * scale
 
         return [partial(fill, slice(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
 
@@ -160,7 +161,7 @@ class Points:
 
     def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
         def fill() -> None:
-            dw = np.add.reduce(dws, axis=0) * scale
+            dw = tree_sum(dws) * scale
             for conv, factor, columns in zip(self.convs, self.factors, self.columns, strict=True):
                 conv.params["weight"].grad[0, 0] += dw[:, columns] * factor
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from minidl.engine.blocks.fused import Fused
-from minidl.engine.tiles.runner import Scratch, tile_slices
+from minidl.engine.tiles.grid import Grid, grid_of
+from minidl.engine.tiles.runner import Scratch
 from minidl.kernels import blocked
 from minidl.layers import Layer
 from minidl.layers.pooling import MaxPool2D, MaxPoolCache
@@ -114,14 +115,14 @@ class FusedMaxPool(Fused):
         y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
         index, tiles = self.runner.empty(y.shape, np.uint8), self.tiles(x)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
             if self._pairs:
                 self._pairs.forward(x[tile], y[tile], index[tile], scratch)
             if not self._pairs or np.isnan(np.vdot(y[tile], y[tile])):  # comparisons with NaN are false
                 y[tile], index[tile] = blocked.max_pool(x[tile], *self._geometry)
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         return y, MaxPoolCache(index, x.shape)
 
     def train_backward(self, dy: Array, cache: MaxPoolCache, need_dx: bool) -> Array | None:
@@ -130,16 +131,16 @@ class FusedMaxPool(Fused):
         dx = self.runner.empty(cache.x_shape, dy.dtype)
         tiles = self.tiles(dx)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
             dx[tile] = 0
             add_to_winners(self.plain, dy[tile], cache.index[tile], dx[tile], scratch)
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         return dx
 
-    def tiles(self, x: Array) -> list[slice]:
-        return tile_slices(len(x), max(1, TILE_NUMBERS // x[0].size))
+    def tiles(self, x: Array) -> Grid:
+        return grid_of(len(x), max(1, TILE_NUMBERS // x[0].size))
 
     def fold(self, x: Array) -> None:
         """Nothing to prepare."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.stage import Input, Stage, Weights
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 
 Array = np.ndarray
@@ -30,7 +31,7 @@ class Shortcut:
 
     # ------------------------------------------------------------------ training
 
-    def start(self, x: Array, tiles: int) -> Around:
+    def start(self, x: Array, tiles: Grid) -> Around:
         if self.stage is None:
             return Around(x)
         z = self.runner.empty(self.stage.out_shape(x.shape), x.dtype)
@@ -43,7 +44,7 @@ class Shortcut:
             self.stage.forward(Input(x[tile]), around.weights, around.r[tile], scratch)
             around.sums.add_up(i, around.r[tile], around.r[tile])
 
-    def normalize(self, around: Around, tiles: list[slice]) -> Around:
+    def normalize(self, around: Around, tiles: Grid) -> Around:
         """Called when all tiles are done."""
         if self.stage is None:
             return around
@@ -60,7 +61,7 @@ class Shortcut:
         else:
             u += bn.affine(around.r[tile], *line, scratch("shortcut", u.shape, u.dtype))
 
-    def gradient_sums(self, around: Around, tiles: int) -> bn.GradientSums | None:
+    def gradient_sums(self, around: Around, tiles: Grid) -> bn.GradientSums | None:
         return around.norm and bn.GradientSums(tiles, around.r, around.norm)
 
     # ----------------------------------------------------------------- inference
@@ -77,12 +78,12 @@ class Shortcut:
 class ShortcutBack:
     """The way back: d at the sum y = f(... + g(x)) goes to x, beside the tiles of the block's first stage."""
 
-    def __init__(self, shortcut: Shortcut, x: Array, d: Array, around: Around, sums: bn.GradientSums, tiles: int):
+    def __init__(self, shortcut: Shortcut, x: Array, d: Array, around: Around, sums: bn.GradientSums, tiles: Grid):
         self.stage, self.x, self.d, self.around = shortcut.stage, x, d, around
         if self.stage:
             self.scale = around.norm.scale * around.norm.signs
-            slopes = self.stage.bn.backward(*sums.over_batch(), around.norm)
-            self.line = [bn.per_row(vector, d.shape[2]) for vector in slopes]
+            slopes = self.stage.bn.backward(*sums.over_batch(shortcut.runner), around.norm)
+            self.line = bn.per_row(slopes, d.shape[2])
             self.turned = self.stage.weights("turned", self.scale, x.shape, x.dtype).now()
             self.dws = self.stage.lanes(tiles, x.shape, x.dtype, shortcut.runner)
 

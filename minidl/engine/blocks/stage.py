@@ -10,7 +10,8 @@ import numpy as np
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.activation import Activation
 from minidl.engine.blocks.maps import LinearMap, Shape
-from minidl.engine.tiles.runner import ACCUMULATORS, Scratch, TileRunner
+from minidl.engine.tiles.grid import Grid
+from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import BatchNorm2D
 
 Array = np.ndarray
@@ -108,7 +109,7 @@ class Stage:
         for (linear, source, out), w in zip(self.parts, weights.ready, strict=True):
             linear.forward(a.channels(source), w, z[..., out], scratch)
 
-    def activated(self, z: Array, line: tuple[Array, Array], slope: bool, name: str, scratch: Scratch) -> Input:
+    def activated(self, z: Array, line: Array, slope: bool, name: str, scratch: Scratch) -> Input:
         """The input of the next stage, f(z scale + shift), in scratch memory; with f' if `slope`."""
         dense = self.dense(z, scratch)
         a = scratch(name, dense.shape, z.dtype)
@@ -148,11 +149,10 @@ class Stage:
 
     # -------------------------------------------------------- weights' gradients
 
-    def lanes(self, tiles: int, in_shape: Shape, dtype: np.dtype, runner: TileRunner) -> list[Array | None]:
+    def lanes(self, tiles: Grid, in_shape: Shape, dtype: np.dtype, runner: TileRunner) -> list[Array | None]:
         """Memory for the sums of dw of every part, (lanes, ...)."""
         shapes = [part.map.dw_shape(in_shape, dtype) for part in self.parts]
-        lanes = min(ACCUMULATORS, tiles)
-        return [None if shape is None else runner.empty((lanes, *shape), dtype) for shape in shapes]
+        return [None if shape is None else runner.empty((len(tiles.lanes), *shape), dtype) for shape in shapes]
 
     def grad_jobs(self, dws: list[Array | None], scale: Array, in_shape: Shape) -> list[Job]:
         """Jobs that add the sums dws, times scale, to the gradients of the weights."""

@@ -40,8 +40,9 @@ from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.pattern import Reader
 from minidl.engine.stem.parity import Maxima, fill_patches, pool_blocks, winners_sum
+from minidl.engine.tiles.grid import Grid, grid_of
 from minidl.engine.tiles.recycler import aligned_copy
-from minidl.engine.tiles.runner import Scratch, TileRunner, tile_slices
+from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Layer, MaxPool2D, ReLU, Sequential
 from minidl.layers.base import Parameter
 
@@ -99,9 +100,13 @@ class FusedStem(Fused):
             return y, (cache, pool_cache)
         n, height, width, c = x.shape
         h, w, f = height // 2 - 1, width // 2, self.bn.channels
-        center = _center(x)
-        patches = self.runner.empty((n, 9 * c + 1, 4, h * w), x.dtype)
         tiles = self.tiles(x)
+        sums = bn.Sums(tiles, x)
+        for i, tile in enumerate(tiles):
+            sums.add_up(i, x[tile], x[tile])
+        all_pixels, mean, var = sums.moments(self.runner)
+        center = np.where(mean**2 > var, mean, 0).astype(x.dtype)  # or it would cost digits instead of saving some
+        patches = self.runner.empty((n, 9 * c + 1, 4, h * w), x.dtype)
         grams = np.empty((len(tiles), 9 * c + 1, 9 * c))
 
         def add_up(i: int, dtype: np.dtype | type, scratch: Scratch) -> None:
@@ -109,27 +114,30 @@ class FusedStem(Fused):
             parts = scratch("gram", (*p.shape[:2], *grams[i].shape), dtype)
             np.add.reduce(np.matmul(p, p[:, :, :-1].swapaxes(2, 3), out=parts), axis=(0, 1), out=grams[i])
 
-        def gather(i: int, accumulator: int, scratch: Scratch) -> None:
+        def gather(i: int, lane: int, scratch: Scratch) -> None:
             fill_patches(x[tiles[i]], center, patches[tiles[i]], scratch)
             add_up(i, x.dtype, scratch)
 
-        self.runner.run(gather, len(tiles))
-        gram, signs = grams.sum(axis=0), self.bn.signs()
+        def over_batch() -> Array:
+            return self.runner.merge(tiles.lane_sums(grams)).sum(axis=0)
+
+        self.runner.run(gather, tiles)
+        gram, signs = over_batch(), self.bn.signs()
         filters = self.weight.value.reshape(9 * c, f) * signs  # (3, 3, C, F) -> (K, F)
-        pixels = n * (height - 2) * (width - 2)
+        pixels = all_pixels // (height * width) * (height - 2) * (width - 2)
         mean, var, terms = _moments(gram, filters, pixels)
         if (terms > LOST * var).any():
-            self.runner.run(lambda i, accumulator, scratch: add_up(i, np.float64, scratch), len(tiles))
-            gram = grams.sum(axis=0)
+            self.runner.run(lambda i, lane, scratch: add_up(i, np.float64, scratch), tiles)
+            gram = over_batch()
             mean, var, _ = _moments(gram, filters, pixels)
         moved = np.tile(center, 9).astype(np.float64) @ filters
         norm = self.bn.with_moments(mean + moved, var, pixels)
         y = self.runner.empty((n, h - 1, w - 2, f), x.dtype)
-        line = norm._replace(shift=(self.bn.param("beta") - mean * norm.scale).astype(x.dtype)).scale_and_shift(y)
+        line = bn.per_row(np.stack([norm.scale, (self.bn.param("beta") - mean * norm.scale).astype(x.dtype)]), w - 2)
         maxima = Maxima.new(y.shape, h * w, self.runner.empty)
         rising = aligned_copy(filters * (self.bn.param("gamma") != 0))  # with gamma 0 all pixels tie
 
-        def pool(i: int, accumulator: int, scratch: Scratch) -> None:
+        def pool(i: int, lane: int, scratch: Scratch) -> None:
             pool_blocks(patches[i, :-1], rising, y[i], maxima.of(i), scratch)
             out = bn.affine(y[i : i + 1], *line, y[i : i + 1])
             RELU.forward(out, maxima.positive[i : i + 1], scratch)
@@ -147,11 +155,11 @@ class FusedStem(Fused):
         _, patches, maxima, gram, mean, norm = cache
         parts = np.empty((len(dy), patches.shape[1], dy.shape[3]))
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             winners_sum(patches[i], dy[i], maxima.of(i), parts[i], scratch)
 
         self.runner.run(task, len(dy))
-        total = parts.sum(axis=0)
+        total = self.runner.merge(grid_of(len(dy), 1).lane_sums(parts)).sum(axis=0)
         s, dbeta = total[:-1], total[-1]  # the patches' last row is 1
         filters, g = self.weight.value.reshape(s.shape) * norm.signs, gram[-1][:, None]
         dot = np.einsum("kf,kf->f", filters, s) - mean * dbeta
@@ -163,8 +171,8 @@ class FusedStem(Fused):
 
     # ----------------------------------------------------------------- inference
 
-    def tiles(self, x: Array) -> list[slice]:
-        return tile_slices(len(x), GATHER_IMAGES)
+    def tiles(self, x: Array) -> Grid:
+        return grid_of(len(x), GATHER_IMAGES)
 
     def fold(self, x: Array) -> Any:
         """The filters multiplied by BN's scale, and BN's shift as the row that meets the ones in the patches."""
@@ -191,14 +199,6 @@ class FusedStem(Fused):
 def is_even(x_shape: tuple[int, ...]) -> bool:
     """Whether blocks of 2x2 pixels cover the convolution's output, and a window fits."""
     return all(size % 2 == 0 and size >= 6 for size in x_shape[1:3])
-
-
-def _center(x: Array) -> Array:
-    """The channels' means where they exceed the standard deviation, otherwise zeros."""
-    sums = bn.Sums(1, x)
-    sums.add_up(0, x, x)
-    mean, square = (total / (x.size // x.shape[3]) for total in sums.over_batch())
-    return np.where(mean**2 > square - mean**2, mean, 0).astype(x.dtype)
 
 
 def _moments(gram: Array, filters: Array, pixels: int) -> tuple[Array, Array, Array]:
