@@ -43,7 +43,7 @@ from minidl.storage.validate import blamed
 from minidl.text.calls import call
 from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
-from minidl.training.config import Config
+from minidl.training.config import Config, of_network
 from minidl.training.trainer import Trainer
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation if every image has to be drawn first
@@ -52,7 +52,7 @@ EVAL_BATCH = 100
 STRETCHED = 0.85  # of the epochs
 TINY_IMAGENET = "tiny-imagenet-200"  # what the command `download` fetches
 
-BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
+BuildModel = Callable[..., Layer]  # (name, classes=, seed=, and the settings of_network) -> model
 
 
 @dataclass
@@ -125,7 +125,7 @@ def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
 
 def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
     """The plain network of `config` with new weights; ShapeError if the images don't fit it."""
-    model = build(config.model, classes=len(data.dataset.classes), dropout=config.dropout, seed=config.seed)
+    model = build(config.model, classes=len(data.dataset.classes), seed=config.seed, **of_network(config.as_dict()))
     model.out_shape((config.batch_size, *data.dataset.image_shape))
     first = first_size(config, data)
     try:
