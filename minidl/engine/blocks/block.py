@@ -28,6 +28,8 @@ where they are normalized. Their factor `scale` is that of the channels they bec
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +78,8 @@ class Folded(NamedTuple):
 
 class Block(Fused):
     """A composite made from plain layers. A subclass says which ones (`match`, see fuse.py), and its `design`."""
+
+    _shapes: Sequence[Shape] = [()]  # what `shapes` returned last
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
         super().__init__(plain, runner)
@@ -242,15 +246,17 @@ class Block(Fused):
     # ------------------------------------------------------------------ geometry
 
     def tiles(self, x: Array) -> Grid:
-        numbers = max(np.prod(x.shape[1:]), np.prod(self.shapes(x.shape)[-1][1:]))
-        return grid_of(len(x), max(1, TILE_NUMBERS // int(numbers)))
+        numbers = max(math.prod(x.shape[1:]), math.prod(self.shapes(x.shape)[-1][1:]))
+        return grid_of(len(x), max(1, TILE_NUMBERS // numbers))
 
     def shapes(self, x_shape: Shape) -> list[Shape]:
         """Of x, and of the z of every stage."""
-        shapes = [x_shape]
-        for stage in self.stages:
-            shapes.append(stage.out_shape(shapes[-1]))
-        return shapes
+        if self._shapes[0] != x_shape:
+            shapes = [x_shape]
+            for stage in self.stages:
+                shapes.append(stage.out_shape(shapes[-1]))
+            self._shapes = shapes
+        return self._shapes
 
     # ------------------------------------------------------------------- weights
 
