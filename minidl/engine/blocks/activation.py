@@ -55,19 +55,23 @@ class LeakyReLU(Activation):
     slope_dtype = None
 
     def __init__(self, layer: layers.LeakyReLU) -> None:
-        self.a = layer.negative_slope
-        self.rises = self.a >= 0
+        self._layer = layer
+
+    @property
+    def rises(self) -> bool:
+        return self._layer.negative_slope >= 0
 
     def forward(self, u: Array, slope: Array | None, scratch: Scratch) -> None:
         if slope is None:
             slope = scratch("slope", u.shape, u.dtype)
         np.greater(u, 0, out=slope, casting="unsafe")  # 1 or 0
-        slope *= u.dtype.type(1 - self.a)
-        slope += u.dtype.type(self.a)
+        a = self._layer.negative_slope
+        slope *= u.dtype.type(1 - a)
+        slope += u.dtype.type(a)
         u *= slope
 
     def gate(self, s: Array) -> None:
-        s[...] = np.where(s > 0, s, s * s.dtype.type(self.a))
+        s[...] = np.where(s > 0, s, s * s.dtype.type(self._layer.negative_slope))
 
 
 class SiLU(Activation):

@@ -67,7 +67,11 @@ class Epilogue:
         self.bn, self.activation, self.shortcut, self.runner = stage.bn, stage.activation, shortcut, runner
         self.pool = FusedMaxPool(pool, runner) if pool else None
         self.pairs = PairPool(pool) if pool else None
-        self.pool_first = bool(pool) and self.activation.rises and shortcut is None
+
+    @property
+    def pool_first(self) -> bool:
+        """Whether the pool may come before BN and f (in TRAIN mode also if no gamma is 0)."""
+        return self.pool is not None and self.activation.rises and self.shortcut is None
 
     # ------------------------------------------------------------------ training
 
