@@ -27,7 +27,7 @@ def truth(x, w):
     return reference.conv2d(x, w, 1, w.shape[0] // 2)
 
 
-MODULE_1 = same_padding(64, 30, 48, 64)  # the 3x3 convolution of the first inception module
+MODULE_1 = same_padding(3, 30, 48, 64)  # the 3x3 convolution of the first inception module
 CASES = [Case("1 im2col", "3x3, 48->64 at 30x30, one core", MODULE_1, truth, None, conv2d, cores=1)]
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def conv2d(x, w):
     return y
 
 
-MODULE_3 = same_padding(64, 16, 96, 128)  # the 3x3 convolution of the third inception module
+MODULE_3 = same_padding(3, 16, 96, 128)  # the 3x3 convolution of the third inception module
 CASES = [
     Case("6 two axes", "3x3, 96->128 at 16x16", MODULE_3, kernel1.truth, kernel5.conv2d, conv2d),
     Case("6 two axes", "3x3, 48->64 at 30x30", kernel1.MODULE_1, kernel1.truth, kernel5.conv2d, conv2d),
