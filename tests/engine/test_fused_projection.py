@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import models
 from minidl.engine import fuse
+from minidl.engine.blocks.activation import _PARTS, Activation
 from minidl.engine.blocks.projection import BlockStep
 from minidl.engine.projection import PlainStep, _steps, project_pairs, project_pairs_by
 from minidl.engine.stem.parity import add_patches, fill_patches
@@ -179,6 +180,35 @@ def test_fast_steps_do_not_run_the_plain_layers():
 
 
 # -------------------------------------------------------------- equality, layer by layer
+
+
+class Tripled(Layer):
+    """A user's own activation, without a rule of its own."""
+
+    def forward(self, x, ctx):
+        return 3 * x, True if ctx.keeps_cache else None
+
+    def input_grad(self, dy, cache):
+        return 3 * dy
+
+
+class TripledTile(Activation):
+    slope_dtype = None
+
+    def __init__(self, layer): ...
+
+    def forward(self, u, slope, scratch):
+        u *= 3
+        if slope is not None:
+            slope[...] = 3
+
+
+@every_rule
+def test_an_activation_without_a_gate_passes_its_gradient_by_all_rules(rule, monkeypatch):
+    monkeypatch.setitem(_PARTS, Tripled, TripledTile)
+    net = Sequential(block(3, 4, 3, 1, 1, False) | {"relu": Tripled(), "pool": MaxPool2D(2, 2)})
+    fused = check(net, (3, 7, 8, 3), rule)
+    assert steps_of(fused, (3, 7, 8, 3), rule) == [BlockStep]
 
 
 @st.composite

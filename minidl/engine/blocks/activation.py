@@ -22,16 +22,14 @@ class Activation:
 
     rises = True  # f never falls, and f' follows from the sign of y: then a max pool may come first
     slope_dtype: type | None = bool  # of f', if not that of u: ReLU's is 0 or 1
+    # What a deconvnet and guided backpropagation do to a signal on its way back, in place: the function itself, or
+    # ReLU for a function that falls somewhere. None: by all rules the gradient, as `Layer.project` without a rule.
+    gate: Callable[[Array], None] | None = None
 
     def forward(self, u: Array, slope: Array | None, scratch: Scratch) -> None:
         """u = f(u) in place; slope = f'(u) unless None. u may be a channel slice; slope is contiguous."""
         if slope is not None:
             slope[...] = True
-
-    def gate(self, s: Array) -> None:
-        """What a deconvnet and guided backpropagation do to a signal on its way back, in place: the function itself,
-        or ReLU for a function that falls somewhere.
-        """
 
 
 class ReLU(Activation):

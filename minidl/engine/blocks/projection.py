@@ -26,9 +26,9 @@ def way_back(scale: Array, rule: Rule) -> Array:
 
 def through(activation: Activation, s: Array, slope: Array, of: Array, rule: Rule) -> None:
     """The activation's rule, in place; s (p, ...) may be a channel slice, slope (n, ...) is f' of the images."""
-    if rule.name != "gradient":
+    if rule.name != "gradient" and activation.gate:
         activation.gate(s)
-    if rule.name != "deconv":
+    if rule.name != "deconv" or activation.gate is None:
         s *= slope[of]
 
 
