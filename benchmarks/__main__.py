@@ -1,6 +1,6 @@
 """Training and inference speed of whole nets: minidl against other frameworks, in the same run.
 
-    python -m benchmarks [--quick] [--json PATH] [--network refined|vgg|resnet] [--only NAME [NAME ...]]
+    python -m benchmarks [--quick] [--json PATH] [--network refined|vgg|resnet18] [--only NAME [NAME ...]]
                          [--batch-size 64] [--threads N] [--rounds 7] [--steps 3] [--results FOLDER]
 
 Each contender runs in a process of its own, on as many cores as it has threads. Rounds go from one contender to the
@@ -24,13 +24,15 @@ from benchmarks.machine import describe
 from benchmarks.report import report
 from benchmarks.settings import SIDES
 
-TABLES = {"refined": "README.md", "vgg": "vgg.md", "resnet": "resnet.md"}
-LONG = {"resnet": {"rounds": (3, 1), "steps": (1, 1)}}  # whose steps take seconds
+TABLES = {"refined": "README.md", "vgg": "vgg.md", "resnet18": "resnet18.md"}
+LONG = {"resnet18": {"rounds": (3, 1), "steps": (1, 1)}}  # whose steps take seconds
 
 
 def main() -> None:
     parser = flags("benchmarks", __doc__, batch_size=(64, 64), rounds=(7, 3), steps=(3, 1))
-    parser.add_argument("--network", choices=SIDES, default="refined", help="default refined; resnet: 3 rounds of 1")
+    parser.add_argument(
+        "--network", choices=SIDES, default="refined", help="default refined; resnet18: 3 rounds of 1 step"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders alone")
     args = parser.parse_args()
     args.sizes |= LONG.get(args.network, {})

@@ -61,7 +61,7 @@ CONTENDERS = {
         "openvino": _reader("openvino"),
     },
     "vgg": _networks("vgg"),
-    "resnet": _networks("resnet", compiled=False),  # that takes many minutes
+    "resnet18": _networks("resnet18", compiled=False),  # that takes many minutes
     "layers": {
         "minidl": Contender(*_LAYERS, {"fused": True}, ("numpy",)),
         "minidl_plain": Contender(*_LAYERS, {"fused": False}, ("numpy",)),

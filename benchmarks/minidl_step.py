@@ -7,7 +7,6 @@ from functools import partial
 from threadpoolctl import threadpool_limits
 
 import models
-from benchmarks.minidl_resnet import build_resnet
 from benchmarks.minidl_vgg import build_vgg
 from benchmarks.settings import DROPOUT, LEARNING_RATE, WEIGHT_DECAY, random_batches
 from minidl.engine import fuse, prepare
@@ -18,7 +17,7 @@ from minidl.optim import Adam
 NETWORKS = {
     "refined": partial(models.build, "refined", dropout=DROPOUT),
     "vgg": build_vgg,
-    "resnet": build_resnet,
+    "resnet18": partial(models.build, "resnet18", stem="small"),
 }
 
 

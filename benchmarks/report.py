@@ -11,7 +11,7 @@ from benchmarks.settings import SIDES
 NETWORKS = {
     "refined": "The refined net",
     "vgg": "A VGG-like net (3x3 convolutions of 64, 64, 128, 128, 256, 256 filters, each with BN and ReLU)",
-    "resnet": "ResNet-18 with a small stem (one 3x3 convolution, no pool)",
+    "resnet18": "ResNet-18 with a small stem (one 3x3 convolution, no pool)",
 }
 WORDS = {"train": "training", "infer": "inference"}
 

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from benchmarks.settings import LEARNING_RATE, WEIGHT_DECAY, random_batches
 from benchmarks.torch_refined import refined
-from benchmarks.torch_resnet import resnet
+from benchmarks.torch_resnet import resnet18
 from benchmarks.torch_vgg import vgg
 
-NETWORKS = {"refined": refined, "vgg": vgg, "resnet": resnet}
+NETWORKS = {"refined": refined, "vgg": vgg, "resnet18": resnet18}
 
 
 class Eager:

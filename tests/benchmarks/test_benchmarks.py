@@ -304,7 +304,7 @@ def test_every_case_of_layers_fits_the_refined_net(case):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("network", ["vgg", "resnet"])
+@pytest.mark.parametrize("network", ["vgg", "resnet18"])
 def test_a_network_is_the_same_in_torch(network):
     torch = pytest.importorskip("torch")
     from benchmarks import torch_step
