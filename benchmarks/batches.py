@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.chart import save_curves
 from benchmarks.cli import as_json, conditions, flags, results_folder, run, settings, table, write
-from benchmarks.compare import OURS, SPEEDS, best_other, compare, times
+from benchmarks.compare import OURS, SPEEDS, best_other, compare, least_of_torch, times
 from benchmarks.contenders import CONTENDERS, choose
 from benchmarks.machine import describe
 from benchmarks.report import WORDS
@@ -71,9 +71,8 @@ def speed_table(by_batch: dict[int, dict[str, Any]], what: str) -> str:
 
 
 def memory_ratio(peaks: dict[str, int]) -> float | None:
-    """minidl's peak memory as a share of the least of torch's in float32."""
-    torch = [mb for name, mb in peaks.items() if name.startswith("torch") and not name.endswith("_bf16")]
-    return peaks[OURS] / min(torch) if torch and OURS in peaks else None
+    least = least_of_torch(peaks)
+    return peaks[OURS] / least if least and OURS in peaks else None
 
 
 def report(figures: dict[str, Any]) -> str:

@@ -56,6 +56,12 @@ def best_other(speeds: dict[str, float], bf16: bool = False) -> str | None:
     return max(others, key=others.get, default=None)
 
 
+def least_of_torch(peaks: dict[str, int]) -> int | None:
+    """The least memory of torch's contenders in float32."""
+    torch = [mb for name, mb in peaks.items() if name.startswith("torch") and not name.endswith("_bf16")]
+    return min(torch, default=None)
+
+
 def times(speeds: dict[str, float], name: str | None) -> float | None:
     """How many times as fast as `name` minidl is."""
     return speeds[OURS] / speeds[name] if OURS in speeds and name in speeds else None
