@@ -20,7 +20,7 @@ Array = np.ndarray
 class Activation:
     """y = f(u), element by element; by itself no activation, f(u) = u."""
 
-    rises = True  # f never falls, and f' follows from the sign of y: then a max pool may come first
+    rises = True  # f never falls: then a max pool may come first
     slope_dtype: type | None = bool  # of f', if not that of u: ReLU's is 0 or 1
     # What a deconvnet and guided backpropagation do to a signal on its way back, in place: the function itself, or
     # ReLU for a function that falls somewhere. None: by all rules the gradient, as `Layer.project` without a rule.

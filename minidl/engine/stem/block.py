@@ -39,7 +39,7 @@ from minidl.engine.blocks.conv import ConvBlock
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.pattern import Reader
-from minidl.engine.stem.parity import Maxima, fill_patches, pool_blocks, winners_sum
+from minidl.engine.stem.parity import Maxima, fill_patches, pool_blocks, pool_maxima, winners_sum
 from minidl.engine.tiles.grid import Grid, grid_of
 from minidl.engine.tiles.recycler import aligned_copy
 from minidl.engine.tiles.runner import Scratch, TileRunner
@@ -188,11 +188,11 @@ class FusedStem(Fused):
         n, height, width, c = x.shape
         h, w = height // 2 - 1, width // 2
         y = scratch(f"y of {self.key}", (n, h - 1, w - 2, self.bn.channels), x.dtype)
-        patches = scratch("stem patches", (n, 9 * c + 1, 4, h * w), x.dtype)
-        fill_patches(x, np.zeros(c, x.dtype), patches, scratch)
-        for i in range(n):
-            pool_blocks(patches[i], folded, y[i], None, scratch)
-        RELU.forward(y, None, scratch)
+        patches = scratch("stem patches", (1, 9 * c + 1, 4, h * w), x.dtype)
+        for i in range(n):  # one by one, so that the patches are still in the cache
+            fill_patches(x[i : i + 1], np.zeros(c, x.dtype), patches, scratch)
+            pool_maxima(patches[0], folded, y[i], scratch)
+            RELU.forward(y[i : i + 1], None, scratch)
         return y
 
 
