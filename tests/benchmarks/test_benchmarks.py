@@ -283,7 +283,7 @@ def test_a_missing_package(monkeypatch, capsys):
 def test_quick_has_fewer_contenders_and_names_the_others(capsys):
     chosen = choose("refined", quick=True)
     assert "minidl" in chosen and not {"torch_compile", "jax", "minidl_plain"} & {*chosen}
-    assert "minidl_plain is left out of --quick (--only minidl_plain runs it)\n" in capsys.readouterr().err
+    assert "left out of --quick: minidl_plain, torch_nchw, torch_compile" in capsys.readouterr().err
     assert choose("refined", ["minidl_plain"], quick=True) == ["minidl_plain"]
 
 
