@@ -8,8 +8,8 @@ next while the others wait, so that other work on the machine affects all of the
 rounds, how many times as fast minidl is, and each process's peak resident memory after training (before inference). A
 training step is complete: forward with dropout and running statistics, cross-entropy, backward, Adam; all in float32,
 but for contenders called `_bf16`, which compute in bfloat16 where PyTorch's autocast says so. The inference of
-`minidl` is prepared (`minidl.prepare`). A contender that has taken a minute takes part in no further round.
-Contenders whose package is not installed are left out. A full run writes its figures to benchmarks/results/; a
+`minidl` is prepared (`minidl.prepare`). A contender that has taken half a minute takes part in no further
+round. Contenders whose package is not installed are left out. A full run writes its figures to benchmarks/results/; a
 --quick run, with the same batch size but fewer contenders and rounds, writes only where --json and --results say.
 `python -m benchmarks.batches` compares all batch sizes.
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.compare import OURS
 from benchmarks.report import NETWORKS
 from minidl.visual.canvas import COLOURS, MARKERS, Figure, NullFormatter, save_figure
@@ -54,8 +56,9 @@ def save_curves(path: Path, figures: dict[str, Any]) -> None:
                 points = [point for point in points if point[1]]
                 ours = name == OURS
                 style = {"linewidth": 3.0 if ours else 1.4, "markersize": 6, "zorder": 3 if ours else 2}
-                kind = "--" if name.endswith("_bf16") else "-"
-                axes.plot(*zip(*points, strict=True), kind, color=COLOURS[i], marker=MARKERS[i], label=name, **style)
+                style |= {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "label": name}
+                style |= {"markeredgecolor": "black", "markeredgewidth": 0.5}
+                axes.plot(*np.array(points).reshape(-1, 2).T, "--" if name.endswith("_bf16") else "-", **style)
             axes.set_xscale("log", base=2)
             axes.set_yscale("log", base=2)
             axes.set_xticks(sizes, [str(size) for size in sizes])

@@ -92,7 +92,7 @@ def choose(comparison: str, only: list[str] | None = None, quick: bool = False) 
     for name in only or []:
         if name not in known:
             raise UsageError(f"unknown contender {name!r} for {comparison}: choose {', '.join(known)}")
-    names = []
+    names, slow = [], []
     for name, contender in known.items():
         if only and name not in only:
             continue
@@ -102,9 +102,11 @@ def choose(comparison: str, only: list[str] | None = None, quick: bool = False) 
         if missing:
             print(f"{name} is left out: not installed: {missing}", file=sys.stderr)
         elif quick and not (contender.quick or only):
-            print(f"{name} is left out of --quick (--only {name} runs it)", file=sys.stderr)
+            slow.append(name)
         else:
             names.append(name)
+    if slow:
+        print(f"left out of --quick: {', '.join(slow)} (--only NAME ... has these)", file=sys.stderr)
     if not names:
         raise UsageError("none of the chosen contenders is installed")
     return names

@@ -23,6 +23,7 @@ from unittest import mock
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+import models
 from benchmarks.cli import as_json, conditions, flags, results_folder, run, settings, write
 from benchmarks.layers import CASES, Case
 from benchmarks.machine import describe
@@ -301,6 +302,14 @@ def inference(batch_size: int, threads: int) -> Iterator[Step]:
         lambda: contender.model.forward(x, INFER)[0],
         "images/s",
         batch_size,
+    )
+    anew, image = fuse(models.build("refined"), threads=threads), x[:1]
+    yield Step(
+        f"inference of one image: weights folded anew -> kept (prepared), {threads} threads",
+        lambda: anew.forward(image, INFER)[0],
+        lambda: contender.predictor.forward(image, INFER)[0],
+        "images/s",
+        1,
     )
 
 

@@ -58,7 +58,7 @@ def report(figures: dict[str, Any]) -> str:
         [
             f"{NETWORKS[network]}, {side}x{side} images, float32 unless named bf16; batch {settings['batch_size']}, "
             f"{settings['threads']} threads each, medians of {settings['rounds']} alternating rounds of "
-            f"{settings['steps']} steps, of fewer for a contender that takes over a minute.",
+            f"{settings['steps']} steps, of fewer for a contender that takes over half a minute.",
             "",
             table(figures),
             "",

@@ -26,7 +26,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NPROC",  # XLA's
 )
-BUDGET = 60.0  # seconds: a contender that has taken as long takes part in no further round
+BUDGET = 30.0  # seconds: a contender that has taken as long takes part in no further round
 PAUSE = 0.3  # seconds until idle threads of the last contender have stopped spinning
 
 

@@ -122,9 +122,12 @@ def test_the_inference_of_minidl_is_prepared_and_follows_the_training():
 
 
 def test_the_table_of_layers():
-    times = {name: dict.fromkeys(layers.CASES, 1.234) for name in ("minidl", "torch_channels_last")}
-    text = layers.report({**MACHINE, "settings": SETTINGS, **dict.fromkeys(layers.PASSES.values(), times)})
-    assert "| linear 320->200 | 320 | 1.23 | 1.23 | 1.23 | 1.23 |" in text
+    times = {"minidl": dict.fromkeys(layers.CASES, 1.234), "torch_channels_last": dict.fromkeys(layers.CASES, 2.468)}
+    figures = {**MACHINE, "settings": SETTINGS, **dict.fromkeys(layers.PASSES.values(), times)}
+    text = layers.report(figures)
+    assert "| linear 320->200 | 320 | 1.23 | 2.47 | 1.23 | 2.47 | 2.00 | 2.00 |" in text
+    del times["torch_channels_last"]
+    assert "| linear 320->200 | 320 | 1.23 | 1.23 |\n" in layers.report(figures)
     assert text.count("\n| ") == len(layers.CASES) + 1
 
 
@@ -283,7 +286,7 @@ def test_a_missing_package(monkeypatch, capsys):
 def test_quick_has_fewer_contenders_and_names_the_others(capsys):
     chosen = choose("refined", quick=True)
     assert "minidl" in chosen and not {"torch_compile", "jax", "minidl_plain"} & {*chosen}
-    assert "minidl_plain is left out of --quick (--only minidl_plain runs it)\n" in capsys.readouterr().err
+    assert "left out of --quick: minidl_plain, torch_nchw, torch_compile" in capsys.readouterr().err
     assert choose("refined", ["minidl_plain"], quick=True) == ["minidl_plain"]
 
 
