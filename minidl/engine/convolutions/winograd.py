@@ -49,6 +49,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
@@ -184,10 +185,7 @@ class WinogradConv:
         f, pixels = dz.shape[3], self.runs * self.line
         strides = (pixels * f, f, f, 1)  # point, kw, pixel, filter: the pixels moved by kw - pad
         moved = _view(spread, (self.points, self.k, pixels, f), strides)
-        part = scratch("dw", dw.shape, dw.dtype) if add else dw
-        np.matmul(taps[:, None], moved, out=part)  # (C, pixels) @ (pixels, F) for each point and kw
-        if add:
-            dw += part
+        add_product(taps[:, None], moved, dw, add, scratch)  # (C, pixels) @ (pixels, F) for each point and kw
 
     def _spread(self, x: Array, scratch: Scratch) -> Array:
         """s = spread x, as a stream (pad + a R line + pad, C) with zeros in place of the padding pixels."""

@@ -28,6 +28,7 @@ from functools import lru_cache
 import numpy as np
 
 from minidl.engine.convolutions.winograd import SLOWER, transforms, turned, winograd_matrices
+from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
@@ -84,10 +85,7 @@ class Winograd2DConv:
             self._apply(spread, filters, out, scratch)
         taps = scratch(f"taps {self._name}", (*spread.shape[:3], h.shape[3]), h.dtype)
         np.matmul(self.gather.T, self._runs(h, scratch), out=taps.reshape(POINTS**2, -1))
-        part = scratch("dw", dw.shape, dw.dtype) if add else dw
-        np.matmul(taps.swapaxes(2, 3), spread, out=part)  # (C, T) @ (T, F) for each point
-        if add:
-            dw += part
+        add_product(taps.swapaxes(2, 3), spread, dw, add, scratch)  # (C, T) @ (T, F) for each point
 
     def _spread(self, x: Array, scratch: Scratch) -> Array:
         """s (a, a, T, C) of x (n, H, W, C)."""
