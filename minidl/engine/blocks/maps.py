@@ -25,7 +25,7 @@ from minidl.layers import Conv2D
 Array = np.ndarray
 Shape = tuple[int, ...]
 
-PIECES = 4  # the number of jobs that sum and transform a convolution's weight gradient
+PIECES = 4  # the most jobs that sum and transform a convolution's weight gradient
 
 
 class LinearMap:
@@ -123,8 +123,9 @@ class Convolutions(LinearMap):
         self._form(x.shape, x.dtype).backward(dz, x, turned, dw, add, dx, scratch)
 
     def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
-        form, (*_, channels, _) = self._form(x_shape, dws.dtype), self.w_shape
-        bounds = np.linspace(0, channels, min(PIECES, channels) + 1).astype(int).tolist()
+        form, (kernel, _, channels, _) = self._form(x_shape, dws.dtype), self.w_shape
+        pieces = min(PIECES, kernel**2, channels)
+        bounds = [channels * i // pieces for i in range(pieces + 1)]
 
         def fill(piece: slice) -> None:
             dw = form.weight_grad(tree_sum(dws[..., piece, :])) * scale
@@ -134,9 +135,10 @@ class Convolutions(LinearMap):
         return [partial(fill, slice(a, b)) for a, b in pairwise(bounds)]
 
     def _weight(self) -> Array:
-        pairs = zip(self.convs, self.factors, strict=True)
-        parts = [w if factor == 1 else w * factor for w, factor in ((c.params["weight"].value, f) for c, f in pairs)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3)
+        parts = [conv.params["weight"].value for conv in self.convs]
+        if self.factors == [1]:
+            return parts[0]
+        return np.concatenate([part * factor for part, factor in zip(parts, self.factors, strict=True)], axis=3)
 
     def _form(self, x_shape: Shape, dtype: np.dtype) -> TileConv:
         return tile_conv(self.w_shape, self.convs[0].stride, self.convs[0].padding, x_shape, dtype)
