@@ -40,9 +40,9 @@ class Winograd2DConv:
     """`WinogradConv` on both axes, with the same methods and results; k 3 or 5."""
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
-        self.m = m = POINTS + 1 - kernel
-        self.rows, self.columns = (transforms(kernel, size, m, np.dtype(dtype)) for size in (width, height))
-        self.gather = both_axes(kernel, m, np.dtype(dtype))
+        self.k, self.m = kernel, POINTS + 1 - kernel
+        self.rows, self.columns = (transforms(kernel, size, self.m, np.dtype(dtype)) for size in (width, height))
+        self.gather, self.on_filters = both_axes(kernel, self.m, np.dtype(dtype))
         self.q, self.r = self.rows.runs, self.columns.runs
         self._name = f"2-D {kernel}x{kernel} on {images}x{height}x{width}"
 
@@ -55,7 +55,11 @@ class Winograd2DConv:
 
     def filters(self, w: Array) -> Array:
         """w (KH, KW, C, F) in the form for `forward`, (a, a, C, F)."""
-        return _on_both_axes(self.rows.filters, w)
+        out = aligned((POINTS, POINTS, *w.shape[2:]), w.dtype)
+        np.matmul(
+            self.on_filters, w.reshape(len(w) ** 2, -1), out=out.reshape(POINTS**2, -1)
+        )  # (a^2, k^2) @ (k^2, C F)
+        return out
 
     def turned_filters(self, w: Array) -> Array:
         """w (KH, KW, C, F) in the form for `backward`, (a, a, F, C)."""
@@ -67,7 +71,8 @@ class Winograd2DConv:
 
     def weight_grad(self, dw: Array) -> Array:
         """The sum dw (a, a, C, F), over turned windows, as (KH, KW, C, F)."""
-        return _on_both_axes(self.rows.filters.T, dw)[::-1, ::-1]
+        dw_rows = self.on_filters.T @ dw.reshape(POINTS**2, -1)  # (k^2, a^2) @ (a^2, C F)
+        return dw_rows.reshape(self.k, self.k, *dw.shape[2:])[::-1, ::-1]
 
     def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
@@ -133,15 +138,9 @@ class Winograd2DConv:
 
 
 @lru_cache(16)
-def both_axes(kernel: int, m: int, dtype: np.dtype) -> Array:
-    """A.T on both axes, (m^2, a^2)."""
-    _, _, a_t = winograd_matrices(kernel, m)
-    return aligned_copy(np.kron(a_t, a_t).astype(dtype))
-
-
-def _on_both_axes(g: Array, w: Array) -> Array:
-    """(rows, columns, C, F) -> (rows', columns', C, F), g applied to both axes in front."""
-    rows, columns, c, f = w.shape
-    w = (g @ w.reshape(rows, -1)).reshape(-1, columns, c * f)
-    out = aligned((len(w), len(g), c * f), w.dtype)
-    return np.matmul(g, w, out=out).reshape(*out.shape[:2], c, f)
+def both_axes(kernel: int, m: int, dtype: np.dtype) -> tuple[Array, Array]:
+    """A.T (m^2, a^2) and G (a^2, k^2) on both axes: Kronecker products. One product with such a matrix is faster than
+    two, with a small matrix for each axis.
+    """
+    _, g, a_t = winograd_matrices(kernel, m)
+    return tuple(aligned_copy(np.kron(one, one).astype(dtype)) for one in (a_t, g))
