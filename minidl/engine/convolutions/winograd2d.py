@@ -28,7 +28,7 @@ from functools import lru_cache
 import numpy as np
 
 from minidl.engine.convolutions.winograd import SLOWER, transforms, turned, winograd_matrices
-from minidl.engine.tiles.recycler import aligned, aligned_copy
+from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
 Array = np.ndarray
@@ -40,9 +40,9 @@ class Winograd2DConv:
     """`WinogradConv` on both axes, with the same methods and results; k 3 or 5."""
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
-        self.k, self.m = kernel, POINTS + 1 - kernel
-        self.rows, self.columns = (transforms(kernel, size, self.m, np.dtype(dtype)) for size in (width, height))
-        self.gather, self.on_filters = both_axes(kernel, self.m, np.dtype(dtype))
+        self.k, self.m = kernel, (m := POINTS + 1 - kernel)
+        self.rows, self.columns = (transforms(kernel, size, m, np.dtype(dtype)) for size in (width, height))
+        self.transform, self.gather = both_axes(kernel, m, np.dtype(dtype))
         self.q, self.r = self.rows.runs, self.columns.runs
         self._name = f"2-D {kernel}x{kernel} on {images}x{height}x{width}"
 
@@ -53,17 +53,15 @@ class Winograd2DConv:
         tall, wide = (POINTS * -(-size // m) for size in (height, width))  # a R, a Q
         return tall * (wide * c * f + SLOWER * (width * (height + wide) * c + wide * m**2 * f))
 
-    def filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) in the form for `forward`, (a, a, C, F)."""
-        out = aligned((POINTS, POINTS, *w.shape[2:]), w.dtype)
-        np.matmul(
-            self.on_filters, w.reshape(len(w) ** 2, -1), out=out.reshape(POINTS**2, -1)
-        )  # (a^2, k^2) @ (k^2, C F)
+    def filters(self, w: Array, empty: Empty = aligned) -> Array:
+        """w (KH, KW, C, F) in the form for `forward`, (a, a, C, F), in memory from `empty`."""
+        out = empty((POINTS, POINTS, *w.shape[2:]), w.dtype)
+        np.matmul(self.transform, w.reshape(len(self.transform.T), -1), out=out.reshape(POINTS**2, -1))
         return out
 
-    def turned_filters(self, w: Array) -> Array:
+    def turned_filters(self, w: Array, empty: Empty = aligned) -> Array:
         """w (KH, KW, C, F) in the form for `backward`, (a, a, F, C)."""
-        return self.filters(turned(w))
+        return self.filters(turned(w), empty)
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape in which `backward` sums dw: (a, a, C, F)."""
@@ -71,7 +69,7 @@ class Winograd2DConv:
 
     def weight_grad(self, dw: Array) -> Array:
         """The sum dw (a, a, C, F), over turned windows, as (KH, KW, C, F)."""
-        dw_rows = self.on_filters.T @ dw.reshape(POINTS**2, -1)  # (k^2, a^2) @ (a^2, C F)
+        dw_rows = self.transform.T @ dw.reshape(POINTS**2, -1)  # (KH KW, a a) @ (a a, C F)
         return dw_rows.reshape(self.k, self.k, *dw.shape[2:])[::-1, ::-1]
 
     def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
@@ -138,9 +136,7 @@ class Winograd2DConv:
 
 
 @lru_cache(16)
-def both_axes(kernel: int, m: int, dtype: np.dtype) -> tuple[Array, Array]:
-    """A.T (m^2, a^2) and G (a^2, k^2) on both axes: Kronecker products. One product with such a matrix is faster than
-    two, with a small matrix for each axis.
-    """
+def both_axes(kernel: int, m: int, dtype: np.dtype) -> list[Array]:
+    """G (a^2, k^2) and A.T (m^2, a^2), each on both axes."""
     _, g, a_t = winograd_matrices(kernel, m)
-    return tuple(aligned_copy(np.kron(one, one).astype(dtype)) for one in (a_t, g))
+    return [aligned_copy(np.kron(matrix, matrix).astype(dtype)) for matrix in (g, a_t)]
