@@ -154,7 +154,7 @@ class Block(Fused):
             shift if stage.passes else bn.per_row(shift, width)
             for stage, shift, width in zip(self.stages, shifts, widths, strict=False)
         ]
-        return Folded(self.weights("filters", scales, x), shifts, [shape[1:] for shape in shapes], pool_first)
+        return Folded(self.weights(scales, False, x), shifts, [shape[1:] for shape in shapes], pool_first)
 
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
@@ -202,11 +202,14 @@ class Block(Fused):
             self._shapes = shapes
         return self._shapes
 
-    def weights(self, way: str, scales: list[Array], x: Array) -> list[Weights]:
+    def weights(self, scales: list[Array], turn: bool, x: Array) -> list[Weights]:
         """Of every stage, and of the shortcut if it is one, for its normalized channels' `scales`."""
         shapes = [*self.shapes(x.shape)[:-1], x.shape]
         stages = zip((*self.stages, *self.around), self.full(scales), shapes, strict=False)
-        return [Weights(stage, way, scale, shape, x.dtype).now() for stage, scale, shape in stages]
+        return [
+            Weights(stage.parts, scale, turn, shape, x.dtype, self.runner.empty).now()
+            for stage, scale, shape in stages
+        ]
 
     def full(self, scales: list[Array]) -> list[Array]:
         """The factors of all channels of every stage, from those of the normalized ones."""

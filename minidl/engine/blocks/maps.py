@@ -18,7 +18,9 @@ import numpy as np
 
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.convolutions.choice import TileConv, tile_conv
+from minidl.engine.convolutions.winograd import turned
 from minidl.engine.tiles.grid import tree_sum
+from minidl.engine.tiles.recycler import Empty
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers import Conv2D
 
@@ -38,11 +40,11 @@ class LinearMap:
     def out_shape(self, x_shape: Shape) -> Shape:
         raise NotImplementedError
 
-    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array | None:
-        """w scale in the form for `forward`."""
+    def filters(self, scale: Array, turn: bool, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array | None:
+        """w scale in the form for `forward`; if `turn`, in that for `backward` and `input_grad`.
 
-    def turned(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array | None:
-        """w scale in the form for `backward` and `input_grad`."""
+        Its memory comes from `empty`, which takes the place of `np.empty`.
+        """
 
     def bias(self) -> Array | None:
         """(F,), added to z."""
@@ -51,17 +53,17 @@ class LinearMap:
         """z = x w"""
         raise NotImplementedError
 
-    def input_grad(self, dz: Array, turned: Array | None, dx: Array, scratch: Scratch) -> None:
+    def input_grad(self, dz: Array, filters: Array | None, dx: Array, scratch: Scratch) -> None:
         """dx = dz w.T"""
         raise NotImplementedError
 
     def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape | None:
         """The shape in which `backward` sums dw."""
 
-    def backward(self, dz: Array, x: Array, turned, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
+    def backward(self, dz: Array, x: Array, filters, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
         """dx = dz w.T unless None; dw is set, or added to if `add`."""
         if dx is not None:
-            self.input_grad(dz, turned, dx, scratch)
+            self.input_grad(dz, filters, dx, scratch)
 
     def grad_jobs(self, dws: Array | None, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
         """Jobs that add the sum of dws (lanes, ...), times scale, to the gradients of the weights."""
@@ -99,11 +101,9 @@ class Convolutions(LinearMap):
     def out_shape(self, x_shape: Shape) -> Shape:
         return *self.convs[0].out_shape(x_shape)[:3], self.w_shape[3]
 
-    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array:
-        return self._form(x_shape, dtype).filters(self._weight() * scale)
-
-    def turned(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array:
-        return self._form(x_shape, dtype).turned_filters(self._weight() * scale)
+    def filters(self, scale: Array, turn: bool, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array:
+        w = self._weight() * scale
+        return self._form(x_shape, dtype).filters(turned(w) if turn else w, empty)
 
     def bias(self) -> Array | None:
         if "bias" not in self.convs[0].params:
@@ -113,14 +113,14 @@ class Convolutions(LinearMap):
     def forward(self, x: Array, filters: Array, z: Array, scratch: Scratch) -> None:
         self._form(x.shape, x.dtype).forward(x, filters, z, scratch)
 
-    def input_grad(self, dz: Array, turned: Array, dx: Array, scratch: Scratch) -> None:
-        self._form(dx.shape, dx.dtype).input_grad(dz, turned, dx, scratch)
+    def input_grad(self, dz: Array, filters: Array, dx: Array, scratch: Scratch) -> None:
+        self._form(dx.shape, dx.dtype).input_grad(dz, filters, dx, scratch)
 
     def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape:
         return self._form(x_shape, dtype).dw_shape(self.w_shape)
 
-    def backward(self, dz: Array, x: Array, turned, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
-        self._form(x.shape, x.dtype).backward(dz, x, turned, dw, add, dx, scratch)
+    def backward(self, dz: Array, x: Array, filters, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
+        self._form(x.shape, x.dtype).backward(dz, x, filters, dw, add, dx, scratch)
 
     def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
         form, (kernel, _, channels, _) = self._form(x_shape, dws.dtype), self.w_shape

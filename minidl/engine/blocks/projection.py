@@ -45,7 +45,7 @@ class BlockStep:
     def __init__(self, block: Block, x: Array, rules: Sequence[Rule]) -> None:
         self.block, self.x_shape, self.folded = block, x.shape, block.fold(x, pool_first=False)
         scales = [stage.folded()[0] for stage in (*block.stages, *block.around)]
-        self.turned = {rule: block.weights("turned", [way_back(s, rule) for s in scales], x) for rule in rules}
+        self.turned = {rule: block.weights([way_back(s, rule) for s in scales], True, x) for rule in rules}
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Up]:
         slopes: list[Array] = []

@@ -11,6 +11,7 @@ import numpy as np
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.activation import Activation
 from minidl.engine.blocks.maps import LinearMap, Shape
+from minidl.engine.tiles.recycler import Empty
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers import BatchNorm2D
 
@@ -39,17 +40,18 @@ class Input(NamedTuple):
 
 
 class Weights(list):
-    """The weights of every part of a stage times `scale`, in the form for one way, "filters" (forward) or "turned"
-    (backward). They are None until the `jobs` are done.
+    """The weights of every part of a stage times `scale`, in the form for forward, or for the way back if `turn`.
+
+    They are None until the `jobs` are done.
     """
 
-    def __init__(self, stage: Stage, way: str, scale: Array, in_shape: Shape, dtype: np.dtype) -> None:
-        super().__init__([None] * len(stage.parts))
-        self._parts, self._way, self.scale, self._in_shape, self._dtype = stage.parts, way, scale, in_shape, dtype
+    def __init__(self, parts: list[Part], scale: Array, turn: bool, in_shape: Shape, dtype: np.dtype, empty: Empty):
+        super().__init__([None] * len(parts))
+        self.scale, self._args = scale, (parts, turn, in_shape, dtype, empty)
 
     @property
     def jobs(self) -> list[Job]:
-        return [partial(self._make, i) for i, part in enumerate(self._parts) if part.map.weighted]
+        return [partial(self._make, i) for i, part in enumerate(self._args[0]) if part.map.weighted]
 
     def now(self) -> Weights:
         for job in self.jobs:
@@ -57,9 +59,9 @@ class Weights(list):
         return self
 
     def _make(self, i: int) -> None:
-        linear, source, out = self._parts[i]
-        x_shape = *self._in_shape[:3], source.stop - source.start
-        self[i] = getattr(linear, self._way)(self.scale[out], x_shape, self._dtype)
+        parts, turn, (n, h, w, _), dtype, empty = self._args
+        linear, source, out = parts[i]
+        self[i] = linear.filters(self.scale[out], turn, (n, h, w, source.stop - source.start), dtype, empty)
 
 
 class Stage:

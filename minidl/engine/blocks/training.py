@@ -38,7 +38,7 @@ class StagePass:
         self.x = below.z if below else x
         self.z = runner.empty(stage.out_shape(self.x.shape), x.dtype)  # (N, OH, OW, F), with `signs` in it
         self.sums = bn.Sums(tiles, self.z[..., stage.normed])
-        self.weights, self._bias = Weights(stage, "filters", signs, self.x.shape, x.dtype), stage.bias()
+        self.weights, self._bias = self._weights(signs, False), stage.bias()
 
     def forward(self, i: int, scratch: Scratch) -> None:
         z = self.z[self.tiles[i]]
@@ -118,7 +118,10 @@ class StagePass:
 
     def turn(self, scale: Array) -> None:
         """From now on `weights` are those for backward, with a factor for every channel (F,)."""
-        self.weights = Weights(self.stage, "turned", scale, self.x.shape, self.x.dtype)
+        self.weights = self._weights(scale, True)
+
+    def _weights(self, scale: Array, turn: bool) -> Weights:
+        return Weights(self.stage.parts, scale, turn, self.x.shape, self.x.dtype, self.runner.empty)
 
     def _input(self, tile: slice, slope: bool, scratch: Scratch) -> Input:
         if self.below is None:

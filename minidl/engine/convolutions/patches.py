@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from minidl.engine.convolutions.winograd import turned
 from minidl.engine.tiles.products import add_product
-from minidl.engine.tiles.recycler import aligned_copy
+from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 from minidl.kernels import blocked
 
@@ -20,11 +20,8 @@ class PatchConv:
     def __init__(self, stride: int, padding: int) -> None:
         self.stride, self.padding = stride, padding
 
-    def filters(self, w: Array) -> Array:
-        return aligned_copy(w)
-
-    def turned_filters(self, w: Array) -> Array:
-        return aligned_copy(turned(w))
+    def filters(self, w: Array, empty: Empty = aligned) -> Array:
+        return aligned_copy(w, empty)
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         return w_shape
@@ -40,14 +37,14 @@ class PatchConv:
     def backward(
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
     ) -> None:
-        """out = dh (n, H, W, C) unless None, from `turned_filters`; dw (KH, KW, C, F) is set or added to."""
+        """out = dh (n, H, W, C) unless None, from filters of `turned` w; dw (KH, KW, C, F) is set or added to."""
         patches, dz_rows = self._patches(h, dw.shape, scratch), dz.reshape(-1, dz.shape[3])
         add_product(patches.T, dz_rows, dw.reshape(-1, dz.shape[3]), add, scratch)  # (K, P) @ (P, F)
         if out is not None:
             self.input_grad(dz, filters, out, scratch)
 
     def input_grad(self, dz: Array, filters: Array, out: Array, scratch: Scratch) -> None:
-        """out = dx (n, H, W, C) from dz (n, OH, OW, F) and `turned_filters`."""
+        """out = dx (n, H, W, C) from dz (n, OH, OW, F) and filters of `turned` w."""
         out[...] = blocked.conv2d_dx(dz, turned(filters), out.shape, self.stride, self.padding)
 
     def _patches(self, x: Array, w_shape: tuple[int, ...], scratch: Scratch) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine.tiles.products import add_product, product
-from minidl.engine.tiles.recycler import aligned_copy
+from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
 Array = np.ndarray
@@ -14,11 +14,8 @@ Array = np.ndarray
 class PointConv:
     """z = x w,  dx = dz w.T,  dw = x.T dz,  with the methods of `WinogradConv`; stride 1, no padding."""
 
-    def filters(self, w: Array) -> Array:
-        return aligned_copy(w[0, 0])
-
-    def turned_filters(self, w: Array) -> Array:
-        return aligned_copy(w[0, 0].T)
+    def filters(self, w: Array, empty: Empty = aligned) -> Array:
+        return aligned_copy(w[0, 0], empty)
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         return w_shape[2:]
@@ -29,7 +26,7 @@ class PointConv:
     def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         product(_pixels(x), filters, _pixels(out))
 
-    input_grad = forward  # dx from dz, with `turned_filters`
+    input_grad = forward  # dx from dz, with filters of `turned` w
 
     def backward(
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch

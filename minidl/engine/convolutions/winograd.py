@@ -50,7 +50,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.engine.tiles.products import add_product
-from minidl.engine.tiles.recycler import aligned, aligned_copy
+from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
 Array = np.ndarray
@@ -126,7 +126,7 @@ def turned(w: Array) -> Array:
 class WinogradConv:
     """The convolution of a tile of images (n, H, W, C) and its gradients: stride 1, "same" padding, k in KERNELS.
 
-    Filters and dw have another form inside: see `filters`, `turned_filters`; `dw_shape`, `weight_grad`.
+    Filters and dw have another form inside: see `filters`, filters of `turned` w; `dw_shape`, `weight_grad`.
     """
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
@@ -145,16 +145,12 @@ class WinogradConv:
         products = (m + kernel - 1) * -(-height // m)  # a R
         return products * width * (kernel * c * f + SLOWER * height * (c + f))
 
-    def filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) in the form for `forward`, (a, KW C, F)."""
+    def filters(self, w: Array, empty: Empty = aligned) -> Array:
+        """w (KH, KW, C, F) in the form for `forward`, (a, KW C, F), in memory from `empty`."""
         kh, kw, c, f = w.shape
-        out = aligned((self.points, kw * c, f), w.dtype)
+        out = empty((self.points, kw * c, f), w.dtype)
         np.matmul(self.matrices.filters, w.reshape(kh, -1), out=out.reshape(self.points, -1))  # KH -> a
         return out
-
-    def turned_filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) in the form for `backward`, (a, KW F, C)."""
-        return self.filters(turned(w))
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape in which `backward` sums dw: (a, KW, C, F)."""
@@ -169,12 +165,12 @@ class WinogradConv:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
         self._apply(self._spread(x, scratch), filters, out, scratch)
 
-    input_grad = forward  # dx from dz is the same convolution, with `turned_filters`
+    input_grad = forward  # dx from dz is the same convolution, with filters of `turned` w
 
     def backward(
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
     ) -> None:
-        """out = dh (n, H, W, C) unless None, from `turned_filters`; dw, of shape `dw_shape`, is set or added to."""
+        """out = dh (n, H, W, C) unless None, with filters of `turned` w; dw is set, or added to if `add`."""
         spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
