@@ -1,13 +1,17 @@
 """The kernels of docs/engine, step by step from im2col to the stem: each computes what the reference computes."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import minidl as md
+
 FOLDER = Path(__file__).parents[1] / "docs" / "engine"
+PAGE = (FOLDER.parent / "fast-engine.md").read_text("utf-8")
 NAMES = sorted(path.stem for path in FOLDER.glob("kernel*.py"))
 
 
@@ -36,12 +40,31 @@ def test_the_table_has_a_row_for_every_kernel():
     cases = importlib.import_module("run").all_cases()
     numbers = [int(case.name.split()[0]) for case in cases]
     assert sorted(set(numbers)) == list(range(1, len(NAMES) + 1)) and numbers == sorted(numbers)
-    page = (FOLDER.parent / "fast-engine.md").read_text("utf-8")
-    assert all(f"| {case.name} | {case.shape} |" in page for case in cases)
-    assert all(f"(engine/{name}.py)" in page for name in NAMES)
+    assert all(f"| {case.name} | {case.shape} |" in PAGE for case in cases)
+    assert all(f"(engine/{name}.py)" in PAGE for name in NAMES)
 
 
 def test_an_error_in_a_kernel_is_seen():
     compare, kernel = importlib.import_module("compare"), importlib.import_module(NAMES[-1])
     case = kernel.CASES[0]._replace(after=lambda *arrays: kernel.CASES[0].after(*arrays) * 1.001)
     assert compare.error(case, np.float64, small=True) > 1e-4
+
+
+def test_the_composite_in_the_page_computes_what_its_plain_layers_compute(monkeypatch):
+    fuse = importlib.import_module("minidl.engine.fuse")
+    monkeypatch.setattr(fuse, "COMPOSITES", list(fuse.COMPOSITES))
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(code, names := {})
+    convs = [(md.Conv2D(c, f, 3, padding=1, rng=c, dtype=np.float64), f) for c, f in ((3, 5), (5, 4))]
+    plain = md.Sequential(
+        [layer for conv, f in convs for layer in (conv, md.BatchNorm2D(f, dtype=np.float64), md.ReLU())]
+    )
+    fused, found = md.fuse(plain), []
+    assert [type(layer) for layer in fused] == [names["TwoConvolutions"]]
+    x = np.random.default_rng(0).normal(size=(5, 6, 7, 3))
+    for net in (plain, fused):
+        net.zero_grad()
+        y, cache = net.forward(x, md.TRAIN.at_step(0))
+        found.append([y, net.backward(np.cos(y), cache), *(p.grad.copy() for p in net.named_parameters().values())])
+    for a, b in zip(*found, strict=True):
+        assert np.abs(a - b).max() < 1e-12 * (1 + np.abs(a).max())

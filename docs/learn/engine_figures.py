@@ -16,11 +16,12 @@ from matplotlib.patches import Rectangle
 import drawing
 import minidl as md
 from minidl.engine.convolutions.winograd import transforms
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import TileRunner
 
 PASSES = {  # what the runs of a module with a pool do, by pass
     "forward": ["1x1, sums", "3x3 and 5x5,\nsums, pool", "BN,\nReLU"],
-    "backward": ["ReLU,\nsums", "pool, BN, 5x5 and 3x3,\nsums", "BN, 1x1"],
+    "backward": ["ReLU,\nsums", "pool, BN, 5x5 and 3x3,\nsums", "BN, 1x1", ""],
 }
 PLUS, MINUS = "+", "\u2212"
 STEPS = 12  # of which the fastest is drawn
@@ -37,13 +38,13 @@ class Span(NamedTuple):
 
 
 class Recorder:
-    """Takes the place of a runner's `run` and notes when each task and each job began and ended."""
+    """Takes the place of a runner's `run`, and notes when each task and each job began and ended."""
 
     def __init__(self, runner: TileRunner) -> None:
         self._run, self.runs, self.spans = runner.run, 0, []
         runner.run = self.run
 
-    def run(self, task: Callable, tiles: int, jobs: Sequence[Callable] = ()) -> None:
+    def run(self, task: Callable, tiles: Grid | int, jobs: Sequence[Callable] = ()) -> None:
         number, self.runs = self.runs, self.runs + 1
 
         def noted(work: Callable, tile: bool) -> Callable:
