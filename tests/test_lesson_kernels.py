@@ -2,7 +2,9 @@
 
 import importlib
 import re
+import runpy
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,17 @@ def test_the_table_has_a_row_for_every_kernel():
     assert all(f"(engine/{name}.py)" in PAGE for name in NAMES)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if "03" <= name[6:8] <= "06"])
+def test_a_border_in_scratch_memory_is_that_of_this_geometry(name, monkeypatch):
+    kernel, first = importlib.import_module(name), importlib.import_module("kernel01_im2col")
+    monkeypatch.setattr(importlib.import_module("kernel03_threads"), "POOL", ThreadPoolExecutor(1))
+    rng = np.random.default_rng(0)
+    for k, height, width in ((3, 8, 9), (5, 6, 7), (3, 8, 9), (3, 9, 8)):  # of the first two, the padded sizes agree
+        x, w = rng.normal(size=(2, height, width, 4)), rng.normal(size=(k, k, 4, 5))
+        want = first.truth(x, w)
+        assert np.abs(kernel.conv2d(x, w) - want).max() < 1e-12 * np.abs(want).max()
+
+
 def test_an_error_in_a_kernel_is_seen():
     compare, kernel = importlib.import_module("compare"), importlib.import_module(NAMES[-1])
     case = kernel.CASES[0]._replace(after=lambda *arrays: kernel.CASES[0].after(*arrays) * 1.001)
@@ -68,3 +81,12 @@ def test_the_composite_in_the_page_computes_what_its_plain_layers_compute(monkey
         found.append([y, net.backward(np.cos(y), cache), *(p.grad.copy() for p in net.named_parameters().values())])
     for a, b in zip(*found, strict=True):
         assert np.abs(a - b).max() < 1e-12 * (1 + np.abs(a).max())
+
+
+@pytest.mark.slow
+def test_the_pictures_of_the_page_are_drawn(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER.parent / "learn"))
+    monkeypatch.setattr(sys, "argv", ["engine_figures.py", "--pictures", str(tmp_path)])
+    runpy.run_path(str(FOLDER.parent / "learn" / "engine_figures.py"), run_name="__main__")
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert drawn == set(re.findall(r"\(images/([\w-]+\.png)\)", PAGE)) and len(drawn) == 3
