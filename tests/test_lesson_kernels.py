@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,6 +86,9 @@ def test_the_composite_in_the_page_computes_what_its_plain_layers_compute(monkey
 def test_the_pictures_of_the_page_are_drawn(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(FOLDER.parent / "learn"))
     monkeypatch.setattr(sys, "argv", ["engine_figures.py", "--pictures", str(tmp_path)])
-    runpy.run_path(str(FOLDER.parent / "learn" / "engine_figures.py"), run_name="__main__")
+    figures = importlib.import_module("engine_figures")
+    monkeypatch.setattr(figures, "STEPS", 3)
+    for draw in (figures.timeline, figures.stream, figures.parity):
+        draw()
     drawn = {path.name for path in tmp_path.iterdir()}
     assert drawn == set(re.findall(r"\(images/([\w-]+\.png)\)", PAGE)) and len(drawn) == 3

@@ -24,7 +24,7 @@ PASSES = {  # what the runs of a module with a pool do, by pass
     "backward": ["ReLU,\nsums", "pool, BN, 5x5 and 3x3,\nsums", "BN, 1x1", ""],
 }
 PLUS, MINUS = "+", "\u2212"
-STEPS = 12  # of which the fastest is drawn
+STEPS = 40  # of which the fastest is drawn
 
 
 class Span(NamedTuple):
