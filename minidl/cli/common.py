@@ -13,10 +13,10 @@ from minidl.cli.boundary import INTERRUPTED
 from minidl.data.classes import class_names
 from minidl.diagnostics.summary import Summary, summary
 from minidl.errors import OutOfMemoryError
-from minidl.models import OPTIONS, build
+from minidl.models import build
 from minidl.text.console import warn
 from minidl.training import search, session
-from minidl.training.config import Config, unused_settings
+from minidl.training.config import Config, network_in_words, unused_settings
 from minidl.training.trainer import Trainer
 
 NAMED = 10  # classes named one by one
@@ -31,12 +31,11 @@ def describe(config: Config, data: session.Data, costs: Summary, needed: int) ->
         names = class_names(data.dataset.classes, data.dataset.words)
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         notes.append(f"classes {', '.join(names[:NAMED])}{more}")
-    chosen = [f"{option} {value}" for option in OPTIONS if (value := getattr(config, option))]
     return [
         f"data     {data.dataset.name}: {len(data.train):,} train and {len(data.val):,} val images, "
         f"{len(data.dataset.classes)} classes, {h}x{w}",
         *(f"         {note}" for note in notes),
-        f"model    {', '.join([config.model, *chosen])}: {costs.parameters:,} parameters, "
+        f"model    {network_in_words(config.model, config.as_dict())}: {costs.parameters:,} parameters, "
         f"{costs.multiply_adds / 1e6:.0f} M multiply-adds per image",
         f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
         *(f"note     {line}" for line in unused_settings(config)),
