@@ -23,10 +23,10 @@ def rows(body, numbers):
     return {f"layer{i}": Blocks(*size, body) for i, size in enumerate(sizes, start=1)}
 
 
-def thin(rows=RESNET18, filters=4, classes=3, **options):
+def thin(rows=RESNET18, filters=4, classes=3, dtype=np.float64, **options):
     """The network with so many filters in its first row."""
     narrow = {name: row._replace(filters=row.filters * filters // 64) for name, row in rows.items()}
-    return build_resnet(narrow, classes, 0.0, np.random.default_rng(0), np.float64, **options)
+    return build_resnet(narrow, classes, 0.0, np.random.default_rng(0), dtype, **options)
 
 
 @pytest.mark.parametrize("depth", TORCHVISION)
