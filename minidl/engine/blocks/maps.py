@@ -99,7 +99,8 @@ class Convolution:
 
     def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
         form, grad = self._form(x_shape, dws.dtype), self._weight.grad
-        bounds = np.linspace(0, grad.shape[2], min(PIECES, grad.shape[2]) + 1).astype(int).tolist()
+        c, pieces = grad.shape[2], min(PIECES, grad.shape[2])
+        bounds = [c * i // pieces for i in range(pieces + 1)]
 
         def fill(channels: slice) -> None:
             grad[:, :, channels] += form.weight_grad(tree_sum(dws[..., channels, :])) * scale
