@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 import models
 from benchmarks.minidl_vgg import build_vgg
 from benchmarks.settings import DROPOUT, LEARNING_RATE, WEIGHT_DECAY, random_batches
-from minidl.engine import fuse
+from minidl.engine import prepare
 from minidl.layers import INFER, TRAIN
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import Adam
@@ -21,7 +21,7 @@ class MiniDL:
         self.threads = threads
         self.model = models.build("refined", dropout=DROPOUT) if network == "refined" else build_vgg()
         if fused:
-            self.model = fuse(self.model, threads=threads)
+            self.model = prepare(self.model, threads=threads)
         self.optimizer = Adam(self.model.named_parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         self.batches = random_batches(network, batch_size)
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minidl.backend.arrays import Array
+from minidl.engine.tile_layer import TileLayer
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import UsageError
 from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 from minidl.layers.containers import require_cache, require_pass
 
-if TYPE_CHECKING:
-    from minidl.engine.prepare import Kept
 
-
-class Fused(Layer):
+class Fused(TileLayer):
     """The fast form of several plain layers in a row, `plain`, with the same Parameters and buffers.
 
     A subclass implements `train` (TRAIN: batch statistics, with a cache) and `train_backward`; for INFER also
@@ -26,7 +24,6 @@ class Fused(Layer):
     names are those of the plain layers.
     """
 
-    kept: Kept | None = None  # see `prepare.py`
     _fits: Shape = ()  # the last input shape that the plain layers accepted
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
@@ -114,14 +111,6 @@ class Fused(Layer):
 
     def tiles(self, x: Array) -> list[slice]:
         """The batch in tiles."""
-        raise NotImplementedError
-
-    def fold(self, x: Array) -> Any:
-        """What `infer_tile` needs of the weights and running statistics, for inputs like x."""
-        raise NotImplementedError
-
-    def infer_tile(self, x: Array, folded: Any, scratch: Scratch) -> Array:
-        """y of some images, in scratch memory that the next call uses again."""
         raise NotImplementedError
 
 

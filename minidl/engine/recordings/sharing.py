@@ -1,0 +1,180 @@
+"""Shares out the calls of a recording in two sides, so that two threads can work on one image.
+
+Most calls can be cut in half: an element-wise one along any axis, a matrix product along its rows, its columns or the
+axes in front of them. Calls that don't need each other's results may also run side by side: a small convolution
+beside a large one. A side may go on to its next call without waiting, as long as it reads and writes nothing that the
+other one writes, and the other way round. Otherwise the sides wait for each other: a new *phase* begins.
+
+Which axis is best depends on the calls that follow: if all of them are cut along the same pixels or channels, no side
+waits. So `share_out` goes through the calls with the few best plans so far (a beam search). A plan's cost is the time
+of the busier side in every phase, and the waiting. The times are rough guesses from the sizes of the arrays. Nothing
+is measured, so the halves, and with them the bits of the result, are always the same: one thread does both sides, one
+after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.engine.recordings.recorder import Call, copy
+
+Array = np.ndarray
+Phase = tuple[list[Call], list[Call]]  # the calls of both sides
+
+BEAM = 6  # plans that are followed at the same time
+WAIT = 20.0  # us for both sides to meet
+SMALL = 4.0  # us: calls that aren't worth cutting
+
+
+class Share(NamedTuple):
+    """One way to share out a call: what each side does of it."""
+
+    sides: tuple[Call | None, Call | None]
+    times: tuple[float, float]  # us
+
+
+class Plan(NamedTuple):
+    """How the calls so far are shared out."""
+
+    before: Plan | None
+    share: Share | None  # of the last call
+    phase: tuple[Share, ...]  # all shares of the last phase
+    loads: tuple[float, float]  # us of both sides in it
+    done: float  # us of the phases before it
+
+    @property
+    def time(self) -> float:
+        return self.done + max(self.loads)
+
+    def then(self, share: Share, wait: bool) -> Plan:
+        if wait:
+            return Plan(self, share, (share,), share.times, self.time + WAIT)
+        loads = self.loads[0] + share.times[0], self.loads[1] + share.times[1]
+        return Plan(self, share, (*self.phase, share), loads, self.done)
+
+
+def share_out(calls: Sequence[Call]) -> list[Phase]:
+    """The calls in phases, whose two sides may run at once, or one after the other in any order."""
+    overlaps = _Overlaps()
+    plans = [Plan(None, None, (), (0.0, 0.0), 0.0)]
+    for call in _by_level(calls, overlaps):
+        shares = list(_shares(call, overlaps))
+        new = []
+        for plan, share in product(plans, shares):
+            if not any(overlaps.conflict(share, other) for other in reversed(plan.phase)):
+                new.append(plan.then(share, wait=False))
+            elif share.times[0]:  # a phase that begins with the second side is the same as one with the first
+                new.append(plan.then(share, wait=True))
+        plans = sorted(new, key=lambda plan: (plan.time, sum(plan.loads)))[:BEAM]
+    return _phases(plans[0])
+
+
+def _phases(plan: Plan) -> list[Phase]:
+    phases: list[Phase] = []
+    while plan.before:
+        phases.append(tuple([share.sides[side] for share in plan.phase if share.sides[side]] for side in (0, 1)))
+        for _ in plan.phase:
+            plan = plan.before
+    return phases[::-1]
+
+
+def _by_level(calls: Sequence[Call], overlaps: _Overlaps) -> list[Call]:
+    """The calls in an order in which those that need not wait for each other are neighbours."""
+    levels: list[int] = []
+    for i, call in enumerate(calls):
+        levels.append(1 + max((levels[j] for j in range(i) if overlaps.conflicting(calls[j], call)), default=0))
+    return [calls[i] for i in sorted(range(len(calls)), key=levels.__getitem__)]
+
+
+def _shares(call: Call, overlaps: _Overlaps) -> Iterator[Share]:
+    """The call as a whole for either side, and its halves along each axis."""
+    time = _time(call)
+    yield Share((call, None), (time, 0.0))
+    yield Share((None, call), (0.0, time))
+    if time > SMALL:
+        for first, second in _halves(call):
+            if not overlaps.conflicting(first, second):
+                yield Share((first, second), (_time(first), _time(second)))
+
+
+def _halves(call: Call) -> Iterator[tuple[Call, Call]]:
+    """The call in two, along each axis of its output that can be cut."""
+    function, inputs, out, options = call
+    product_of_matrices = function is np.matmul and out.ndim > 1 and all(a.ndim > 1 for a in inputs)
+    elementwise = (isinstance(function, np.ufunc) and function.signature is None) or function is copy
+    if options or not (product_of_matrices or elementwise):
+        return
+    rows, columns = out.ndim - 2, out.ndim - 1
+    for axis in range(out.ndim):
+        middle = out.shape[axis] // 2
+        if not middle:
+            continue
+        halves = []
+        for part in (slice(None, middle), slice(middle, None)):
+            if product_of_matrices:
+                a, b = inputs
+                parts = (
+                    a if axis == columns else _cut(a, axis, out.ndim, part),
+                    b if axis == rows else _cut(b, axis, out.ndim, part),
+                )
+            else:
+                parts = tuple(_cut(a, axis, out.ndim, part) for a in inputs)
+            halves.append(Call(function, parts, _cut(out, axis, out.ndim, part), options))
+        yield tuple(halves)
+
+
+def _cut(a: Any, axis: int, ndim: int, part: slice) -> Any:
+    """The part of `a` along an axis of the output, to which `a` is broadcast."""
+    own = axis - ndim + np.ndim(a)
+    if own < 0 or a.shape[own] == 1:
+        return a
+    return a[(slice(None),) * own + (part,)]
+
+
+def _time(call: Call) -> float:
+    """A guess at how long the call takes, in us: its arithmetic, and the numbers that it moves."""
+    numbers = sum(_numbers(a) for a in (*call.inputs, call.out))
+    if call.function is np.matmul:
+        return 2 + call.out.size * call.inputs[0].shape[-1] / 25_000 + numbers / 2_500
+    return 1.5 + numbers / 10_000
+
+
+def _numbers(a: Any) -> int:
+    return math.prod(size for size, stride in zip(a.shape, a.strides, strict=True) if stride) if np.ndim(a) else 1
+
+
+class _Overlaps:
+    """Which calls touch the same memory, at least one of them writing; remembers its answers."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], bool] = {}
+        self._kept: list[Call] = []  # so that no other call gets the id of one of them
+
+    def conflict(self, a: Share, b: Share) -> bool:
+        """Whether a side's work in one of them touches the other side's work in the other."""
+        return self.conflicting(a.sides[0], b.sides[1]) or self.conflicting(a.sides[1], b.sides[0])
+
+    def conflicting(self, a: Call | None, b: Call | None) -> bool:
+        if a is None or b is None:
+            return False
+        key = id(a), id(b)
+        if key not in self._known:
+            self._kept += a, b
+            self._known[key] = any(map(_touch, (a.out,) * (1 + len(b.inputs)), (b.out, *b.inputs))) or any(
+                _touch(b.out, c) for c in a.inputs
+            )
+        return self._known[key]
+
+
+def _touch(a: Any, b: Any) -> bool:
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=100)
+    except np.exceptions.TooHardError:
+        return True
