@@ -14,7 +14,6 @@ after the other.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -27,8 +26,10 @@ Array = np.ndarray
 Phase = tuple[list[Call], list[Call]]  # the calls of both sides
 
 BEAM = 6  # plans that are followed at the same time
-WAIT = 20.0  # us for both sides to meet
-SMALL = 4.0  # us: calls that aren't worth cutting
+WAIT = 15.0  # us for both sides to meet
+CALL = 5.0  # us that a call takes besides its work, most of it until the interpreter lock is free
+UNKNOWN = 20.0  # us: a layer as a whole, the sum over an axis
+SMALL = 10.0  # us: calls that aren't worth cutting
 
 
 class Share(NamedTuple):
@@ -105,9 +106,8 @@ def _shares(call: Call, overlaps: _Overlaps) -> Iterator[Share]:
 def _halves(call: Call) -> Iterator[tuple[Call, Call]]:
     """The call in two, along each axis of its output that can be cut."""
     function, inputs, out, options = call
-    product_of_matrices = function is np.matmul and out.ndim > 1 and all(a.ndim > 1 for a in inputs)
-    elementwise = (isinstance(function, np.ufunc) and function.signature is None) or function is copy
-    if options or not (product_of_matrices or elementwise):
+    products = _of_matrices(call)
+    if not products and not _elementwise(call):
         return
     rows, columns = out.ndim - 2, out.ndim - 1
     for axis in range(out.ndim):
@@ -116,7 +116,7 @@ def _halves(call: Call) -> Iterator[tuple[Call, Call]]:
             continue
         halves = []
         for part in (slice(None, middle), slice(middle, None)):
-            if product_of_matrices:
+            if products:
                 a, b = inputs
                 parts = (
                     a if axis == columns else _cut(a, axis, out.ndim, part),
@@ -128,6 +128,15 @@ def _halves(call: Call) -> Iterator[tuple[Call, Call]]:
         yield tuple(halves)
 
 
+def _of_matrices(call: Call) -> bool:
+    return call.function is np.matmul and all(a.ndim > 1 for a in (*call.inputs, call.out)) and not call.options
+
+
+def _elementwise(call: Call) -> bool:
+    ufunc = isinstance(call.function, np.ufunc) and call.function.signature is None
+    return (ufunc or call.function is copy) and not call.options
+
+
 def _cut(a: Any, axis: int, ndim: int, part: slice) -> Any:
     """The part of `a` along an axis of the output, to which `a` is broadcast."""
     own = axis - ndim + np.ndim(a)
@@ -137,15 +146,30 @@ def _cut(a: Any, axis: int, ndim: int, part: slice) -> Any:
 
 
 def _time(call: Call) -> float:
-    """A guess at how long the call takes, in us: its arithmetic, and the numbers that it moves."""
-    numbers = sum(_numbers(a) for a in (*call.inputs, call.out))
-    if call.function is np.matmul:
-        return 2 + call.out.size * call.inputs[0].shape[-1] / 25_000 + numbers / 2_500
-    return 1.5 + numbers / 10_000
+    """A guess at how long the call takes, in us; the numbers are those of one core of an AMD EPYC with AVX2."""
+    a, out = call.inputs[0], call.out
+    if _of_matrices(call):
+        (rows, inner), columns = a.shape[-2:], out.shape[-1]
+        products = out.size // (rows * columns)
+        arithmetic = -(-rows // 4) * 4 * inner * columns / 40_000  # BLAS works on four rows at a time
+        packing = inner * columns / 8_000
+        return CALL + products * (0.1 + arithmetic + packing) + out.size / 10_000
+    if not _elementwise(call):
+        return UNKNOWN
+    arrays = [a for a in (*call.inputs, out) if isinstance(a, np.ndarray)]
+    return CALL + out.size * len(arrays) / 20_000 + 0.03 * out.size / _run(arrays)
 
 
-def _numbers(a: Any) -> int:
-    return math.prod(size for size, stride in zip(a.shape, a.strides, strict=True) if stride) if np.ndim(a) else 1
+def _run(arrays: Sequence[Array]) -> int:
+    """How many numbers NumPy's innermost loop takes at once: those with the same distance in each array."""
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    strides = [np.broadcast_to(a, shape).strides for a in arrays]
+    run = 1
+    for axis in range(len(shape) - 1, -1, -1):
+        if axis + 1 < len(shape) and any(s[axis] != s[axis + 1] * shape[axis + 1] for s in strides):
+            break
+        run *= shape[axis]
+    return max(run, 1)
 
 
 class _Overlaps:
