@@ -31,10 +31,7 @@ PASSES = 2  # by the layers themselves before a recording is made, which takes a
 
 
 class Recording:
-    """infer(x, scratch) for inputs x of one shape and dtype, by one thread at a time.
-
-    `shared`: by the threads of a runner, and the products of halves may be rounded otherwise in the last bit.
-    """
+    """infer(x, scratch) for inputs x of one shape and dtype, in the same bits. It answers one input at a time."""
 
     def __init__(self, infer: Infer, shape: tuple[int, ...], dtype: np.dtype, shared: bool) -> None:
         rng = np.random.default_rng(0)
@@ -48,12 +45,12 @@ class Recording:
         self._phases = [[partial(_one_by_one, _ready(side)) for side in phase if side] for phase in phases]
 
     def __call__(self, x: Array, runner: TileRunner | None = None) -> Array:
-        """y, which the next call overwrites."""
+        """y, which the next call overwrites. The threads of `runner` share the work."""
         np.copyto(self._x, x)
-        if runner is None:
-            _one_by_one(self._calls)
-        else:
+        if runner and runner.threads > 1:
             runner.run_phases(self._phases)
+        else:
+            _one_by_one(self._calls)
         return self._y
 
 

@@ -1,15 +1,14 @@
 """Shares out the calls of a recording in two sides, so that two threads can work on one image.
 
-Most calls can be cut in half: an element-wise one along any axis, a matrix product along its rows, its columns or the
-axes in front of them. Calls that don't need each other's results may also run side by side: a small convolution
+Most calls can be cut in half: an element-wise one along any axis, many matrix products into those of half of the
+matrices. Calls that don't need each other's results may also run side by side: a small convolution
 beside a large one. A side may go on to its next call without waiting, as long as it reads and writes nothing that the
 other one writes, and the other way round. Otherwise the sides wait for each other: a new *phase* begins.
 
 Which axis is best depends on the calls that follow: if all of them are cut along the same pixels or channels, no side
 waits. So `share_out` goes through the calls with the few best plans so far (a beam search). A plan's cost is the time
 of the busier side in every phase, and the waiting. The times are rough guesses from the sizes of the arrays. Nothing
-is measured, so the halves, and with them the bits of the result, are always the same: one thread does both sides, one
-after the other.
+is measured, so the plan is always the same.
 """
 
 from __future__ import annotations
@@ -104,28 +103,18 @@ def _shares(call: Call, overlaps: _Overlaps) -> Iterator[Share]:
 
 
 def _halves(call: Call) -> Iterator[tuple[Call, Call]]:
-    """The call in two, along each axis of its output that can be cut."""
+    """The call in two, along each axis of its output that can be cut without another bit in the result.
+
+    A matrix stays whole, because the order in which BLAS adds up a product's terms may depend on the size.
+    """
     function, inputs, out, options = call
-    products = _of_matrices(call)
-    if not products and not _elementwise(call):
-        return
-    rows, columns = out.ndim - 2, out.ndim - 1
-    for axis in range(out.ndim):
+    axes = out.ndim - 2 if _of_matrices(call) else out.ndim if _elementwise(call) else 0
+    for axis in range(axes):
         middle = out.shape[axis] // 2
-        if not middle:
-            continue
-        halves = []
-        for part in (slice(None, middle), slice(middle, None)):
-            if products:
-                a, b = inputs
-                parts = (
-                    a if axis == columns else _cut(a, axis, out.ndim, part),
-                    b if axis == rows else _cut(b, axis, out.ndim, part),
-                )
-            else:
-                parts = tuple(_cut(a, axis, out.ndim, part) for a in inputs)
-            halves.append(Call(function, parts, _cut(out, axis, out.ndim, part), options))
-        yield tuple(halves)
+        if middle:
+            halves = slice(None, middle), slice(middle, None)
+            cut = [[_cut(a, axis - out.ndim, half) for a in (*inputs, out)] for half in halves]
+            yield tuple(Call(function, tuple(parts[:-1]), parts[-1], options) for parts in cut)
 
 
 def _of_matrices(call: Call) -> bool:
@@ -137,12 +126,11 @@ def _elementwise(call: Call) -> bool:
     return (ufunc or call.function is copy) and not call.options
 
 
-def _cut(a: Any, axis: int, ndim: int, part: slice) -> Any:
-    """The part of `a` along an axis of the output, to which `a` is broadcast."""
-    own = axis - ndim + np.ndim(a)
-    if own < 0 or a.shape[own] == 1:
+def _cut(a: Any, axis: int, part: slice) -> Any:
+    """The part of `a` along an axis, counted from the last; all of it if it is the same for the whole axis."""
+    if np.ndim(a) < -axis or a.shape[axis] == 1:
         return a
-    return a[(slice(None),) * own + (part,)]
+    return a[(..., part, *(slice(None),) * (-axis - 1))]
 
 
 def _time(call: Call) -> float:
