@@ -10,6 +10,7 @@ time, and through later layers together (`_stages`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -73,6 +74,11 @@ class FusedSequential(TileLayer, Sequential):
     ) -> None:
         super().__init__(layers)
         self.runner, self.unnamed = runner, unnamed
+
+    def with_children(self, children: Mapping[str, Layer]) -> FusedSequential:
+        new = super().with_children(children)
+        new.kept = copy(self.kept)
+        return new
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         require_pass(self, x, ctx)

@@ -102,7 +102,7 @@ def test_of_many_sizes_the_last_two_are_kept():
     prepared = prepare(net())
     for size in range(8, 14):
         prepared.forward(X[:, :size], INFER)
-    assert [shape[0] for shape, _ in prepared.kept._folded] == [12, 13]
+    assert [shape[0] for shape, _ in prepared.kept._made] == [12, 13]
     with Folds() as folds:
         prepared.forward(X[:, :12], INFER)
         prepared.forward(X[:, :13], INFER)
@@ -132,9 +132,9 @@ def test_evaluation_prepares_a_fused_model_and_leaves_a_plain_one_alone():
 def test_a_training_pass_lets_go_of_them():
     prepared = prepare(net())
     prepared.forward(X, INFER)
-    assert prepared.kept._folded
+    assert prepared.kept._made
     prepared.forward(X, TRAIN)
-    assert not prepared.kept._folded and prepared.kept._seen is None
+    assert not prepared.kept._made and prepared.kept._seen is None
 
 
 # ------------------------------------------------------------- a change is noticed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class Fused(TileLayer):
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
         self.plain, self.runner = plain, runner
+        held = [(name, part) for _, layer in plain.places() for name, part in vars(layer).items()]
+        self._parts = [(p, copy(p)) for name, p in held if isinstance(p, dict | list) and name != "buffers"]
 
     __setattr__ = object.__setattr__  # its Parameters are those of the plain layers
 
@@ -55,6 +58,7 @@ class Fused(TileLayer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         require_pass(self, x, ctx)
+        self.require_own_parts()
         if x.shape != self._fits:  # asking all plain layers would take a tenth of a step's serial time
             self.out_shape(x.shape)
             self._fits = x.shape
@@ -69,6 +73,14 @@ class Fused(TileLayer):
                 self.kept.drop()
             y, cache = self.train(x)
         return y, FusedCache(cache, y.dtype)
+
+    def require_own_parts(self) -> None:
+        """Raises UsageError if a layer or Parameter in it was replaced: the composite would use the old one."""
+        if any(now != then for now, then in self._parts):
+            raise UsageError(
+                f"{self.label}: a layer or Parameter in it was replaced: write `p.value[...] = array`, or fuse "
+                "the plain model again"
+            )
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         with self.runner.lock:
