@@ -139,6 +139,8 @@ class FusedSequential(TileLayer, Sequential):
             with within(self.level(name)):
                 y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
             images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
+            if isinstance(layer, Fused):
+                layer.require_own_parts()
             folded = layer.fold(x) if isinstance(layer, TileLayer) else None
             steps.append(Step(layer, folded, images, y.shape[1:]))
             x = y

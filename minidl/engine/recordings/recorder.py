@@ -9,6 +9,7 @@ calls a function of NumPy that isn't a ufunc, is called as a whole each time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,6 +50,10 @@ class Recorder(Scratch):
     def _array(self, key: tuple, make: Callable[..., Array]) -> Array:
         return self.recorded(super()._array(key, make))
 
+    def bordered(self, *of: Any) -> tuple[Array, Array]:
+        whole, part = super().bordered(*of)
+        return plain(whole), part  # nothing can be written to the whole, so there is nothing to record
+
     def recorded(self, array: Array) -> Array:
         """A view of the array that records what is done with it."""
         view = array.view(Recorded)
@@ -57,12 +62,11 @@ class Recorder(Scratch):
 
     def layer(self, work: Callable[[Array, Scratch], Array], x: Array, in_calls: bool) -> Array:
         """y = work(x, scratch). `in_calls`: each of its calls is recorded if possible; otherwise it is one call."""
-        if in_calls:
-            before = len(self.calls)
-            try:
-                return work(x, self)
-            except Unrecordable:
-                del self.calls[before:]
+        before = len(self.calls)
+        with suppress(Unrecordable):
+            if in_calls and isinstance(y := work(x, self), Recorded):  # else it was computed behind our back
+                return y
+        del self.calls[before:]
         whole, x = partial(_whole, work, Scratch()), plain(x)
         y = np.array(work(x, Scratch()))
         self.calls.append(Call(whole, (x,), y, {}))
@@ -82,17 +86,16 @@ class Recorded(np.ndarray):
         self.recorder = getattr(source, "recorder", None)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
-        if method == "at" or len(out) > 1 or ufunc.nout > 1:
+        if method == "at" or ufunc.nout > 1 or not all(isinstance(a, Recorded) for a in out):
             raise Unrecordable(f"{ufunc.__name__}.{method}")
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         inputs = tuple(plain(a) for a in inputs)
-        recorder = self.recorder or next(a.recorder for a in out if isinstance(a, Recorded))
         result = plain(out[0]) if out else np.asarray(function(*inputs, **options))
         call = Call(function, inputs, result, options)
         if out:
             call.ready()()
-        recorder.calls.append(call)
-        return out[0] if out else recorder.recorded(result)
+        self.recorder.calls.append(call)
+        return out[0] if out else self.recorder.recorded(result)
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         raise Unrecordable(function.__name__)
