@@ -65,7 +65,8 @@ def results_folder(args: argparse.Namespace) -> Path | None:
 
 def table(head: list[str], rows: list[list[object]]) -> str:
     """Markdown; a column of numbers to the right."""
-    rule = ["---:" if str(cell)[0].isdigit() else "---" for cell in rows[0]]
+    columns = zip(*rows, strict=True)
+    rule = ["---:" if "".join(map(str, column))[:1].isdigit() else "---" for column in columns]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, rule, *rows))
 
 

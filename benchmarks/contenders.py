@@ -4,7 +4,8 @@ A contender is a class made from (batch_size, threads, **options). It has a meth
 and `infer(step)` for one forward pass; in the comparison of single layers it has an attribute with a method for each.
 Its attribute `threads` is the number of threads that its framework reports. In the comparison of projections its
 third argument is a folder with what to project, and its method is `project(step)`. A contender is named by its
-module, so that only its own process imports it.
+module, so that only its own process imports it. Its name ends in `_bf16` if it computes in bfloat16; all others
+compute in float32.
 """
 
 from __future__ import annotations
@@ -24,37 +25,43 @@ class Contender(NamedTuple):
     needs: tuple[str, ...]  # the packages without which it can't take part
     trains: bool = True  # False: inference only
     optional: bool = False  # True: the comparison goes on without it
-    compiles: bool = False  # True: it takes minutes to get ready, so --quick goes without it
+    quick: bool = False  # True: part of --quick
+    compiles: bool = False  # True: it takes a minute to get ready, for each batch size
 
 
-def _networks(network: str) -> dict[str, Contender]:
-    """The contenders that have both networks: minidl and torch."""
+def _networks(network: str, compiled: bool = True) -> dict[str, Contender]:
+    """The contenders that have all networks: minidl and torch."""
     minidl, torch = ("benchmarks.minidl_step", "MiniDL"), "benchmarks.torch_step"
     options = {"network": network}
-    return {
-        "minidl": Contender(*minidl, options | {"fused": True}, ("numpy",)),
+    eager = options | {"channels_last": True}
+    contenders = {
+        "minidl": Contender(*minidl, options | {"fused": True}, ("numpy",), quick=True),
         "minidl_plain": Contender(*minidl, options | {"fused": False}, ("numpy",)),
         "torch_nchw": Contender(torch, "Eager", options | {"channels_last": False}, ("torch",)),
-        "torch_channels_last": Contender(torch, "Eager", options | {"channels_last": True}, ("torch",)),
+        "torch_channels_last": Contender(torch, "Eager", eager, ("torch",), quick=True),
         "torch_compile": Contender(torch, "Compiled", options, ("torch",), optional=True, compiles=True),
+        "torch_bf16": Contender(torch, "Eager", eager | {"bf16": True}, ("torch",)),
     }
+    return {name: contender for name, contender in contenders.items() if compiled or not contender.compiles}
 
 
-_ONNX = ("torch", "onnx", "onnxscript")
+def _reader(package: str) -> Contender:
+    """An inference engine that reads the refined net as an ONNX model."""
+    needs = ("torch", "onnx", "onnxscript", package)
+    return Contender(f"benchmarks.{package}_refined", "Session", {}, needs, trains=False, optional=True, quick=True)
+
+
 _LAYERS = "benchmarks.minidl_layers", "MiniDLLayers"
 _PROJECTIONS, _CAPTUM = ("benchmarks.minidl_projections", "MiniDL"), ("benchmarks.captum_projections", "Captum")
 CONTENDERS = {
     "refined": {
         **_networks("refined"),
-        "jax": Contender("benchmarks.jax_refined", "Jitted", {}, ("jax",), optional=True),
-        "onnxruntime": Contender(
-            "benchmarks.onnxruntime_refined", "Session", {}, (*_ONNX, "onnxruntime"), trains=False, optional=True
-        ),
-        "openvino": Contender(
-            "benchmarks.openvino_refined", "Session", {}, (*_ONNX, "openvino"), trains=False, optional=True
-        ),
+        "jax": Contender("benchmarks.jax_refined", "Jitted", {}, ("jax",), optional=True, compiles=True),
+        "onnxruntime": _reader("onnxruntime"),
+        "openvino": _reader("openvino"),
     },
     "vgg": _networks("vgg"),
+    "resnet18": _networks("resnet18", compiled=False),  # that takes many minutes
     "layers": {
         "minidl": Contender(*_LAYERS, {"fused": True}, ("numpy",)),
         "minidl_plain": Contender(*_LAYERS, {"fused": False}, ("numpy",)),
@@ -85,7 +92,7 @@ def choose(comparison: str, only: list[str] | None = None, quick: bool = False) 
     for name in only or []:
         if name not in known:
             raise UsageError(f"unknown contender {name!r} for {comparison}: choose {', '.join(known)}")
-    names = []
+    names, slow = [], []
     for name, contender in known.items():
         if only and name not in only:
             continue
@@ -94,10 +101,12 @@ def choose(comparison: str, only: list[str] | None = None, quick: bool = False) 
             raise UsageError(f"not installed: {missing}; pip install -e '.[benchmarks]' brings it")
         if missing:
             print(f"{name} is left out: not installed: {missing}", file=sys.stderr)
-        elif contender.compiles and quick and not only:
-            print(f"{name} is left out of --quick: compiling takes minutes (--only {name} runs it)", file=sys.stderr)
+        elif quick and not (contender.quick or only):
+            slow.append(name)
         else:
             names.append(name)
+    if slow:
+        print(f"left out of --quick: {', '.join(slow)} (--only NAME ... has these)", file=sys.stderr)
     if not names:
         raise UsageError("none of the chosen contenders is installed")
     return names

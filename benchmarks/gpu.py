@@ -98,7 +98,8 @@ class OnCuPy(MiniDL):
 
     def __init__(self, batch_size: int, threads: int, xp: ModuleType) -> None:
         super().__init__(batch_size, threads, network="refined", fused=False)
-        self.xp, self.model = xp, convert(self.model, xp=xp)
+        self.xp = xp
+        self.model = self.predictor = convert(self.model, xp=xp)
         self.optimizer = Adam(self.model.named_parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         self.batches = [(to_device(x, xp), to_device(labels, xp)) for x, labels in self.batches]
 

@@ -23,6 +23,7 @@ from unittest import mock
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+import models
 from benchmarks.cli import as_json, conditions, flags, results_folder, run, settings, write
 from benchmarks.layers import CASES, Case
 from benchmarks.machine import describe
@@ -31,7 +32,7 @@ from benchmarks.minidl_step import MiniDL
 from benchmarks.rounds import PAUSE
 from minidl.engine import fuse
 from minidl.engine.blocks import batchnorm
-from minidl.engine.blocks.inception import FusedInception
+from minidl.engine.blocks.inception import InceptionBlock
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.chain import FusedSequential
 from minidl.engine.convolutions.patches import PatchConv
@@ -241,7 +242,7 @@ def pool(batch_size: int, threads: int) -> Iterator[Step]:
     case, runner = CASES["inception1"], TileRunner(1)
     plain = layer_of(case)
     module, last = plain.layers.values()
-    behind = FusedSequential({"module": FusedInception(module, runner), "pool": FusedMaxPool(last, runner)}, runner)
+    behind = FusedSequential({"module": InceptionBlock(module, runner), "pool": FusedMaxPool(last, runner)}, runner)
     sides = [passes(layer, case, batch_size) for layer in (plain, behind, fuse(plain, threads=1))]
     yield Step("plain -> fused module 1, 2x2 pool after it", *sides[:2], "ms")
     yield Step("pool after BN and ReLU -> in front of them", *sides[1:], "ms")
@@ -301,6 +302,14 @@ def inference(batch_size: int, threads: int) -> Iterator[Step]:
         lambda: contender.model.forward(x, INFER)[0],
         "images/s",
         batch_size,
+    )
+    anew, image = fuse(models.build("refined"), threads=threads), x[:1]
+    yield Step(
+        f"inference of one image: weights folded anew -> kept (prepared), {threads} threads",
+        lambda: anew.forward(image, INFER)[0],
+        lambda: contender.predictor.forward(image, INFER)[0],
+        "images/s",
+        1,
     )
 
 

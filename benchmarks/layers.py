@@ -55,9 +55,13 @@ def table(figures: dict[str, Any]) -> str:
     """A row for each case, a column for each pass of each contender."""
     forward, both = (figures[key] for key in PASSES.values())
     heads = [f"{words}, {name}" for words, by in (("forward", forward), ("both", both)) for name in by]
+    compared = {"minidl", "torch_channels_last"} <= both.keys()
+    heads += ["minidl: times as fast as torch, forward", "both"] * compared
     lines = [f"| ms | in | {' | '.join(heads)} |", f"|---|---|{'---:|' * len(heads)}"]
     for case, (_, in_shape, what, _) in CASES.items():
         times = [f"{of[case]:.2f}" for by in (forward, both) for of in by.values()]
+        if compared:
+            times += [f"{by['torch_channels_last'][case] / by['minidl'][case]:.2f}" for by in (forward, both)]
         lines.append(f"| {what} | {'x'.join(map(str, in_shape))} | {' | '.join(times)} |")
     return "\n".join(lines)
 

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from threadpoolctl import threadpool_limits
 
 import models
 from benchmarks.minidl_vgg import build_vgg
 from benchmarks.settings import DROPOUT, LEARNING_RATE, WEIGHT_DECAY, random_batches
-from minidl.engine import prepare
+from minidl.engine import fuse, prepare
 from minidl.layers import INFER, TRAIN
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import Adam
 
+NETWORKS = {
+    "refined": partial(models.build, "refined", dropout=DROPOUT),
+    "vgg": build_vgg,
+    "resnet18": partial(models.build, "resnet18", stem="small"),
+}
+
 
 class MiniDL:
-    """A contender: the fused engine, or the plain one."""
+    """A contender: the fused engine, whose inference is prepared (`minidl.prepare`), or the plain one."""
 
     def __init__(self, batch_size: int, threads: int, network: str, fused: bool) -> None:
         threadpool_limits(threads)
         self.threads = threads
-        self.model = models.build("refined", dropout=DROPOUT) if network == "refined" else build_vgg()
+        self.model = self.predictor = NETWORKS[network]()
         if fused:
-            self.model = prepare(self.model, threads=threads)
+            self.model = fuse(self.model, threads=threads)
+            self.predictor = prepare(self.model, threads=threads)  # folds with the first pass
         self.optimizer = Adam(self.model.named_parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         self.batches = random_batches(network, batch_size)
 
@@ -35,4 +44,4 @@ class MiniDL:
 
     def infer(self, step: int) -> None:
         x, _ = self.batches[step % len(self.batches)]
-        self.model.forward(x, INFER)
+        self.predictor.forward(x, INFER)

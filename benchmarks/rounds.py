@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from minidl.errors import UsageError
+from minidl.text.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 THREAD_VARIABLES = (
@@ -25,6 +26,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NPROC",  # XLA's
 )
+BUDGET = 30.0  # seconds: a contender that has taken as long takes part in no further round
 PAUSE = 0.3  # seconds until idle threads of the last contender have stopped spinning
 
 
@@ -57,10 +59,10 @@ class Worker:
         self.failed: str | None = ready.get("failed")  # why it can't take part
         self.threads: int | None = ready.get("threads")  # as the framework says
 
-    def measure(self, what: str) -> dict[str, float]:
+    def measure(self, what: str, steps: int) -> dict[str, float]:
         """Seconds of the steps, seconds of processor time, and the peak memory so far."""
         time.sleep(PAUSE)
-        print(what, self.task.steps, file=self.process.stdin, flush=True)
+        print(what, steps, file=self.process.stdin, flush=True)
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -96,16 +98,27 @@ def working(tasks: Iterable[Task]) -> Iterator[list[Worker]]:
     finally:
         for worker in workers:
             worker.close()
-        print(file=sys.stderr)  # after the rounds
 
 
-def alternate(workers: list[Worker], what: str, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """The measurements of each worker, by task and round."""
+def alternate(
+    workers: list[Worker], what: str, rounds: int, budget: float = BUDGET, tell: Callable[[], None] | None = None
+) -> dict[str, list[dict[str, float]]]:
+    """The measurements of each worker, by task and round.
+
+    One step each warms up. Then each takes part in all rounds, or in those until it has used its `budget` of seconds.
+    `tell` is called after every round; without it, a progress line shows the steps.
+    """
     seen: dict[str, list[dict[str, float]]] = {str(worker.task): [] for worker in workers}
-    for i in range(rounds + 1):  # the first one warms up
+    total = rounds * sum(worker.task.steps for worker in workers)
+    with Progress(what, total, "step", show=tell is None, leave=False) as progress:
         for worker in workers:
-            measured = worker.measure(what)
-            if i:
-                seen[str(worker.task)].append(measured)
-        print(f"\r{what} round {i}/{rounds}    ", end="", file=sys.stderr, flush=True)
+            worker.measure(what, 1)
+        for _ in range(rounds):
+            for worker in workers:
+                measured = seen[str(worker.task)]
+                if sum(m["seconds"] for m in measured) < budget:
+                    measured.append(worker.measure(what, worker.task.steps))
+                progress.add(worker.task.steps)
+            if tell:
+                tell()
     return seen

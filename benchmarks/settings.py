@@ -8,7 +8,7 @@ DROPOUT = 0.4  # the refined net's
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 3.16e-5  # the paper's
 CLASSES = 200
-SIDES = {"refined": 64, "vgg": 32}  # the networks, and the height and width of their images
+SIDES = {"refined": 64, "vgg": 32, "resnet18": 64}  # the networks, and the height and width of their images
 VGG_FILTERS = (64, 128, 256)  # of each block: two 3x3 convolutions with BN and ReLU, then a 2x2 max pool
 BATCHES = 4  # different ones, taken in turn, so that no loss runs down to nothing
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.settings import LEARNING_RATE, WEIGHT_DECAY, random_batches
 from benchmarks.torch_refined import refined
+from benchmarks.torch_resnet import resnet18
 from benchmarks.torch_vgg import vgg
+
+NETWORKS = {"refined": refined, "vgg": vgg, "resnet18": resnet18}
 
 
 class Eager:
-    """A contender: torch without compilation, in either layout."""
+    """A contender: torch without compilation, in either layout, in float32 or by autocast in bfloat16."""
 
-    def __init__(self, batch_size: int, threads: int, network: str, channels_last: bool) -> None:
+    def __init__(self, batch_size: int, threads: int, network: str, channels_last: bool, bf16: bool = False) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         self.threads = torch.get_num_threads()
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = (refined() if network == "refined" else vgg()).to(memory_format=layout)
+        self.model = NETWORKS[network]().to(memory_format=layout)
+        self.precision = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bf16)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
         )
@@ -37,7 +43,8 @@ class Eager:
     def train(self, step: int) -> None:
         x, labels = self.batches[step % len(self.batches)]
         self.model.train()
-        loss = self.loss(x, labels)
+        with self.precision():
+            loss = self.loss(x, labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -45,7 +52,7 @@ class Eager:
     def infer(self, step: int) -> None:
         x, _ = self.batches[step % len(self.batches)]
         self.model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision():
             self.logits(x)
 
 

@@ -6,10 +6,10 @@ there is one registry, and `models.inception is minidl.models.inception`.
 
 import sys
 
-from minidl.models.registry import REGISTRY, WEIGHTS, build, load_pretrained, pretrained, weights_file
+from minidl.models.registry import OPTIONS, REGISTRY, WEIGHTS, build, load_pretrained, pretrained, weights_file
 from minidl.models.runs import Run
 
-__all__ = ["REGISTRY", "WEIGHTS", "Run", "build", "load_pretrained", "pretrained", "weights_file"]
+__all__ = ["OPTIONS", "REGISTRY", "WEIGHTS", "Run", "build", "load_pretrained", "pretrained", "weights_file"]
 
 if __name__ == "models":
     for name in [name for name in sys.modules if name.startswith("minidl.models")]:

@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from minidl.errors import UsageError
-from minidl.layers import Sequential
+from minidl.layers import ACTIVATIONS, Sequential
 from minidl.models.convnet import build_convnet
 from minidl.models.inception import BASELINE, REFINED, THREE_MODULE, build_inception
+from minidl.models.resnet import RESNET18, STEMS, build_resnet
 
 REGISTRY = {
     "baseline": partial(build_inception, BASELINE),
     "refined": partial(build_inception, REFINED),
     "three-module": partial(build_inception, THREE_MODULE),
     "convnet": build_convnet,
+    "resnet18": partial(build_resnet, RESNET18),
 }
+OPTIONS = {"stem": tuple(STEMS), "activation": tuple(ACTIVATIONS)}  # that some networks have, and their values
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 def build(
-    name: str, classes: int = 200, *, dropout: float = 0.0, seed: int = 0, dtype: type = np.float32
+    name: str,
+    classes: int = 200,
+    *,
+    dropout: float = 0.0,
+    seed: int = 0,
+    dtype: type = np.float32,
+    stem: str | None = None,
+    activation: str | None = None,
 ) -> Sequential:
-    """The registered network `name`, with weights drawn from `seed`. Raises UsageError for an unknown name."""
+    """The registered network `name`, with weights drawn from `seed`.
+
+    `stem` ("small" or "imagenet") and `activation` ("relu", "leaky-relu" or "silu") are for the networks that let you
+    choose; None is what the network has by default. Raises UsageError for an unknown name or a choice that it hasn't.
+    """
     if name not in REGISTRY:
         raise UsageError(f"unknown model {name!r}: choose {', '.join(REGISTRY)}")
     if classes < 2:
         raise UsageError(f"a classifier needs at least 2 classes, got {classes}")
+    chosen = {option: value for option, value in (("stem", stem), ("activation", activation)) if value is not None}
+    for option, value in chosen.items():
+        if option not in options_of(name):
+            with_it = [other for other in REGISTRY if option in options_of(other)]
+            raise UsageError(
+                f"{name} has no choice of {option}: {', '.join(with_it)} {'have' if with_it[1:] else 'has'}"
+            )
+        if value not in OPTIONS[option]:
+            raise UsageError(f"unknown {option} {value!r}: choose {', '.join(OPTIONS[option])}")
     rng = np.random.default_rng([seed, 0])  # 0: the purpose "initial weights"
-    return REGISTRY[name](classes=classes, dropout=dropout, rng=rng, dtype=dtype)
+    return REGISTRY[name](classes=classes, dropout=dropout, rng=rng, dtype=dtype, **chosen)
+
+
+def options_of(name: str) -> list[str]:
+    """The options of OPTIONS that the network `name` has."""
+    return [option for option in inspect.signature(REGISTRY[name]).parameters if option in OPTIONS]
 
 
 def pretrained() -> list[str]:

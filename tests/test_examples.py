@@ -37,3 +37,8 @@ def test_a_residual_network_learns():
 
 def test_the_derivatives_of_a_layer_and_a_container_of_ones_own_are_right():
     assert main("custom_layer")() < 1e-7
+
+
+def test_an_activation_of_ones_own_is_fused_and_computes_the_same(capsys):
+    assert main("fused_activation")() < 1e-12
+    assert capsys.readouterr().out.count("ConvBlock") == 2

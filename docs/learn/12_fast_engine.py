@@ -36,7 +36,8 @@ import later_figures
 import minidl as md
 from minidl.engine.blocks.batchnorm import fold_batch_norm
 from minidl.engine.convolutions.winograd import POINTS, evaluate, winograd_matrices
-from minidl.engine.tiles.runner import ACCUMULATORS, TileRunner
+from minidl.engine.tiles.grid import grid_of, tree_sum
+from minidl.engine.tiles.runner import TileRunner
 from minidl.learn import show
 
 # %% [markdown]
@@ -292,13 +293,14 @@ assert len(sums) > 1
 # bit of the sum is chance. Training makes a small difference grow from step to step, and two runs with the same
 # settings would end in different weights.
 #
-# The remedy is to fix the order. There are eight partial sums, the *accumulators*, however many threads there are.
-# Tile i always adds to accumulator i mod 8, and the tiles of one accumulator come in rising order, one after the
-# other. At the end the eight are added in order. Who computed what makes no difference any more.
+# The remedy is to fix the order. The batch is cut into up to eight *shards*, however many threads there are, and each
+# shard into tiles. Each shard has a partial sum of its own, a *lane*, to which its tiles add in rising order, one
+# after the other. At the end neighbouring lanes are added, then neighbouring sums of these, until one is left. Who
+# computed what makes no difference any more.
 #
-# In the source, look at `work`, which every thread runs: it takes the next accumulator (`part`) that nobody has
-# begun, and does all tiles of it. (`scratch` is working memory for one thread, and `jobs` are other things that can
-# be done meanwhile. `ONE_BLAS_THREAD` makes sure that a matrix product doesn't start threads of its own.)
+# In the source, look at `work`, which every thread runs: it takes the next lane (`part`) that nobody has begun, and
+# does all tiles of it. (`scratch` is working memory for one thread, and `jobs` are other things that can be done
+# meanwhile. `ONE_BLAS_THREAD` makes sure that a matrix product doesn't start threads of its own.)
 
 # %%
 show(TileRunner.run)
@@ -306,18 +308,19 @@ tiles = np.random.default_rng(0).normal(size=(37, 1000)).astype(np.float32)
 
 
 def sum_on(threads):
-    partial = np.zeros(ACCUMULATORS, np.float32)
+    grid = grid_of(len(tiles), 2)  # two of the 37 rows in a tile, at most
+    partial = np.zeros(len(grid.lanes), np.float32)
 
-    def task(tile, accumulator, scratch):
-        partial[accumulator] += tiles[tile].sum()
+    def task(tile, lane, scratch):
+        partial[lane] += tiles[grid[tile]].sum()
 
-    TileRunner(threads).run(task, len(tiles))
-    return partial.sum()
+    TileRunner(threads).run(task, grid)
+    return tree_sum(partial)
 
 
 totals = [sum_on(threads) for threads in (1, 2, 3, 8)]
 print("on 1, 2, 3 and 8 threads:", *totals)
-assert ACCUMULATORS == 8 and len(set(totals)) == 1
+assert len(set(totals)) == 1
 
 # %% [markdown]
 # ## Is it still the same network?

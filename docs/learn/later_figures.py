@@ -135,10 +135,10 @@ def tiles() -> None:
     write("blue: the tile's convolution,\nand its sums", 5.9, 8.4)
     write("yellow: normalize and\nReLU, in one pass", 14.3, 6.5, ha="left")
 
-    write("sums: accumulator i takes tile i, i + 8, i + 16 ...", 3.0, 10.3, ha="left", weight="bold")
-    accumulators = drawing.grid(axes, list(range(8)), 3.0, 10.9, colour=drawing.GREEN, cell_width=0.9)
-    drawing.arrow(axes, accumulators.right, (12.0, 11.4), colour=drawing.GREEN)
-    write("added in this order, whoever computed them", 12.3, 11.4, ha="left")
+    write("sums: one lane for the tiles of each shard", 3.0, 10.3, ha="left", weight="bold")
+    lanes = drawing.grid(axes, list(range(8)), 3.0, 10.9, colour=drawing.GREEN, cell_width=0.9)
+    drawing.arrow(axes, lanes.right, (12.0, 11.4), colour=drawing.GREEN)
+    write("added in pairs, whoever computed them", 12.3, 11.4, ha="left")
     drawing.finish(figure, "12-tiles")
 
 

@@ -17,6 +17,7 @@ from minidl.layers import Layer
 from minidl.layers.convert import convert
 from minidl.text.progress import Progress
 from minidl.training import session
+from minidl.training.config import of_network
 from minidl.training.trainer import TrainState
 from minidl.visual.control import IMAGES, randomised, some_images
 from minidl.visual.subject import Subject
@@ -135,7 +136,7 @@ def of_subject(subject: Subject, build: Callable[..., Layer], images: Viewed | N
             ("training", ", ".join(f"{k} {about.config[k]}" for k in settings if about.config.get(k) is not None)),
         ],
         history={c: [row[c] for row in state.history] for c in columns} if state.history else {},
-        fresh=lambda seed: build(about.model, classes=len(about.classes), seed=seed),
+        fresh=lambda seed: build(about.model, classes=len(about.classes), seed=seed, **of_network(about.config)),
         execution=subject.execution,
     )
 

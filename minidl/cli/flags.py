@@ -13,7 +13,7 @@ from minidl.cli.parser import Parser
 from minidl.data.folder import EXTENSIONS
 from minidl.data.naming import resolve
 from minidl.errors import UsageError
-from minidl.models import REGISTRY, pretrained, weights_file
+from minidl.models import OPTIONS, REGISTRY, pretrained, weights_file
 from minidl.text import numbers
 from minidl.text.console import warn
 from minidl.training.config import ENGINE_HELP, ENGINES, PRESETS, TF32_HELP, THREADS_HELP, Config
@@ -21,6 +21,7 @@ from minidl.training.folders import LONGEST_NAME
 from minidl.training.runs import find_checkpoint
 from minidl.training.session import Execution
 
+NAMES = {"model": tuple(REGISTRY), **OPTIONS}
 KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")  # settings of what a run folder keeps
 
 
@@ -72,8 +73,8 @@ def add_config_flags(
 
 def _add_config_flag(parser: Parser, f: Field, default: Any) -> Action:
     options = dict(f.metadata)
-    if f.name == "model":
-        options["choices"] = list(REGISTRY)
+    if f.name in NAMES:
+        options["choices"] = NAMES[f.name]
     if isinstance(f.default, bool):
         options["action"] = BooleanOptionalAction
     if "type" in options:

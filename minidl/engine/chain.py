@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.backend.arrays import Array
-from minidl.engine.blocks.block import Fused
+from minidl.engine.blocks.fused import Fused
 from minidl.engine.recordings.recorder import Recorder
 from minidl.engine.recordings.recording import Recordings
 from minidl.engine.tile_layer import TileLayer
@@ -117,7 +117,7 @@ class FusedSequential(TileLayer, Sequential):
         def infer(part: Array, scratch: Scratch) -> Array:
             return self.infer_tile(part, folded, scratch)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             part = x[tiles[i]]
             if shelf := shelves[len(part)]:
                 with shelf.take(infer) as recording:

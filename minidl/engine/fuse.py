@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.blocks.block import Fused
-from minidl.engine.blocks.branches import is_inception
-from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
-from minidl.engine.blocks.inception import FusedInception
-from minidl.engine.blocks.maxpool import FusedMaxPool, PairPool
+from minidl.engine.blocks.conv import ConvBlock
+from minidl.engine.blocks.fused import Fused
+from minidl.engine.blocks.inception import InceptionBlock
+from minidl.engine.blocks.maxpool import FusedMaxPool
+from minidl.engine.blocks.residual import ResidualBlock
 from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.tiles.runner import TileRunner
-from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers import Layer, Sequential
 from minidl.layers.containers import require_layer
 from minidl.layers.tree import rebuilt
 
-CONV_BN_RELU = [Conv2D, BatchNorm2D, ReLU]
+# For a chain of layers, the first one that matches takes its first layers.
+COMPOSITES: list[type[Fused]] = [FusedStem, ResidualBlock, InceptionBlock, ConvBlock, FusedMaxPool]
+
+
+def register(composite: type[Fused]) -> type[Fused]:
+    """From now on `fuse` tries this composite before all others. May stand above its class as a decorator."""
+    COMPOSITES.insert(0, composite)
+    return composite
 
 
 def fuse(model: Layer, threads: int = 0) -> Layer:
@@ -52,14 +59,13 @@ def unfuse(model: Layer) -> Layer:
 
 
 def _fused(layer: Layer, runner: TileRunner, first: bool) -> Layer:
+    """`first`: whether the layer is the network's first one."""
     if isinstance(layer, Fused | FusedSequential):
         return layer
-    if is_inception(layer):
-        return FusedInception(layer, runner)
-    if type(layer) is MaxPool2D:
-        return FusedMaxPool(layer, runner)
-    if layer.wiring == "chain" and isinstance(layer, Sequential):
+    if isinstance(layer, Sequential) and layer.wiring == "chain":
         return _chain(layer, runner, first)
+    if (found := _composite([layer], first))[0]:
+        return found[1](layer, runner)
     children = layer.children()
     first = first and len(children) == 1
     fused = {name: _fused(child, runner, first) for name, child in children.items()}
@@ -72,8 +78,8 @@ def _chain(chain: Sequential, runner: TileRunner, first: bool) -> FusedSequentia
     layers, names, unnamed = chain.children(), list(chain.children()), set(chain.unnamed)
     fused: dict[str, Layer] = {}
     while names:
-        length, kind = _run([layers[name] for name in names], first)
-        run, names = names[:length], names[length:]
+        length, kind = _composite([layers[name] for name in names], first)
+        run, names = names[: max(1, length)], names[max(1, length) :]
         if length > 1:
             key = "+".join(run)
             fused[key] = kind(Sequential({name: layers[name] for name in run}), runner)
@@ -87,24 +93,9 @@ def _chain(chain: Sequential, runner: TileRunner, first: bool) -> FusedSequentia
     return new
 
 
-def _run(layers: list[Layer], first: bool) -> tuple[int, type[Layer] | None]:
-    """How many of the first layers form a composite, and the composite; (1, None) if they form none."""
-    if is_inception(layers[0]):
-        length, kind = 1, FusedInception
-    elif [type(layer) for layer in layers[:3]] == CONV_BN_RELU:
-        length, kind = 3, FusedConvBNReLU
-    elif _is_block(layers[0]):
-        length, kind = 1, FusedConvBNReLU
-    else:
-        return 1, None
-    pool = layers[length] if len(layers) > length else None
-    if type(pool) is not MaxPool2D:
-        return length, kind
-    if first and FusedStem.matches([leaf for layer in layers[: length + 1] for leaf in layer.leaves()]):
-        return length + 1, FusedStem
-    return (length + 1, kind) if PairPool.matches(pool) else (length, kind)
-
-
-def _is_block(layer: Layer) -> bool:
-    """Whether the layer is a chain of convolution, BN and ReLU."""
-    return layer.wiring == "chain" and [type(child) for child in layer] == CONV_BN_RELU
+def _composite(layers: list[Layer], first: bool) -> tuple[int, type[Fused] | None]:
+    """How many of the first layers form a composite, and which one; (0, None) if they form none."""
+    for kind in COMPOSITES:
+        if length := kind.match(layers, first):
+            return length, kind
+    return 0, None

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.blocks.block import Fused
+from minidl.engine.blocks.fused import Fused
 from minidl.engine.chain import FusedSequential
 from minidl.engine.fuse import fuse
 from minidl.layers.base import Layer

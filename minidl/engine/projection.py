@@ -21,9 +21,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
-from minidl.engine.blocks.inception import FusedInception
-from minidl.engine.blocks.projection import ConvStep, InceptionStep
+from minidl.engine.blocks.block import Block
+from minidl.engine.blocks.projection import BlockStep
 from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.stem.projection import StemStep
@@ -88,7 +87,7 @@ def project_pairs_by(model: FusedSequential, x: Array, image: Array, ways: Seque
         )
     out, tiles = np.empty((len(ways), len(image), *x.shape[1:]), x.dtype), tile_slices(len(image), TASK_PAIRS)
 
-    def task(i: int, accumulator: int, scratch: Scratch) -> None:
+    def task(i: int, lane: int, scratch: Scratch) -> None:
         images, of = np.unique(image[tiles[i]], return_inverse=True)
         a, caches = x[images], []
         for step in steps:
@@ -117,8 +116,6 @@ def _steps(model: FusedSequential, x: Array, rules: Sequence[Rule]) -> Iterator[
 def _step(layer: Layer, x: Array, rules: Sequence[Rule]) -> Step:
     if isinstance(layer, FusedStem) and StemStep.fits(x, rules):
         return StemStep(layer, x, rules)
-    if isinstance(layer, FusedInception):
-        return InceptionStep(layer, x, rules)
-    if isinstance(layer, FusedConvBNReLU):
-        return ConvStep(layer, x, rules)
+    if isinstance(layer, Block):
+        return BlockStep(layer, x, rules)
     return PlainStep(layer)

@@ -2,7 +2,7 @@
 docstring.
 """
 
-from minidl.layers.activation import LeakyReLU, ReLU, SiLU
+from minidl.layers.activation import ACTIVATIONS, LeakyReLU, ReLU, SiLU
 from minidl.layers.base import INFER, PROBE, TRAIN, Context, Layer, Mode, Parameter, Rule
 from minidl.layers.containers import Concat, Sequential
 from minidl.layers.conv import Conv2D
@@ -15,6 +15,7 @@ from minidl.layers.residual import Residual
 from minidl.layers.tree import map_leaves
 
 __all__ = [
+    "ACTIVATIONS",
     "INFER",
     "PROBE",
     "TRAIN",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from minidl.backend.arrays import Array
 from minidl.errors import UsageError
@@ -101,3 +102,6 @@ class SiLU(Layer):
             return self.input_grad(s, cache)
         rectified = s * (s > 0)
         return rectified if rule.name == "deconv" else self.input_grad(rectified, cache)
+
+
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {"relu": ReLU, "leaky-relu": LeakyReLU, "silu": SiLU}  # of networks

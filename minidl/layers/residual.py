@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError, within
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
-from minidl.layers.containers import require_cache, require_dx, require_layer, require_pass
+from minidl.layers.containers import Sequential, require_cache, require_dx, require_layer, require_pass
 
 
 class Residual(Layer):
@@ -21,22 +21,27 @@ class Residual(Layer):
                of the body: the gradient reaches the layers below undiminished, however deep the network is.
     Projection: the signal goes back both ways, each with its own rules, and the results add up.
 
-    Names: "body" and "shortcut". Raises ShapeError if their outputs differ in shape.
+    Names: "body" and "shortcut"; as a dict of named layers, applied in order, they add no level to the names, like
+    the branches of a Concat. Raises ShapeError if their outputs differ in shape.
     Source: He et al., Deep residual learning for image recognition, 2015, section 3.
     """
 
     wiring = "parallel"
 
-    def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
-        require_layer("Residual: body", body)
-        if shortcut is not None:
-            require_layer("Residual: shortcut", shortcut)
-        self.body, self.shortcut = body, shortcut
+    def __init__(
+        self, body: Layer | Mapping[str, Layer], shortcut: Layer | Mapping[str, Layer] | None = None
+    ) -> None:
+        ways = {"body": body, "shortcut": shortcut}
+        self.unnamed = frozenset(name for name, way in ways.items() if isinstance(way, Mapping))
+        self.body, self.shortcut = (Sequential(way) if isinstance(way, Mapping) else way for way in ways.values())
+        require_layer("Residual: body", self.body)
+        if self.shortcut is not None:
+            require_layer("Residual: shortcut", self.shortcut)
 
     def out_shape(self, in_shape: Shape) -> Shape:
-        with within("body"):
+        with within(self.level("body")):
             out = self.body.out_shape(in_shape)
-        with within("shortcut"):
+        with within(self.level("shortcut")):
             around = self.shortcut.out_shape(in_shape) if self.shortcut else tuple(in_shape)
         if out != around:
             raise ShapeError(
@@ -48,17 +53,17 @@ class Residual(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         require_pass(self, x, ctx)
         self.out_shape(x.shape)
-        y, cache = ctx.run("body", self.body, x)
-        around, shortcut_cache = ctx.run("shortcut", self.shortcut, x) if self.shortcut else (x, None)
+        y, cache = ctx.run(self.level("body"), self.body, x)
+        around, shortcut_cache = ctx.run(self.level("shortcut"), self.shortcut, x) if self.shortcut else (x, None)
         return y + around, ([cache, shortcut_cache] if ctx.keeps_cache else None)
 
     def backward(self, dy: Array, cache: list, need_dx: bool = True) -> Array | None:
         require_cache(self, cache, 2)
         dx, around_cache = dy, cache.pop()
         if self.shortcut:
-            with within("shortcut"):
+            with within(self.level("shortcut")):
                 dx = require_dx(self.shortcut, self.shortcut.backward(dy, around_cache, need_dx), need_dx)
-        with within("body"):
+        with within(self.level("body")):
             through = require_dx(self.body, self.body.backward(dy, cache.pop(), need_dx), need_dx)
         return through + dx if need_dx else None
 
@@ -71,7 +76,7 @@ class Residual(Layer):
 
     def _both_ways(self, s: Array, cache: list, back: Callable[[Layer, Any], Array]) -> Array:
         require_cache(self, cache, 2)
-        with within("shortcut"):
+        with within(self.level("shortcut")):
             around = require_dx(self.shortcut, back(self.shortcut, cache[1])) if self.shortcut else s
-        with within("body"):
+        with within(self.level("body")):
             return require_dx(self.body, back(self.body, cache[0])) + around

@@ -19,7 +19,7 @@ from minidl.storage.metadata import from_json, to_json
 from minidl.storage.validate import array, blamed, fits, plain_name, real, table, text, whole
 from minidl.storage.weights import load_arrays, model_arrays, save_arrays
 from minidl.training.averaging import WeightAverage
-from minidl.training.config import SETTINGS
+from minidl.training.config import SETTINGS, of_network
 from minidl.training.runs import find_checkpoint
 from minidl.training.trainer import Trainer, TrainState
 
@@ -100,12 +100,12 @@ class Checkpoint:
     arrays: dict[str, np.ndarray]
 
     def build(self, build: Callable[..., Layer]) -> Layer:
-        """The model with its weights; `build(name, classes=..., dropout=...)` makes registered networks."""
+        """The model with its weights; `build(name, classes=..., **of_network(...))` makes registered networks."""
         about, classes = self.about, len(self.about.classes)
         if not any(classes in a.shape for a in self.arrays.values()):  # a last layer of millions would be made
             raise DataError(f"{self.path}: doesn't fit the model: no weights for its {classes:,} about.classes")
         with blamed(f"{self.path}: about.model"):
-            model = build(about.model, classes=classes, dropout=about.config["dropout"])
+            model = build(about.model, classes=classes, **of_network(about.config))
         self.restore_weights(model)
         with blamed(f"{self.path}: about.image_shape"):
             model.out_shape((1, *about.image_shape))

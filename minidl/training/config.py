@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,12 @@ class Config:
     subset: float = _setting(1.0, "train and validate on this share of every class", type=part)
     val_split: float = _setting(0.0, "validate on this share of the training set, not on val (0: on val)", type=share)
     model: str = _setting("refined", "network: {models}")
+    stem: str | None = _setting(
+        None, "resnet18: small (3x3, for images of 32 to 96 pixels) or imagenet (7x7 and a pool); small if not given"
+    )
+    activation: str | None = _setting(
+        None, "convnet and resnet18: after every convolution and sum; relu if not given"
+    )
     dropout: float = _setting(0.0, "share of the features set to zero before the last layer", type=share)
     init_from: str | None = _setting(
         None, "start from the weights of this run or checkpoint", metavar="RUN", type=run_path
@@ -106,6 +112,14 @@ class Config:
 # A run may continue on a machine with or without a GPU: the same training, with other rounding. Its data may have
 # moved; `resume` checks that they are the same.
 FREE_ON_RESUME = ("data", "backend", "tf32", "threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
+
+NETWORK = ("dropout", "stem", "activation")  # the settings that, with the name of the model, say what it is built of
+
+
+def of_network(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the settings of a run those that its network is built from; earlier versions had fewer."""
+    return {name: settings[name] for name in NETWORK if name in settings}
+
 
 _PAPER = {
     "epochs": 40,
@@ -207,6 +221,8 @@ _TEXTS: dict[str, Check] = {  # what is stored of them differs from what their f
     "data": file_path,
     "classes": optional(text(100_000)),
     "model": plain_name,
+    "stem": optional(plain_name),
+    "activation": optional(plain_name),
     "init_from": optional(file_path),
     "freeze": optional(text(200)),
 }

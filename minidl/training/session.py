@@ -31,7 +31,8 @@ from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
 from minidl.diagnostics.cost import TrainingMemory
 from minidl.engine import prepare
-from minidl.engine.tiles.runner import ACCUMULATORS, available_cores
+from minidl.engine.tiles.grid import SHARDS
+from minidl.engine.tiles.runner import available_cores
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
@@ -42,7 +43,7 @@ from minidl.storage.validate import blamed
 from minidl.text.calls import call
 from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
-from minidl.training.config import Config
+from minidl.training.config import Config, of_network
 from minidl.training.trainer import Trainer
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation if every image has to be drawn first
@@ -51,7 +52,7 @@ EVAL_BATCH = 100
 STRETCHED = 0.85  # of the epochs
 TINY_IMAGENET = "tiny-imagenet-200"  # what the command `download` fetches
 
-BuildModel = Callable[..., Layer]  # (name, classes=, dropout=, seed=) -> model
+BuildModel = Callable[..., Layer]  # (name, classes=, seed=, and the settings of_network) -> model
 
 
 @dataclass
@@ -124,7 +125,7 @@ def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
 
 def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
     """The plain network of `config` with new weights; ShapeError if the images don't fit it."""
-    model = build(config.model, classes=len(data.dataset.classes), dropout=config.dropout, seed=config.seed)
+    model = build(config.model, classes=len(data.dataset.classes), seed=config.seed, **of_network(config.as_dict()))
     model.out_shape((config.batch_size, *data.dataset.image_shape))
     first = first_size(config, data)
     try:
@@ -182,7 +183,7 @@ def training_bytes(config: Config, memory: TrainingMemory) -> int:
         return memory.arrays
     if engine_of(config) == "plain":
         return memory.resident
-    return memory.fused(min(config.threads or available_cores(), ACCUMULATORS))  # more threads find no work
+    return memory.fused(min(config.threads or available_cores(), SHARDS))  # more threads find no work
 
 
 def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | None = None) -> Trainer:

@@ -14,7 +14,7 @@ import pytest
 
 from minidl.engine import fuse
 from minidl.engine.chain import FusedSequential
-from minidl.engine.tiles.runner import ACCUMULATORS, ONE_BLAS_THREAD, TileRunner
+from minidl.engine.tiles.runner import ONE_BLAS_THREAD, TileRunner
 from minidl.errors import UsageError
 from minidl.layers import INFER, PROBE, BatchNorm2D, MaxPool2D, Sequential
 from tests.conftest import HANGS
@@ -152,10 +152,10 @@ def test_a_step_may_begin_in_one_thread_and_end_in_another():
 def test_a_task_may_run_tasks_on_the_same_runner(threads):
     runner, done = TileRunner(threads), []
 
-    def task(tile, accumulator, scratch):
+    def task(tile, lane, scratch):
         mine = scratch("a", (3,), np.float64)
         mine[...] = tile
-        runner.run(lambda i, accumulator, scratch: done.append(scratch("a", (3,), np.float64).fill(-1)), 5)
+        runner.run(lambda i, lane, scratch: done.append(scratch("a", (3,), np.float64).fill(-1)), 5)
         assert (mine == tile).all()
 
     runner.run(task, 4)
@@ -165,7 +165,7 @@ def test_a_task_may_run_tasks_on_the_same_runner(threads):
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_tasks_keep_to_the_callers_errstate(threads):
     with np.errstate(over="raise"):
-        for bad in range(ACCUMULATORS):
+        for bad in range(8):
             with pytest.raises(FloatingPointError):
                 TileRunner(threads).run(
                     lambda tile, *_, bad=bad: np.float32(3e38) * np.float32(1 + 9 * (tile == bad)), 8
@@ -192,7 +192,7 @@ def test_run_returns_when_all_have_finished_however_often_it_is_interrupted(
 ):
     runner, at_work, main, ended = TileRunner(2), threading.Barrier(2), threading.get_ident(), []
 
-    def task(tile, accumulator, scratch):
+    def task(tile, lane, scratch):
         at_work.wait(timeout=HANGS)
         if threading.get_ident() == main:
             return  # and wait for the other
@@ -266,9 +266,8 @@ def scratch_bytes(model):
     return sum(a.nbytes for s in model.runner._scratch for a in [*s._arrays.values(), *s._older.values()])
 
 
-def free_bytes(model):
-    model.runner._memory._take_back()
-    return sum(block.size for blocks in model.runner._memory._free.values() for _, block in blocks)
+def recycled_bytes(model):
+    return sum(block.memory.size for blocks in model.runner._memory._blocks.values() for block in blocks)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -279,7 +278,7 @@ def test_working_memory_is_that_of_the_last_two_sizes(training):
         for size in sizes:
             x = np.zeros((3, size, size, 3))
             gradients_of(model, x) if training else answer(model, x)
-            held = max(held, scratch_bytes(model) + free_bytes(model))
+            held = max(held, scratch_bytes(model) + recycled_bytes(model))
         return held
 
     assert most(range(16, 48, 2)) <= 2 * most([46])

@@ -6,10 +6,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minidl.engine.blocks import batchnorm as bn
+from minidl.engine.blocks.activation import activation
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.blocks.epilogue import Epilogue
+from minidl.engine.blocks.maps import Box
 from minidl.engine.blocks.maxpool import PairPool
-from minidl.engine.tiles.runner import Scratch, TileRunner, tile_slices
+from minidl.engine.blocks.stage import Part, Stage
+from minidl.engine.tiles.grid import grid_of
+from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.kernels import reference
 from minidl.layers import INFER, TRAIN, BatchNorm2D, MaxPool2D, ReLU, Sequential
 from tests.engine.test_fused import close, same_bits
@@ -54,7 +58,7 @@ def test_the_tiles_of_a_batch_share_nothing():
     pairs, scratch = PairPool(MaxPool2D(2, 2, 1)), Scratch()
     y, found = np.empty((5, 4, 4, 2)), np.empty((5, 4, 4, 2), np.uint8)
     dy, dx = np.random.default_rng(1).normal(size=y.shape), np.zeros(x.shape)
-    for tile in tile_slices(5, 2):
+    for tile in grid_of(5, 2):
         pairs.forward(x[tile], y[tile], found[tile], scratch)
         pairs.add_backward(dy[tile], found[tile], dx[tile], scratch)
     want, index = reference.max_pool(x, 2, 2, 1)
@@ -96,12 +100,17 @@ def through_plain_layers(layers, pool, z, dy):
 
 def signed_map(epilogue, z, tiles, scratch):
     """What a layer in front of the epilogue makes, tile by tile: z with gamma's signs."""
-    m = epilogue.start(z.shape, z.dtype, len(tiles))
-    m.z[...] = np.nan
+    m = epilogue.start(np.full(z.shape, np.nan), tiles)
     for i, tile in enumerate(tiles):
         m.z[tile] = z[tile] * epilogue.bn.signs()
         epilogue.add(i, tile, m, scratch)
     return m
+
+
+def end_of(layers, pool, runner):
+    """The end of a stage with these BNs and ReLU."""
+    every = slice(0, sum(layer.params["gamma"].size for layer in layers))
+    return Epilogue(Stage([Part(Box(1), every, every)], layers, activation(ReLU())), pool, None, runner)
 
 
 @pytest.mark.slow
@@ -117,16 +126,16 @@ def test_a_tail_is_bn_relu_and_pool(n, h, w, channels, padding, ties, gamma_zero
     z = drawn(rng, (n, h, w, sum(channels)), ties) + mean
     assume(z.reshape(-1, z.shape[3]).var(axis=0).min() > 0.05)
     runner = TileRunner(2)
-    epilogue, tiles = Epilogue(layers, pool, runner), tile_slices(n, 1)
+    epilogue, tiles = end_of(layers, pool, runner), grid_of(n, 1)
     dy = arranged(rng.normal(size=pool.out_shape(z.shape) if pool else z.shape), layout)
     y, dz, arrays = through_plain_layers(layers, pool, z, dy)
 
     signs, scratch = epilogue.bn.signs(), Scratch()
-    got_y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), tiles)
+    got_y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), None, tiles)
     close(got_y, y)
-    back, got_dz = epilogue.backward(dy, cache, tiles), np.full(z.shape, np.nan)
+    back, got_dz = epilogue.backward(dy, z, cache, tiles), np.full(z.shape, np.nan)
     for tile in tiles:
-        epilogue.dz(back, cache, tile, got_dz[tile], scratch)
+        got_dz[tile] = epilogue.dz(back, cache, tile, scratch)
     close(got_dz * cache.norm.scale * signs, dz)
     got = [a for layer in layers for a in (*(p.grad for p in layer.params.values()), *layer.buffers.values())]
     for a, b in zip(got, arrays, strict=True):
@@ -137,16 +146,21 @@ def test_a_tail_is_bn_relu_and_pool(n, h, w, channels, padding, ties, gamma_zero
         [Sequential([layer, ReLU(), *([pool] if pool else [])]).forward(part, INFER)[0]
          for layer, part in zip(layers, np.split(z, np.cumsum(channels)[:-1], axis=3), strict=True)], axis=3
     )  # fmt: skip
-    close(epilogue.infer_tile(z * scale, epilogue.infer_shift(shift, z.shape), "y", scratch), want, size=mean + 10)
+    got = z * scale
+    if epilogue.pool_first:
+        got, unpooled = np.empty(want.shape), got
+        epilogue.pairs.forward(unpooled, got, None, scratch)
+    epilogue.finish(got, bn.per_row(shift, got.shape[2]), None, None, scratch)
+    close(got, want, size=mean + 10)
 
 
 def test_known_statistics_give_the_same_output_and_leave_the_running_ones_alone():
     rng = np.random.default_rng(0)
-    layers, z, tiles = tail_case(rng, [3, 2], False), rng.normal(size=(9, 6, 5, 5)), tile_slices(9, 2)
-    epilogue, scratch = Epilogue(layers, MaxPool2D(2), TileRunner(2)), Scratch()
-    y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), tiles)
+    layers, z, tiles = tail_case(rng, [3, 2], False), rng.normal(size=(9, 6, 5, 5)), grid_of(9, 2)
+    epilogue, scratch = end_of(layers, MaxPool2D(2), TileRunner(2)), Scratch()
+    y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), None, tiles)
     before = [b.copy() for layer in layers for b in layer.buffers.values()]
-    again, _ = epilogue.train(signed_map(epilogue, z, tiles, scratch), tiles, cache.norm)
+    again, _ = epilogue.train(signed_map(epilogue, z, tiles, scratch), None, tiles, cache.norm)
     same_bits(again, y)
     for a, b in zip(before, [b for layer in layers for b in layer.buffers.values()], strict=True):
         same_bits(a, b)
@@ -166,13 +180,13 @@ def test_sums_of_gradients_take_a_mean_far_from_zero_off_first(dtype, mean):
     z = (rng.normal(size=(17, 9, 8, 3)) + mean).astype(dtype)
     d = rng.normal(size=z.shape).astype(dtype)
     exact_mean = channel_sums(z) / (17 * 9 * 8)
-    norm = bn.Normalization(np.ones(3, dtype), np.zeros(3, dtype), np.ones(3, dtype), exact_mean, np.ones(3), 1224,
+    norm = bn.Normalization(np.array([[1, 1, 1], [0, 0, 0]], dtype), np.ones(3, dtype), exact_mean, np.ones(3), 1224,
                             large_mean=abs(mean) > 11)  # fmt: skip
-    tiles = tile_slices(17, 3)
-    sums = bn.GradientSums(len(tiles), z, norm)
+    tiles = grid_of(17, 3)
+    sums = bn.GradientSums(tiles, z, norm)
     for i, tile in enumerate(tiles):
         sums.add_up(i, d[tile], z[tile])
-    total, dot = sums.over_batch()
+    total, dot = sums.over_batch(TileRunner(1))
     assert total.dtype == dot.dtype == np.float64
     want = channel_sums(d.astype(np.longdouble) * (z - exact_mean.astype(np.longdouble)))
     size, epsilon = np.sqrt(z[..., 0].size), np.finfo(dtype).eps
@@ -181,8 +195,8 @@ def test_sums_of_gradients_take_a_mean_far_from_zero_off_first(dtype, mean):
 
 
 def normalization_of(z, layer):
-    tiles = tile_slices(len(z), 3)
-    sums = bn.Sums(len(tiles), z)
+    tiles = grid_of(len(z), 3)
+    sums = bn.Sums(tiles, z)
     for i, tile in enumerate(tiles):
         sums.add_up(i, z[tile], z[tile])
     return bn.BatchNorms([layer]).normalize(z, sums, tiles, TileRunner(2))

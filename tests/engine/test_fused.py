@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import models
 from minidl.engine import fuse
-from minidl.engine.blocks.block import Fused
-from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
-from minidl.engine.blocks.inception import FusedInception
+from minidl.engine.blocks.conv import ConvBlock
+from minidl.engine.blocks.fused import Fused
+from minidl.engine.blocks.inception import InceptionBlock
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
@@ -116,7 +116,7 @@ def fused_on_nan(model, threads=2):
 def tiles_of(numbers):
     """`with tiles_of(numbers):` a composite's tile has at most so many numbers, or one image."""
     stack = ExitStack()
-    for module in ("conv_bn_relu", "inception", "maxpool"):
+    for module in ("block", "maxpool"):
         stack.enter_context(patch(f"minidl.engine.blocks.{module}.TILE_NUMBERS", numbers))
     return stack
 
@@ -183,7 +183,7 @@ def vgg(bias=True):
 
 def kinds(layer):
     """The classes of all composites, in order."""
-    if isinstance(layer, FusedStem | FusedConvBNReLU | FusedMaxPool | FusedInception):
+    if isinstance(layer, FusedStem | ConvBlock | FusedMaxPool | InceptionBlock):
         return [type(layer)]
     return [kind for child in layer.children().values() for kind in kinds(child)]
 
@@ -193,33 +193,33 @@ def kinds(layer):
 
 def test_the_refined_net_becomes_a_stem_and_modules_with_their_pools():
     fused = fuse(models.build("refined", classes=5))
-    assert kinds(fused) == [FusedStem, FusedInception, FusedInception, FusedInception, FusedInception]
+    assert kinds(fused) == [FusedStem, InceptionBlock, InceptionBlock, InceptionBlock, InceptionBlock]
     assert list(fused.layers)[:4] == ["stem+pool1", "inception1+pool2", "inception2", "inception3+pool3"]
 
 
 def test_layers_side_by_side_in_one_sequential_are_fused_too():
-    assert kinds(fuse(vgg())) == [FusedConvBNReLU] * 4
+    assert kinds(fuse(vgg())) == [ConvBlock] * 4
     assert list(fuse(vgg()).layers)[1] == "conv01+bn01+relu01+pool0"
 
 
 def test_a_stem_is_only_seen_at_the_start_and_only_in_its_one_form():
     assert kinds(fuse(Sequential({"a": Sequential(stem_net().layers)}))) == [FusedStem]
     later = Sequential({"first": Sequential(block(3, 3)), **stem_net().layers})
-    assert kinds(fuse(later)) == [FusedConvBNReLU, FusedConvBNReLU, FusedMaxPool]
+    assert kinds(fuse(later)) == [ConvBlock, ConvBlock, FusedMaxPool]
     for layers in (block(3, 4, bias=True), block(5, 4), block(3, 4, 5), block(3, 4, 3, 2), block(3, 4, 3, 1, 1)):
-        assert kinds(fuse(Sequential({**layers, "pool": MaxPool2D(4, 2)}))) == [FusedConvBNReLU, FusedMaxPool]
+        assert kinds(fuse(Sequential({**layers, "pool": MaxPool2D(4, 2)}))) == [ConvBlock, FusedMaxPool]
 
 
 @pytest.mark.parametrize("pool", [(4, 2, 1), (4, 4), (3, 2), (2, 1), (3, 3, 1)])
 def test_a_pool_of_another_form_stays_on_its_own(pool):
-    assert kinds(fuse(Sequential({**block(3, 4), "pool": MaxPool2D(*pool)}))) == [FusedConvBNReLU, FusedMaxPool]
+    assert kinds(fuse(Sequential({**block(3, 4), "pool": MaxPool2D(*pool)}))) == [ConvBlock, FusedMaxPool]
 
 
 @pytest.mark.parametrize("pool", [(2, 2), (2, 2, 1)])
 def test_a_pool_of_2x2_joins_what_stands_in_front(pool):
-    assert kinds(fuse(Sequential({**block(3, 4), "pool": MaxPool2D(*pool)}))) == [FusedConvBNReLU]
+    assert kinds(fuse(Sequential({**block(3, 4), "pool": MaxPool2D(*pool)}))) == [ConvBlock]
     average = Sequential({**block(3, 4), "pool": AvgPool2D(*pool)})
-    assert kinds(fuse(average)) == [FusedConvBNReLU] and "pool" in fuse(average).layers
+    assert kinds(fuse(average)) == [ConvBlock] and "pool" in fuse(average).layers
 
 
 @pytest.mark.parametrize("name", models.REGISTRY)
@@ -276,13 +276,13 @@ class MyConv(Conv2D):
 
 
 def test_a_users_own_layers_take_part_as_they_are():
-    assert kinds(check(MyNet(), (3, 8, 7, 2))) == [FusedConvBNReLU] * 2
+    assert kinds(check(MyNet(), (3, 8, 7, 2))) == [ConvBlock] * 2
     residual = Residual(block(2, 2, padding=1))
     assert fuse(residual) is residual
     own = {"conv": MyConv(2, 3, 3, rng=0, dtype=np.float64), "bn": BatchNorm2D(3, dtype=np.float64), "relu": ReLU()}
     assert kinds(fuse(Sequential(own))) == []
     mixed = Sequential({"r": residual, "pool": MaxPool2D(2), "own": Sequential(own), **renamed(block(3, 4, 1), "2")})
-    assert kinds(mixed_fused := fuse(mixed)) == [FusedMaxPool, FusedConvBNReLU]
+    assert kinds(mixed_fused := fuse(mixed)) == [FusedMaxPool, ConvBlock]
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3, 10, 12, 2))
     y, cache = mixed.forward(x, TRAIN)
@@ -296,13 +296,13 @@ def test_input_grad_after_a_train_pass_is_refused_in_one_line():
     layer = fuse(models.build("convnet", classes=3)).layers["conv1+bn1+relu1+pool1"]
     x = np.ones((2, 8, 8, 3), np.float32)
     y, cache = layer.forward(x, TRAIN)
-    with pytest.raises(UsageError, match="FusedConvBNReLU.*PROBE"):
+    with pytest.raises(UsageError, match="ConvBlock.*PROBE"):
         layer.input_grad(y, cache)
 
 
 def test_a_concat_that_is_no_module_is_fused_inside():
     model = Concat([{**block(3, 4, padding=1), "drop": Dropout(0)}, {"pool": MaxPool2D(3, 1, 1)}, {"id": ReLU()}])
-    assert kinds(check(model, (3, 6, 7, 3))) == [FusedConvBNReLU, FusedMaxPool]
+    assert kinds(check(model, (3, 6, 7, 3))) == [ConvBlock, FusedMaxPool]
 
 
 # ------------------------------------------------- equality with plain layers
@@ -348,7 +348,7 @@ def test_conv_bn_relu_and_a_pool_of_2x2(case, padding, seed, x_layout, dy_layout
     assume(pixels(conv.out_shape(shape)) >= 8 and min(conv.out_shape(shape)[1:3]) >= 2 - padding)
     model = Sequential({**conv.layers, "pool": MaxPool2D(2, 2, padding)})
     fused = check(model, shape, seed, x_layout, dy_layout, tile, zero_gamma=zero_gamma)
-    assert kinds(fused) == [FusedConvBNReLU]
+    assert kinds(fused) == [ConvBlock]
 
 
 @st.composite
@@ -648,7 +648,7 @@ def test_a_bias_in_front_of_bn_stays_where_it_is():
 
 @pytest.mark.parametrize("batch", [3, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (11, 17))])
 def test_fifty_steps_give_the_same_bits_for_any_number_of_threads(batch):
-    with tiles_of(1000):  # several tiles an accumulator
+    with tiles_of(1000):  # several tiles a lane
         runs = [train(fuse(small_net(np.float32), threads), 50, batch, np.float32) for threads in (1, 2, 3)]
     for run in runs[1:]:
         for name, a in runs[0].items():

@@ -6,9 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minidl.engine import fuse
-from minidl.engine.blocks.branches import branches_of, is_inception
-from minidl.engine.blocks.inception import FusedInception
-from minidl.layers import TRAIN, AvgPool2D, BatchNorm2D, Concat, Conv2D, MaxPool2D, ReLU, Sequential
+from minidl.engine.blocks.inception import InceptionBlock, branches_of
+from minidl.layers import TRAIN, AvgPool2D, BatchNorm2D, Concat, Conv2D, MaxPool2D, ReLU, Sequential, SiLU
 from models.inception import Inception, inception
 from tests.engine.test_fused import (
     FAR_BEFORE_A_POOL,
@@ -85,7 +84,7 @@ def test_any_module_on_any_geometry(row, pool, n, h, w, c, seed, x_layout, dy_la
     if pool is not None:
         model = Sequential({"module": model, "pool": MaxPool2D(2, 2, pool)})
     fused = check(model, (n, h, w, c), seed, x_layout, dy_layout, tile, zero_gamma=zero_gamma)
-    assert kinds(fused) == [FusedInception]
+    assert kinds(fused) == [InceptionBlock]
 
 
 @pytest.mark.parametrize("n", [1, 5, 17])
@@ -193,9 +192,9 @@ def test_a_second_backward_pass_leaves_the_first_cache_alone():
 def test_only_modules_of_the_known_form_are_fused():
     reduce, conv, pool = conv_bn_relu(4, 3, 1), conv_bn_relu(3, 2, 3), AvgPool2D(3, 1, 1)
     good = {"reduce": reduce, "conv": conv}
-    assert is_inception(paper_module()) and is_inception(Concat([good]))
-    assert not is_inception(Sequential(good)) and not is_inception(Concat([{"a": reduce}]))
-    assert not is_inception(Concat([{"a": pool, "b": reduce}]))
+    assert branches_of(paper_module()) and branches_of(Concat([good]))
+    assert branches_of(Concat([good, {"a": Conv2D(4, 2, 1, bias=False), "b": BatchNorm2D(2), "c": ReLU()}]))
+    assert not branches_of(Concat([{"a": reduce}])) and not branches_of(Concat([{"a": pool, "b": reduce}]))
     for bad in (
         {"a": pool},
         {"a": conv_bn_relu(4, 3, 3)},
@@ -213,20 +212,21 @@ def test_only_modules_of_the_known_form_are_fused():
         {"a": AvgPool2D(2, 1, 1), "b": reduce},
         {"a": AvgPool2D(3, 1), "b": reduce},
         {"a": reduce, "b": Sequential([Conv2D(3, 2, 3, padding=1, bias=False), ReLU()])},
-        {"a": Conv2D(4, 2, 1, bias=False), "b": BatchNorm2D(2), "c": ReLU()},
+        {"a": Sequential({**conv_bn_relu(4, 3, 1).layers, "relu": SiLU()})},
     ):
-        assert not is_inception(Concat([good, {f"x{name}": layer for name, layer in bad.items()}])), bad
+        assert not branches_of(Concat([good, {f"x{name}": layer for name, layer in bad.items()}])), bad
 
 
 def test_branches_know_their_channels_in_any_order():
     model = module(6, [("pool3", "1", 2), ("1", 4, "5", 3), ("1", 5), ("1", 7, "3", 6)])
-    pool, five, one, three = branches_of(model)
-    assert [b.pool for b in (pool, five, one, three)] == [3, 1, 1, 1]
-    assert [b.conv is not None for b in (pool, five, one, three)] == [False, True, False, True]
-    assert [b.out for b in (pool, five, one, three)] == [slice(0, 2), slice(2, 5), slice(5, 10), slice(10, 16)]
-    assert [b.inner for b in (five, three, pool, one)] == [slice(0, 4), slice(4, 11), slice(11, 13), slice(13, 18)]
+    first, second = InceptionBlock.design(model).stages
+    (points,) = first.parts
+    assert points.out == slice(0, 18) and first.bn.channels == 11  # 4 and 7 in front of the 5x5 and the 3x3
+    assert [part.source for part in second.parts] == [slice(0, 4), slice(4, 11), slice(11, 13), slice(13, 18)]
+    assert [part.out for part in second.parts] == [slice(2, 5), slice(10, 16), slice(0, 2), slice(5, 10)]
+    assert [part.map.kernel for part in second.parts[2:]] == [3, 1]
 
 
 def test_a_module_is_found_wherever_it_stands():
-    assert kinds(fuse(Concat([{"a": paper_module()}, {"b": MaxPool2D(3, 1, 1)}])))[0] is FusedInception
-    assert FusedInception in kinds(fuse(Sequential({"outer": small_net()})))
+    assert kinds(fuse(Concat([{"a": paper_module()}, {"b": MaxPool2D(3, 1, 1)}])))[0] is InceptionBlock
+    assert InceptionBlock in kinds(fuse(Sequential({"outer": small_net()})))

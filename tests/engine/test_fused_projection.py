@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import models
 from minidl.engine import fuse
-from minidl.engine.blocks.projection import ConvStep, InceptionStep
+from minidl.engine.blocks.activation import _PARTS, Activation
+from minidl.engine.blocks.projection import BlockStep
 from minidl.engine.projection import PlainStep, _steps, project_pairs, project_pairs_by
 from minidl.engine.stem.parity import add_patches, fill_patches
 from minidl.engine.stem.projection import StemStep
@@ -152,7 +153,7 @@ def steps_of(fused, shape, rule):
 
 def test_the_refined_nets_layers_take_their_fast_form():
     fused = fuse(refined())
-    fast, plain = [StemStep, *[InceptionStep] * 4], [PlainStep, *[InceptionStep] * 4]
+    fast, plain = [StemStep, *[BlockStep] * 4], [PlainStep, *[BlockStep] * 4]
     for shape, rule, want in [
         ((1, 64, 64, 3), Rule(), fast),
         ((1, 64, 64, 3), Rule("guided", unpool="last"), fast),
@@ -164,7 +165,7 @@ def test_the_refined_nets_layers_take_their_fast_form():
     ]:
         assert steps_of(fused, shape, rule) == want + [PlainStep] * 3
     nested = fuse(Sequential({"a": vgg(), "flat": Flatten()}))
-    assert steps_of(nested, (1, 8, 8, 3), Rule()) == [ConvStep] * 4 + [PlainStep] * 3
+    assert steps_of(nested, (1, 8, 8, 3), Rule()) == [BlockStep] * 4 + [PlainStep] * 3
 
 
 def test_fast_steps_do_not_run_the_plain_layers():
@@ -179,6 +180,35 @@ def test_fast_steps_do_not_run_the_plain_layers():
 
 
 # -------------------------------------------------------------- equality, layer by layer
+
+
+class Tripled(Layer):
+    """A user's own activation, without a rule of its own."""
+
+    def forward(self, x, ctx):
+        return 3 * x, True if ctx.keeps_cache else None
+
+    def input_grad(self, dy, cache):
+        return 3 * dy
+
+
+class TripledTile(Activation):
+    slope_dtype = None
+
+    def __init__(self, layer): ...
+
+    def forward(self, u, slope, scratch):
+        u *= 3
+        if slope is not None:
+            slope[...] = 3
+
+
+@every_rule
+def test_an_activation_without_a_gate_passes_its_gradient_by_all_rules(rule, monkeypatch):
+    monkeypatch.setitem(_PARTS, Tripled, TripledTile)
+    net = Sequential(block(3, 4, 3, 1, 1, False) | {"relu": Tripled(), "pool": MaxPool2D(2, 2)})
+    fused = check(net, (3, 7, 8, 3), rule)
+    assert steps_of(fused, (3, 7, 8, 3), rule) == [BlockStep]
 
 
 @st.composite
@@ -210,7 +240,7 @@ def test_a_convolution_of_any_geometry_with_a_pool_or_without(case, pool, n, pai
     if pool is not None and min(Sequential(layers).out_shape((n, h, w, arguments[0]))[1:3]) >= 2 - pool:
         layers["pool"] = MaxPool2D(2, 2, pool)
     fused = check(Sequential(layers), (n, h, w, arguments[0]), rule, pairs, seed, layout, zero_gamma)
-    assert steps_of(fused, (n, h, w, arguments[0]), rule) == [ConvStep]
+    assert steps_of(fused, (n, h, w, arguments[0]), rule) == [BlockStep]
 
 
 @pytest.mark.slow
@@ -222,7 +252,7 @@ def test_a_convolution_of_any_geometry_with_a_pool_or_without(case, pool, n, pai
 def test_any_module_on_any_geometry(row, pool, n, h, w, c, pairs, rule, seed, layout, zero_gamma):
     layers = {"module": module(c, row)} | ({} if pool is None else {"pool": MaxPool2D(2, 2, pool)})
     fused = check(Sequential(layers), (n, h, w, c), rule, pairs, seed, layout, zero_gamma)
-    assert steps_of(fused, (n, h, w, c), rule) == [InceptionStep]
+    assert steps_of(fused, (n, h, w, c), rule) == [BlockStep]
 
 
 @pytest.mark.slow
@@ -460,7 +490,7 @@ def identity(kernel, pool):
 def test_the_first_pixel_of_a_window_without_a_positive_value_wins(kernel, pool, at):
     model, x = identity(kernel, pool), -1 - np.random.default_rng(0).random((1, 10, 10, 1))
     fused = poisoned(model)
-    assert steps_of(fused, x.shape, Rule("deconv")) == [StemStep if pool == (4, 2) else ConvStep]
+    assert steps_of(fused, x.shape, Rule("deconv")) == [StemStep if pool == (4, 2) else BlockStep]
     for place, pixel in at.items():
         signal = np.zeros(model.out_shape(x.shape))
         signal[(0, *place, 0)] = 7

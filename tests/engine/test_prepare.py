@@ -10,7 +10,7 @@ import pytest
 
 import minidl as md
 from minidl.engine import fuse, prepare
-from minidl.engine.blocks.block import Fused
+from minidl.engine.blocks.fused import Fused
 from minidl.engine.chain import FusedSequential
 from minidl.engine.recordings import recording
 from minidl.errors import UsageError
@@ -308,7 +308,7 @@ def a_composite(model, kind):
     return next(layer for _, layer in model.places() if type(layer).__name__ == kind)
 
 
-@pytest.mark.parametrize("kind", ["FusedStem", "FusedInception", "FusedConvBNReLU"])
+@pytest.mark.parametrize("kind", ["FusedStem", "InceptionBlock", "ConvBlock"])
 @pytest.mark.parametrize("mode", [INFER, TRAIN], ids=["INFER", "TRAIN"])
 @pytest.mark.parametrize("make_form", [fuse, prepare])
 def test_another_parameter_in_place_of_one_is_refused(kind, mode, make_form):
@@ -328,7 +328,7 @@ def test_another_parameter_in_place_of_one_is_refused(kind, mode, make_form):
 def test_another_layer_in_place_of_one_in_a_composite_is_refused():
     prepared = prepare(Sequential({"block": Sequential(block(3, 8))}))
     prepared.forward(X, INFER)
-    a_composite(prepared, "FusedConvBNReLU").plain.layers["bn"] = BatchNorm2D(8, dtype=np.float64)
+    a_composite(prepared, "ConvBlock").plain.layers["bn"] = BatchNorm2D(8, dtype=np.float64)
     with pytest.raises(UsageError, match="replaced"):
         prepared.forward(X, INFER)
 

@@ -10,14 +10,14 @@ import pytest
 
 import models
 from minidl.engine import fuse, prepare
-from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
+from minidl.engine.blocks.conv import ConvBlock
 from minidl.engine.recordings import recording, sharing
 from minidl.engine.recordings.recorder import Recorder, Unrecordable
 from minidl.engine.recordings.recording import PASSES, Recording
 from minidl.engine.recordings.sharing import share_out
 from minidl.engine.tile_layer import TileLayer
 from minidl.engine.tiles.phases import Phases
-from minidl.engine.tiles.runner import TileRunner
+from minidl.engine.tiles.runner import ONE_BLAS_THREAD, TileRunner
 from minidl.engine.tiles.scratch import Scratch
 from minidl.layers import INFER, AvgPool2D, MaxPool2D, ReLU, Sequential
 from tests.engine.test_company import at_once
@@ -142,7 +142,7 @@ def test_what_would_be_true_only_once_is_refused(look):
 
 
 def test_a_pass_that_hides_what_it_does_is_not_used():
-    original = FusedConvBNReLU.infer_tile
+    original = ConvBlock.infer_tile
 
     def hiding(layer, x, folded, scratch):
         y = original(layer, x, folded, scratch)
@@ -151,7 +151,7 @@ def test_a_pass_that_hides_what_it_does_is_not_used():
 
     plain = randomized(Sequential(block(3, 8, padding=1)), np.random.default_rng(0))
     prepared, x = prepare(plain, 2), RNG.normal(size=(1, 9, 9, 3))
-    with patch.object(FusedConvBNReLU, "infer_tile", hiding):
+    with patch.object(ConvBlock, "infer_tile", hiding):
         for _ in range(PASSES + 3):
             for other in (x, 2 * x):
                 same_bits(prepared.forward(other, INFER)[0], fuse(plain).forward(other, INFER)[0])
@@ -178,7 +178,8 @@ def calls_of(make, size, n=1):
     model = fuse(net(make), 1)
     x = RNG.normal(size=(n, size, size, 3))
     folded, recorder = model.fold(x), Recorder()
-    y = model.infer_tile(recorder.recorded(x.copy()), folded, recorder)
+    with ONE_BLAS_THREAD:
+        y = model.infer_tile(recorder.recorded(x.copy()), folded, recorder)
     return recorder.calls, np.asarray(y)
 
 
@@ -187,7 +188,7 @@ def calls_of(make, size, n=1):
 def test_the_sides_of_a_phase_may_run_in_any_order(name, small):
     make, size = NETS[name]
     calls, y = calls_of(make, size)
-    with patch.object(sharing, "SMALL", small):
+    with patch.object(sharing, "SMALL", small), ONE_BLAS_THREAD:
         phases = share_out(calls)
     expected = y.copy()
     for order in ([0, 1], [1, 0]):
@@ -207,20 +208,38 @@ def reads_itself(call):
 
 
 def test_the_plan_is_always_the_same():
-    plans = [
-        [[[call.out.shape for call in side] for side in phase] for phase in share_out(calls_of(refined, 64)[0])]
-        for _ in range(2)
-    ]
+    with ONE_BLAS_THREAD:
+        plans = [
+            [[[call.out.shape for call in side] for side in phase] for phase in share_out(calls_of(refined, 64)[0])]
+            for _ in range(2)
+        ]
     assert plans[0] == plans[1]
 
 
-def test_matrices_are_never_cut():
-    a, b = RNG.normal(size=(6, 50, 40)), RNG.normal(size=(40, 30))
+def product_of(a, b):
     recorder = Recorder()
-    out = recorder("out", (6, 50, 30), np.dtype(float))
+    out = recorder("out", (*a.shape[:-1], b.shape[-1]), np.dtype(float))
     np.matmul(a, b, out=out)
-    ((first, second),) = sharing._halves(recorder.calls[0])
+    return recorder.calls[0]
+
+
+def test_a_product_of_matrices_is_cut_into_products_and_never_along_its_sum():
+    with patch.object(sharing, "_same_bits", return_value=False):
+        ((first, second),) = sharing._halves(product_of(RNG.normal(size=(6, 50, 40)), RNG.normal(size=(40, 30))))
     assert first.out.shape == second.out.shape == (3, 50, 30)
+
+
+def test_a_matrix_is_cut_along_its_rows_if_no_bit_changes():
+    call = product_of(RNG.normal(size=(200, 40)), RNG.normal(size=(40, 30)))
+    with patch.object(sharing, "_same_bits", return_value=True):
+        ((first, second),) = sharing._halves(call)
+    assert (first.out.shape, second.out.shape) == ((96, 30), (104, 30))
+    expected = call.out.copy()
+    first.ready()(), second.ready()()
+    np.testing.assert_allclose(call.out, expected)
+    assert sharing._same_bits(call, (call, call))
+    half = call._replace(inputs=(call.inputs[0][:100], call.inputs[1]), out=call.out[:100])
+    assert not sharing._same_bits(call, (half, half))
 
 
 # ------------------------------------------------------------------------- phases

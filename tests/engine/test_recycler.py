@@ -138,7 +138,7 @@ def test_a_recycler_forgets_the_sizes_of_what_it_gave_back():
     for size in range(100):
         recycler.empty((size,), np.uint8)
         recycler.turn()
-    assert len(recycler._free) <= 2
+    assert len(recycler._blocks) <= 2
 
 
 def test_large_blocks_have_pages_of_their_own_and_a_fallback():

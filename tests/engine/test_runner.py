@@ -1,4 +1,4 @@
-"""The runner of tiles: order of accumulators, exceptions, BLAS threads; and that nothing remains afterwards."""
+"""The runner of tiles: order of lanes, exceptions, BLAS threads; and that nothing remains afterwards."""
 
 import gc
 import os
@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from minidl.engine.tiles.grid import grid_of
 from minidl.engine.tiles.helpers import Helpers
 from minidl.engine.tiles.runner import (
-    ACCUMULATORS,
     LEAST_TILES,
     ONE_BLAS_THREAD,
     Scratch,
@@ -49,26 +49,34 @@ def own_number():
         release_blas(1)
 
 
-# ---------------------------------------------------------------- tiles and accumulators
+# ---------------------------------------------------------------- tiles and lanes
 
 
 @several_threads
-@pytest.mark.parametrize("tiles", [1, 2, 7, 8, 9, 37])
-def test_every_tile_is_done_once_and_a_lane_in_rising_order(threads, tiles):
-    seen = {accumulator: [] for accumulator in range(ACCUMULATORS)}
-    TileRunner(threads).run(lambda tile, accumulator, scratch: seen[accumulator].append(tile), tiles)
-    assert seen == {accumulator: list(range(accumulator, tiles, ACCUMULATORS)) for accumulator in range(ACCUMULATORS)}
+@pytest.mark.parametrize("images", [1, 2, 7, 8, 9, 37])
+def test_every_tile_is_done_once_and_a_lane_in_rising_order(threads, images):
+    grid = grid_of(images, 2)
+    seen = [[] for _ in grid.lanes]
+    TileRunner(threads).run(lambda tile, lane, scratch: seen[lane].append(tile), grid)
+    assert seen == [list(tiles) for tiles in grid.lanes]
+
+
+@several_threads
+def test_tiles_that_are_just_a_number_are_lanes_of_their_own(threads):
+    seen = []
+    TileRunner(threads).run(lambda tile, lane, scratch: seen.append((tile, lane)), 20)
+    assert sorted(seen) == [(tile, tile) for tile in range(20)]
 
 
 def test_threads_work_side_by_side():
     barrier = threading.Barrier(3)  # is passed only when three tasks run at once
-    TileRunner(3).run(lambda tile, accumulator, scratch: barrier.wait(timeout=HANGS), 3)
+    TileRunner(3).run(lambda tile, lane, scratch: barrier.wait(timeout=HANGS), 3)
 
 
 def test_tasks_at_once_have_scratch_memory_of_their_own_which_is_used_again():
     runner, together, seen = TileRunner(2), threading.Barrier(2), []
 
-    def task(tile, accumulator, scratch):
+    def task(tile, lane, scratch):
         together.wait(timeout=HANGS)  # so each of two threads has one of the two tiles
         seen.append(scratch("a", (3,), np.float64))
 
@@ -121,7 +129,7 @@ def test_the_tiles_of_a_batch_are_all_of_it_in_order_and_nearly_equal(images, mo
 def test_every_job_is_done_once_beside_the_tiles(threads, tiles, jobs):
     done = []
     TileRunner(threads).run(
-        lambda tile, accumulator, scratch: done.append(tile),
+        lambda tile, lane, scratch: done.append(tile),
         tiles,
         [partial(done.append, f"job {i}") for i in range(jobs)],
     )
@@ -134,7 +142,7 @@ def test_an_exception_in_a_job_comes_out(threads):
         raise ZeroDivisionError("job")
 
     with pytest.raises(ZeroDivisionError):
-        TileRunner(threads).run(lambda tile, accumulator, scratch: None, 3, [fail])
+        TileRunner(threads).run(lambda tile, lane, scratch: None, 3, [fail])
 
 
 # ------------------------------------------------------------------- exceptions
@@ -144,7 +152,7 @@ def test_an_exception_in_a_job_comes_out(threads):
 def test_an_exception_comes_out_after_all_threads_have_come_to_rest(threads):
     failed, begun, ended = threading.Event(), [], []
 
-    def task(tile, accumulator, scratch):
+    def task(tile, lane, scratch):
         begun.append(tile)
         try:
             if tile == 0:
@@ -160,13 +168,13 @@ def test_an_exception_comes_out_after_all_threads_have_come_to_rest(threads):
         runner.run(task, 11)
     assert sorted(begun) == sorted(ended)
     done = []
-    runner.run(lambda tile, accumulator, scratch: done.append(tile), 5)  # it still works
+    runner.run(lambda tile, lane, scratch: done.append(tile), 5)  # it still works
     assert sorted(done) == list(range(5))
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2, 10])
 def test_an_exception_of_any_tile_comes_out(bad):
-    def task(tile, accumulator, scratch):
+    def task(tile, lane, scratch):
         if tile == bad:
             raise KeyError(tile)
 
@@ -181,14 +189,14 @@ def test_an_exception_of_any_tile_comes_out(bad):
 @several_threads
 def test_blas_has_one_thread_in_a_task_and_its_own_number_afterwards(threads, own_number):
     inside = []
-    TileRunner(threads).run(lambda tile, accumulator, scratch: inside.append(blas_threads()), 4)
+    TileRunner(threads).run(lambda tile, lane, scratch: inside.append(blas_threads()), 4)
     assert inside == [{1}] * 4
     assert blas_threads() == own_number
 
 
 @pytest.mark.parametrize("bad", [0, 1])
 def test_blas_gets_its_threads_back_after_an_exception(bad, own_number):
-    def task(tile, accumulator, scratch):
+    def task(tile, lane, scratch):
         if tile == bad:
             raise ZeroDivisionError
 
@@ -200,7 +208,7 @@ def test_blas_gets_its_threads_back_after_an_exception(bad, own_number):
 def test_blocks_of_one_blas_thread_may_be_nested(own_number):
     with ONE_BLAS_THREAD:
         with ONE_BLAS_THREAD:
-            TileRunner(2).run(lambda tile, accumulator, scratch: None, 4)
+            TileRunner(2).run(lambda tile, lane, scratch: None, 4)
             assert blas_threads() == {1}
         assert blas_threads() == {1}
     assert blas_threads() == own_number
@@ -252,7 +260,7 @@ def test_two_threads_may_leave_such_blocks_in_any_order(order, own_number):
 def test_after_a_run_other_threads_may_limit_blas_too(own_number):
     release_blas()
     runner, inside = TileRunner(1), []
-    runner.run(lambda tile, accumulator, scratch: None, 1)
+    runner.run(lambda tile, lane, scratch: None, 1)
     thread = threading.Thread(target=runner.run, args=(lambda *_: inside.append(blas_threads()), 1))
     thread.start()
     thread.join(timeout=HANGS)
@@ -260,9 +268,9 @@ def test_after_a_run_other_threads_may_limit_blas_too(own_number):
 
 
 def test_each_block_gives_back_the_number_from_before_it(own_number):
-    TileRunner(1).run(lambda tile, accumulator, scratch: None, 1)
+    TileRunner(1).run(lambda tile, lane, scratch: None, 1)
     with threadpool_limits(limits=1, user_api="blas"):
-        TileRunner(1).run(lambda tile, accumulator, scratch: None, 1)
+        TileRunner(1).run(lambda tile, lane, scratch: None, 1)
         assert blas_threads() == {1}
     assert blas_threads() == own_number
 
@@ -277,15 +285,15 @@ def tile_threads():
 def test_a_runner_has_no_threads_before_it_works_or_with_one_thread():
     before = tile_threads()
     idle, alone = TileRunner(3), TileRunner(1)
-    alone.run(lambda tile, accumulator, scratch: None, 8)
-    idle.run(lambda tile, accumulator, scratch: None, 1)
+    alone.run(lambda tile, lane, scratch: None, 8)
+    idle.run(lambda tile, lane, scratch: None, 1)
     assert tile_threads() == before
 
 
 def test_a_dropped_runner_leaves_no_threads():
     before = tile_threads()
     runner, together = TileRunner(3), threading.Barrier(3)
-    runner.run(lambda tile, accumulator, scratch: together.wait(timeout=HANGS), 3)
+    runner.run(lambda tile, lane, scratch: together.wait(timeout=HANGS), 3)
     own = tile_threads() - before
     assert len(own) == 2
     del runner
@@ -316,5 +324,5 @@ def test_a_helper_that_begins_when_all_is_done_does_nothing(monkeypatch):
 def test_environment_and_numpys_settings_stay_as_they_are():
     with np.errstate(over="raise", under="warn"):
         before = os.environ.copy(), np.geterr(), np.getbufsize()
-        TileRunner(2).run(lambda tile, accumulator, scratch: np.ones(3) @ np.ones(3), 8)
+        TileRunner(2).run(lambda tile, lane, scratch: np.ones(3) @ np.ones(3), 8)
         assert (os.environ.copy(), np.geterr(), np.getbufsize()) == before

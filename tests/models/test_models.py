@@ -77,7 +77,7 @@ def test_every_convolution_is_followed_by_batch_normalization_and_has_no_bias():
             assert (bn.eps, bn.momentum) == (1e-5, 0.1)
 
 
-@pytest.mark.parametrize("name", PAPERS + ["convnet"])
+@pytest.mark.parametrize("name", models.REGISTRY)
 @pytest.mark.parametrize("size", [32, 33, 64, 96])
 def test_any_number_of_classes_and_any_input_from_32_pixels(name, size):
     net = models.build(name, classes=3)
@@ -88,7 +88,7 @@ def test_any_number_of_classes_and_any_input_from_32_pixels(name, size):
         assert y.shape == (1, 3) and np.isfinite(y).all()
 
 
-@pytest.mark.parametrize("name", PAPERS + ["convnet"])
+@pytest.mark.parametrize("name", models.REGISTRY)
 def test_dropout_stands_before_the_classifier_if_asked_for(name):
     layers = list(models.build(name, dropout=0.4).leaves())
     assert [layer.p for layer in layers if isinstance(layer, Dropout)] == [0.4]
@@ -96,7 +96,7 @@ def test_dropout_stands_before_the_classifier_if_asked_for(name):
     assert not any(isinstance(layer, Dropout) for layer in models.build(name).leaves())
 
 
-@pytest.mark.parametrize("name", PAPERS + ["convnet"])
+@pytest.mark.parametrize("name", models.REGISTRY)
 def test_the_weights_are_a_function_of_the_seed(name):
     a, b, other = (models.build(name, 5, seed=seed).named_parameters() for seed in (3, 3, 4))
     for n, p in a.items():
@@ -114,7 +114,9 @@ def test_the_weights_are_the_same_in_both_precisions_up_to_rounding():
 
 
 def test_an_unknown_model_is_refused_with_the_names_there_are():
-    with pytest.raises(UsageError, match="unknown model 'resnet': choose baseline, refined, three-module, convnet"):
+    with pytest.raises(
+        UsageError, match="unknown model 'resnet': choose baseline, refined, three-module, convnet, resnet18"
+    ):
         models.build("resnet")
 
 

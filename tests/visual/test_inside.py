@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from mpl_toolkits.mplot3d.proj3d import proj_transform
 
-from benchmarks.chart import save_chart
+from benchmarks.chart import save_chart, save_curves
+from benchmarks.contenders import CONTENDERS
 from minidl.training.range_test import RangeTest
 from minidl.visual import figures, maps, scatter, search_plots, sheets
 from tests.inside import check, drawn, within  # noqa: F401
@@ -177,3 +178,14 @@ def test_all_bars_of_a_chart_are_seen(drawn, tmp_path):  # noqa: F811
                "machine": {"processor": LONG}}  # fmt: skip
     save_chart(tmp_path / "a.png", results)
     assert check(drawn[0]) >= 6
+
+
+def test_all_curves_over_the_batch_size_are_seen(drawn, tmp_path):  # noqa: F811
+    figures = {"settings": {"threads": 2, "date": "2017-06-12"}, "machine": {"processor": LONG}, "batches": {}}
+    for size in (1, 16, 256):
+        speeds = {name: 10.0 ** (i - 2) * size for i, name in enumerate(CONTENDERS["refined"]) if size > 1 or i % 2}
+        figures["batches"][str(size)] = {"train_img_s": dict(list(speeds.items())[:3]), "infer_img_s": speeds}
+    save_curves(tmp_path / "a.png", figures)
+    assert check(drawn[0]) >= 4 + len(CONTENDERS["refined"])
+    train, infer = drawn[0].axes
+    assert sum(len(line.get_xydata()) for line in infer.lines) == 2 * 9 + 4

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.recycler import aligned
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import ShapeError
@@ -45,38 +46,58 @@ class Sums:
     The rows of one tile are added in float32, everything else in float64.
     """
 
-    def __init__(self, tiles: int, z: Array) -> None:
-        self.channels = z.shape[3]
-        self.total, self.dot = np.zeros((2, tiles, z.shape[2] * z.shape[3]), z.dtype)
+    def __init__(self, tiles: Grid, z: Array) -> None:
+        _, height, width, self.channels = z.shape
+        self.tiles, self.pixels = tiles, height * width
+        self.parts = np.empty((2, len(tiles), width * self.channels), z.dtype)
 
     def add_up(self, tile: int, a: Array, b: Array) -> None:
         """The sums of one tile: a and b (n, H, W, C), contiguous."""
         a, b = rows(a), rows(b)
-        np.matmul(_filled(1, len(a), a.dtype), a, out=self.total[tile])  # BLAS's fast column sum
-        np.einsum("rc,rc->c", a, b, out=self.dot[tile])
+        total, dot = self.parts[:, tile]
+        np.matmul(constant(1, len(a), a.dtype), a, out=total)  # BLAS's fast column sum
+        np.einsum("rc,rc->c", a, b, out=dot)
 
-    def over_batch(self) -> tuple[Array, Array]:
-        """(sum a, sum a b) of every channel, (C,) float64."""
-        return tuple(
-            part.sum(axis=0, dtype=np.float64).reshape(-1, self.channels).sum(axis=0)  # (T, W C) -> (W, C) -> (C,)
-            for part in (self.total, self.dot)
-        )
+    def of_shards(self) -> Array:
+        """(sum a, sum a b) of every channel and shard, (2, S, C) float64."""
+        parts = self.parts.reshape(2, len(self.tiles), -1, self.channels)  # (2, T, W C) -> (2, T, W, C)
+        return self.tiles.lane_sums(np.add.reduce(parts, axis=2, dtype=np.float64), axis=1)
+
+    def moments(self, runner: TileRunner) -> tuple[int, Array, Array]:
+        """(M, mean, variance) of every channel over the batch, (C,) float64, if the sums are of a and a^2.
+
+        Every shard has a number of pixels n, a mean and a sum M2 of squared deviations from its mean. With these of
+        all shards (Chan et al. 1979),
+            M = sum n,    M mean = sum n mean,    M var = sum M2 + sum n (mean of the shard - mean)^2.
+        """
+        total, dot = self.of_shards()
+        parts = np.empty((len(total), 3, self.channels))  # n, mean, M2 of each shard
+        parts[:, 0] = n = self.pixels * self.tiles.images
+        np.divide(total, n, out=parts[:, 1])
+        np.subtract(dot, total * parts[:, 1], out=parts[:, 2])
+        n, means, m2 = runner.merge(parts).swapaxes(0, 1)  # each (S, C)
+        pixels = np.add.reduce(n)
+        mean = np.add.reduce(n * means) / pixels
+        return int(pixels[0]), mean, np.add.reduce(m2 + n * (means - mean) ** 2) / pixels
 
 
 class Normalization(NamedTuple):
-    """The statistics of one TRAIN forward pass, per channel; scale and shift in the dtype of z."""
+    """The statistics of one TRAIN forward pass, per channel."""
 
-    scale: Array  # |gamma| inv_std
-    shift: Array  # beta - mean scale
+    line: Array  # (2, C) scale = |gamma| inv_std and shift = beta - mean scale, in the dtype of z
     signs: Array  # of gamma, -1 or 1
     mean: Array  # (C,) float64
     inv_std: Array  # (C,) float64
     pixels: int  # M
     large_mean: bool  # some channel has mean^2 > MEAN_LIMIT var: subtract the mean before products with z are summed
 
-    def scale_and_shift(self, z: Array) -> tuple[Array, Array]:
+    @property
+    def scale(self) -> Array:
+        return self.line[0]
+
+    def scale_and_shift(self, z: Array) -> Array:
         """scale and shift, each `per_row` of z."""
-        return per_row(self.scale, z.shape[2]), per_row(self.shift, z.shape[2])
+        return per_row(self.line, z.shape[2])
 
 
 class BatchNorms:
@@ -84,8 +105,9 @@ class BatchNorms:
 
     def __init__(self, layers: Sequence[BatchNorm2D]) -> None:
         self.layers = list(layers)
-        ends = np.cumsum([layer.params["gamma"].size for layer in self.layers]).tolist()
-        self._slices = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+        self._sizes = [layer.params["gamma"].size for layer in self.layers]
+        ends = np.cumsum([0, *self._sizes]).tolist()
+        self._slices = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
         self.channels: int = ends[-1]
 
     def param(self, name: str) -> Array:
@@ -93,81 +115,84 @@ class BatchNorms:
 
     def signs(self) -> Array:
         """-1 where gamma is negative, otherwise 1, in gamma's dtype."""
-        gamma = self.param("gamma")
-        return np.where(gamma < 0, -1, 1).astype(gamma.dtype)
+        return _signs(self.param("gamma"))
 
-    def _eps(self) -> Array:
-        return np.concatenate([np.full(layer.params["gamma"].size, layer.eps) for layer in self.layers])
+    def _buffer(self, name: str) -> Array:
+        return np.concatenate([layer.buffers[name] for layer in self.layers])
 
-    def normalize(self, z: Array, sums: Sums, tiles: list[slice], runner: TileRunner) -> Normalization:
+    def _setting(self, name: str) -> float | Array:
+        """A setting of the layers: a number; if they differ in it, one for each channel."""
+        values = [getattr(layer, name) for layer in self.layers]
+        return values[0] if len(set(values)) == 1 else np.repeat(values, self._sizes)
+
+    def normalize(self, z: Array, sums: Sums, tiles: Grid, runner: TileRunner) -> Normalization:
         """The statistics of z from `sums` of z and z^2. Updates the running statistics as BatchNorm2D does.
 
         Raises ShapeError if the batch has a single pixel, which has no variance.
         """
-        pixels = z.size // z.shape[3]
-        total, dot = sums.over_batch()
-        mean = total / pixels
-        var = dot / pixels - mean**2
-        if (mean**2 > MEAN_LIMIT * var).any():
-            center = mean.astype(z.dtype)
+        pixels, mean, var = sums.moments(runner)
+        if not _is_large(mean, var):
+            return self.with_moments(mean, var, pixels, large_mean=False)
+        center = mean.astype(z.dtype)
 
-            def add_up(i: int, accumulator: int, scratch: Scratch) -> None:
-                deviation = z[tiles[i]] - center
-                sums.add_up(i, deviation, deviation)
+        def add_up(i: int, lane: int, scratch: Scratch) -> None:
+            deviation = z[tiles[i]] - center
+            sums.add_up(i, deviation, deviation)
 
-            runner.run(add_up, len(tiles))
-            total, dot = sums.over_batch()
-            mean, var = center + total / pixels, dot / pixels - (total / pixels) ** 2
-        return self.with_moments(mean, var, pixels)
+        runner.run(add_up, tiles)
+        _, rest, var = sums.moments(runner)
+        mean = center + rest
+        return self.with_moments(mean, var, pixels, _is_large(mean, var))
 
-    def with_moments(self, mean: Array, var: Array, pixels: int) -> Normalization:
+    def with_moments(self, mean: Array, var: Array, pixels: int, large_mean: bool = True) -> Normalization:
         """The same from mean and variance, (C,) float64, of z with the signs in it."""
         if pixels < 2:
             raise ShapeError(f"{self.layers[0].label}: training needs more than one value per channel, got one")
-        var, signs = np.maximum(var, 0), self.signs()
+        gamma, var = self.param("gamma"), np.maximum(var, 0)
+        signs = _signs(gamma)
+        running = self._buffer("running_mean"), self._buffer("running_var")
+        move_running(mean * signs, var, *running, self._setting("momentum"), pixels / (pixels - 1))
         for layer, own in zip(self.layers, self._slices, strict=True):
-            running_mean, running_var = layer.buffers["running_mean"], layer.buffers["running_var"]
-            unbias = pixels / (pixels - 1)
-            move_running(mean[own] * signs[own], var[own], running_mean, running_var, layer.momentum, unbias)
-        inv_std = 1 / np.sqrt(var + self._eps())
-        scale = np.abs(self.param("gamma")) * inv_std
-        shift = self.param("beta") - mean * scale
-        large_mean = bool((mean**2 > MEAN_LIMIT * var).any())
-        scale, shift = scale.astype(signs.dtype), shift.astype(signs.dtype)
-        return Normalization(scale, shift, signs, mean, inv_std, pixels, large_mean)
+            layer.buffers["running_mean"][...] = running[0][own]
+            layer.buffers["running_var"][...] = running[1][own]
+        inv_std = 1 / np.sqrt(var + self._setting("eps"))
+        scale = np.abs(gamma) * inv_std
+        line = np.empty((2, self.channels), gamma.dtype)
+        line[0], line[1] = scale, self.param("beta") - mean * scale
+        return Normalization(line, signs, mean, inv_std, pixels, large_mean)
 
     def folded(self) -> tuple[Array, Array]:
         """(scale, shift) from the running statistics: in INFER mode the layers compute y = z scale + shift."""
-        mean, var = (np.concatenate([layer.buffers[name] for layer in self.layers]).astype(np.float64)
-                     for name in ("running_mean", "running_var"))  # fmt: skip
-        return fold_batch_norm(self.param("gamma"), self.param("beta"), mean, var, self._eps())
+        mean, var = (self._buffer(name).astype(np.float64) for name in ("running_mean", "running_var"))
+        return fold_batch_norm(self.param("gamma"), self.param("beta"), mean, var, self._setting("eps"))
 
-    def backward(self, dbeta: Array, dot: Array, norm: Normalization) -> tuple[Array, Array]:
-        """(slope, offset) from sum d and sum d (z - mean); adds dgamma and dbeta to the layers' gradients."""
+    def backward(self, dbeta: Array, dot: Array, norm: Normalization) -> Array:
+        """(2, C) slope and offset from sum d and sum d (z - mean); adds dgamma and dbeta to the layers' gradients."""
         dgamma = norm.inv_std * dot
+        grads = (norm.signs * dgamma).astype(norm.line.dtype), dbeta.astype(norm.line.dtype)
         for layer, own in zip(self.layers, self._slices, strict=True):
-            for name, grad in (("gamma", norm.signs * dgamma), ("beta", dbeta)):
-                p = layer.params[name]
-                p.grad += grad[own].astype(p.grad.dtype)
-        slope = -norm.inv_std * dgamma / norm.pixels
-        offset = -dbeta / norm.pixels - norm.mean * slope
-        return slope.astype(norm.scale.dtype), offset.astype(norm.scale.dtype)
+            layer.params["gamma"].grad += grads[0][own]
+            layer.params["beta"].grad += grads[1][own]
+        slope = norm.inv_std * dgamma / -norm.pixels
+        line = np.empty_like(norm.line)
+        line[0], line[1] = slope, dbeta / -norm.pixels - norm.mean * slope
+        return line
 
 
 class GradientSums:
     """The sums of d and of d (z - mean) over the batch, computed tile by tile."""
 
-    def __init__(self, tiles: int, z: Array, norm: Normalization) -> None:
+    def __init__(self, tiles: Grid, z: Array, norm: Normalization) -> None:
         self._sums, self._norm = Sums(tiles, z), norm
 
     def add_up(self, tile: int, d: Array, z: Array) -> None:
         """The sums of one tile: d and z (n, H, W, C), contiguous."""
         self._sums.add_up(tile, d, z - self._center(z) if self._norm.large_mean else z)
 
-    def over_batch(self) -> tuple[Array, Array]:
+    def over_batch(self, runner: TileRunner) -> tuple[Array, Array]:
         """dbeta, and dgamma without its factor inv_std; (C,) float64."""
-        total, dot = self._sums.over_batch()
-        center = self._center(self._norm.scale) if self._norm.large_mean else 0
+        total, dot = np.add.reduce(runner.merge(self._sums.of_shards().swapaxes(0, 1)))  # (S, 2, C) -> (2, C)
+        center = self._center(self._norm.line) if self._norm.large_mean else 0
         return total, dot - (self._norm.mean - center) * total
 
     def _center(self, like: Array) -> Array:
@@ -195,34 +220,28 @@ def rows(a: Array) -> Array:
     return a.reshape(-1, a.shape[-2] * a.shape[-1])
 
 
-def per_row(vector: Array, width: int) -> Array:
-    """A vector over channels, (C,), repeated for all pixels of a row: (W C,)."""
-    row = aligned((width, len(vector)), vector.dtype)
-    row[...] = vector
-    return row.reshape(-1)  # (W, C) -> (W C,)
+def to_write(a: Array) -> Array:
+    """`rows(a)` to write to; a channel slice, whose pixels don't follow one another, stays (n, H, W, C)."""
+    return rows(a) if a.flags.c_contiguous else a
 
 
-def affine_relu(z: Array, scale: Array, shift: Array, out: Array) -> None:
-    """out = max(z scale + shift, 0), scale and shift `per_row`."""
-    y = rows(out)
-    np.multiply(rows(z), scale, out=y)
-    shift_relu(out, shift)
+def per_row(vectors: Array, width: int) -> Array:
+    """Vectors over channels, (..., C), repeated for all pixels of a row: (..., W C)."""
+    *several, channels = vectors.shape
+    row = aligned((*several, width, channels), vectors.dtype)
+    row[...] = vectors[..., None, :]
+    return row.reshape(*several, -1)  # (..., W, C) -> (..., W C)
 
 
-def shift_relu(z: Array, shift: Array) -> None:
-    """z = max(z + shift, 0), in place, shift `per_row`."""
-    y = rows(z)
-    y += shift
-    relu(z)
+def _signs(gamma: Array) -> Array:
+    return np.where(gamma < 0, gamma.dtype.type(-1), gamma.dtype.type(1))
 
 
-def relu(z: Array) -> None:
-    """z = max(z, 0), in place."""
-    y = rows(z)
-    np.maximum(y, _filled(0, y.shape[1], y.dtype), out=y)  # with a scalar, maximum is up to three times slower
+def _is_large(mean: Array, var: Array) -> bool:
+    return bool((mean * mean > MEAN_LIMIT * var).any())
 
 
-def _filled(value: int, size: int, dtype: np.dtype) -> Array:
+def constant(value: int, size: int, dtype: np.dtype) -> Array:
     """A vector of `size` times the `value`: the beginning of the longest one made so far."""
     vector = _vectors.get((value, dtype))
     if vector is None or len(vector) < size:
@@ -234,13 +253,6 @@ def _filled(value: int, size: int, dtype: np.dtype) -> Array:
 
 
 _vectors: dict[tuple[int, np.dtype], Array] = {}
-
-
-def relu_grad(dy: Array, y: Array, out: Array, scratch: Scratch) -> None:
-    """out = dy [y > 0]. y is the ReLU's output, which is positive exactly where its input is. Any strides."""
-    mask = scratch("mask", y.shape, bool)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=out)
 
 
 def affine(z: Array, slope: Array, offset: Array, out: Array) -> Array:

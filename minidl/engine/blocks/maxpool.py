@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.blocks.block import Fused
-from minidl.engine.tiles.runner import Scratch, tile_slices
+from minidl.engine.blocks.fused import Fused
+from minidl.engine.tiles.grid import Grid, grid_of
+from minidl.engine.tiles.runner import Scratch
 from minidl.kernels import blocked
+from minidl.layers import Layer
 from minidl.layers.pooling import MaxPool2D, MaxPoolCache
 
 Array = np.ndarray
@@ -37,33 +39,49 @@ class PairPool:
 
     def forward(self, x: Array, y: Array, index: Array | None, scratch: Scratch) -> None:
         """y (n, OH, OW, C) = the windows' maxima of x (n, H, W, C), and their offsets 0 .. 3 in `index` if given."""
-        n, h, _, c = x.shape
-        pairs = scratch("pairs", (n, h, y.shape[2], c), x.dtype)
-        right = below = None
-        if index is not None:
-            right, below = scratch("right wins", pairs.shape, bool), scratch("lower wins", y.shape, bool)
+        n, h, w, c = x.shape
         p = self.pool.padding
-        _pair_max(x.swapaxes(1, 2), p, pairs.swapaxes(1, 2), None if right is None else right.swapaxes(1, 2))
-        _pair_max(pairs, p, y, below)
-        if index is None:
+        if index is None:  # the order doesn't matter; whole rows of pixels first, as they are long runs
+            pairs = scratch("pairs", (n, y.shape[1], w, c), x.dtype)
+            _pair_max(x, p, pairs)
+            _pair_max(pairs.swapaxes(1, 2), p, y.swapaxes(1, 2))
             return
+        pairs = scratch("pairs", (n, h, y.shape[2], c), x.dtype)
+        right, below = scratch("right wins", pairs.shape, bool), scratch("lower wins", y.shape, bool)
+        _pair_max(x.swapaxes(1, 2), p, pairs.swapaxes(1, 2), right.swapaxes(1, 2))
+        _pair_max(pairs, p, y, below)
         in_pair = scratch("winner of the pair", y.shape, np.uint8)
         # Offsets in the upper pair 0 + right, in the lower one 2 + right; a pair outside of x never wins.
         for offset, out in ((0, index), (1, in_pair)):
             windows, rows = _of_offset(offset, y.shape[1], h, 2, p)
-            np.add(right[:, rows], np.uint8(2 * offset), out=out[:, windows])
+            np.add(right.view(np.uint8)[:, rows], np.uint8(2 * offset), out=out[:, windows])
         in_pair -= index  # modulo 256
         in_pair *= below.view(np.uint8)
         index += in_pair
 
+    def backward(self, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
+        """dx (n, H, W, C) = the gradient of x: every dy (n, OH, OW, C) at the pixel `index` of its window, else 0."""
+        (_, h, w, _), (_, oh, ow, _), p = dx.shape, dy.shape, self.pool.padding
+        if 2 * oh - p < h or 2 * ow - p < w:  # a last row or column is in no window
+            dx[...] = 0
+        maxima, share = scratch("maxima", dy.shape, bool), scratch("share", dy.shape, dy.dtype)
+        for k in range(4):
+            np.equal(index, np.uint8(k), out=maxima)
+            np.multiply(dy, maxima, out=share)
+            (down, rows), (along, columns) = _of_offset(k // 2, oh, h, 2, p), _of_offset(k % 2, ow, w, 2, p)
+            dx[:, rows, columns] = share[:, down, along]
+
     def add_backward(self, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
         """dx (n, H, W, C) += the gradient of x."""
-        add_to_winners(self.pool, dy, index, dx, scratch)
+        grad = scratch("gradient of the pool", dx.shape, dx.dtype)  # copying and one long sum beat four short ones
+        self.backward(dy, index, grad, scratch)
+        dx += grad
 
 
-def add_to_winners(pool: MaxPool2D, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
-    """Adds the gradient to dx (n, H, W, C): every dy (n, OH, OW, C) goes to the pixel `index` of its window."""
+def sum_at_winners(pool: MaxPool2D, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
+    """dx (n, H, W, C) = the gradient: every dy (n, OH, OW, C) is added to the pixel `index` of its window."""
     (_, h, w, _), (_, oh, ow, _) = dx.shape, dy.shape
+    dx[...] = 0
     maxima, share = scratch("maxima", dy.shape, bool), scratch("share", dy.shape, dy.dtype)
     for k in range(pool.kernel**2):
         np.equal(index, np.uint8(k), out=maxima)
@@ -81,7 +99,7 @@ def _of_offset(offset: int, windows: int, size: int, stride: int, pad: int) -> t
     return slice(first, inside), slice(start, start + stride * (inside - first), stride)
 
 
-def _pair_max(x: Array, pad: int, y: Array, second_wins: Array | None) -> None:
+def _pair_max(x: Array, pad: int, y: Array, second_wins: Array | None = None) -> None:
     """y[:, i] = max(x[:, 2 i - pad], x[:, 2 i - pad + 1]); a pixel outside of x never wins."""
     pairs = (x.shape[1] - pad) // 2
     whole, inside = slice(pad, pad + pairs), x[:, pad : pad + 2 * pairs]
@@ -105,18 +123,22 @@ class FusedMaxPool(Fused):
         super().__init__(plain, runner)
         self._pairs = PairPool(plain) if PairPool.matches(plain) else None
 
+    @staticmethod
+    def match(layers: list[Layer], first: bool) -> int:
+        return int(type(layers[0]) is MaxPool2D)
+
     def train(self, x: Array) -> tuple[Array, MaxPoolCache]:
         y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
         index, tiles = self.runner.empty(y.shape, np.uint8), self.tiles(x)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
             if self._pairs:
                 self._pairs.forward(x[tile], y[tile], index[tile], scratch)
             if not self._pairs or np.isnan(np.vdot(y[tile], y[tile])):  # comparisons with NaN are false
                 y[tile], index[tile] = blocked.max_pool(x[tile], *self._geometry)
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         return y, MaxPoolCache(index, x.shape)
 
     def train_backward(self, dy: Array, cache: MaxPoolCache, need_dx: bool) -> Array | None:
@@ -125,16 +147,18 @@ class FusedMaxPool(Fused):
         dx = self.runner.empty(cache.x_shape, dy.dtype)
         tiles = self.tiles(dx)
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
-            dx[tile] = 0
-            add_to_winners(self.plain, dy[tile], cache.index[tile], dx[tile], scratch)
+            if self._pairs:
+                self._pairs.backward(dy[tile], cache.index[tile], dx[tile], scratch)
+            else:
+                sum_at_winners(self.plain, dy[tile], cache.index[tile], dx[tile], scratch)
 
-        self.runner.run(task, len(tiles))
+        self.runner.run(task, tiles)
         return dx
 
-    def tiles(self, x: Array) -> list[slice]:
-        return tile_slices(len(x), max(1, TILE_NUMBERS // x[0].size))
+    def tiles(self, x: Array) -> Grid:
+        return grid_of(len(x), max(1, TILE_NUMBERS // x[0].size))
 
     def fold(self, x: Array) -> None:
         """Nothing to prepare."""

@@ -1,8 +1,7 @@
-"""Projection through convolution + BN + ReLU and through inception modules, each with its 2x2 max pool if it has one.
+"""Projection through a block: images go up through its stages, and signals down again.
 
-On the way down a block unpools, applies the ReLU's rule, scales (unless the deconvnet skips BN) and filters. The
-windows of a 2x2 pool don't overlap, so the ReLU's rule may come first, on a quarter of the numbers. The scale is in
-the filters.
+On the way down a block unpools, applies the activation's rule, scales (unless the deconvnet skips BN) and filters,
+stage by stage. The scale is in the filters.
 """
 
 from __future__ import annotations
@@ -12,14 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.blocks import batchnorm as bn
-from minidl.engine.blocks.box import box_sum
-from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
-from minidl.engine.blocks.epilogue import Epilogue
-from minidl.engine.blocks.inception import FusedInception, conv_of
-from minidl.engine.convolutions.choice import tile_conv
-from minidl.engine.tiles.products import product
-from minidl.engine.tiles.recycler import aligned_copy
+from minidl.engine.blocks.activation import Activation
+from minidl.engine.blocks.block import Block
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers.base import Rule
 
@@ -31,114 +24,64 @@ def way_back(scale: Array, rule: Rule) -> Array:
     return np.ones_like(scale) if rule.name == "deconv" and rule.bn == "skip" else scale
 
 
-def rectify(s: Array, y: Array, of: Array, rule: Rule) -> None:
-    """The ReLU's rule, in place: s of any strides, y (n, ...) the ReLU's output."""
-    if rule.name != "gradient":
-        np.maximum(s, 0, out=s)
-    if rule.name != "deconv":
-        s *= (y > 0)[of]
+def through(activation: Activation, s: Array, slope: Array, of: Array, rule: Rule) -> None:
+    """The activation's rule, in place; s (p, ...) may be a channel slice, slope (n, ...) is f' of the images."""
+    if rule.name != "gradient" and activation.gate:
+        activation.gate(s)
+    if rule.name != "deconv" or activation.gate is None:
+        s *= slope[of]
 
 
-class Output(NamedTuple):
-    y: Array  # after ReLU, and the pool
+class Up(NamedTuple):
+    """What the way down needs of the images."""
+
+    slopes: list[Array]  # of every stage's activation
     index: Array | None  # the pool's winners
 
 
-class ProjectedEpilogue:
-    """The epilogue of a block's convolutions: BN's shift, ReLU and perhaps the pool."""
-
-    def __init__(self, epilogue: Epilogue, z_shape: tuple[int, ...], shift: Array, key: int) -> None:
-        self.epilogue, self.key, self.z_shape = epilogue, key, z_shape
-        self.shift = bn.per_row(shift, z_shape[2])
-
-    def forward(self, z: Array, scratch: Scratch) -> tuple[Array, Output]:
-        """From z, into which BN's scale is multiplied; z is overwritten."""
-        bn.shift_relu(z, self.shift)
-        if self.epilogue.pool is None:
-            return z, Output(z, None)
-        y = scratch(f"y of {self.key}", self.epilogue.pool.out_shape(z.shape), z.dtype)
-        index = scratch(f"winners of {self.key}", y.shape, np.uint8)
-        self.epilogue.pairs.forward(z, y, index, scratch)
-        return y, Output(y, index)
-
-    def back(self, s: Array, out: Output, of: Array, rule: Rule, scratch: Scratch) -> Array:
-        rectify(s, out.y, of, rule)
-        if out.index is None:
-            return s
-        wide = scratch(f"unpooled {self.key}", (len(s), *self.z_shape[1:]), s.dtype)
-        wide[...] = 0
-        self.epilogue.pairs.add_backward(s, out.index[of], wide, scratch)
-        return wide
-
-
-class ConvStep:
+class BlockStep:
     """See `projection.Step`."""
 
-    def __init__(self, layer: FusedConvBNReLU, x: Array, rules: Sequence[Rule]) -> None:
-        self.layer, self.x_shape, self.z_shape = layer, x.shape, layer.conv.out_shape(x.shape)
-        scale, shift = layer.epilogue.bn.folded()
-        if layer.bias is not None:
-            shift = shift + layer.bias.value * scale
-        self.epilogue = ProjectedEpilogue(layer.epilogue, self.z_shape, shift, layer.key)
-        conv, w = self._conv(x), layer.weight.value
-        self.filters = conv.filters(w * scale)
-        self.turned = {rule: conv.turned_filters(w * way_back(scale, rule)) for rule in rules}
-
-    def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Output]:
-        z = scratch(f"z of {self.layer.key}", (len(x), *self.z_shape[1:]), x.dtype)
-        self._conv(x).forward(x, self.filters, z, scratch)
-        return self.epilogue.forward(z, scratch)
-
-    def back(self, s: Array, cache: Output, of: Array, rule: Rule, scratch: Scratch) -> Array:
-        s = self.epilogue.back(s, cache, of, rule, scratch)
-        out = scratch(f"signal below {self.layer.key}", (len(s), *self.x_shape[1:]), s.dtype)
-        self._conv(out).input_grad(s, self.turned[rule], out, scratch)
-        return out
-
-    def _conv(self, x: Array):
-        conv = self.layer.conv
-        return tile_conv(self.layer.weight.shape, conv.stride, conv.padding, x.shape, x.dtype)
-
-
-class InceptionStep:
-    """See `projection.Step`; `inception.py` for the products that the branches share."""
-
-    def __init__(self, layer: FusedInception, x: Array, rules: Sequence[Rule]) -> None:
-        self.layer, self.x_shape = layer, x.shape
-        (reduce_scale, reduce_shift), (scale, shift) = layer.reduce_bn.folded(), layer.epilogue.bn.folded()
-        self.z_shape = (*x.shape[:3], len(scale))
-        self.epilogue = ProjectedEpilogue(layer.epilogue, self.z_shape, shift, layer.key)
-        self.w1 = layer.split(layer.w1() * layer.inner(reduce_scale, scale))
-        self.filters = [conv_of(b, x).filters(b.conv.value * scale[b.out]) for b in layer.convs]
-        self.reduce_shift = bn.per_row(reduce_shift, x.shape[2])
-        self.w1_back, self.turned = {}, {}
+    def __init__(self, block: Block, x: Array, rules: Sequence[Rule]) -> None:
+        self.block, self.x_shape, self.folded = block, x.shape, block.fold(x, pool_first=False)
+        scales = [stage.folded()[0] for stage in block.stages]
+        self.turned, self.around = {}, {}
+        around = block.shortcut and block.shortcut.stage
         for rule in rules:
-            reduce_back, back = way_back(reduce_scale, rule), way_back(scale, rule)
-            self.w1_back[rule] = aligned_copy((layer.w1() * layer.inner(reduce_back, back)).T)
-            self.turned[rule] = [conv_of(b, x).turned_filters(b.conv.value * back[b.out]) for b in layer.convs]
+            self.turned[rule] = [
+                w.now() for w in block.weights("turned", block.full([way_back(s, rule) for s in scales]), x)
+            ]
+            if around:
+                scale = way_back(around.folded()[0], rule)
+                self.around[rule] = around.weights("turned", scale, x.shape, x.dtype).now()
 
-    def forward(self, x: Array, scratch: Scratch) -> tuple[Array, tuple[Array, Output]]:
-        hidden = scratch(f"hidden of {self.layer.key}", (*x.shape[:3], self.layer.reduce_bn.channels), x.dtype)
-        z = scratch(f"z of {self.layer.key}", (len(x), *self.z_shape[1:]), x.dtype)
-        self.layer.points(x, self.w1, hidden, z, scratch)
-        bn.shift_relu(hidden, self.reduce_shift)
-        self.layer.windows(hidden, self.filters, z, scratch)
-        y, out = self.epilogue.forward(z, scratch)
-        return y, (hidden, out)
+    def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Up]:
+        slopes: list[Array] = []
+        for stage, shape in zip(self.block.stages, self.folded.shapes, strict=True):
+            name, activation = f"slope {len(slopes)} of {self.block.key}", stage.activation
+            normed = len(x), *shape[:2], stage.bn.channels
+            slopes.append(scratch(name, normed, activation.slope_dtype or x.dtype))
+        y, index = self.block.up(x, self.folded, slopes, scratch)
+        return y, Up(slopes, index)
 
-    def back(self, s: Array, cache: tuple[Array, Output], of: Array, rule: Rule, scratch: Scratch) -> Array:
-        hidden, out = cache
-        s = self.epilogue.back(s, out, of, rule, scratch)
-        inner = scratch("signal inside", (*s.shape[:3], self.layer.w1_shape[1]), s.dtype)
-        dhidden = scratch("dhidden", (*s.shape[:3], hidden.shape[3]), s.dtype)
-        for b in self.layer.direct:
-            box_sum(s[..., b.out], b.pool, inner[..., b.inner], scratch)
-        for b, turned in zip(self.layer.convs, self.turned[rule], strict=True):
-            part = dhidden[..., b.inner]
-            conv_of(b, part).input_grad(s[..., b.out], turned, part, scratch)
-        rectify(dhidden, hidden, of, rule)
-        inner[..., : hidden.shape[3]] = dhidden
-        below = scratch(f"signal below {self.layer.key}", (len(s), *self.x_shape[1:]), s.dtype)
-        rows = inner.reshape(-1, inner.shape[3])  # (p, H, W, C1) -> (P, C1)
-        product(rows, self.w1_back[rule], below.reshape(len(rows), -1))
-        return below
+    def back(self, s: Array, cache: Up, of: Array, rule: Rule, scratch: Scratch) -> Array:
+        stages, key = self.block.stages, self.block.key
+        if cache.index is not None:
+            s, signal = scratch(f"unpooled {key}", (len(s), *self.folded.shapes[-1]), s.dtype), s
+            s[...] = 0
+            self.block.epilogue.pairs.add_backward(signal, cache.index[of], s, scratch)
+        through(stages[-1].activation, s, cache.slopes[-1], of, rule)
+        around = s
+        for i in reversed(range(len(stages))):
+            shape = self.folded.shapes[i - 1] if i else self.x_shape[1:]
+            below = scratch(f"signal below stage {i} of {key}", (len(s), *shape), s.dtype)
+            stages[i].input_grad(s, self.turned[rule][i], below, scratch)
+            if i:
+                through(stages[i - 1].activation, below[..., stages[i - 1].normed], cache.slopes[i - 1], of, rule)
+            s = below
+        if self.block.shortcut:
+            if rule in self.around:
+                signal, around = around, scratch("signal around", s.shape, s.dtype)
+                self.block.shortcut.stage.input_grad(signal, self.around[rule], around, scratch)
+            s += around
+        return s

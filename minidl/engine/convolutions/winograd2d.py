@@ -4,28 +4,31 @@
 of the result. The filter becomes U = G w G.T with a^2 values, and the input a^2 numbers per run of m x m outputs: for
 3 x 3 filters and m = 4, 36 products do the work of 144. Each product is a sum over channels, so with T runs in the
 tile's images
-    q = spread_h (x spread_w.T)    two products over pixels, for each channel
-    v = q U                        (T, C) @ (C, F) for each of the a^2 points
-    y = gather_h (v gather_w.T)    two products again
+    s = spread_h x spread_w.T      two products over pixels, for each channel
+    v = s U                        (T, C) @ (C, F) for each of the a^2 points
+    y = A.T v A                    one product for all runs, (m^2, a^2) @ (a^2, T F)
+The last one has A.T along both axes in a single matrix, their Kronecker product: this needs more multiplications than
+two products, but few large products are faster than many small ones. Then the pixels are copied to their places. For
+`spread` two products are faster, because the runs of the input overlap.
 The transforms cost more than those of one axis, and their cost doesn't depend on the number of channels that are
-summed up. So with few channels `WinogradConv` is faster (`choice.py` counts).
+summed up. So with few channels `WinogradConv` is faster (`choice.py` compares their `work`).
 
-The layouts let every product read and write plain strided matrices. Rows come first: an image row (W, C) becomes a Q
-rows, a points for Q runs. Then, for each image and each point and run along the width, the column (H, C) becomes (a
-R, C):
-    x (n, H, W, C)  ->  (a, Q, n, H, C)  ->  (a, a, R, Q, n, C) = (a, a, T, C).
-Backward is as in `winograd.py`: dz is spread once for dx and dw, and dU = t.T s for each point, with t = gather.T h
-gather.
+The layouts let every product read and write plain strided matrices. Columns come first: every image column (H, C)
+becomes (a R, C), a points for R runs. Then, for each point, W rows of R n C numbers become a Q rows:
+    x (n, H, W, C)  ->  (W, a, R, n, C)  ->  (a, a, Q, R, n, C) = (a, a, T, C).
+Backward is as in `winograd.py`: dz is spread once for dx and dw, and dU = t.T s for each point, with t = A h A.T.
 
 Rounding in float32 grows to about 1e-5 of the largest output. Source: as `winograd.py`, section 4.1.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from minidl.engine.convolutions.winograd import transforms, turned
-from minidl.engine.tiles.recycler import aligned
+from minidl.engine.convolutions.winograd import SLOWER, transforms, turned, winograd_matrices
+from minidl.engine.tiles.recycler import aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
 Array = np.ndarray
@@ -37,17 +40,18 @@ class Winograd2DConv:
     """`WinogradConv` on both axes, with the same methods and results; k 3 or 5."""
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
-        self.images, self.height, self.width = images, height, width
-        m = POINTS + 1 - kernel
+        self.m = m = POINTS + 1 - kernel
         self.rows, self.columns = (transforms(kernel, size, m, np.dtype(dtype)) for size in (width, height))
+        self.gather = both_axes(kernel, m, np.dtype(dtype))
+        self.q, self.r = self.rows.runs, self.columns.runs
         self._name = f"2-D {kernel}x{kernel} on {images}x{height}x{width}"
 
     @staticmethod
-    def work(kernel: int, height: int, width: int, c: int, f: int) -> int:
-        """The multiply-adds of an image's forward pass."""
+    def work(kernel: int, height: int, width: int, c: int, f: int) -> float:
+        """The multiply-adds of an image's forward pass, those of the transforms times SLOWER."""
         m = POINTS + 1 - kernel
         tall, wide = (POINTS * -(-size // m) for size in (height, width))  # a R, a Q
-        return tall * wide * c * f + wide * height * (width + tall) * (c + f)
+        return tall * (wide * c * f + SLOWER * (width * (height + wide) * c + wide * m**2 * f))
 
     def filters(self, w: Array) -> Array:
         """w (KH, KW, C, F) in the form for `forward`, (a, a, C, F)."""
@@ -58,7 +62,7 @@ class Winograd2DConv:
         return self.filters(turned(w))
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape in which `backward` sums dw: (a, a, C, F), first along the width."""
+        """The shape in which `backward` sums dw: (a, a, C, F)."""
         return POINTS, POINTS, *w_shape[2:]
 
     def weight_grad(self, dw: Array) -> Array:
@@ -67,9 +71,7 @@ class Winograd2DConv:
 
     def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
-        self._apply(
-            self._transform(x, self.rows.spread, self.columns.spread, "spread", scratch), filters, out, scratch
-        )
+        self._apply(self._spread(x, scratch), filters, out, scratch)
 
     input_grad = forward  # dx from dz is the same convolution, with `turned_filters`
 
@@ -77,39 +79,69 @@ class Winograd2DConv:
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
     ) -> None:
         """out = dh (n, H, W, C) unless None, from `turned_filters`; dw, of shape `dw_shape`, is set or added to."""
-        spread = self._transform(dz, self.rows.spread, self.columns.spread, "spread", scratch)
+        spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
-        taps = self._transform(h, self.rows.gather.T, self.columns.gather.T, "taps", scratch)
+        taps = scratch(f"taps {self._name}", (*spread.shape[:3], h.shape[3]), h.dtype)
+        np.matmul(self.gather.T, self._runs(h, scratch), out=taps.reshape(POINTS**2, -1))
         part = scratch("dw", dw.shape, dw.dtype) if add else dw
         np.matmul(taps.swapaxes(2, 3), spread, out=part)  # (C, T) @ (T, F) for each point
         if add:
             dw += part
 
-    def _transform(self, x: Array, rows: Array, columns: Array, name: str, scratch: Scratch) -> Array:
-        """(n, H, W, C) -> (a, a, T, C), first along the width."""
-        n, h, _, c = x.shape
-        q, r = self.rows.runs, self.columns.runs
-        lines = scratch(f"{name} lines {self._name}", (POINTS * q, n, h, c), x.dtype)
-        np.matmul(rows, x, out=lines.transpose(1, 2, 0, 3))  # (a Q, W) @ (W, C) for each image and row
-        out = scratch(f"{name} {self._name}", (POINTS, POINTS * r, q, n, c), x.dtype)
-        lines = lines.reshape(POINTS, q, n, h, c)
-        np.matmul(columns, lines, out=out.transpose(0, 2, 3, 1, 4))  # (a R, H) @ (H, C) for each of the others
-        return out.reshape(POINTS, POINTS, -1, c)  # (a, a R, Q, n, C) -> (a, a, T, C)
+    def _spread(self, x: Array, scratch: Scratch) -> Array:
+        """s (a, a, T, C) of x (n, H, W, C)."""
+        n, _, w, c = x.shape
+        lines = scratch(f"lines {self._name}", (w, POINTS * self.r, n, c), x.dtype)
+        np.matmul(self.columns.spread, x.swapaxes(1, 2), out=lines.transpose(2, 0, 1, 3))  # (a R, H) @ (H, C)
+        lines = lines.reshape(w, POINTS, -1).swapaxes(0, 1)  # (W, a R, n, C) -> (a, W, R n C)
+        out = scratch(f"spread {self._name}", (POINTS, POINTS * self.q, lines.shape[2]), x.dtype)
+        np.matmul(self.rows.spread, lines, out=out)  # (a Q, W) @ (W, R n C)
+        return out.reshape(POINTS, POINTS, -1, c)  # (a, a Q, R n C) -> (a, a, T, C)
 
     def _apply(self, spread: Array, filters: Array, out: Array, scratch: Scratch) -> None:
-        n, h, _, f = out.shape
-        q, r = self.rows.runs, self.columns.runs
-        products = scratch(f"products {self._name}", (POINTS, POINTS * r, q, n, f), out.dtype)
-        np.matmul(spread, filters, out=products.reshape(POINTS, POINTS, -1, f))  # (T, C) @ (C, F) for each point
-        lines = scratch(f"product lines {self._name}", (POINTS, q, n, h, f), out.dtype)
-        np.matmul(self.columns.gather, products.transpose(0, 2, 3, 1, 4), out=lines)
-        np.matmul(self.rows.gather, lines.reshape(POINTS * q, n, h, f).transpose(1, 2, 0, 3), out=out)
+        """out = A.T [s U] A."""
+        n, h, w, f = out.shape
+        products = scratch(f"products {self._name}", (*spread.shape[:3], f), out.dtype)
+        np.matmul(spread, filters, out=products)  # (T, C) @ (C, F) for each point
+        runs, pixels = self._blocks(n, f, out.dtype, scratch)
+        np.matmul(self.gather, products.reshape(POINTS**2, -1), out=runs)
+        whole = out if pixels.size == out.size else scratch(f"whole {self._name}", self._whole(n, f), out.dtype)
+        whole.reshape(pixels.shape)[...] = pixels  # axes are only split, so this is a view
+        if whole is not out:
+            out[...] = whole[:, :h, :w]
+
+    def _runs(self, x: Array, scratch: Scratch) -> Array:
+        """x (n, H, W, C) as (m^2, T C), with zeros for pixels of the last runs that are outside of x."""
+        n, h, w, c = x.shape
+        runs, pixels = self._blocks(n, c, x.dtype, scratch)
+        if pixels.size != x.size:
+            shape, inside = self._whole(n, c), lambda a: a[:, :h, :w]
+            whole, part = scratch.bordered(f"whole {self._name}", shape, x.dtype, inside)
+            part[...] = x
+            x = whole
+        pixels[...] = x.reshape(pixels.shape)
+        return runs
+
+    def _whole(self, n: int, c: int) -> tuple[int, ...]:
+        return n, self.r * self.m, self.q * self.m, c
+
+    def _blocks(self, n: int, c: int, dtype: np.dtype, scratch: Scratch) -> tuple[Array, Array]:
+        """Working memory (m^2, T C) for the pixels of all runs, and a view of it, (n, R, m, Q, m, C)."""
+        blocks = scratch(f"runs {self._name}", (self.m, self.m, self.q, self.r, n, c), dtype)
+        return blocks.reshape(self.m**2, -1), blocks.transpose(4, 3, 0, 2, 1, 5)
+
+
+@lru_cache(16)
+def both_axes(kernel: int, m: int, dtype: np.dtype) -> Array:
+    """A.T on both axes, (m^2, a^2)."""
+    _, _, a_t = winograd_matrices(kernel, m)
+    return aligned_copy(np.kron(a_t, a_t).astype(dtype))
 
 
 def _on_both_axes(g: Array, w: Array) -> Array:
-    """(rows, columns, C, F) -> (columns', rows', C, F), g applied to both axes in front, a view."""
+    """(rows, columns, C, F) -> (rows', columns', C, F), g applied to both axes in front."""
     rows, columns, c, f = w.shape
     w = (g @ w.reshape(rows, -1)).reshape(-1, columns, c * f)
     out = aligned((len(w), len(g), c * f), w.dtype)
-    return np.matmul(g, w, out=out).reshape(*out.shape[:2], c, f).swapaxes(0, 1)
+    return np.matmul(g, w, out=out).reshape(*out.shape[:2], c, f)

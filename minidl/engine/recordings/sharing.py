@@ -1,9 +1,10 @@
 """Shares out the calls of a recording in two sides, so that two threads can work on one image.
 
-Most calls can be cut in half: an element-wise one along any axis, many matrix products into those of half of the
-matrices. Calls that don't need each other's results may also run side by side: a small convolution
-beside a large one. A side may go on to its next call without waiting, as long as it reads and writes nothing that the
-other one writes, and the other way round. Otherwise the sides wait for each other: a new *phase* begins.
+Most calls can be cut in half: an element-wise one along any axis, a product of many matrices into those of half of
+them, and a product of large matrices into half of the rows, if BLAS then computes the same bits. Calls that don't
+need each other's results may also run side by side: a small convolution beside a large one. A side may go on to its
+next call without waiting, as long as it reads and writes nothing that the other one writes, and the other way round.
+Otherwise the sides wait for each other: a new *phase* begins.
 
 Which axis is best depends on the calls that follow: if all of them are cut along the same pixels or channels, no side
 waits. So `share_out` goes through the calls with the few best plans so far (a beam search). A plan's cost is the time
@@ -28,6 +29,7 @@ BEAM = 6  # plans that are followed at the same time
 WAIT = 15.0  # us for both sides to meet
 CALL = 5.0  # us that a call takes besides its work, most of it until the interpreter lock is free
 UNKNOWN = 20.0  # us: a layer as a whole, the sum over an axis
+ROWS = (48, 12)  # at multiples of which a matrix may be cut: BLAS takes so many rows at once
 SMALL = 10.0  # us: calls that aren't worth cutting
 
 
@@ -103,18 +105,40 @@ def _shares(call: Call, overlaps: _Overlaps) -> Iterator[Share]:
 
 
 def _halves(call: Call) -> Iterator[tuple[Call, Call]]:
-    """The call in two, along each axis of its output that can be cut without another bit in the result.
-
-    A matrix stays whole, because the order in which BLAS adds up a product's terms may depend on the size.
-    """
-    function, inputs, out, options = call
+    """The call in two, along each axis of its output that can be cut without another bit in the result."""
+    out = call.out
     axes = out.ndim - 2 if _of_matrices(call) else out.ndim if _elementwise(call) else 0
     for axis in range(axes):
-        middle = out.shape[axis] // 2
-        if middle:
-            halves = slice(None, middle), slice(middle, None)
-            cut = [[_cut(a, axis - out.ndim, half) for a in (*inputs, out)] for half in halves]
-            yield tuple(Call(function, tuple(parts[:-1]), parts[-1], options) for parts in cut)
+        if middle := out.shape[axis] // 2:
+            yield _cut_at(call, axis - out.ndim, middle)
+    if _of_matrices(call):
+        for rows in ROWS:
+            middle = round(out.shape[-2] / 2 / rows) * rows
+            if 0 < middle < out.shape[-2] and _same_bits(call, halves := _cut_at(call, -2, middle)):
+                yield halves
+                break
+
+
+def _cut_at(call: Call, axis: int, middle: int) -> tuple[Call, Call]:
+    """The call in two, along an axis of its output, counted from the last."""
+    function, inputs, out, options = call
+    parts = []
+    for part in (slice(None, middle), slice(middle, None)):
+        *cut, cut_out = (_cut(a, axis, part) for a in (*inputs, out))
+        if axis == -2 and _of_matrices(call):
+            cut[1] = inputs[1]  # rows of the first matrix times all of the second
+        parts.append(Call(function, tuple(cut), cut_out, options))
+    return tuple(parts)
+
+
+def _same_bits(call: Call, halves: tuple[Call, Call]) -> bool:
+    """Whether BLAS multiplies half of the rows in the same order; tried with the numbers that the arrays have now."""
+    call.ready()()
+    whole = call.out.copy()
+    call.out[...] = np.nan
+    for half in halves:
+        half.ready()()
+    return np.array_equal(whole, call.out) and bool(whole.any())
 
 
 def _of_matrices(call: Call) -> bool:

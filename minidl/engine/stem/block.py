@@ -34,16 +34,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
-from minidl.engine.blocks.block import Fused
-from minidl.engine.blocks.conv_bn_relu import FusedConvBNReLU
+from minidl.engine.blocks.activation import ReLU as ReLUPart
+from minidl.engine.blocks.conv import ConvBlock
+from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.maxpool import FusedMaxPool
-from minidl.engine.stem.parity import Maxima, fill_patches, pool_blocks, winners_sum
+from minidl.engine.blocks.pattern import Reader
+from minidl.engine.stem.parity import Maxima, fill_patches, pool_blocks, pool_maxima, winners_sum
+from minidl.engine.tiles.grid import Grid, grid_of
 from minidl.engine.tiles.recycler import aligned_copy
-from minidl.engine.tiles.runner import Scratch, TileRunner, tile_slices
-from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, ReLU, Sequential
+from minidl.engine.tiles.runner import Scratch, TileRunner
+from minidl.layers import Layer, MaxPool2D, ReLU, Sequential
+from minidl.layers.base import Parameter
 
 Array = np.ndarray
 
+RELU = ReLUPart()
 GATHER_IMAGES = 4  # whose patches are gathered at a time
 LOST = 1024.0  # times the variance: larger terms would cost it more than 10 binary digits (trained filters: 185)
 
@@ -58,7 +63,7 @@ class Cache(NamedTuple):
 
 
 class FusedStem(Fused):
-    """Made from a Sequential with the leaves Conv2D, BatchNorm2D, ReLU, MaxPool2D that `matches` accepts.
+    """Made from Conv2D, BatchNorm2D, ReLU and MaxPool2D that `match` accepts.
 
     Shapes: x (N, H, W, C), y (N, h - 1, w - 1, F) for h x w blocks, h = (H - 2) / 2. If H or W is odd, or if dx is
     asked for, two composites do the work, one for the convolution and one for the pool.
@@ -67,22 +72,24 @@ class FusedStem(Fused):
     def __init__(self, plain: Sequential, runner: TileRunner) -> None:
         super().__init__(plain, runner)
         leaves = list(plain.leaves())
-        self.conv = FusedConvBNReLU(Sequential(leaves[:3]), runner)
+        self.conv = ConvBlock(Sequential(leaves[:3]), runner)
         self.pool = FusedMaxPool(leaves[3], runner)
-        self.bn, self.weight = self.conv.epilogue.bn, self.conv.weight
+        self.bn, self._conv2d = self.conv.epilogue.bn, leaves[0]
+
+    @property
+    def weight(self) -> Parameter:
+        return self._conv2d.params["weight"]
 
     @staticmethod
-    def matches(leaves: list[Layer]) -> bool:
-        """Whether these layers have the one form that this class handles."""
-        if [type(leaf) for leaf in leaves] != [Conv2D, BatchNorm2D, ReLU, MaxPool2D]:
-            return False
-        conv, _, _, pool = leaves
-        kernel, _, c, _ = conv.params["weight"].shape
-        return (
-            (kernel, conv.stride, conv.padding, pool.kernel, pool.stride, pool.padding) == (3, 1, 0, 4, 2, 0)
-            and c <= 4
-            and "bias" not in conv.params
-        )
+    def match(layers: list[Layer], first: bool) -> int:
+        """It has one form only, and only as a network's first layers."""
+        reader = Reader(layers)
+        found, pool = reader.conv_bn(), reader.one(MaxPool2D)
+        if not (first and found and pool and type(found.activation) is ReLU and "bias" not in found.conv.params):
+            return 0
+        kernel, _, c, _ = found.conv.params["weight"].shape
+        geometry = kernel, found.conv.stride, found.conv.padding, pool.kernel, pool.stride, pool.padding
+        return reader.whole if geometry == (3, 1, 0, 4, 2, 0) and c <= 4 else 0
 
     # ------------------------------------------------------------------ training
 
@@ -93,9 +100,13 @@ class FusedStem(Fused):
             return y, (cache, pool_cache)
         n, height, width, c = x.shape
         h, w, f = height // 2 - 1, width // 2, self.bn.channels
-        center = _center(x)
-        patches = self.runner.empty((n, 9 * c + 1, 4, h * w), x.dtype)
         tiles = self.tiles(x)
+        sums = bn.Sums(tiles, x)
+        for i, tile in enumerate(tiles):
+            sums.add_up(i, x[tile], x[tile])
+        all_pixels, mean, var = sums.moments(self.runner)
+        center = np.where(mean**2 > var, mean, 0).astype(x.dtype)  # or it would cost digits instead of saving some
+        patches = self.runner.empty((n, 9 * c + 1, 4, h * w), x.dtype)
         grams = np.empty((len(tiles), 9 * c + 1, 9 * c))
 
         def add_up(i: int, dtype: np.dtype | type, scratch: Scratch) -> None:
@@ -103,30 +114,33 @@ class FusedStem(Fused):
             parts = scratch("gram", (*p.shape[:2], *grams[i].shape), dtype)
             np.add.reduce(np.matmul(p, p[:, :, :-1].swapaxes(2, 3), out=parts), axis=(0, 1), out=grams[i])
 
-        def gather(i: int, accumulator: int, scratch: Scratch) -> None:
+        def gather(i: int, lane: int, scratch: Scratch) -> None:
             fill_patches(x[tiles[i]], center, patches[tiles[i]], scratch)
             add_up(i, x.dtype, scratch)
 
-        self.runner.run(gather, len(tiles))
-        gram, signs = grams.sum(axis=0), self.bn.signs()
+        def over_batch() -> Array:
+            return self.runner.merge(tiles.lane_sums(grams)).sum(axis=0)
+
+        self.runner.run(gather, tiles)
+        gram, signs = over_batch(), self.bn.signs()
         filters = self.weight.value.reshape(9 * c, f) * signs  # (3, 3, C, F) -> (K, F)
-        pixels = n * (height - 2) * (width - 2)
+        pixels = all_pixels // (height * width) * (height - 2) * (width - 2)
         mean, var, terms = _moments(gram, filters, pixels)
         if (terms > LOST * var).any():
-            self.runner.run(lambda i, accumulator, scratch: add_up(i, np.float64, scratch), len(tiles))
-            gram = grams.sum(axis=0)
+            self.runner.run(lambda i, lane, scratch: add_up(i, np.float64, scratch), tiles)
+            gram = over_batch()
             mean, var, _ = _moments(gram, filters, pixels)
         moved = np.tile(center, 9).astype(np.float64) @ filters
         norm = self.bn.with_moments(mean + moved, var, pixels)
         y = self.runner.empty((n, h - 1, w - 2, f), x.dtype)
-        line = norm._replace(shift=(self.bn.param("beta") - mean * norm.scale).astype(x.dtype)).scale_and_shift(y)
+        line = bn.per_row(np.stack([norm.scale, (self.bn.param("beta") - mean * norm.scale).astype(x.dtype)]), w - 2)
         maxima = Maxima.new(y.shape, h * w, self.runner.empty)
         rising = aligned_copy(filters * (self.bn.param("gamma") != 0))  # with gamma 0 all pixels tie
 
-        def pool(i: int, accumulator: int, scratch: Scratch) -> None:
+        def pool(i: int, lane: int, scratch: Scratch) -> None:
             pool_blocks(patches[i, :-1], rising, y[i], maxima.of(i), scratch)
-            bn.affine_relu(y[i : i + 1], *line, y[i : i + 1])
-            np.greater(y[i], 0, out=maxima.positive[i])
+            out = bn.affine(y[i : i + 1], *line, y[i : i + 1])
+            RELU.forward(out, maxima.positive[i : i + 1], scratch)
 
         self.runner.run(pool, n)
         return y, Cache(x, patches, maxima, gram, mean, norm)
@@ -141,11 +155,11 @@ class FusedStem(Fused):
         _, patches, maxima, gram, mean, norm = cache
         parts = np.empty((len(dy), patches.shape[1], dy.shape[3]))
 
-        def task(i: int, accumulator: int, scratch: Scratch) -> None:
+        def task(i: int, lane: int, scratch: Scratch) -> None:
             winners_sum(patches[i], dy[i], maxima.of(i), parts[i], scratch)
 
         self.runner.run(task, len(dy))
-        total = parts.sum(axis=0)
+        total = self.runner.merge(grid_of(len(dy), 1).lane_sums(parts)).sum(axis=0)
         s, dbeta = total[:-1], total[-1]  # the patches' last row is 1
         filters, g = self.weight.value.reshape(s.shape) * norm.signs, gram[-1][:, None]
         dot = np.einsum("kf,kf->f", filters, s) - mean * dbeta
@@ -157,8 +171,8 @@ class FusedStem(Fused):
 
     # ----------------------------------------------------------------- inference
 
-    def tiles(self, x: Array) -> list[slice]:
-        return tile_slices(len(x), GATHER_IMAGES)
+    def tiles(self, x: Array) -> Grid:
+        return grid_of(len(x), GATHER_IMAGES)
 
     def fold(self, x: Array) -> Any:
         """The filters multiplied by BN's scale, and BN's shift as the row that meets the ones in the patches."""
@@ -174,25 +188,17 @@ class FusedStem(Fused):
         n, height, width, c = x.shape
         h, w = height // 2 - 1, width // 2
         y = scratch(f"y of {self.key}", (n, h - 1, w - 2, self.bn.channels), x.dtype)
-        patches = scratch("stem patches", (n, 9 * c + 1, 4, h * w), x.dtype)
-        fill_patches(x, np.zeros(c, x.dtype), patches, scratch)
-        for i in range(n):
-            pool_blocks(patches[i], folded, y[i], None, scratch)
-        bn.relu(y)
+        patches = scratch("stem patches", (1, 9 * c + 1, 4, h * w), x.dtype)
+        for i in range(n):  # one by one, so that the patches are still in the cache
+            fill_patches(x[i : i + 1], np.zeros(c, x.dtype), patches, scratch)
+            pool_maxima(patches[0], folded, y[i], scratch)
+            RELU.forward(y[i : i + 1], None, scratch)
         return y
 
 
 def is_even(x_shape: tuple[int, ...]) -> bool:
     """Whether blocks of 2x2 pixels cover the convolution's output, and a window fits."""
     return all(size % 2 == 0 and size >= 6 for size in x_shape[1:3])
-
-
-def _center(x: Array) -> Array:
-    """The channels' means where they exceed the standard deviation, otherwise zeros."""
-    sums = bn.Sums(1, x)
-    sums.add_up(0, x, x)
-    mean, square = (total / (x.size // x.shape[3]) for total in sums.over_batch())
-    return np.where(mean**2 > square - mean**2, mean, 0).astype(x.dtype)
 
 
 def _moments(gram: Array, filters: Array, pixels: int) -> tuple[Array, Array, Array]:

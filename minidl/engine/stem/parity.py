@@ -106,7 +106,7 @@ def in_parts(patches: Array, f: int) -> Array:
 
 
 def pool_blocks(
-    patches: Array, filters: Array, y: Array, maxima: Maxima | None, scratch: Scratch, relu: bool = False
+    patches: Array, filters: Array, y: Array, maxima: Maxima, scratch: Scratch, relu: bool = False
 ) -> None:
     """y (h - 1, w - 2, F) = the pool of patches' filters (K, F), or of its ReLU; writes the winners to `maxima`.
 
@@ -121,19 +121,34 @@ def pool_blocks(
         np.matmul(parts[2 * a : 2 * a + 2], filters, out=z)  # (pixels, K) @ (K, F)
         if relu:
             np.maximum(z, 0, out=z)
-        _larger(pairs, lower, pairs, maxima and maxima.odd[a])
-        _larger(pairs[:-1], pairs[1:], quads[:-1], maxima and maxima.right[a, :-1])
-    _larger(upper, lower, upper, maxima and maxima.lower)
-    if maxima:
-        np.greater(upper[w:], upper[:-w], out=maxima.below[:-w])
-    blocks = upper.reshape(-1, w, f)  # (h w, F) -> (h, w, F)
-    np.maximum(blocks[:-1, :-2], blocks[1:, :-2], out=y)
+        _larger(pairs, lower, pairs, maxima.odd[a])
+        _larger(pairs[:-1], pairs[1:], quads[:-1], maxima.right[a, :-1])
+    _larger(upper, lower, upper, maxima.lower)
+    np.greater(upper[w:], upper[:-w], out=maxima.below[:-w])
+    _larger_below(upper, y)
 
 
-def _larger(first: Array, second: Array, out: Array, second_wins: Array | None) -> None:
-    if second_wins is not None:
-        np.greater(second, first, out=second_wins)
+def pool_maxima(patches: Array, filters: Array, y: Array, scratch: Scratch) -> None:
+    """y as `pool_blocks` has it, without the winners: so the four maps come first, and two maps are enough."""
+    parts, f = in_parts(patches, y.shape[2]).transpose(1, 2, 3, 0), y.shape[2]  # (4, parts, pixels, K)
+    largest, other = scratch("two maps", (2, patches.shape[2], f), y.dtype)
+    np.matmul(parts[0], filters, out=largest.reshape(*parts.shape[1:3], f))  # (pixels, K) @ (K, F)
+    for part_of in parts[1:]:
+        np.matmul(part_of, filters, out=other.reshape(*parts.shape[1:3], f))
+        np.maximum(largest, other, out=largest)
+    np.maximum(largest[:-1], largest[1:], out=other[:-1])
+    _larger_below(other, y)
+
+
+def _larger(first: Array, second: Array, out: Array, second_wins: Array) -> None:
+    np.greater(second, first, out=second_wins)
     np.maximum(first, second, out=out)
+
+
+def _larger_below(pairs: Array, y: Array) -> None:
+    """y (h - 1, w - 2, F) = the maxima of neighbouring rows of a map (h w, F)."""
+    blocks = pairs.reshape(-1, y.shape[1] + 2, y.shape[2])  # (h w, F) -> (h, w, F)
+    np.maximum(blocks[:-1, :-2], blocks[1:, :-2], out=y)
 
 
 def to_winners(dy: Array, maxima: Maxima, positive: Array | None, scratch: Scratch) -> Iterator[Array]:

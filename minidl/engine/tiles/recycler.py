@@ -13,7 +13,7 @@ import mmap
 import os
 from collections import deque
 from contextlib import suppress
-from weakref import ref
+from sys import getrefcount
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix
 def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
     """An uninitialised array that starts at a cache line."""
     dtype = np.dtype(dtype)
-    return _aligned_bytes(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, *_aligned_bytes(math.prod(shape) * dtype.itemsize))
 
 
 def aligned_copy(a: Array) -> Array:
@@ -42,74 +42,83 @@ def aligned_copy(a: Array) -> Array:
     return copy
 
 
-def _aligned_bytes(size: int) -> Array:
+def _aligned_bytes(size: int) -> tuple[Array, int]:
+    """Memory, and where in it `size` bytes begin that start at a cache line."""
     if size >= PAGES:
         with suppress(OSError):  # no memory, as np.empty will say; or as many maps as a process may have
             pages = mmap.mmap(-1, size, **_PRIVATE)
             if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
                 pages.madvise(mmap.MADV_HUGEPAGE)
-            return np.frombuffer(pages, np.uint8)
-    block = np.empty(size + ALIGNMENT, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
-    return block[start : start + size]
+            return np.frombuffer(pages, np.uint8), 0
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    return memory, -memory.ctypes.data % ALIGNMENT
 
 
 class Recycler:
     """Its method `empty` takes the place of `np.empty`.
 
-    It has no lock. What several threads do at once are single steps on a deque, which Python makes safe. So no thread
-    waits; nor does a forked child, in which the thread that held a lock would be missing.
+    NumPy lets every array, and every view of one, refer to the array that owns the memory. So memory is unused when
+    nobody but the recycler refers to its owner, and Python counts references.
+
+    It has no lock. What several threads do at once are single steps on a deque, which Python makes safe: a thread
+    takes a block out, looks at it, and puts it back. So no thread waits; nor does a forked child, in which the thread
+    that held a lock would be missing.
     """
 
     def __init__(self) -> None:
-        self._ended: deque[_End] = deque()  # loans whose last array has died
-        self._free: dict[int, deque[tuple[int, Array]]] = {}  # by size: (number of the loan when it came back, block)
+        self._blocks: dict[int, deque[_Block]] = {}  # by size in bytes, used and unused
         self._loans = self._turn_began = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
         """An uninitialised array. Its memory comes back when the array and all views of it are gone."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        self._take_back()
+        blocks = self._blocks.get(size)
+        if blocks is None:
+            blocks = self._blocks.setdefault(size, deque())
+        block = _unused(blocks) or _Block(size)
+        array = np.ndarray(shape, dtype, block.memory, block.start)
         self._loans += 1
-        try:
-            _, block = self._free[size].pop()
-        except (KeyError, IndexError):
-            block = _aligned_bytes(size)
-        return np.asarray(_Loan(block, self._ended)).view(dtype).reshape(shape)
+        block.loan = self._loans
+        blocks.append(block)
+        return array
 
     def turn(self) -> None:
         """Starts a new turn (see `scratch.py`): memory that wasn't used in the last one goes back to the system."""
-        self._take_back()
         oldest, self._turn_began = self._turn_began, self._loans
-        for size, blocks in list(self._free.items()):
-            with suppress(IndexError):  # it is empty
-                while blocks[0][0] <= oldest:
-                    blocks.popleft()
+        for size, blocks in list(self._blocks.items()):
+            with suppress(IndexError):  # another thread took one
+                for _ in range(len(blocks)):
+                    block = blocks.popleft()
+                    if block.loan > oldest:
+                        blocks.append(block)
             if not blocks:
-                self._free.pop(size, None)
-
-    def _take_back(self) -> None:
-        with suppress(IndexError):
-            while True:
-                block = self._ended.popleft().block
-                self._free.setdefault(block.size, deque()).append((self._loans, block))
+                self._blocks.pop(size, None)
 
 
-class _Loan:
-    """The owner of a recycled array's memory, as NumPy sees it; it is deleted with the last array that uses it."""
+class _Block:
+    __slots__ = ("memory", "start", "loan")
 
-    def __init__(self, block: Array, ended: deque[_End]) -> None:
-        self._block = block
-        self._end = _End(self, ended.append)
-        self._end.block = block
-
-    @property
-    def __array_interface__(self) -> dict:
-        return self._block.__array_interface__
+    def __init__(self, size: int) -> None:
+        self.memory, self.start = _aligned_bytes(size)
+        self.loan = 0  # the number of the last one
 
 
-class _End(ref):
-    """Deleted with its loan; the block then goes into a deque. (No `__del__`: that would swallow a Ctrl-C.)"""
+def _unused(blocks: deque[_Block]) -> _Block | None:
+    """Takes an unused block out, if there is one."""
+    for _ in range(len(blocks)):
+        try:
+            block = blocks.popleft()
+        except IndexError:  # another thread took one
+            break
+        if _references(block) == _ALONE:
+            return block
+        blocks.append(block)
+    return None
 
-    __slots__ = ("block",)
+
+def _references(block: _Block) -> int:
+    return getrefcount(block.memory)
+
+
+_ALONE = _references(_Block(0))  # 2 in most versions of Python: the block's, and the argument's

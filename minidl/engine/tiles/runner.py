@@ -14,28 +14,30 @@ from collections.abc import Callable, Sequence
 from operator import index
 from weakref import WeakSet
 
+import numpy as np
+
 from minidl.backend.cgroup import cpu_quota
 from minidl.engine.tiles.blas import ONE_BLAS_THREAD
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.helpers import Helpers
 from minidl.engine.tiles.phases import Phases
 from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.scratch import Scratch, Shelf
 from minidl.errors import UsageError
 
-ACCUMULATORS = 8  # sums over tiles are kept in this many arrays, for any number of threads
+Array = np.ndarray
+
 PASSES = 16  # of a turn, see `scratch.py`
-LEAST_TILES = 4  # of a batch: with more the threads share evenly, with fewer the matrix products are larger
+LEAST_TILES = 4  # of a batch for INFER: with more the threads share evenly, with fewer the products are larger
 
 
 class TileRunner:
     """Runs a task for every tile of a batch on `threads` threads (0: all cores), with the same bits for any number of
     threads.
 
-    A sum of floats depends on the order of its terms: (0.1 + 0.2) + 0.3 differs from 0.1 + (0.2 + 0.3) in the last
-    bit. So a sum over tiles is kept in a fixed number of accumulators. A task is called as task(tile, accumulator,
-    scratch), with accumulator = tile mod ACCUMULATORS. The tiles of one accumulator run one after the other in rising
-    order, so a task may add to `sums[accumulator]` without a lock. Adding up the accumulators in order then gives the
-    same bits on any number of threads.
+    A task is called as task(tile, lane, scratch). If the tiles are those of a `Grid`, the ones of the same lane run
+    one after the other in rising order, so a task may add to `sums[lane]` without a lock. `grid.py` says why adding
+    up the lanes in a tree then gives the same bits on any number of threads.
 
     Several threads may call `run` at once. Each thread that works takes scratch memory for that run, and puts it
     back. The calling thread takes part in its run and could do all of it. So it never waits for a thread that has not
@@ -73,15 +75,23 @@ class TileRunner:
             self._memory.turn()
             self._scratch.drop_before(self._turn - 1)
 
-    def run(
-        self, task: Callable[[int, int, Scratch], None], tiles: int, jobs: Sequence[Callable[[], None]] = ()
-    ) -> None:
-        """Runs the task for tiles 0 .. tiles - 1. A thread that finds no more tiles takes the next of the `jobs`.
+    def merge(self, parts: Array) -> Array:
+        """(shards here, ...) -> (all shards, ...): numbers that BN needs of every shard of a batch.
 
-        Jobs must not depend on the tiles or on each other. If a task or job raises, the error is raised here after
-        all threads have stopped.
+        Here all shards are in this process. It is the one place at which processes would exchange such numbers.
         """
-        parts = deque([*range(min(ACCUMULATORS, tiles)), *jobs])  # a free thread takes the next accumulator or job
+        return parts
+
+    def run(
+        self, task: Callable[[int, int, Scratch], None], tiles: Grid | int, jobs: Sequence[Callable[[], None]] = ()
+    ) -> None:
+        """Runs the task for every tile of a grid; or for 0 .. tiles - 1, each a lane of its own, in any order.
+
+        A thread that finds no more tiles takes the next of the `jobs`. Jobs must not depend on the tiles or on each
+        other. If a task or job raises, the error is raised here after all threads have stopped.
+        """
+        lanes = tiles.lanes if isinstance(tiles, Grid) else [(tile,) for tile in range(tiles)]
+        parts = deque([*enumerate(lanes), *jobs])  # a free thread takes the next lane or job
 
         def work() -> None:
             scratch = self._scratch.take(self._turn)
@@ -89,8 +99,9 @@ class TileRunner:
                 if callable(part):
                     part()
                     continue
-                for tile in range(part, tiles, ACCUMULATORS):
-                    task(tile, part, scratch)
+                lane, numbers = part
+                for tile in numbers:
+                    task(tile, lane, scratch)
             self._scratch.append(scratch)  # not after an error, which may have left anything in it
 
         helpers = min(self.threads, len(parts)) - 1
@@ -103,7 +114,7 @@ class TileRunner:
         ONE_BLAS_THREAD.during(lambda: self._helpers.share(work.work, work, helpers))
 
 
-def _next(parts: deque) -> int | Callable[[], None] | None:
+def _next(parts: deque) -> tuple[int, Sequence[int]] | Callable[[], None] | None:
     try:
         return parts.popleft()
     except IndexError:

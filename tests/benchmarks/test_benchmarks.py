@@ -1,4 +1,4 @@
-"""The benchmarks' pure pieces: tables, charts, names, and that all frameworks run the same nets. No timings."""
+"""Tables, charts and names of the benchmarks, and that all frameworks run the same nets. No timings."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from benchmarks import __main__ as nets
 from benchmarks import cli, ladder, layers, projections, report, scaling
 from benchmarks.chart import save_chart
 from benchmarks.contenders import CONTENDERS, choose
-from benchmarks.minidl_vgg import build_vgg
+from benchmarks.minidl_step import NETWORKS, MiniDL
 from benchmarks.settings import CLASSES, SIDES, random_batches
 from benchmarks.worker import peak_rss_mb
 from minidl.data import load_shapes
@@ -43,16 +43,32 @@ def net_figures(network="refined"):
 @pytest.mark.parametrize("network", SIDES)
 def test_the_report_of_nets(network):
     text = report.report(net_figures(network))
-    assert "| minidl | 150.0 | 1.50 | 900.0 | 4.50 | 1,234 MB | 2 | 1.9, 1.8 |" in text
-    assert "| openvino |  |  | 1000.0 | 5.00 |  | 2 | -, 2.0 |" in text
+    assert "| minidl | 150.0 | 1.00 | 900.0 | 1.00 | 1,234 MB | 2 | 1.9, 1.8 |" in text
+    assert "| openvino |  |  | 1000.0 | 0.90 |  | 2 | -, 2.0 |" in text
+    assert "In training minidl is 1.50 times as fast as torch_nchw (the best other in float32)." in text
+    assert "In inference minidl is 0.90 times as fast as openvino (the best other in float32)." in text
     assert f"{SIDES[network]}x{SIDES[network]}" in text and "Abacus" in text and "2017-06-12" in text
 
 
-def test_without_torch_there_are_no_ratios():
+def test_bfloat16_is_compared_apart():
+    figures = net_figures()
+    figures["train_img_s"]["torch_bf16"] = 200.0
+    figures["infer_img_s"]["minidl_plain"] = 5000.0  # no other
+    assert report.standing(figures) == (
+        "In training minidl is 1.50 times as fast as torch_nchw (the best other in float32) "
+        "and 0.75 times as fast as torch_bf16 (in bfloat16). "
+        "In inference minidl is 0.90 times as fast as openvino (the best other in float32)."
+    )
+
+
+def test_without_minidl_or_without_others_there_are_no_ratios():
     figures = net_figures()
     for key in ("train_img_s", "infer_img_s"):
-        del figures[key][report.BASIS]
-    assert "| minidl | 150.0 |  | 900.0 |  |" in report.table(figures)
+        del figures[key]["minidl"]
+    assert "| torch_nchw | 100.0 |  | 200.0 |  |" in report.table(figures)
+    assert report.standing(figures) == ""
+    alone = {**net_figures(), "train_img_s": {"minidl": 1.0}, "infer_img_s": {"minidl": 1.0}}
+    assert report.standing(alone) == ""
 
 
 @pytest.mark.parametrize("network", SIDES)
@@ -66,10 +82,11 @@ def test_the_figures_of_nets_from_what_the_workers_measured(monkeypatch, tmp_pat
         threads = 2
 
         def __init__(self, task):
-            self.task, self.failed, self.seconds = task, None, iter((9.0, 1.0, 4.0, 2.0) * 2)  # the first warms up
+            self.task, self.failed, self.seconds = task, None, iter((9.0, 1.0, 4.0, 2.0) * 2)
+            self.steps = iter((1, 2, 2, 2) * 2)  # the first one warms up
 
-        def measure(self, what):
-            assert (what, self.task.name) != ("train", "openvino")
+        def measure(self, what, steps):
+            assert (what, self.task.name) != ("train", "openvino") and steps == next(self.steps)
             seconds = next(self.seconds)
             return {"seconds": seconds, "cpu_seconds": 1.5 * seconds, "peak_rss_mb": 100.4}
 
@@ -90,10 +107,27 @@ def test_the_figures_of_nets_from_what_the_workers_measured(monkeypatch, tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"figures.json", "refined.json", "refined.png", "README.md"}
 
 
+def test_the_inference_of_minidl_is_prepared_and_follows_the_training():
+    fused, plain = (MiniDL(2, 1, "vgg", fused) for fused in (True, False))
+    x = fused.batches[1][0]
+    for step in range(2):
+        for contender in (fused, plain):
+            contender.train(step)
+        fused.infer(0)
+        layers = [at for _, at in fused.predictor.places() if getattr(at, "kept", None) is not None]
+        assert any(layer.kept._folded for layer in layers)
+        ours, truth = (contender.predictor.forward(x, INFER)[0] for contender in (fused, plain))
+        np.testing.assert_allclose(ours, truth, atol=1e-2 * abs(truth).max())  # Adam makes much of rounding
+    assert plain.predictor is plain.model
+
+
 def test_the_table_of_layers():
-    times = {name: dict.fromkeys(layers.CASES, 1.234) for name in ("minidl", "torch_channels_last")}
-    text = layers.report({**MACHINE, "settings": SETTINGS, **dict.fromkeys(layers.PASSES.values(), times)})
-    assert "| linear 320->200 | 320 | 1.23 | 1.23 | 1.23 | 1.23 |" in text
+    times = {"minidl": dict.fromkeys(layers.CASES, 1.234), "torch_channels_last": dict.fromkeys(layers.CASES, 2.468)}
+    figures = {**MACHINE, "settings": SETTINGS, **dict.fromkeys(layers.PASSES.values(), times)}
+    text = layers.report(figures)
+    assert "| linear 320->200 | 320 | 1.23 | 2.47 | 1.23 | 2.47 | 2.00 | 2.00 |" in text
+    del times["torch_channels_last"]
+    assert "| linear 320->200 | 320 | 1.23 | 1.23 |\n" in layers.report(figures)
     assert text.count("\n| ") == len(layers.CASES) + 1
 
 
@@ -123,9 +157,9 @@ def test_projections_are_compared_at_captums_best_batch_size(monkeypatch, tmp_pa
             self.task = task
             assert task.extra[0] and task.name in PROJECTORS
 
-        def measure(self, what):
+        def measure(self, what, steps):
             assert what == "project"
-            pairs = self.task.steps * self.task.batch_size
+            pairs = steps * self.task.batch_size
             return {"seconds": pairs / (5 if self.task.batch_size == 16 else 10), "peak_rss_mb": 1234.5}
 
         def close(self):
@@ -249,6 +283,14 @@ def test_a_missing_package(monkeypatch, capsys):
     assert choose("refined", ["minidl"]) == ["minidl"]
 
 
+def test_quick_has_fewer_contenders_and_names_the_others(capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.contenders.find_spec", lambda package: package)  # as if all were installed
+    chosen = choose("refined", quick=True)
+    assert "minidl" in chosen and not {"torch_compile", "jax", "minidl_plain"} & {*chosen}
+    assert "left out of --quick: minidl_plain, torch_nchw, torch_compile" in capsys.readouterr().err
+    assert choose("refined", ["minidl_plain"], quick=True) == ["minidl_plain"]
+
+
 def test_an_error_ends_in_its_code_and_one_line(capsys):
     def fails():
         raise UsageError("no")
@@ -266,19 +308,35 @@ def test_every_case_of_layers_fits_the_refined_net(case):
 
 
 @pytest.mark.parity
-def test_vgg_is_the_same_net_in_torch():
+@pytest.mark.parametrize("network", ["vgg", "resnet18"])
+def test_a_network_is_the_same_in_torch(network):
     torch = pytest.importorskip("torch")
-    from benchmarks.torch_vgg import vgg
+    from benchmarks import torch_step
 
-    ours, theirs = build_vgg(), vgg()
+    ours, theirs = NETWORKS[network](), torch_step.NETWORKS[network]()
     assert sum(p.value.size for p in ours.named_parameters().values()) == sum(p.numel() for p in theirs.parameters())
-    x, _ = random_batches("vgg", 2)[0]
+    x = random_batches(network, 2)[0][0][:, :32, :32]
     ours.forward(x, TRAIN)  # so that the running statistics are not what they start as
     theirs.load_state_dict({name: torch.from_numpy(a) for name, a in to_torch_state_dict(ours).items()}, strict=False)
     with torch.inference_mode():
         logits = theirs.eval()(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
-    np.testing.assert_allclose(ours.forward(x, INFER)[0], logits, atol=1e-5)
+    np.testing.assert_allclose(ours.forward(x, INFER)[0], logits, atol=1e-4 * abs(logits).max())
     assert logits.shape == (2, CLASSES)
+
+
+@pytest.mark.parity
+def test_only_the_bf16_contender_computes_in_bfloat16():
+    torch = pytest.importorskip("torch")
+    from benchmarks import torch_step
+
+    for name, contender in CONTENDERS["vgg"].items():
+        if contender.cls == "Eager":
+            made, seen = torch_step.Eager(2, 1, **contender.options), []
+            made.model.fc.register_forward_hook(lambda layer, x, y, seen=seen: seen.append(y.dtype))
+            made.train(0)
+            made.infer(0)
+            assert seen == 2 * [torch.bfloat16 if name == "torch_bf16" else torch.float32]
+            assert all(p.dtype == p.grad.dtype == torch.float32 for p in made.model.parameters())
 
 
 @pytest.mark.parity

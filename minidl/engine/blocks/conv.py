@@ -1,0 +1,37 @@
+"""Convolution and batch normalization, and the activation and 2x2 max pool after them if there are any."""
+
+from __future__ import annotations
+
+from minidl.engine.blocks.activation import activation
+from minidl.engine.blocks.block import Block, Design
+from minidl.engine.blocks.maps import convolution
+from minidl.engine.blocks.pattern import Reader
+from minidl.engine.blocks.stage import Part, Stage
+from minidl.layers import BatchNorm2D, Conv2D, Layer
+
+
+class ConvBlock(Block):
+    """A block of one stage, with one convolution of any geometry.
+
+    Shapes: x (N, H, W, C), y (N, OH, OW, F) as Conv2D's or the pool's.
+    """
+
+    @staticmethod
+    def match(layers: list[Layer], first: bool) -> int:
+        reader = Reader(layers)
+        if not reader.conv_bn():
+            return 0
+        without_pool = reader.whole
+        reader.pair_pool()
+        return reader.whole or without_pool
+
+    @staticmethod
+    def design(plain: Layer) -> Design:
+        reader = Reader([plain])
+        return Design([conv_stage(*reader.conv_bn())], reader.pair_pool())
+
+
+def conv_stage(conv: Conv2D, norm: BatchNorm2D, after: Layer | None) -> Stage:
+    """A stage that is one convolution."""
+    *_, channels, filters = conv.params["weight"].shape
+    return Stage([Part(convolution(conv), slice(0, channels), slice(0, filters))], [norm], activation(after))

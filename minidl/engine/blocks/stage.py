@@ -1,0 +1,160 @@
+"""One stage of a block: linear maps side by side, and batch normalization and an activation of what they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.engine.blocks import batchnorm as bn
+from minidl.engine.blocks.activation import Activation
+from minidl.engine.blocks.maps import LinearMap, Shape
+from minidl.engine.tiles.grid import Grid
+from minidl.engine.tiles.runner import Scratch, TileRunner
+from minidl.layers import BatchNorm2D
+
+Array = np.ndarray
+Job = Callable[[], None]
+
+
+class Part(NamedTuple):
+    """One linear map of a stage: the channels of the stage's input that it reads, and those of z that it makes."""
+
+    map: LinearMap
+    source: slice
+    out: slice
+
+
+class Input(NamedTuple):
+    """The input of a stage on a tile: the activated channels of the stage below, and those that it passed on."""
+
+    active: Array
+    below: Array | None = None  # z of the stage below, if it passed channels on
+    slope: Array | None = None  # f' of the active channels
+    z: Array | None = None  # from which they were made, contiguous
+
+    def channels(self, source: slice) -> Array:
+        return (self.active if source.stop <= self.active.shape[3] else self.below)[..., source]
+
+
+class Weights:
+    """The weights of a stage times `scale`, in the form for one direction, once the `jobs` are done."""
+
+    def __init__(self, parts: list[Part], way: str, scale: Array, in_shape: Shape, dtype: np.dtype) -> None:
+        self.ready: list[Array | None] = [None] * len(parts)
+        self.scale, self._args = scale, (parts, way, in_shape, dtype)
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [lambda i=i: self._make(i) for i, part in enumerate(self._args[0]) if part.map.weighted]
+
+    def now(self) -> Weights:
+        for job in self.jobs:
+            job()
+        return self
+
+    def _make(self, i: int) -> None:
+        parts, way, (n, h, w, _), dtype = self._args
+        _, source, out = parts[i]
+        make = getattr(parts[i].map, way)
+        self.ready[i] = make(self.scale[out], (n, h, w, source.stop - source.start), dtype)
+
+
+class Stage:
+    """Parts whose outputs lie side by side in z (N, OH, OW, F), and BN and an activation of its first channels.
+
+    The channels after these, if there are any, are passed on to the maps without weights of the next stage.
+    """
+
+    def __init__(self, parts: Sequence[Part], norms: Sequence[BatchNorm2D], activation: Activation) -> None:
+        self.parts, self.bn, self.activation = list(parts), bn.BatchNorms(norms), activation
+        self.channels = max(part.out.stop for part in parts)
+        self.normed = slice(0, self.bn.channels)
+        self.passes = self.bn.channels < self.channels
+
+    def out_shape(self, in_shape: Shape) -> Shape:
+        linear, source, _ = self.parts[0]
+        return *linear.out_shape((*in_shape[:3], source.stop - source.start))[:3], self.channels
+
+    def bias(self) -> Array | None:
+        """(F,), or None if no map has one."""
+        biases = [part.map.bias() for part in self.parts]
+        if all(bias is None for bias in biases):
+            return None
+        return np.concatenate([np.zeros(p.out.stop - p.out.start) if b is None else b
+                               for p, b in zip(self.parts, biases, strict=True)])  # fmt: skip
+
+    def folded(self) -> tuple[Array, Array]:
+        """(scale, shift) of the normalized channels in INFER mode, with the maps' bias in the shift."""
+        (scale, shift), bias = self.bn.folded(), self.bias()
+        return scale, shift if bias is None else shift + bias[self.normed] * scale
+
+    def weights(self, way: str, scale: Array, in_shape: Shape, dtype: np.dtype) -> Weights:
+        """The weights for "filters" (forward) or "turned" (backward), not ready yet."""
+        return Weights(self.parts, way, scale, in_shape, dtype)
+
+    # ---------------------------------------------------------------- on a tile
+
+    def dense(self, z: Array, scratch: Scratch) -> Array:
+        """The normalized channels of z, contiguous."""
+        if not self.passes:
+            return z
+        dense = scratch("normed", (*z.shape[:3], self.bn.channels), z.dtype)
+        dense[...] = z[..., self.normed]
+        return dense
+
+    def forward(self, a: Input, weights: Weights, z: Array, scratch: Scratch) -> None:
+        """z = maps of a"""
+        for (linear, source, out), w in zip(self.parts, weights.ready, strict=True):
+            linear.forward(a.channels(source), w, z[..., out], scratch)
+
+    def activated(self, z: Array, line: Array, slope: bool, name: str, scratch: Scratch) -> Input:
+        """The input of the next stage, f(z scale + shift), in scratch memory; with f' if `slope`."""
+        dense = self.dense(z, scratch)
+        a = scratch(name, dense.shape, z.dtype)
+        bn.affine(dense, *line, a)
+        kept = scratch(f"slope of {name}", a.shape, self.activation.slope_dtype or a.dtype) if slope else None
+        self.activation.forward(a, kept, scratch)
+        return Input(a, z if self.passes else None, kept, dense)
+
+    def shifted(self, z: Array, shift: Array, slope: Array | None, scratch: Scratch) -> Input:
+        """The input of the next stage from z, into which BN's scale is multiplied: f(z + shift), in place."""
+        u = z[..., self.normed]
+        line = bn.to_write(u)
+        line += shift
+        self.activation.forward(u, slope, scratch)
+        return Input(u, z if self.passes else None, slope)
+
+    def input_grad(self, dz: Array, turned: Weights, da: Array, scratch: Scratch) -> None:
+        """da (n, H, W, C) = the gradient at the input."""
+        for (linear, source, out), w in zip(self.parts, turned.ready, strict=True):
+            linear.input_grad(dz[..., out], w, da[..., source], scratch)
+
+    def backward(
+        self,
+        dz: Array,
+        a: Input,
+        turned: Weights,
+        dws: list,
+        lane: int,
+        add: bool,
+        da: Array | None,
+        scratch: Scratch,
+    ) -> None:
+        """da (n, H, W, C) = the gradient at the input unless None; dws[part][lane] is set, or added to if `add`."""
+        for (linear, source, out), w, dw in zip(self.parts, turned.ready, dws, strict=True):
+            into = None if da is None else da[..., source]
+            linear.backward(dz[..., out], a.channels(source), w, dw if dw is None else dw[lane], add, into, scratch)
+
+    # -------------------------------------------------------- weights' gradients
+
+    def lanes(self, tiles: Grid, in_shape: Shape, dtype: np.dtype, runner: TileRunner) -> list[Array | None]:
+        """Memory for the sums of dw of every part, (lanes, ...)."""
+        shapes = [part.map.dw_shape(in_shape, dtype) for part in self.parts]
+        return [None if shape is None else runner.empty((len(tiles.lanes), *shape), dtype) for shape in shapes]
+
+    def grad_jobs(self, dws: list[Array | None], scale: Array, in_shape: Shape) -> list[Job]:
+        """Jobs that add the sums dws, times scale, to the gradients of the weights."""
+        pairs = zip(self.parts, dws, strict=True)
+        return [job for part, dw in pairs for job in part.map.grad_jobs(dw, scale[part.out], in_shape)]
