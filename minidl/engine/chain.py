@@ -10,13 +10,19 @@ time, and through later layers together (`_stages`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
+from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.backend.arrays import Array
-from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner, tile_slices
+from minidl.engine.blocks.fused import Fused
+from minidl.engine.recordings.recorder import Recorder
+from minidl.engine.recordings.recording import Recordings
+from minidl.engine.tile_layer import TileLayer
+from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner
 from minidl.errors import within
 from minidl.kernels.shapes import require_float
 from minidl.layers import (
@@ -35,10 +41,8 @@ from minidl.layers import (
 from minidl.layers.base import INFER, Context, Layer, Mode
 from minidl.layers.containers import require_pass
 
-if TYPE_CHECKING:
-    from minidl.engine.prepare import Kept
-
 TASK_IMAGES = 16
+FEW = 16  # images, of which there are only two tasks
 STAGE_NUMBERS = 1 << 18  # numbers at a layer's input or output that are worked on at once, at most
 ACTIVATIONS = (LeakyReLU, ReLU, SiLU)
 IMAGE_BY_IMAGE = (*ACTIVATIONS, AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D)
@@ -53,17 +57,28 @@ class Step(NamedTuple):
     shape: tuple[int, ...]  # of its output for one image
 
 
-class FusedSequential(Sequential):
+class Folded:
+    """What a chain needs of its weights, and the recordings that were made with it."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps, self.recordings = steps, Recordings()
+
+
+class FusedSequential(TileLayer, Sequential):
     """A Sequential that, in INFER mode, takes tiles of images through all of its layers if all of them can."""
 
     wiring = "chain"
-    kept: Kept | None = None  # see `prepare.py`
 
     def __init__(
         self, layers: Mapping[str, Layer], runner: TileRunner, unnamed: frozenset[str] = frozenset()
     ) -> None:
         super().__init__(layers)
         self.runner, self.unnamed = runner, unnamed
+
+    def with_children(self, children: Mapping[str, Layer]) -> FusedSequential:
+        new = super().with_children(children)
+        new.kept = copy(self.kept)
+        return new
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, list | None]:
         require_pass(self, x, ctx)
@@ -90,35 +105,53 @@ class FusedSequential(Sequential):
             return super().backward(gradient.pop(), cache, need_dx)
 
     def _infer(self, x: Array) -> Array:
+        tiles = _tiles(len(x))
+        alone = len(tiles) == 1
         with self.runner.lock:  # not in the middle of a training pass
-            steps = self.kept.of(self, x) if self.kept else self.fold(x)
-        y = np.empty((len(x), *steps[-1].shape) if steps else x.shape, x.dtype)
-        tiles = tile_slices(len(x), TASK_IMAGES)
+            folded = self.kept.of(self, x) if self.kept else self.fold(x)
+            shelves = {
+                len(part): folded.recordings.shelf(part, alone) for part in {len(x[t]): x[t] for t in tiles}.values()
+            }
+        y = np.empty((len(x), *folded.steps[-1].shape) if folded.steps else x.shape, x.dtype)
+
+        def infer(part: Array, scratch: Scratch) -> Array:
+            return self.infer_tile(part, folded, scratch)
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
-            y[tiles[i]] = self.infer_tile(x[tiles[i]], steps, scratch)
+            part = x[tiles[i]]
+            if shelf := shelves[len(part)]:
+                with shelf.take(infer) as recording:
+                    y[tiles[i]] = recording(part)
+            else:
+                y[tiles[i]] = infer(part, scratch)
 
-        self.runner.run(task, len(tiles))
+        if alone and (shelf := shelves[len(x)]):
+            with shelf.take(infer) as recording:
+                y[...] = recording(x, self.runner)
+        else:
+            self.runner.run(task, len(tiles))
         return y
 
-    def fold(self, x: Array) -> list[Step]:
+    def fold(self, x: Array) -> Folded:
         """Every layer's folded weights, and how many images it takes at once."""
         steps = []
         for name, layer in self.layers.items():
             with within(self.level(name)):
                 y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
             images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
-            folded = layer.fold(x) if hasattr(layer, "fold") else None
+            if isinstance(layer, Fused):
+                layer.require_own_parts()
+            folded = layer.fold(x) if isinstance(layer, TileLayer) else None
             steps.append(Step(layer, folded, images, y.shape[1:]))
             x = y
         # A layer takes no more images than the layers after it, so images are only ever joined, never split.
         for i in range(len(steps) - 2, -1, -1):
             steps[i] = steps[i]._replace(images=min(steps[i].images, steps[i + 1].images))
-        return steps
+        return Folded(steps)
 
-    def infer_tile(self, x: Array, folded: list[Step], scratch: Scratch) -> Array:
+    def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory."""
-        for number, (images, stage) in enumerate(groupby(folded, key=lambda step: min(step.images, len(x)))):
+        for number, (images, stage) in enumerate(groupby(folded.steps, key=lambda step: min(step.images, len(x)))):
             stage, parts, joined = list(stage), range(0, len(x), max(1, images)), None
             for start in parts:
                 part = x[start : start + images]
@@ -136,7 +169,13 @@ class FusedSequential(Sequential):
 
 
 def _infer(step: Step, x: Array, scratch: Scratch) -> Array:
-    if hasattr(step.layer, "infer_tile"):
+    if isinstance(scratch, Recorder):
+        return scratch.layer(partial(_by_layer, step), x, isinstance(step.layer, Fused | FusedSequential))
+    return _by_layer(step, x, scratch)
+
+
+def _by_layer(step: Step, x: Array, scratch: Scratch) -> Array:
+    if isinstance(step.layer, TileLayer):
         return step.layer.infer_tile(x, step.folded, scratch)
     return step.layer.forward(x, INFER)[0]
 
@@ -145,4 +184,13 @@ def _tiled(layer: Layer) -> bool:
     """Whether the layer can take the images of a batch a few at a time; for a user's own layer this isn't known."""
     if isinstance(layer, FusedSequential):
         return all(_tiled(child) for child in layer.layers.values())
-    return hasattr(layer, "infer_tile") or type(layer) in IMAGE_BY_IMAGE
+    return isinstance(layer, TileLayer) or type(layer) in IMAGE_BY_IMAGE
+
+
+def _tiles(images: int) -> list[slice]:
+    """The batch in tiles. One image is a tile alone; small batches are two tiles, because few images make small
+    products.
+    """
+    tiles = max(1, -(-images // TASK_IMAGES), min(images, 2 if images < FEW else 4))
+    bounds = [images * i // tiles for i in range(tiles + 1)]
+    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]

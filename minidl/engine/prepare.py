@@ -7,7 +7,7 @@ image, and again when a weight or a running statistic has changed.
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,13 @@ def prepare(model: Layer, threads: int = 0) -> Layer:
     """`model` for inference with the same weights again and again: `fuse(model, threads)`, or a fused model itself.
 
     It keeps the folded weights of the last two sizes of images until its next training pass. They take about four
-    times the memory of the weights. The results don't change, and a weight may change between any two passes: by an
-    optimizer's step, by `load`, by `p.value[...] = `, or through a view of it. The next pass notices and folds anew.
-    That nothing has changed takes some microseconds to see. Only where others refer to a weight, such as a variable
-    of yours, its numbers are compared with a copy.
+    times the memory of the weights. From the third pass with images and batches of one size on, it also keeps the
+    arrays of that pass (see `recordings/`): as much as a pass takes anyway, for the last three sizes of tiles.
+
+    The results don't change, bit for bit. A weight may change between any two passes: by an optimizer's step, by
+    `load`, by `p.value[...] = `, or through a view of it. The next pass notices and folds anew. That nothing has
+    changed takes some microseconds to see. Only where others refer to a weight, such as a variable of yours, its
+    numbers are compared with a copy.
     """
     return keep(fuse(model, threads))
 
@@ -48,42 +51,52 @@ class Kept:
 
     def __init__(self) -> None:
         self._seen: Seen | None = None
-        self._folded: dict[tuple, Any] = {}  # by size of image and dtype, the last used at the end
+        self._made: dict[Hashable, Any] = {}  # by size of image and dtype, the last used at the end
 
     def __reduce__(self) -> tuple:
         return Kept, ()  # a copy of a model has weights of its own
 
     def drop(self) -> None:
-        self._folded, self._seen = {}, None
+        self._made, self._seen = {}, None
 
     def of(self, layer: Fused | FusedSequential, x: Array) -> Any:
         """layer.fold(x), perhaps from an earlier call. One thread at a time."""
-        if self._seen is None or not self._seen.holds(layer):
+        return self.get(layer, (x.shape[1:], x.dtype), lambda: layer.fold(x))
+
+    def get(self, layer: Fused | FusedSequential, key: Hashable, make: Callable[[], Any]) -> Any:
+        """make(), perhaps from an earlier call with this key. One thread at a time."""
+        if self._seen is None or not self._seen.holds():
             self.drop()
-            self._seen = Seen(layer)  # before `fold` reads them: what is written from now on is noticed
-        key = x.shape[1:], x.dtype
-        folded = self._folded.pop(key) if key in self._folded else layer.fold(x)
-        self._folded[key] = folded
-        while len(self._folded) > SIZES:
-            del self._folded[next(iter(self._folded))]
-        return folded
+            self._seen = Seen(layer)  # before weights are read: what is written from now on is noticed
+        made = self._made.pop(key) if key in self._made else make()
+        self._made[key] = made
+        while len(self._made) > SIZES:
+            del self._made[next(iter(self._made))]
+        return made
 
 
 class Seen:
     """The weights, running statistics and settings in the composites at or below a layer, as they are now."""
 
     def __init__(self, layer: Layer) -> None:
-        self._children = list(layer)
-        composites = [at for _, at in layer.places() if isinstance(at, Fused)]
+        below = [at for _, at in layer.places()]
+        composites = [at for at in below if isinstance(at, Fused)]
+        self._chains = [(at.layers, dict(at.layers)) for at in below if isinstance(at, FusedSequential)]
+        self._composites = composites
         leaves = {id(leaf): leaf for composite in composites for leaf in composite.plain.leaves()}.values()
         self._weights = [Snapshot(p) for leaf in leaves for p in leaf.params.values()]
         self._settings = [(vars(leaf), dict(vars(leaf))) for leaf in leaves]
         self._statistics = [(leaf.buffers, name, b.tobytes()) for leaf in leaves for name, b in leaf.buffers.items()]
 
-    def holds(self, layer: Layer) -> bool:
-        """Whether `layer` has the same layers, and these the same settings and, bit for bit, the same numbers."""
+    def holds(self) -> bool:
+        """Whether these are the same layers, with the same settings and, bit for bit, the same numbers.
+
+        Raises UsageError if a part of a composite was replaced.
+        """
+        for composite in self._composites:
+            composite.require_own_parts()
         return (
-            all(a is b for a, b in zip_longest(layer, self._children))
+            all(now == then for now, then in self._chains)
             and all(now == then for now, then in self._settings)
             and all(weight.holds() for weight in self._weights)
             and all(buffers[name].tobytes() == seen for buffers, name, seen in self._statistics)

@@ -78,7 +78,13 @@ def project_pairs_by(model: FusedSequential, x: Array, image: Array, ways: Seque
     """`project_pairs` by several rules, each with its seed: (ways, P, H, W, C), from one forward pass."""
     model.runner.begin(x.shape)
     with model.runner.lock:
-        steps = list(_steps(model, x, [rule for rule, _ in ways]))
+        rules = tuple(rule for rule, _ in ways)
+        key = x.shape[1:], x.dtype, rules
+        steps = (
+            model.kept.get(model, key, lambda: list(_steps(model, x, rules)))
+            if model.kept
+            else list(_steps(model, x, rules))
+        )
     out, tiles = np.empty((len(ways), len(image), *x.shape[1:]), x.dtype), tile_slices(len(image), TASK_PAIRS)
 
     def task(i: int, lane: int, scratch: Scratch) -> None:

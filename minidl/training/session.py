@@ -30,7 +30,7 @@ from minidl.data.loader import Augment
 from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
 from minidl.diagnostics.cost import TrainingMemory
-from minidl.engine import fuse
+from minidl.engine import prepare
 from minidl.engine.tiles.grid import SHARDS
 from minidl.engine.tiles.runner import available_cores
 from minidl.errors import DataError, ShapeError, UsageError
@@ -161,7 +161,7 @@ def on_engine(model: Layer, settings: Config | Execution, frozen: str | None = N
         model = convert(model, xp=xp)
     if frozen:
         model = freeze(model, frozen)
-    return (fuse(model, settings.threads) if engine_of(settings) == "fused" else model), xp
+    return (prepare(model, settings.threads) if engine_of(settings) == "fused" else model), xp
 
 
 def one_blas_thread() -> threadpool_limits:

@@ -21,6 +21,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device, to_host
 from minidl.engine import prepare
+from minidl.engine.tile_layer import TileLayer
 from minidl.errors import UsageError
 from minidl.layers import Sequential
 from minidl.layers.base import INFER, PROBE, Context, Layer, Rule, Shape
@@ -146,7 +147,7 @@ class _Noted(Layer):
         return self.inner.project(s, inner, rule)
 
 
-class _Mask(Layer):
+class _Mask(TileLayer):
     """y = x m, with m (C,) of ones and zeros."""
 
     def __init__(self, mask: Array) -> None:

@@ -17,7 +17,7 @@ from types import ModuleType
 import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device, to_host
-from minidl.engine import fuse
+from minidl.engine import prepare
 from minidl.engine.chain import FusedSequential
 from minidl.engine.projection import project_pairs_by
 from minidl.errors import UsageError
@@ -95,7 +95,7 @@ class Projector:
         self.norm, self.xp = norm, xp
         part = truncate(model, layer)
         self.plain = part if xp is np else convert(part, xp=xp)
-        self.fused = fuse(self.plain, threads) if engine == "fused" and xp is np else None
+        self.fused = prepare(self.plain, threads) if engine == "fused" and xp is np else None
 
     def __call__(self, x: np.ndarray, image: np.ndarray, units: np.ndarray) -> np.ndarray:
         """The signal of every pair at the pixels on the host, (P, H, W, C), or (rules, P, H, W, C) by several rules.

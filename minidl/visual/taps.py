@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from minidl.backend.arrays import Array, array_module
 from minidl.engine import prepare
+from minidl.engine.tile_layer import TileLayer
 from minidl.errors import UsageError
 from minidl.layers import Layer, Sequential
 from minidl.layers.base import INFER, Context, Shape
@@ -23,7 +24,7 @@ from minidl.visual.truncate import truncate, walk
 NORMS = ("inf", "l2")  # the first two rows of MapNorms; the third is the mean
 
 
-class MapNorms(Layer):
+class MapNorms(TileLayer):
     """The size of every unit's map, in three numbers.
 
     Shapes: a (N, H, W, C), or (N, C) for units without a map; y (N, 3, C).

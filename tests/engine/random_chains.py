@@ -25,7 +25,7 @@ from unittest.mock import patch
 import numpy as np
 
 from minidl.engine import fuse, prepare
-from minidl.engine.blocks.block import Fused
+from minidl.engine.blocks.fused import Fused
 from minidl.engine.projection import project_pairs
 from minidl.engine.tiles.scratch import Scratch
 from minidl.layers import INFER, PROBE, AvgPool2D, BatchNorm2D, Conv2D, Layer, Linear, Rule

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from multiprocessing import get_context
 from unittest.mock import patch
 
 import numpy as np
@@ -11,15 +12,30 @@ import minidl as md
 from minidl.engine import fuse, prepare
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.chain import FusedSequential
-from minidl.layers import INFER, BatchNorm2D, Layer, Linear, Parameter, Residual, Sequential
+from minidl.engine.recordings import recording
+from minidl.errors import UsageError
+from minidl.layers import (
+    INFER,
+    BatchNorm2D,
+    GlobalAvgPool,
+    Layer,
+    LeakyReLU,
+    Linear,
+    MaxPool2D,
+    Parameter,
+    Residual,
+    Sequential,
+)
 from minidl.layers.parameter import Snapshot
 from minidl.optim import Adam
 from minidl.training.evaluation import evaluate
-from tests.engine.test_company import at_once
+from tests.conftest import HANGS
+from tests.engine.test_company import at_once, posix
 from tests.engine.test_fused import block, same_bits, small_net
 from tests.examples import STEP as TRAIN
 from tests.strategies import randomized
 
+PASSES = 1  # before one is recorded; here fewer than otherwise
 X = np.random.default_rng(1).normal(size=(3, 16, 14, 3))
 
 
@@ -41,6 +57,11 @@ def net_of_blocks():
 
 NETS = pytest.mark.parametrize("make", [net, net_of_blocks])
 NAMES = [*net().named_parameters(), *net().named_buffers()]
+
+
+@pytest.fixture(autouse=True)
+def recorded_early(monkeypatch):
+    monkeypatch.setattr(recording, "PASSES", PASSES)
 
 
 class Folds:
@@ -72,9 +93,10 @@ def arrays_of(model):
 
 
 def up_to_date(prepared, plain, x=X):
-    """The answers are those of the weights as they are now."""
-    same_bits(prepared.forward(x, INFER)[0], fuse(plain).forward(x, INFER)[0])
-    prepared.forward(x, INFER)  # it has seen by now that `fuse(plain)` only read the weights
+    """The answers are those of the weights as they are now: of the first pass, and of passes that are recorded."""
+    expected = fuse(plain).forward(x, INFER)[0]
+    for _ in range(PASSES + 1):
+        same_bits(prepared.forward(x, INFER)[0], expected)
 
 
 # --------------------------------------------------------------------- what is kept
@@ -102,7 +124,7 @@ def test_of_many_sizes_the_last_two_are_kept():
     prepared = prepare(net())
     for size in range(8, 14):
         prepared.forward(X[:, :size], INFER)
-    assert [shape[0] for shape, _ in prepared.kept._folded] == [12, 13]
+    assert [shape[0] for shape, _ in prepared.kept._made] == [12, 13]
     with Folds() as folds:
         prepared.forward(X[:, :12], INFER)
         prepared.forward(X[:, :13], INFER)
@@ -132,9 +154,9 @@ def test_evaluation_prepares_a_fused_model_and_leaves_a_plain_one_alone():
 def test_a_training_pass_lets_go_of_them():
     prepared = prepare(net())
     prepared.forward(X, INFER)
-    assert prepared.kept._folded
+    assert prepared.kept._made
     prepared.forward(X, TRAIN)
-    assert not prepared.kept._folded and prepared.kept._seen is None
+    assert not prepared.kept._made and prepared.kept._seen is None
 
 
 # ------------------------------------------------------------- a change is noticed
@@ -178,8 +200,8 @@ def turned(p):
 def test_a_change_through_the_parameter_is_noticed(change, make):
     plain = make()
     prepared = prepare(plain)
+    up_to_date(prepared, plain)
     for p in plain.named_parameters().values():
-        up_to_date(prepared, plain)
         change(p)
         up_to_date(prepared, plain)
 
@@ -279,7 +301,111 @@ def test_nan_weights_are_kept_too():
         assert folds.number == 0
 
 
+# ------------------------------------------------------------- a change is refused
+
+
+def a_composite(model, kind):
+    return next(layer for _, layer in model.places() if type(layer).__name__ == kind)
+
+
+@pytest.mark.parametrize("kind", ["FusedStem", "InceptionBlock", "ConvBlock"])
+@pytest.mark.parametrize("mode", [INFER, TRAIN], ids=["INFER", "TRAIN"])
+@pytest.mark.parametrize("make_form", [fuse, prepare])
+def test_another_parameter_in_place_of_one_is_refused(kind, mode, make_form):
+    plain = net()
+    fused = make_form(plain)
+    y = fused.forward(X, INFER)[0]
+    leaf = next(leaf for leaf in a_composite(fused, kind).plain.leaves() if "weight" in leaf.params)
+    old = leaf.params["weight"]
+    leaf.params["weight"] = Parameter(old.value * 2)
+    with pytest.raises(UsageError, match=r"replaced: write `p.value\[...\] = array`"):
+        fused.forward(X, mode)
+    if mode is INFER:
+        leaf.params["weight"] = old
+        same_bits(fused.forward(X, INFER)[0], y)
+
+
+def test_another_layer_in_place_of_one_in_a_composite_is_refused():
+    prepared = prepare(Sequential({"block": Sequential(block(3, 8))}))
+    prepared.forward(X, INFER)
+    a_composite(prepared, "ConvBlock").plain.layers["bn"] = BatchNorm2D(8, dtype=np.float64)
+    with pytest.raises(UsageError, match="replaced"):
+        prepared.forward(X, INFER)
+
+
+def test_another_layer_in_a_chain_is_noticed():
+    inner = Sequential({**block(3, 6), "own": LeakyReLU(0.5)})
+    prepared = prepare(Sequential({"inner": inner, "gap": GlobalAvgPool()}))
+    for _ in range(PASSES + 1):
+        before = prepared.forward(X, INFER)[0]
+    chain = next(layer for layer in prepared if isinstance(layer, FusedSequential))
+    chain.layers["own"] = LeakyReLU(-3.0)
+    assert not np.array_equal(prepared.forward(X, INFER)[0], before) or (before > 0).all()
+    chain.layers["own"] = MaxPool2D(2)
+    assert not np.array_equal(prepared.forward(X, INFER)[0], before)
+
+
 # --------------------------------------------------------------- other models, threads
+
+
+def test_two_forms_of_one_model_see_each_others_changes():
+    plain = net()
+    prepared, trained = prepare(plain), prepare(plain, 1)
+    optimizer = Adam(trained.named_parameters(), 1e-2)
+    for _ in range(2):
+        up_to_date(prepared, plain)
+        up_to_date(trained, plain)
+        y, cache = trained.forward(X, TRAIN)
+        up_to_date(prepared, plain)
+        trained.backward(np.ones_like(y), cache)
+        optimizer.step()
+        up_to_date(prepared, plain)
+
+
+def test_a_frozen_part_of_a_prepared_model_is_prepared_with_the_others():
+    plain = net()
+    prepared = prepare(md.freeze(plain, "module"))
+    for p in plain.named_parameters().values():
+        for _ in range(PASSES + 1):
+            prepared.forward(X, INFER)
+        p.value[...] *= 1.5
+        same_bits(prepared.forward(X, INFER)[0], fuse(md.freeze(plain, "module")).forward(X, INFER)[0])
+
+
+def test_a_model_converted_after_it_was_prepared_has_weights_of_its_own():
+    prepared = prepare(net())
+    for _ in range(PASSES + 1):
+        y = prepared.forward(X, INFER)[0]
+    single = md.convert(prepared, dtype=np.float32)
+    for _ in range(PASSES + 1):
+        assert single.forward(X.astype(np.float32), INFER)[0].dtype == np.float32
+        np.testing.assert_allclose(single.forward(X.astype(np.float32), INFER)[0], y, rtol=1e-3, atol=1e-3)
+        same_bits(prepared.forward(X, INFER)[0], y)
+
+
+@posix
+def test_a_forked_child_answers_like_its_parent_and_notices_changes():
+    plain = net()
+    prepared = prepare(plain, 2)
+    one = X[:1]
+    up_to_date(prepared, plain, one)
+
+    def child(queue):
+        try:
+            up_to_date(prepared, plain, one)
+            next(iter(plain.named_parameters().values())).value[...] *= 2
+            up_to_date(prepared, plain, one)
+            queue.put("right")
+        except BaseException as error:
+            queue.put(repr(error))
+
+    context = get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    assert queue.get(timeout=HANGS) == "right"
+    process.join(timeout=HANGS)
+    up_to_date(prepared, plain, one)
 
 
 def test_a_part_of_a_prepared_model_has_its_own_weights():

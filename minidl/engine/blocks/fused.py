@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import Any
 
 import numpy as np
 
 from minidl.backend.arrays import Array
+from minidl.engine.tile_layer import TileLayer
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import UsageError
@@ -15,11 +17,8 @@ from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 from minidl.layers.containers import require_cache, require_pass
 
-if TYPE_CHECKING:
-    from minidl.engine.prepare import Kept
 
-
-class Fused(Layer):
+class Fused(TileLayer):
     """The fast form of several plain layers in a row, `plain`, with the same Parameters and buffers.
 
     A subclass implements `train` (TRAIN: batch statistics, with a cache) and `train_backward`; for INFER also
@@ -27,11 +26,12 @@ class Fused(Layer):
     names are those of the plain layers.
     """
 
-    kept: Kept | None = None  # see `prepare.py`
     _fits: Shape = ()  # the last input shape that the plain layers accepted
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
         self.plain, self.runner = plain, runner
+        held = [(name, part) for _, layer in plain.places() for name, part in vars(layer).items()]
+        self._parts = [(p, copy(p)) for name, p in held if isinstance(p, dict | list) and name != "buffers"]
 
     __setattr__ = object.__setattr__  # its Parameters are those of the plain layers
 
@@ -59,6 +59,7 @@ class Fused(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         require_pass(self, x, ctx)
+        self.require_own_parts()
         if x.shape != self._fits:  # asking all plain layers would take a tenth of a step's serial time
             self.out_shape(x.shape)
             self._fits = x.shape
@@ -73,6 +74,14 @@ class Fused(Layer):
                 self.kept.drop()
             y, cache = self.train(x)
         return y, FusedCache(cache, y.dtype)
+
+    def require_own_parts(self) -> None:
+        """Raises UsageError if a layer or Parameter in it was replaced: the composite would use the old one."""
+        if any(now != then for now, then in self._parts):
+            raise UsageError(
+                f"{self.label}: a layer or Parameter in it was replaced: write `p.value[...] = array`, or fuse the "
+                "plain model again"
+            )
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         with self.runner.lock:
@@ -123,14 +132,6 @@ class Fused(Layer):
 
     def tiles(self, x: Array) -> Grid:
         """The batch in tiles."""
-        raise NotImplementedError
-
-    def fold(self, x: Array) -> Any:
-        """What `infer_tile` needs of the weights and running statistics, for inputs like x."""
-        raise NotImplementedError
-
-    def infer_tile(self, x: Array, folded: Any, scratch: Scratch) -> Array:
-        """y of some images, in scratch memory that the next call uses again."""
         raise NotImplementedError
 
 
