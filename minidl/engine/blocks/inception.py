@@ -84,9 +84,7 @@ def _kind(activation: Layer | None) -> str:
 
 def _branch(branch: Sequential) -> Branch | None:
     reader = Reader([branch])
-    pool, convs = reader.one(AvgPool2D), []
-    while conv := reader.conv_bn():
-        convs.append(conv)
+    pool, convs = reader.one(AvgPool2D), reader.conv_bns()
     kernels = [c.conv.params["weight"].shape[0] for c in convs]
     fits = kernels == [1] or (pool is None and len(kernels) == 2 and kernels[0] == 1 and kernels[1] in KERNELS)
     same = all(

@@ -51,6 +51,13 @@ class Reader:
         self._taken = start
         return None
 
+    def conv_bns(self) -> list[ConvBN]:
+        """As many of them as there are."""
+        found = []
+        while conv := self.conv_bn():
+            found.append(conv)
+        return found
+
     @property
     def at_end(self) -> bool:
         return self._taken == len(self._leaves)
@@ -68,15 +75,6 @@ class Reader:
             return None
         self._taken += 1
         return self._leaves[self._taken - 1][1]
-
-
-def longest(layers: list[Layer], reader: Reader, *steps) -> int:
-    """How many of `layers` the reader has taken whole after as many of the optional steps as possible."""
-    whole = reader.whole
-    for step in steps:
-        step()
-        whole = max(whole, reader.whole)
-    return whole
 
 
 def inner(layer: Layer) -> Iterator[Layer]:

@@ -40,9 +40,8 @@ class ResidualBlock(Block):
 
 def _body(residual: Residual) -> list[ConvBN]:
     """The convolutions of the body; none if it has another form."""
-    reader, convs = Reader([residual.body]), []
-    while conv := reader.conv_bn():
-        convs.append(conv)
+    reader = Reader([residual.body])
+    convs = reader.conv_bns()
     return convs if reader.at_end and convs and convs[-1].activation is None else []
 
 
