@@ -124,8 +124,8 @@ class Block(Fused):
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
         passes, around, end = cache
         del cache  # every stage's memory is free for the stages below it
-        every = [*passes, *around]
-        for at, scale in zip(every, self.full([at.norm.scale * at.norm.signs for at in every]), strict=True):
+        scales = self.full([at.norm.scale * at.norm.signs for at in (*passes, *around)])
+        for at, scale in zip((*passes, *around), scales, strict=True):
             at.prepare(scale, turn=True)
         d = end.backward(dy, [job for at in (passes[-1], *around) for job in at.weights.jobs])
         del end

@@ -40,11 +40,7 @@ class InceptionBlock(Block):
     def match(layers: list[Layer], first: bool) -> int:
         reader = Reader(layers)
         module = reader.one(Concat)
-        if module is None or not branches_of(module):
-            return 0
-        whole = reader.whole
-        reader.pair_pool()
-        return reader.whole or whole
+        return reader.whole_with(reader.pair_pool) if module and branches_of(module) else 0
 
     @staticmethod
     def design(plain: Layer) -> Design:

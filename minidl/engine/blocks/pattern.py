@@ -6,7 +6,7 @@ the innermost layers, and what it takes must end where a layer of the outer chai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from minidl.engine.blocks.activation import is_activation
@@ -69,6 +69,12 @@ class Reader:
             return 0
         last = self._leaves[self._taken - 1][0]
         return last + 1 if self.at_end or self._leaves[self._taken][0] != last else 0
+
+    def whole_with(self, optional: Callable[[], Layer | None]) -> int:
+        """`whole`, with the optional next layer if that is taken to its end too."""
+        whole = self.whole
+        optional()
+        return self.whole or whole
 
     def _take(self, fits) -> Layer | None:
         if self.at_end or not fits(self._leaves[self._taken][1]):

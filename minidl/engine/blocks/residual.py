@@ -24,10 +24,7 @@ class ResidualBlock(Block):
         if residual is None or not _body(residual) or not _shortcut(residual):
             return 0
         whole = reader.whole
-        if reader.activation():
-            whole = reader.whole or whole
-            reader.pair_pool()
-        return reader.whole or whole
+        return (reader.activation() and reader.whole_with(reader.pair_pool)) or whole
 
     @staticmethod
     def design(plain: Layer) -> Design:
