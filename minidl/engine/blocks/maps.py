@@ -106,9 +106,8 @@ class Convolutions(LinearMap):
         return self._form(x_shape, dtype).filters(turned(w) if turn else w, empty)
 
     def bias(self) -> Array | None:
-        if "bias" not in self.convs[0].params:
-            return None
-        return np.concatenate([conv.params["bias"].value for conv in self.convs])
+        biases = [conv.params["bias"].value for conv in self.convs if "bias" in conv.params]
+        return np.concatenate(biases) if biases else None
 
     def forward(self, x: Array, filters: Array, z: Array, scratch: Scratch) -> None:
         self._form(x.shape, x.dtype).forward(x, filters, z, scratch)
