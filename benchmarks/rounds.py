@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,9 +56,21 @@ class Worker:
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        ready = self._answer()
-        self.failed: str | None = ready.get("failed")  # why it can't take part
-        self.threads: int | None = ready.get("threads")  # as the framework says
+
+    @cached_property
+    def ready(self) -> dict[str, Any]:
+        """Its first answer, once it is ready."""
+        return self._answer()
+
+    @property
+    def failed(self) -> str | None:
+        """Why it can't take part."""
+        return self.ready.get("failed")
+
+    @property
+    def threads(self) -> int | None:
+        """As the framework says."""
+        return self.ready.get("threads")
 
     def measure(self, what: str, steps: int) -> dict[str, float]:
         """Seconds of the steps, seconds of processor time, and the peak memory so far."""
@@ -79,19 +92,20 @@ class Worker:
 
 @contextmanager
 def working(tasks: Iterable[Task]) -> Iterator[list[Worker]]:
-    """A worker for each task, closed at the end.
+    """A worker for each task, closed at the end. They get ready side by side.
 
     A worker that can't start is left out, with a line on standard error. If `contenders.py` says that it is
     necessary, the program ends.
     """
     workers: list[Worker] = []
     try:
-        for task in tasks:
-            workers.append(Worker(task))
-            if failed := workers[-1].failed:
-                if workers.pop().close():
-                    sys.exit(f"{task} can't start: {failed}")
-                print(f"{task} is left out: {failed}", file=sys.stderr)
+        workers.extend(Worker(task) for task in tasks)
+        for worker in [*workers]:
+            if failed := worker.failed:
+                workers.remove(worker)
+                if worker.close():
+                    sys.exit(f"{worker.task} can't start: {failed}")
+                print(f"{worker.task} is left out: {failed}", file=sys.stderr)
         if not workers:
             raise UsageError("none of the contenders could start")
         yield workers
