@@ -28,6 +28,7 @@ THREAD_VARIABLES = (
     "NPROC",  # XLA's
 )
 BUDGET = 30.0  # seconds: a contender that has taken as long takes part in no further round
+WARM_UP = 3  # steps; a prepared model of minidl is at full speed from its fourth pass on
 PAUSE = 0.3  # seconds until idle threads of the last contender have stopped spinning
 
 
@@ -119,14 +120,15 @@ def alternate(
 ) -> dict[str, list[dict[str, float]]]:
     """The measurements of each worker, by task and round.
 
-    One step each warms up. Then each takes part in all rounds, or in those until it has used its `budget` of seconds.
-    `tell` is called after every round; without it, a progress line shows the steps.
+    Three steps each warm up, or one if that is slow. Then each takes part in all rounds, or in those until it has
+    used its `budget` of seconds. `tell` is called after every round; without it, a progress line shows the steps.
     """
     seen: dict[str, list[dict[str, float]]] = {str(worker.task): [] for worker in workers}
     total = rounds * sum(worker.task.steps for worker in workers)
     with Progress(what, total, "step", show=tell is None, leave=False) as progress:
         for worker in workers:
-            worker.measure(what, 1)
+            if worker.measure(what, 1)["seconds"] < budget / 10:
+                worker.measure(what, WARM_UP - 1)
         for _ in range(rounds):
             for worker in workers:
                 measured = seen[str(worker.task)]

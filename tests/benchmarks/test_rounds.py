@@ -18,11 +18,12 @@ class Worker:
         return {"seconds": self.seconds * steps}
 
 
-def test_all_warm_up_with_one_step_and_then_take_turns():
+def test_all_warm_up_and_then_take_turns():
     orders = []
-    seen = alternate([Worker("a", 1.0, orders), Worker("b", 2.0, orders)], "train", 2)
-    assert orders == [("a", "train", 1), ("b", "train", 1)] + 2 * [("a", "train", 3), ("b", "train", 3)]
-    assert seen == {"a": 2 * [{"seconds": 3.0}], "b": 2 * [{"seconds": 6.0}]}
+    seen = alternate([Worker("a", 1.0, orders), Worker("b", 4.0, orders)], "train", 2)
+    warm = [("a", "train", 1), ("a", "train", 2), ("b", "train", 1)]  # four seconds are slow
+    assert orders == warm + 2 * [("a", "train", 3), ("b", "train", 3)]
+    assert seen == {"a": 2 * [{"seconds": 3.0}], "b": 2 * [{"seconds": 12.0}]}
 
 
 def test_a_contender_that_has_used_its_budget_takes_part_in_no_further_round_but_always_in_one():
@@ -33,7 +34,7 @@ def test_a_contender_that_has_used_its_budget_takes_part_in_no_further_round_but
 def test_every_round_is_told():
     told, worker = [], Worker("a", 1.0, [])
     alternate([worker], "train", 3, tell=lambda: told.append(len(worker.orders)))
-    assert told == [2, 3, 4]
+    assert told == [3, 4, 5]
 
 
 def test_steps_and_the_time_left_are_shown(monkeypatch, capsys):
