@@ -80,9 +80,12 @@ def write(path: Path, text: str) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Ends the program with exit code 0, or with an error's own code and one line."""
+    """Ends the program with exit code 0, or with an error's own code and one line; 130 when it is interrupted."""
     try:
         main()
     except MinidlError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)

@@ -47,10 +47,8 @@ def build(
     chosen = {option: value for option, value in (("stem", stem), ("activation", activation)) if value is not None}
     for option, value in chosen.items():
         if option not in options_of(name):
-            with_it = [other for other in REGISTRY if option in options_of(other)]
-            raise UsageError(
-                f"{name} has no choice of {option}: {', '.join(with_it)} {'have' if with_it[1:] else 'has'}"
-            )
+            known = [other for other in REGISTRY if option in options_of(other)]
+            raise UsageError(f"{option} {value!r} is not for {name}: it is for {', '.join(known)}")
         if value not in OPTIONS[option]:
             raise UsageError(f"unknown {option} {value!r}: choose {', '.join(OPTIONS[option])}")
     rng = np.random.default_rng([seed, 0])  # 0: the purpose "initial weights"

@@ -48,6 +48,13 @@ EXAMPLES: dict[str, tuple[Callable[[type], Layer], tuple[int, ...]]] = {
     ),
     "Concat": (lambda dtype: Concat([{"a": Conv2D(3, 2, 1, rng=0, dtype=dtype)}, {"b": ReLU()}]), IMAGES),
     "Residual": (lambda dtype: Residual(Conv2D(3, 3, 3, padding=1, rng=0, dtype=dtype)), IMAGES),
+    "Residual of named layers": (
+        lambda dtype: Residual(
+            {"conv": Conv2D(3, 4, 3, stride=2, padding=1, rng=0, dtype=dtype), "relu": ReLU()},
+            {"around": Conv2D(3, 4, 1, stride=2, rng=0, dtype=dtype)},
+        ),
+        IMAGES,
+    ),
     "inception": (lambda dtype: inception(3, Inception(2, 3, 4, 1, 2, 3), np.random.default_rng(0), dtype), IMAGES),
     "network": (lambda dtype: models.build("convnet", 3, dropout=0.3, dtype=dtype), (2, 9, 8, 3)),
 }

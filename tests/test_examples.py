@@ -32,7 +32,7 @@ def test_a_look_inside_shows_more_than_gray(empty):
 
 
 def test_a_residual_network_learns():
-    assert main("resnet")(epochs=2, images=200, threads=1) > 0.05  # of 20 classes; 87 % with all images
+    assert main("resnet")(epochs=2, images=200, threads=1) > 0.05  # of 20 classes
 
 
 def test_the_derivatives_of_a_layer_and_a_container_of_ones_own_are_right():

@@ -30,7 +30,9 @@ BLAS, POOL = ThreadpoolController(), ThreadPoolExecutor(available_cores())
 
 
 class Scratch(threading.local):
-    """Arrays by name, made once in each thread. Those that begin as zeros have a border that nobody writes to."""
+    """Arrays by name, made once in each thread. Those that begin as zeros have a border that nobody writes to; so
+    their name must say what is inside. (In the engine such borders can't be written to: `Scratch.bordered`.)
+    """
 
     def __init__(self):
         self.arrays = {}
@@ -59,7 +61,7 @@ def conv2d(x, w, images=2):
 
     def task(tile):
         count = tile.stop - tile.start
-        padded = scratch("padded", (count, height + 2 * p, width + 2 * p, c), x.dtype, np.zeros)
+        padded = scratch(f"padded by {p}", (count, height + 2 * p, width + 2 * p, c), x.dtype, np.zeros)
         padded[:, p : p + height, p : p + width] = x[tile]
         lines = padded.reshape(count, height + 2 * p, -1)  # (n, H', W', C) -> (n, H', W' C)
         runs = sliding_window_view(lines, k * c, axis=2)[:, :, ::c]  # (n, H', W, K C)

@@ -39,7 +39,7 @@ def conv2d(x, w):
         images = tile.stop - tile.start
         pixels = images * height * row
         steps = -(-pixels // k)  # of every phase
-        stream = scratch("stream", (p + steps * k + p, k, c), x.dtype, np.zeros)
+        stream = scratch(f"stream of {images}x{height}x{width}", (p + steps * k + p, k, c), x.dtype, np.zeros)
         inside = stream[p : p + pixels].reshape(images, height, row, k, c)[:, :, :width]
         for i in range(k):  # the row i - p further down
             first, last = max(0, p - i), min(height, height + p - i)

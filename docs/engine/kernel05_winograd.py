@@ -58,7 +58,7 @@ def conv_tile(x, filters, out):
     def columns(lines):  # (a R, line, C) -> the matrix (a R, C) of every image and column: (n, W, a R, C)
         return lines[:, : n * row].reshape(len(lines), n, row, -1)[:, :, :width].transpose(1, 2, 0, 3)
 
-    stream = scratch(f"stream of {n}", (p + a * runs * line + p, c), x.dtype, np.zeros)
+    stream = scratch(f"stream of {n}x{height}x{width}, {k}x{k}", (p + a * runs * line + p, c), x.dtype, np.zeros)
     np.matmul(spread, x.swapaxes(1, 2), out=columns(stream[p : len(stream) - p].reshape(-1, line, c)))
     windows = view(stream, (a, k, runs * steps, kc), (runs * line * c, c, kc, 1))  # point, phase, step
     lines = scratch("lines", (a * runs, line, f), x.dtype)

@@ -94,7 +94,8 @@ def arrays(rng, dtype, small):
     z = reference.conv2d(x, w[None, None], 1, 0)
     mean, var = reference.batch_statistics(z)
     inv_std = 1 / np.sqrt(var + EPS)
-    return normal(rng, dtype, *z.shape), np.maximum((z - mean) * inv_std * gamma, 0), x, z, w, gamma, mean, inv_std
+    y = np.maximum((z - mean) * inv_std * gamma, 0).astype(dtype)
+    return normal(rng, dtype, *z.shape), y, x, z, w, gamma, mean, inv_std
 
 
 CASES = [Case("8 way back", "the same, backward", arrays, truth, one_by_one, block_back)]

@@ -5,7 +5,7 @@ then the filters take the sign. What is it worth? A 2x2 pool leaves a quarter of
 write a quarter, and the full map after them never exists. The pool itself reads z while the tile is in the cache.
 
 BN's sums are still over all pixels of z: its mean and variance are not those of the maxima. (The engine also keeps
-which pixel won, in one byte, for the way back. The comparisons cost about as much as the maxima.)
+which pixel won, in one byte, for the way back.)
 """
 
 import numpy as np

@@ -24,8 +24,8 @@
 #
 # The plain layers of the first eleven chapters are the truth: short, and checked. `md.fuse(model)` returns a model
 # with the same parameters and the same results that is several times faster. It uses no other tool, only NumPy. This
-# chapter shows the four main ideas on small numbers. [docs/fast-engine.md](../fast-engine.md) has all of them, and
-# what each one is worth.
+# chapter shows the four main ideas on small numbers. [docs/fast-engine.md](../fast-engine.md) goes on from here: ten
+# kernels of real size that you can run, the engine that is made of them, and what each idea is worth.
 
 # %%
 import time
@@ -105,7 +105,7 @@ for name, found in milliseconds(whole_batch, tile_by_tile).items():
 # There is one obstacle: batch normalization needs the mean of the *whole batch* before it can normalize a single
 # pixel. So all tiles must have gone through the convolution before any may go on. That is a *barrier*: the threads
 # wait for each other. On the way to the barrier, each tile adds its part to the sums while it is still in the cache.
-# (The accumulators at the bottom of the picture are idea 4.)
+# (The lanes at the bottom of the picture are idea 4.)
 
 # %%
 later_figures.tiles()
@@ -199,7 +199,7 @@ assert np.allclose(y, [321, 432])
 # Larger m saves more: with m = 4, six products do the work of twelve. So why not m = 20? It needs more points, and
 # points such as 5 have large powers, which cost float32 its digits. Along two axes the savings multiply: 2x2 outputs
 # of a 3x3 filter need 4 · 4 = 16 products instead of 36. But the numbers of additions multiply, too. minidl uses the
-# trick along one axis.
+# trick along one axis, and along both where many channels are summed up.
 
 # %%
 rng = np.random.default_rng(0)

@@ -16,14 +16,15 @@ from matplotlib.patches import Rectangle
 import drawing
 import minidl as md
 from minidl.engine.convolutions.winograd import transforms
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import TileRunner
 
 PASSES = {  # what the runs of a module with a pool do, by pass
     "forward": ["1x1, sums", "3x3 and 5x5,\nsums, pool", "BN,\nReLU"],
-    "backward": ["ReLU,\nsums", "pool, BN, 5x5 and 3x3,\nsums", "BN, 1x1"],
+    "backward": ["ReLU,\nsums", "pool, BN, 5x5 and 3x3,\nsums", "BN, 1x1", ""],
 }
 PLUS, MINUS = "+", "\u2212"
-STEPS = 12  # of which the fastest is drawn
+STEPS = 40  # of which the fastest is drawn
 
 
 class Span(NamedTuple):
@@ -37,13 +38,13 @@ class Span(NamedTuple):
 
 
 class Recorder:
-    """Takes the place of a runner's `run` and notes when each task and each job began and ended."""
+    """Takes the place of a runner's `run`, and notes when each task and each job began and ended."""
 
     def __init__(self, runner: TileRunner) -> None:
         self._run, self.runs, self.spans = runner.run, 0, []
         runner.run = self.run
 
-    def run(self, task: Callable, tiles: int, jobs: Sequence[Callable] = ()) -> None:
+    def run(self, task: Callable, tiles: Grid | int, jobs: Sequence[Callable] = ()) -> None:
         number, self.runs = self.runs, self.runs + 1
 
         def noted(work: Callable, tile: bool) -> Callable:
@@ -198,32 +199,33 @@ def parity() -> None:
         axes, "A window of 16 pixels\nis a square of 2x2\nin each of the four.", (20.6, 6.2), ha="left", size=11
     )
     columns = [np.maximum(z[a::2, 0::2], z[a::2, 1::2]) for a in range(2)]
-    pairs = [np.maximum(m[:, :-1], m[:, 1:]) for m in columns]
-    rows = np.maximum(*pairs)
-    y = np.maximum(rows[:-1], rows[1:])
+    blocks = np.maximum(*columns)
+    pairs = np.maximum(blocks[:, :-1], blocks[:, 1:])
+    y = np.maximum(pairs[:-1], pairs[1:])
     assert y.tolist() == [[z[i : i + 4, j : j + 4].max() for j in (0, 2)] for i in (0, 2)]
     top, low, middle = 12.2, 16.0, 14.1
-    for a, up in enumerate((top, low)):
-        first = drawing.grid(axes, columns[a], 2.6, up)
-        second = drawing.grid(axes, pairs[a], 8.8, up)
-        drawing.note(axes, f"{('even', 'odd')[a]}\nrows", (1.4, up + 1.5))
-        drawing.arrow(axes, first.right, second.left)
-        drawing.arrow(axes, second.right, (14.0, middle + 1.3 + 0.4 * a))
-        axes.add_patch(Rectangle((3.6, up), 2, 2, **frame))
-        axes.add_patch(Rectangle((9.8, up), 1, 2, **frame))
-    third = drawing.grid(axes, rows, 14.2, middle)
-    axes.add_patch(Rectangle((15.2, middle), 1, 2, **frame))
-    last = drawing.grid(axes, y, 20.0, middle + 0.5, label="y")
-    axes.add_patch(Rectangle((21.0, middle + 0.5), 1, 1, **frame))
+    second = drawing.grid(axes, blocks, 9.0, middle)
+    third = drawing.grid(axes, pairs, 15.0, middle)
+    last = drawing.grid(axes, y, 20.4, middle + 0.5)
+    for a, upper in enumerate((top, low)):
+        first = drawing.grid(axes, columns[a], 2.8, upper)
+        drawing.note(axes, f"{('even', 'odd')[a]}\nrows", (1.6, upper + 1.5))
+        drawing.arrow(axes, first.right, (second.x - 0.1, middle + 1.3 + 0.4 * a))
+    drawing.arrow(axes, second.right, third.left)
     drawing.arrow(axes, third.right, last.left)
-    drawing.note(axes, "Four maxima", (0.7, 10.2), ha="left", size=drawing.SIZE, weight="bold")
-    for text, x in (
-        ("1: of even and\nodd columns", 4.1),
-        ("2: of this place\nand the next", 9.8),
-        ("3: of even and\nodd rows", 15.2),
-        ("4: of this place\nand the one below", 20.6),
+    for x, upper, width, height in (
+        *((3.8, top, 2, 2), (3.8, low, 2, 2), (10.0, middle, 2, 2)),
+        *((16.0, middle, 1, 2), (21.4, middle + 0.5, 1, 1)),
     ):
-        drawing.note(axes, text, (x, 11.2 if x < 12 else 12.8), size=11)
+        axes.add_patch(Rectangle((x, upper), width, height, **frame))
+    drawing.note(axes, "Four maxima", (0.7, 10.2), ha="left", size=drawing.SIZE, weight="bold")
+    for text, x, upper in (
+        ("1: of even and\nodd columns", 4.3, 11.2),
+        ("2: of even and odd rows:\nof every 2x2 block", 10.5, 12.9),
+        ("3: of this block\nand the next", 16.0, 12.9),
+        ("4: of this place\nand the one below: y", 21.4, 12.9),
+    ):
+        drawing.note(axes, text, (x, upper), size=11)
     drawing.finish(figure, "engine-parity")
 
 

@@ -17,7 +17,7 @@ from minidl.layers import Layer
 from minidl.layers.convert import convert
 from minidl.text.progress import Progress
 from minidl.training import session
-from minidl.training.config import of_network
+from minidl.training.config import network_in_words, of_network
 from minidl.training.trainer import TrainState
 from minidl.visual.control import IMAGES, randomised, some_images
 from minidl.visual.subject import Subject
@@ -130,7 +130,7 @@ def of_subject(subject: Subject, build: Callable[..., Layer], images: Viewed | N
         title=f"{about.model} on {data.dataset.name}",
         split_name=subject.split_name,
         facts=[
-            ("network", about.model),
+            ("network", network_in_words(about.model, about.config)),
             ("weights", f"{subject.source}, after {state.epoch} epochs"),
             ("data set", f"{data.dataset.name}, {extent}"),
             ("training", ", ".join(f"{k} {about.config[k]}" for k in settings if about.config.get(k) is not None)),

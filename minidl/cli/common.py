@@ -16,7 +16,7 @@ from minidl.errors import OutOfMemoryError
 from minidl.models import build
 from minidl.text.console import warn
 from minidl.training import search, session
-from minidl.training.config import Config, unused_settings
+from minidl.training.config import Config, network_in_words, unused_settings
 from minidl.training.trainer import Trainer
 
 NAMED = 10  # classes named one by one
@@ -35,7 +35,7 @@ def describe(config: Config, data: session.Data, costs: Summary, needed: int) ->
         f"data     {data.dataset.name}: {len(data.train):,} train and {len(data.val):,} val images, "
         f"{len(data.dataset.classes)} classes, {h}x{w}",
         *(f"         {note}" for note in notes),
-        f"model    {config.model}: {costs.parameters:,} parameters, "
+        f"model    {network_in_words(config.model, config.as_dict())}: {costs.parameters:,} parameters, "
         f"{costs.multiply_adds / 1e6:.0f} M multiply-adds per image",
         f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
         *(f"note     {line}" for line in unused_settings(config)),

@@ -191,6 +191,6 @@ def _tiles(images: int) -> list[slice]:
     """The batch in tiles. One image is a tile alone; small batches are two tiles, because few images make small
     products.
     """
-    tiles = max(-(-images // TASK_IMAGES), min(images, 2 if images < FEW else 4))
+    tiles = max(1, -(-images // TASK_IMAGES), min(images, 2 if images < FEW else 4))
     bounds = [images * i // tiles for i in range(tiles + 1)]
     return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]

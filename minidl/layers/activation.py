@@ -45,7 +45,7 @@ class LeakyReLU(Layer):
     With a > 0 a unit whose inputs are all negative still has a gradient, so it can't die as with ReLU (a = 0).
 
     Backward:  dx = dy g(x),  g(x) = 1 where x > 0 and a elsewhere      (at x = 0 the slope counts as a, as in torch)
-    Projection of a signal s, for a = 0 the same as ReLU's:
+    Projection of a signal s, as ReLU's, with the leaky function in place of max(s, 0):
         gradient  s g(x)            guided  s g(x) g(s)            deconv  s g(s)
 
     Raises UsageError if a is not a finite number.
@@ -86,6 +86,7 @@ class SiLU(Layer):
     Projection: a deconvnet or guided backpropagation lets only positive signals pass, as at a ReLU. The slope of SiLU
     takes the place of ReLU's mask, and may be negative:
         gradient  s dy/dx            guided  s dy/dx [s > 0]            deconv  s [s > 0]
+    (silu(s) would depend on the signal's scale, which means nothing; silu(c s) / c becomes s [s > 0] for large c.)
 
     Source: Elfwing, Uchibe & Doya, Sigmoid-weighted linear units, 2018, equations 8 and 9.
     """

@@ -121,6 +121,11 @@ def of_network(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in NETWORK if name in settings}
 
 
+def network_in_words(model: str, settings: Mapping[str, Any]) -> str:
+    """The name of the model and what was chosen of it, such as "resnet18, stem imagenet"."""
+    return ", ".join([model, *(f"{name} {value}" for name, value in of_network(settings).items() if value)])
+
+
 _PAPER = {
     "epochs": 40,
     "optimizer": "adam",

@@ -300,6 +300,15 @@ def test_an_error_ends_in_its_code_and_one_line(capsys):
     assert ended.value.code == 2 and capsys.readouterr().err == "no\n"
 
 
+def test_an_interrupted_benchmark_ends_with_130_and_one_word(capsys):
+    def stops():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(stops)
+    assert ended.value.code == 130 and capsys.readouterr().err == "\ninterrupted\n"
+
+
 @pytest.mark.parametrize("case", layers.CASES)
 def test_every_case_of_layers_fits_the_refined_net(case):
     from benchmarks.minidl_layers import layer_of

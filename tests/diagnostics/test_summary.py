@@ -14,11 +14,25 @@ import models
 from minidl.diagnostics.cost import training_memory
 from minidl.diagnostics.summary import summary
 from minidl.errors import ShapeError
-from minidl.layers import TRAIN, AvgPool2D, Concat, Conv2D, Dropout, Flatten, Linear, MaxPool2D, ReLU, Sequential
+from minidl.layers import (
+    TRAIN,
+    AvgPool2D,
+    Concat,
+    Conv2D,
+    Dropout,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    SiLU,
+)
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import Adam
 from minidl.text.columns import align
 from tests.examples import leaf_names
+from tests.models.test_resnet import thin
 
 SMALL = Sequential({"conv": Conv2D(3, 5, 3, stride=2), "flat": Flatten(), "fc": Linear(5 * 3 * 2, 4)})
 
@@ -101,9 +115,11 @@ def test_an_array_that_several_layers_keep_counts_once():
 
 
 @pytest.mark.parametrize(
-    ("layer", "kept"), [(ReLU(), 96), (MaxPool2D(2), 24), (Dropout(0.4), 4 * 96), (AvgPool2D(2), 0), (Flatten(), 0)]
-)
-def test_a_cache_is_a_mask_an_index_or_nothing(layer, kept):
+    ("layer", "kept"),
+    [(ReLU(), 96), (LeakyReLU(), 96), (SiLU(), 4 * 96), (MaxPool2D(2), 24), (Dropout(0.4), 4 * 96), (AvgPool2D(2), 0),
+     (Flatten(), 0)],
+)  # fmt: skip
+def test_a_cache_is_a_mask_an_index_its_input_or_nothing(layer, kept):
     conv = Conv2D(1, 3, 1)  # its output is not kept by the layer after it
     out = 4 * np.prod(Sequential([conv, layer]).out_shape((2, 4, 4, 1)))
     assert training_memory(Sequential([conv, layer]), (2, 4, 4, 1)).caches == kept + out
@@ -123,9 +139,18 @@ def test_two_branches_gradients_and_their_sum_are_alive_at_once():
     assert memory.arrays - memory.state == pixels * number * (2 + 3 * 8)  # dy, and dx three times
 
 
-@pytest.mark.parametrize(("name", "batch"), [("refined", 8), ("convnet", 32)])
-def test_the_counted_arrays_are_those_a_real_step_allocates(name, batch):
-    model = models.build(name, dropout=0.4)
+NETWORKS = {
+    "refined": (lambda: models.build("refined", dropout=0.4), 8),
+    "convnet": (lambda: models.build("convnet", dropout=0.4), 32),
+    "convnet with SiLU": (lambda: models.build("convnet", activation="silu"), 32),
+    "a thin resnet18": (lambda: thin(filters=16, dtype=np.float32), 8),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_counted_arrays_are_those_a_real_step_allocates(name):
+    build, batch = NETWORKS[name]
+    model = build()
     parameters = sum(p.value.nbytes + p.grad.nbytes for p in model.named_parameters().values())
     tracemalloc.start()
     try:

@@ -23,10 +23,10 @@ def rows(body, numbers):
     return {f"layer{i}": Blocks(*size, body) for i, size in enumerate(sizes, start=1)}
 
 
-def thin(rows=RESNET18, filters=4, classes=3, **options):
+def thin(rows=RESNET18, filters=4, classes=3, dtype=np.float64, **options):
     """The network with so many filters in its first row."""
     narrow = {name: row._replace(filters=row.filters * filters // 64) for name, row in rows.items()}
-    return build_resnet(narrow, classes, 0.0, np.random.default_rng(0), np.float64, **options)
+    return build_resnet(narrow, classes, 0.0, np.random.default_rng(0), dtype, **options)
 
 
 @pytest.mark.parametrize("depth", TORCHVISION)
@@ -97,9 +97,9 @@ def test_the_derivatives_are_right(mode, stem, activation):
 
 
 @pytest.mark.parametrize("name, options, message", [
-    ("refined", {"stem": "small"}, "refined has no choice of stem: resnet18 has"),
-    ("refined", {"activation": "silu"}, "refined has no choice of activation: convnet, resnet18 have"),
-    ("convnet", {"stem": "imagenet"}, "convnet has no choice of stem"),
+    ("refined", {"stem": "small"}, "stem 'small' is not for refined: it is for resnet18"),
+    ("refined", {"activation": "silu"}, "activation 'silu' is not for refined: it is for convnet, resnet18"),
+    ("convnet", {"stem": "imagenet"}, "stem 'imagenet' is not for convnet"),
     ("resnet18", {"stem": "large"}, "unknown stem 'large': choose small, imagenet"),
     ("resnet18", {"activation": "gelu"}, "unknown activation 'gelu': choose relu, leaky-relu, silu"),
 ])  # fmt: skip

@@ -49,6 +49,20 @@ def test_its_checkpoints_are_weight_files(folder, name):
         md.load(folder, model)
 
 
+def test_what_was_chosen_of_a_network_is_in_its_checkpoints(tmp_path, sketches, capsys):
+    few = [*SMALL[:4], "--batch-size", "8", "--epochs", "1", "--threads", "1"]
+    assert train.main([*few, "--activation", "silu", "--output", str(tmp_path), "--name", "y"]) == 0
+    assert "model    convnet, activation silu: " in capsys.readouterr().out
+    kinds = [type(leaf) for leaf in md.Run(tmp_path / "y").model.leaves()]
+    assert kinds.count(md.SiLU) == 3 and md.ReLU not in kinds
+    assert train.main(["eval", str(tmp_path / "y"), "--threads", "1"]) == 0
+
+
+def test_a_choice_that_the_network_does_not_have_is_a_wrong_flag(tmp_path, capsys):
+    assert train.main([*SMALL, "--stem", "imagenet", "--output", str(tmp_path), "--dry-run"]) == 2
+    assert capsys.readouterr().err.endswith(": stem 'imagenet' is not for convnet: it is for resnet18\n")
+
+
 def test_a_checkpoint_may_be_named_by_its_run(folder):
     assert md.load_checkpoint(str(folder)).path == folder / "checkpoints" / "best.safetensors"
 

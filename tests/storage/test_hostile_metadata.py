@@ -65,6 +65,8 @@ def settings(place):
             values = [*NO_TEXT[1:], "x" * 2_000_000]
         elif f.name == "model":
             values = NO_NAME
+        elif f.name in ("stem", "activation"):
+            values = [v for v in NO_NAME if v is not None]
         elif isinstance(default, bool):
             values = (None, 0, "true", [])
         elif isinstance(default, str):

@@ -75,10 +75,15 @@ class Sums:
         parts[:, 0] = n = self.pixels * self.tiles.images
         np.divide(total, n, out=parts[:, 1])
         np.subtract(dot, total * parts[:, 1], out=parts[:, 2])
-        n, means, m2 = runner.merge(parts).swapaxes(0, 1)  # each (S, C)
-        pixels = np.add.reduce(n)
+        parts = runner.merge(parts)
+        n, means = parts[:, 0], parts[:, 1]  # each (S, C)
+        pixels = int(np.add.reduce(n[:, 0]))
         mean = np.add.reduce(n * means) / pixels
-        return int(pixels[0]), mean, np.add.reduce(m2 + n * (means - mean) ** 2) / pixels
+        away = means - mean
+        away *= away
+        away *= n
+        away += parts[:, 2]
+        return pixels, mean, np.add.reduce(away) / pixels
 
 
 class Normalization(NamedTuple):
@@ -234,7 +239,7 @@ def per_row(vectors: Array, width: int) -> Array:
 
 
 def _signs(gamma: Array) -> Array:
-    return np.where(gamma < 0, gamma.dtype.type(-1), gamma.dtype.type(1))
+    return np.copysign(gamma.dtype.type(1), gamma + 0)  # -0.0 + 0 is 0.0
 
 
 def _is_large(mean: Array, var: Array) -> bool:

@@ -199,7 +199,7 @@ class Block(Fused):
         shortcut = None
         if self.shortcut and self.shortcut.stage:
             scale, shift = self.shortcut.stage.folded()
-            shortcut = self.shortcut.stage.weights("filters", scale, x.shape, x.dtype).now()
+            shortcut = self.shortcut.stage.weights("filters", scale, x.shape, x.dtype, self.runner.empty).now()
             shifts[-1] = shifts[-1] + shift
         shapes = self.shapes(x.shape)[1:]
         widths = [shape[2] for shape in [*shapes[:-1], self.epilogue.out_shape(shapes[-1]) if pooled else shapes[-1]]]
@@ -263,7 +263,7 @@ class Block(Fused):
     def weights(self, way: str, scales: list[Array], x: Array) -> list[Weights]:
         """Of every stage, not ready yet."""
         pairs = zip(self.stages, scales, self.shapes(x.shape), strict=False)
-        return [stage.weights(way, scale, shape, x.dtype) for stage, scale, shape in pairs]
+        return [stage.weights(way, scale, shape, x.dtype, self.runner.empty) for stage, scale, shape in pairs]
 
     def full(self, scales: list[Array]) -> list[Array]:
         """The factors of all channels of every stage, from those of the normalized ones."""

@@ -20,7 +20,7 @@ from minidl.engine.blocks.box import box_sum
 from minidl.engine.convolutions.choice import TileConv, tile_conv
 from minidl.engine.tiles.grid import tree_sum
 from minidl.engine.tiles.products import product
-from minidl.engine.tiles.recycler import aligned_copy
+from minidl.engine.tiles.recycler import Empty, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers import Conv2D
 from minidl.layers.base import Parameter
@@ -36,10 +36,10 @@ class LinearMap(Protocol):
 
     def out_shape(self, x_shape: Shape) -> Shape: ...
 
-    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array | None:
-        """w scale in the form for `forward`."""
+    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array | None:
+        """w scale in the form for `forward`, in memory from `empty`, which takes the place of `np.empty`."""
 
-    def turned(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array | None:
+    def turned(self, scale: Array, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array | None:
         """w scale in the form for `backward` and `input_grad`."""
 
     def bias(self) -> Array | None:
@@ -74,11 +74,11 @@ class Convolution:
     def out_shape(self, x_shape: Shape) -> Shape:
         return self.conv.out_shape(x_shape)
 
-    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array:
-        return self._form(x_shape, dtype).filters(self._weight.value * scale)
+    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array:
+        return self._form(x_shape, dtype).filters(self._weight.value * scale, empty)
 
-    def turned(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array:
-        return self._form(x_shape, dtype).turned_filters(self._weight.value * scale)
+    def turned(self, scale: Array, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array:
+        return self._form(x_shape, dtype).turned_filters(self._weight.value * scale, empty)
 
     def bias(self) -> Array | None:
         return self.conv.params["bias"].value if "bias" in self.conv.params else None
@@ -99,7 +99,8 @@ class Convolution:
 
     def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
         form, grad = self._form(x_shape, dws.dtype), self._weight.grad
-        bounds = np.linspace(0, grad.shape[2], min(PIECES, grad.shape[2]) + 1).astype(int).tolist()
+        c, pieces = grad.shape[2], min(PIECES, grad.shape[2])
+        bounds = [c * i // pieces for i in range(pieces + 1)]
 
         def fill(channels: slice) -> None:
             grad[:, :, channels] += form.weight_grad(tree_sum(dws[..., channels, :])) * scale
@@ -131,11 +132,11 @@ class Points:
     def out_shape(self, x_shape: Shape) -> Shape:
         return *x_shape[:3], self.shape[1]
 
-    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array:
-        return aligned_copy(self._weights() * scale)
+    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array:
+        return aligned_copy(self._weights() * scale, empty)
 
-    def turned(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> Array:
-        return aligned_copy((self._weights() * scale).T)
+    def turned(self, scale: Array, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array:
+        return aligned_copy((self._weights() * scale).T, empty)
 
     def bias(self) -> None:
         return None
@@ -191,7 +192,7 @@ class Box:
     def out_shape(self, x_shape: Shape) -> Shape:
         return x_shape
 
-    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype) -> None:
+    def filters(self, scale: Array, x_shape: Shape, dtype: np.dtype, empty: Empty) -> None:
         return None
 
     turned = filters

@@ -1,12 +1,13 @@
-"""Max pooling on tiles. 2x2 windows that don't overlap are maxima of pairs: first left and right, then upper and
-lower.
+"""Max pooling on tiles. 2x2 windows that don't overlap are maxima of pairs: first upper and lower, because whole rows
+of pixels are long runs in memory, then left and right.
 
-    a b      t = max(a, b),  u = max(c, d),  y = max(t, u)
+    a b      t = max(a, c),  u = max(b, d),  y = max(t, u)
     c d
 
-A later pixel wins only if it is strictly larger, and the reading order is row by row. So in each step the first of
-equal values wins, and therefore in the window. A comparison gives 0 or 1. The winner's offset within its window is 2
-+ (d > c) if the lower pair won, otherwise (b > a): fast arithmetic on bytes.
+Of equal values the first one wins; the reading order is row by row. So in each step the second value wins only if it
+is strictly larger, with one exception: if t = u, t is c and u is b, then b comes before c. A comparison gives 0 or 1.
+With l = (c > a) and m = (d > b), the winner's offset within its window is 2 m + 1 if the right pair won, otherwise
+2 l: fast arithmetic on bytes.
 """
 
 from __future__ import annotations
@@ -39,25 +40,29 @@ class PairPool:
 
     def forward(self, x: Array, y: Array, index: Array | None, scratch: Scratch) -> None:
         """y (n, OH, OW, C) = the windows' maxima of x (n, H, W, C), and their offsets 0 .. 3 in `index` if given."""
-        n, h, w, c = x.shape
-        p = self.pool.padding
-        if index is None:  # the order doesn't matter; whole rows of pixels first, as they are long runs
-            pairs = scratch("pairs", (n, y.shape[1], w, c), x.dtype)
+        (n, _, w, c), p = x.shape, self.pool.padding
+        pairs = scratch("pairs", (n, y.shape[1], w, c), x.dtype)
+        if index is None:
             _pair_max(x, p, pairs)
             _pair_max(pairs.swapaxes(1, 2), p, y.swapaxes(1, 2))
             return
-        pairs = scratch("pairs", (n, h, y.shape[2], c), x.dtype)
-        right, below = scratch("right wins", pairs.shape, bool), scratch("lower wins", y.shape, bool)
-        _pair_max(x.swapaxes(1, 2), p, pairs.swapaxes(1, 2), right.swapaxes(1, 2))
-        _pair_max(pairs, p, y, below)
-        in_pair = scratch("winner of the pair", y.shape, np.uint8)
-        # Offsets in the upper pair 0 + right, in the lower one 2 + right; a pair outside of x never wins.
-        for offset, out in ((0, index), (1, in_pair)):
-            windows, rows = _of_offset(offset, y.shape[1], h, 2, p)
-            np.add(right.view(np.uint8)[:, rows], np.uint8(2 * offset), out=out[:, windows])
-        in_pair -= index  # modulo 256
-        in_pair *= below.view(np.uint8)
-        index += in_pair
+        lower = scratch("lower wins", pairs.shape, bool)
+        right, equal = scratch("right wins", (2, *y.shape), bool)
+        _pair_max(x, p, pairs, lower)
+        _pair_max(pairs.swapaxes(1, 2), p, y.swapaxes(1, 2), right.swapaxes(1, 2))
+        inside = slice(p, p + (w - p) // 2)  # the windows with two columns inside of x; the others have one
+        beyond = 2 * inside.stop - p
+        lower, winner, equal = lower.view(np.uint8), index[:, :, inside], equal[:, :, inside]
+        index[:, :, :p], index[:, :, inside.stop :] = lower[:, :, :p], lower[:, :, beyond:]
+        np.subtract(lower[:, :, p + 1 : beyond : 2], lower[:, :, p:beyond:2], out=winner)  # m - l modulo 256
+        np.equal(pairs[:, :, p:beyond:2], pairs[:, :, p + 1 : beyond : 2], out=equal)
+        equal &= winner == 255  # the exception
+        right[:, :, inside] |= equal
+        right = right.view(np.uint8)
+        winner *= right[:, :, inside]
+        winner += lower[:, :, p:beyond:2]
+        index += index
+        index += right
 
     def backward(self, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
         """dx (n, H, W, C) = the gradient of x: every dy (n, OH, OW, C) at the pixel `index` of its window, else 0."""

@@ -53,7 +53,7 @@ class BlockStep:
             ]
             if around:
                 scale = way_back(around.folded()[0], rule)
-                self.around[rule] = around.weights("turned", scale, x.shape, x.dtype).now()
+                self.around[rule] = around.weights("turned", scale, x.shape, x.dtype, block.runner.empty).now()
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Up]:
         slopes: list[Array] = []

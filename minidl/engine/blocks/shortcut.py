@@ -35,7 +35,7 @@ class Shortcut:
         if self.stage is None:
             return Around(x)
         z = self.runner.empty(self.stage.out_shape(x.shape), x.dtype)
-        weights = self.stage.weights("filters", self.stage.bn.signs(), x.shape, x.dtype)
+        weights = self.stage.weights("filters", self.stage.bn.signs(), x.shape, x.dtype, self.runner.empty)
         return Around(z, weights.now(), bn.Sums(tiles, z))
 
     def forward(self, i: int, tile: slice, x: Array, around: Around, scratch: Scratch) -> None:
@@ -84,7 +84,7 @@ class ShortcutBack:
             self.scale = around.norm.scale * around.norm.signs
             slopes = self.stage.bn.backward(*sums.over_batch(shortcut.runner), around.norm)
             self.line = bn.per_row(slopes, d.shape[2])
-            self.turned = self.stage.weights("turned", self.scale, x.shape, x.dtype).now()
+            self.turned = self.stage.weights("turned", self.scale, x.shape, x.dtype, shortcut.runner.empty).now()
             self.dws = self.stage.lanes(tiles, x.shape, x.dtype, shortcut.runner)
 
     def task(self, tile: slice, lane: int, add: bool, dx: Array | None, scratch: Scratch) -> None:

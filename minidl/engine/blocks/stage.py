@@ -11,6 +11,7 @@ from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.activation import Activation
 from minidl.engine.blocks.maps import LinearMap, Shape
 from minidl.engine.tiles.grid import Grid
+from minidl.engine.tiles.recycler import Empty
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import BatchNorm2D
 
@@ -41,9 +42,9 @@ class Input(NamedTuple):
 class Weights:
     """The weights of a stage times `scale`, in the form for one direction, once the `jobs` are done."""
 
-    def __init__(self, parts: list[Part], way: str, scale: Array, in_shape: Shape, dtype: np.dtype) -> None:
+    def __init__(self, parts: list[Part], way: str, scale: Array, in_shape: Shape, dtype: np.dtype, empty: Empty):
         self.ready: list[Array | None] = [None] * len(parts)
-        self.scale, self._args = scale, (parts, way, in_shape, dtype)
+        self.scale, self._args = scale, (parts, way, in_shape, dtype, empty)
 
     @property
     def jobs(self) -> list[Job]:
@@ -55,10 +56,10 @@ class Weights:
         return self
 
     def _make(self, i: int) -> None:
-        parts, way, (n, h, w, _), dtype = self._args
+        parts, way, (n, h, w, _), dtype, empty = self._args
         _, source, out = parts[i]
         make = getattr(parts[i].map, way)
-        self.ready[i] = make(self.scale[out], (n, h, w, source.stop - source.start), dtype)
+        self.ready[i] = make(self.scale[out], (n, h, w, source.stop - source.start), dtype, empty)
 
 
 class Stage:
@@ -90,9 +91,9 @@ class Stage:
         (scale, shift), bias = self.bn.folded(), self.bias()
         return scale, shift if bias is None else shift + bias[self.normed] * scale
 
-    def weights(self, way: str, scale: Array, in_shape: Shape, dtype: np.dtype) -> Weights:
+    def weights(self, way: str, scale: Array, in_shape: Shape, dtype: np.dtype, empty: Empty) -> Weights:
         """The weights for "filters" (forward) or "turned" (backward), not ready yet."""
-        return Weights(self.parts, way, scale, in_shape, dtype)
+        return Weights(self.parts, way, scale, in_shape, dtype, empty)
 
     # ---------------------------------------------------------------- on a tile
 

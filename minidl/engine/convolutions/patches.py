@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minidl.engine.convolutions.winograd import turned
-from minidl.engine.tiles.recycler import aligned_copy
+from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 from minidl.kernels import blocked
 
@@ -19,11 +19,11 @@ class PatchConv:
     def __init__(self, stride: int, padding: int) -> None:
         self.stride, self.padding = stride, padding
 
-    def filters(self, w: Array) -> Array:
-        return aligned_copy(w)
+    def filters(self, w: Array, empty: Empty = aligned) -> Array:
+        return aligned_copy(w, empty)
 
-    def turned_filters(self, w: Array) -> Array:
-        return aligned_copy(turned(w))
+    def turned_filters(self, w: Array, empty: Empty = aligned) -> Array:
+        return aligned_copy(turned(w), empty)
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         return w_shape

@@ -49,7 +49,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.tiles.recycler import aligned, aligned_copy
+from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
 Array = np.ndarray
@@ -144,16 +144,16 @@ class WinogradConv:
         products = (m + kernel - 1) * -(-height // m)  # a R
         return products * width * (kernel * c * f + SLOWER * height * (c + f))
 
-    def filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) in the form for `forward`, (a, KW C, F)."""
+    def filters(self, w: Array, empty: Empty = aligned) -> Array:
+        """w (KH, KW, C, F) in the form for `forward`, (a, KW C, F), in memory from `empty`."""
         kh, kw, c, f = w.shape
-        out = aligned((self.points, kw * c, f), w.dtype)
+        out = empty((self.points, kw * c, f), w.dtype)
         np.matmul(self.matrices.filters, w.reshape(kh, -1), out=out.reshape(self.points, -1))  # KH -> a
         return out
 
-    def turned_filters(self, w: Array) -> Array:
+    def turned_filters(self, w: Array, empty: Empty = aligned) -> Array:
         """w (KH, KW, C, F) in the form for `backward`, (a, KW F, C)."""
-        return self.filters(turned(w))
+        return self.filters(turned(w), empty)
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape in which `backward` sums dw: (a, KW, C, F)."""

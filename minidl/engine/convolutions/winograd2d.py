@@ -28,7 +28,7 @@ from functools import lru_cache
 import numpy as np
 
 from minidl.engine.convolutions.winograd import SLOWER, transforms, turned, winograd_matrices
-from minidl.engine.tiles.recycler import aligned, aligned_copy
+from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
 Array = np.ndarray
@@ -40,9 +40,9 @@ class Winograd2DConv:
     """`WinogradConv` on both axes, with the same methods and results; k 3 or 5."""
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
-        self.m = m = POINTS + 1 - kernel
+        self.k, self.m = kernel, (m := POINTS + 1 - kernel)
         self.rows, self.columns = (transforms(kernel, size, m, np.dtype(dtype)) for size in (width, height))
-        self.gather = both_axes(kernel, m, np.dtype(dtype))
+        self.transform, self.gather = both_axes(kernel, m, np.dtype(dtype))
         self.q, self.r = self.rows.runs, self.columns.runs
         self._name = f"2-D {kernel}x{kernel} on {images}x{height}x{width}"
 
@@ -53,13 +53,15 @@ class Winograd2DConv:
         tall, wide = (POINTS * -(-size // m) for size in (height, width))  # a R, a Q
         return tall * (wide * c * f + SLOWER * (width * (height + wide) * c + wide * m**2 * f))
 
-    def filters(self, w: Array) -> Array:
-        """w (KH, KW, C, F) in the form for `forward`, (a, a, C, F)."""
-        return _on_both_axes(self.rows.filters, w)
+    def filters(self, w: Array, empty: Empty = aligned) -> Array:
+        """w (KH, KW, C, F) in the form for `forward`, (a, a, C, F), in memory from `empty`."""
+        out = empty((POINTS, POINTS, *w.shape[2:]), w.dtype)
+        np.matmul(self.transform, w.reshape(len(self.transform.T), -1), out=out.reshape(POINTS**2, -1))
+        return out
 
-    def turned_filters(self, w: Array) -> Array:
+    def turned_filters(self, w: Array, empty: Empty = aligned) -> Array:
         """w (KH, KW, C, F) in the form for `backward`, (a, a, F, C)."""
-        return self.filters(turned(w))
+        return self.filters(turned(w), empty)
 
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape in which `backward` sums dw: (a, a, C, F)."""
@@ -67,7 +69,8 @@ class Winograd2DConv:
 
     def weight_grad(self, dw: Array) -> Array:
         """The sum dw (a, a, C, F), over turned windows, as (KH, KW, C, F)."""
-        return _on_both_axes(self.rows.filters.T, dw)[::-1, ::-1]
+        dw_rows = self.transform.T @ dw.reshape(POINTS**2, -1)  # (KH KW, a a) @ (a a, C F)
+        return dw_rows.reshape(self.k, self.k, *dw.shape[2:])[::-1, ::-1]
 
     def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
@@ -133,15 +136,7 @@ class Winograd2DConv:
 
 
 @lru_cache(16)
-def both_axes(kernel: int, m: int, dtype: np.dtype) -> Array:
-    """A.T on both axes, (m^2, a^2)."""
-    _, _, a_t = winograd_matrices(kernel, m)
-    return aligned_copy(np.kron(a_t, a_t).astype(dtype))
-
-
-def _on_both_axes(g: Array, w: Array) -> Array:
-    """(rows, columns, C, F) -> (rows', columns', C, F), g applied to both axes in front."""
-    rows, columns, c, f = w.shape
-    w = (g @ w.reshape(rows, -1)).reshape(-1, columns, c * f)
-    out = aligned((len(w), len(g), c * f), w.dtype)
-    return np.matmul(g, w, out=out).reshape(*out.shape[:2], c, f)
+def both_axes(kernel: int, m: int, dtype: np.dtype) -> list[Array]:
+    """G (a^2, k^2) and A.T (m^2, a^2), each on both axes."""
+    _, g, a_t = winograd_matrices(kernel, m)
+    return [aligned_copy(np.kron(matrix, matrix).astype(dtype)) for matrix in (g, a_t)]

@@ -1,12 +1,14 @@
 """The stem's convolution and its 4x4 pool with stride 2, on maps that are sorted by parity; for one image or a few.
 
-A window is four pixels wide and high, and the next one starts two pixels further. Along a row it consists of two
-neighbouring pairs (even column, odd column); down a column likewise. So z is computed in four maps, for its even and
-odd rows and columns. Each step of the pool is then a maximum of two contiguous maps: odd and even columns, this pair
-and the next, odd and even rows, this pair and the next. The reading order is row by row, and the second value wins
-only if it is strictly larger; so in each step the first of equal values wins, and therefore in the window. The
-comparisons are kept, one byte each (`Maxima`). Backward, the gradient takes the four steps in reverse
-(`winners_sum`).
+A window is four pixels wide and high, and the next one starts two pixels further: it consists of 2x2 blocks of 2x2
+pixels. So z is computed in four maps, one for each pixel of a block. Each step of the pool is then a maximum of two
+contiguous maps: even and odd columns, even and odd rows (now every block has its maximum), this block and the next
+one, this pair of blocks and the one below. The comparisons are kept, one byte each (`Maxima`). Backward, the gradient
+takes the four steps in reverse (`winners_sum`).
+
+Of equal values in a window the first one wins; the reading order is row by row. So in each step the second value wins
+only if it is strictly larger, with one exception: if the maxima of two neighbouring blocks are equal, the left one
+lies in its block's lower row and the right one in its upper row, then the right one comes first.
 
 The maps have h x w pixels, h = H / 2 - 1 and w = W / 2: one for each pair of rows and pair of columns. The last
 column has no convolution output. It is kept, so that neighbours in a map always have the same distance in memory (1
@@ -30,15 +32,15 @@ class Maxima(NamedTuple):
     """Where the second of two values is larger: masks of all images, or of one, each (..., h w, F)."""
 
     odd: Array  # (N, 2, h w, F) the odd column, in rows of even and odd number
-    right: Array  # (N, 2, h w, F) the next pair of columns
     lower: Array  # (N, h w, F) the odd row
-    below: Array  # (N, h w, F) the next pair of rows
+    right: Array  # (N, h w, F) the next block
+    below: Array  # (N, h w, F) the next pair of blocks
     positive: Array  # (N, h - 1, w - 2, F) y > 0
 
     @staticmethod
     def new(y_shape: tuple[int, ...], pixels: int, empty: Any) -> Maxima:
         n, *_, f = y_shape
-        return Maxima(*(empty((n, *rows, pixels, f), bool) for rows in ((2,), (2,), (), ())), empty(y_shape, bool))
+        return Maxima(*(empty((n, *rows, pixels, f), bool) for rows in ((2,), (), (), ())), empty(y_shape, bool))
 
     def of(self, i: int) -> Maxima:
         return Maxima(*(part[i] for part in self))
@@ -117,15 +119,21 @@ def pool_blocks(
     upper, pairs, lower = maps
     parts = in_parts(patches, f).transpose(1, 2, 3, 0)  # (4, parts, pixels, K)
     z = maps[1:].reshape(2, *parts.shape[1:3], f)  # of even columns, of odd columns
-    for a, quads in enumerate((upper, lower)):
+    for a, out in enumerate((upper, pairs)):
         np.matmul(parts[2 * a : 2 * a + 2], filters, out=z)  # (pixels, K) @ (K, F)
         if relu:
             np.maximum(z, 0, out=z)
-        _larger(pairs, lower, pairs, maxima.odd[a])
-        _larger(pairs[:-1], pairs[1:], quads[:-1], maxima.right[a, :-1])
-    _larger(upper, lower, upper, maxima.lower)
-    np.greater(upper[w:], upper[:-w], out=maxima.below[:-w])
-    _larger_below(upper, y)
+        _larger(pairs, lower, out, maxima.odd[a])
+    _larger(upper, pairs, upper, maxima.lower)
+    left, right, second_wins = upper[:-1], upper[1:], maxima.right[:-1]
+    equal, earlier = scratch("stem ties", (2, pixels - 1, f), bool)
+    np.equal(left, right, out=equal)
+    np.greater(maxima.lower[:-1], maxima.lower[1:], out=earlier)
+    equal &= earlier
+    _larger(left, right, pairs[:-1], second_wins)
+    second_wins |= equal
+    np.greater(pairs[w:], pairs[:-w], out=maxima.below[:-w])
+    _larger_below(pairs, y)
 
 
 def pool_maxima(patches: Array, filters: Array, y: Array, scratch: Scratch) -> None:
@@ -160,17 +168,16 @@ def to_winners(dy: Array, maxima: Maxima, positive: Array | None, scratch: Scrat
     w, f = dy.shape[1] + 2, dy.shape[2]
     maps = scratch("three d maps", (3, *maxima.lower.shape), dy.dtype)
     upper, moved, lower = maps
-    upper[...] = 0
-    corner = upper.reshape(-1, w, f)[:-1, :-2]  # (h w, F) -> (h, w, F)
-    np.multiply(dy, 1 if positive is None else positive, out=corner)
+    blocks = upper.reshape(-1, w, f)  # (h w, F) -> (h, w, F)
+    blocks[-1] = blocks[:, -2:] = 0
+    np.multiply(dy, 1 if positive is None else positive, out=blocks[:-1, :-2])
     _move_winners(upper, maxima.below, w, moved)
+    _move_winners(upper, maxima.right, 1, moved)
     np.multiply(upper, maxima.lower, out=lower)
     upper -= lower
     for a, dz in enumerate((maps[:2], maps[:0:-1])):  # upper, moved; lower, moved
-        d = dz[0]
-        _move_winners(d, maxima.right[a], 1, moved)
-        np.multiply(d, maxima.odd[a], out=moved)
-        d -= moved  # d is dz of the even columns, moved of the odd ones
+        np.multiply(dz[0], maxima.odd[a], out=moved)
+        dz[0] -= moved  # dz[0] is dz of the even columns, moved of the odd ones
         yield dz
 
 

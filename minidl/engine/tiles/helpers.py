@@ -28,6 +28,9 @@ class Helpers:
         the error is raised here. The same holds for Ctrl-C, however often it comes. Helpers work in the caller's
         context (its np.errstate, for example).
         """
+        if helpers <= 0:
+            work()
+            return
         begun, ended, errors, wake = [], [], [], SimpleQueue()
 
         def help_out() -> None:

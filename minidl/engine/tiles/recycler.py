@@ -12,12 +12,14 @@ import math
 import mmap
 import os
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from sys import getrefcount
 
 import numpy as np
 
 Array = np.ndarray
+Empty = Callable[[tuple[int, ...], np.dtype], Array]  # `aligned`, or a recycler's `empty`
 
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector register
 PAGES = 1 << 16  # bytes from which a block has pages of its own: the C library would keep freed ones to itself
@@ -31,13 +33,13 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype | type) -> Array:
     return np.ndarray(shape, dtype, *_aligned_bytes(math.prod(shape) * dtype.itemsize))
 
 
-def aligned_copy(a: Array) -> Array:
-    """A copy of `a`, contiguous and starting at a cache line.
+def aligned_copy(a: Array, empty: Empty = aligned) -> Array:
+    """A copy of `a`, contiguous and starting at a cache line, in memory from `empty`.
 
     Products of small matrices read their operands where they are, and are up to a fifth slower if vectors cross cache
     lines.
     """
-    copy = aligned(a.shape, a.dtype)
+    copy = empty(a.shape, a.dtype)
     copy[...] = a
     return copy
 
