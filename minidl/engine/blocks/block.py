@@ -103,12 +103,12 @@ class Block(Fused):
         """See Fused.train. If statistics of the last stage are given, they are used, and the running ones don't
         change.
         """
-        tiles, below, passes = self.tiles(x), None, []
+        tiles, (_, *shapes), below, passes = self.tiles(x), self.shapes(x.shape), x, []
         signs = self.full([stage.bn.signs() for stage in (*self.stages, *self.around)])
-        for stage, sign in zip(self.stages, signs, strict=False):
-            below = StagePass(stage, x, below, sign, tiles, self.runner)
+        for stage, shape, sign in zip(self.stages, shapes, signs, strict=False):
+            below = StagePass(stage, below, shape, sign, tiles, self.runner)
             passes.append(below)
-        around = [StagePass(stage, x, None, signs[-1], tiles, self.runner) for stage in self.around]
+        around = [StagePass(stage, x, shapes[-1], signs[-1], tiles, self.runner) for stage in self.around]
         shortcut = around[0] if around else x if self.shortcut else None
         end = Epilogue(passes[-1], shortcut, self.pool, self.pool_first)
         side_by_side = [passes[0], *around]  # both read x
@@ -124,8 +124,9 @@ class Block(Fused):
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
         passes, around, end = cache
         del cache  # every stage's memory is free for the stages below it
-        for at, scale in zip((*passes, *around), self.full([at.scale for at in (*passes, *around)]), strict=True):
-            at.turn(scale)
+        scales = self.full([at.norm.scale * at.norm.signs for at in (*passes, *around)])
+        for at, scale in zip((*passes, *around), scales, strict=True):
+            at.prepare(scale, turn=True)
         d = end.backward(dy, [job for at in (passes[-1], *around) for job in at.weights.jobs])
         del end
         at_end, tiles, jobs = d if self.shortcut else None, passes[-1].tiles, []

@@ -19,11 +19,7 @@ class ConvBlock(Block):
     @staticmethod
     def match(layers: list[Layer], first: bool) -> int:
         reader = Reader(layers)
-        if not reader.conv_bn():
-            return 0
-        without_pool = reader.whole
-        reader.pair_pool()
-        return reader.whole or without_pool
+        return reader.whole_with(reader.pair_pool) if reader.conv_bn() else 0
 
     @staticmethod
     def design(plain: Layer) -> Design:

@@ -40,11 +40,7 @@ class InceptionBlock(Block):
     def match(layers: list[Layer], first: bool) -> int:
         reader = Reader(layers)
         module = reader.one(Concat)
-        if module is None or not branches_of(module):
-            return 0
-        whole = reader.whole
-        reader.pair_pool()
-        return reader.whole or whole
+        return reader.whole_with(reader.pair_pool) if module and branches_of(module) else 0
 
     @staticmethod
     def design(plain: Layer) -> Design:
@@ -84,9 +80,7 @@ def _kind(activation: Layer | None) -> str:
 
 def _branch(branch: Sequential) -> Branch | None:
     reader = Reader([branch])
-    pool, convs = reader.one(AvgPool2D), []
-    while conv := reader.conv_bn():
-        convs.append(conv)
+    pool, convs = reader.one(AvgPool2D), reader.conv_bns()
     kernels = [c.conv.params["weight"].shape[0] for c in convs]
     fits = kernels == [1] or (pool is None and len(kernels) == 2 and kernels[0] == 1 and kernels[1] in KERNELS)
     same = all(

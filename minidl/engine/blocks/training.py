@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
+from minidl.engine.blocks.maps import Shape
 from minidl.engine.blocks.maxpool import PairPool
 from minidl.engine.blocks.stage import Input, Job, Stage, Weights
 from minidl.engine.tiles.grid import Grid
@@ -32,19 +33,24 @@ class StagePass:
     winners: Winners | None = None
 
     def __init__(
-        self, stage: Stage, x: Array, below: StagePass | None, signs: Array, tiles: Grid, runner: TileRunner
+        self, stage: Stage, below: Array | StagePass, shape: Shape, signs: Array, tiles: Grid, runner: TileRunner
     ) -> None:
-        self.stage, self.below, self.tiles, self.runner = stage, below, tiles, runner
-        self.x = below.z if below else x
-        self.z = runner.empty(stage.out_shape(self.x.shape), x.dtype)  # (N, OH, OW, F), with `signs` in it
+        self.stage, self.tiles, self.runner = stage, tiles, runner
+        self.below, self.x = (below, below.z) if isinstance(below, StagePass) else (None, below)
+        self.z = runner.empty(shape, self.x.dtype)  # (N, OH, OW, F), with `signs` in it
         self.sums = bn.Sums(tiles, self.z[..., stage.normed])
-        self.weights, self._bias = self._weights(signs, False), stage.bias()
+        self.bias = stage.bias()
+        self.prepare(signs, turn=False)
+
+    def prepare(self, scale: Array, turn: bool) -> None:
+        """Sets `weights` up for forward, or for backward if `turn`; scale (F,). Their jobs are still to be done."""
+        self.weights = Weights(self.stage.parts, scale, turn, self.x.shape, self.x.dtype, self.runner.empty)
 
     def forward(self, i: int, scratch: Scratch) -> None:
         z = self.z[self.tiles[i]]
         self.stage.forward(self._input(self.tiles[i], False, scratch), self.weights, z, scratch)
-        if self._bias is not None:
-            z += self._bias * self.weights.scale
+        if self.bias is not None:
+            z += self.bias * self.weights.scale
         self.add_up(i, scratch)
 
     def add_up(self, i: int, scratch: Scratch) -> None:
@@ -110,18 +116,6 @@ class StagePass:
         """Jobs that add dw, of all tiles and times scale, to the gradients of the weights."""
         pairs = zip(self.stage.parts, self.dws, strict=True)
         return [job for p, dw in pairs for job in p.map.grad_jobs(dw, self.weights.scale[p.out], self.x.shape)]
-
-    @property
-    def scale(self) -> Array:
-        """BN's factor for w, (R,)."""
-        return self.norm.scale * self.norm.signs
-
-    def turn(self, scale: Array) -> None:
-        """From now on `weights` are those for backward, with a factor for every channel (F,)."""
-        self.weights = self._weights(scale, True)
-
-    def _weights(self, scale: Array, turn: bool) -> Weights:
-        return Weights(self.stage.parts, scale, turn, self.x.shape, self.x.dtype, self.runner.empty)
 
     def _input(self, tile: slice, slope: bool, scratch: Scratch) -> Input:
         if self.below is None:
