@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.engine import fuse, prepare
+from minidl.engine import fuse, prepare, projection
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.chain import FusedSequential
+from minidl.engine.projection import project_pairs
 from minidl.engine.recordings import recording
 from minidl.errors import UsageError
 from minidl.layers import (
@@ -486,3 +487,21 @@ def test_a_snapshot_compares_numbers_only_if_somebody_may_have_written_them():
     assert [comparisons(), comparisons()] == [1, 1]
     del held
     assert comparisons() == 0
+
+
+def test_projections_keep_what_they_make_of_the_weights():
+    plain = net()
+    prepared = prepare(plain)
+
+    def signals(model):
+        return project_pairs(model, X, np.arange(3), lambda a, pairs: np.ones_like(a), "guided")
+
+    first = signals(prepared)
+    same_bits(first, signals(fuse(plain)))
+    with patch.object(projection, "_step", side_effect=AssertionError):
+        same_bits(signals(prepared), first)
+    for name, array in arrays_of(plain).items():
+        if not name.startswith("fc."):
+            smallest_change(array)
+            array *= 1.01
+            same_bits(signals(prepared), signals(fuse(plain)))

@@ -200,7 +200,7 @@ def test_the_sides_of_a_phase_may_run_in_any_order(name, small):
         same_bits(y, expected)
     if name == "refined":  # in small nets all calls are too short to be shared
         times = [sum(sharing._time(call) for phase in phases for call in phase[side]) for side in (0, 1)]
-        assert min(times) > 0.7 * max(times)
+        assert min(times) > 0.4 * max(times)
 
 
 def reads_itself(call):

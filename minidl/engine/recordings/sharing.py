@@ -26,8 +26,9 @@ Array = np.ndarray
 Phase = tuple[list[Call], list[Call]]  # the calls of both sides
 
 BEAM = 6  # plans that are followed at the same time
-WAIT = 15.0  # us for both sides to meet
-CALL = 5.0  # us that a call takes besides its work, most of it until the interpreter lock is free
+WAIT = 30.0  # us for both sides to meet
+CALL = 2.0  # us that a call takes besides its work
+MEET = 15.0  # us that it takes longer if the other side makes calls too, and holds the interpreter lock
 UNKNOWN = 20.0  # us: a layer as a whole, the sum over an axis
 ROWS = (48, 12)  # at multiples of which a matrix may be cut: BLAS takes so many rows at once
 SMALL = 10.0  # us: calls that aren't worth cutting
@@ -47,23 +48,27 @@ class Plan(NamedTuple):
     share: Share | None  # of the last call
     phase: tuple[Share, ...]  # all shares of the last phase
     loads: tuple[float, float]  # us of both sides in it
+    calls: tuple[int, int]  # of both sides in it
     done: float  # us of the phases before it
 
     @property
     def time(self) -> float:
-        return self.done + max(self.loads)
+        return self.done + max(self.loads) + MEET * min(self.calls)
 
     def then(self, share: Share, wait: bool) -> Plan:
+        number = tuple(int(call is not None) for call in share.sides)
         if wait:
-            return Plan(self, share, (share,), share.times, self.time + WAIT)
-        loads = self.loads[0] + share.times[0], self.loads[1] + share.times[1]
-        return Plan(self, share, (*self.phase, share), loads, self.done)
+            return Plan(self, share, (share,), share.times, number, self.time + WAIT)
+        loads, calls = (
+            tuple(map(sum, zip(*pair, strict=True))) for pair in ((self.loads, share.times), (self.calls, number))
+        )
+        return Plan(self, share, (*self.phase, share), loads, calls, self.done)
 
 
 def share_out(calls: Sequence[Call]) -> list[Phase]:
     """The calls in phases, whose two sides may run at once, or one after the other in any order."""
     overlaps = _Overlaps()
-    plans = [Plan(None, None, (), (0.0, 0.0), 0.0)]
+    plans = [Plan(None, None, (), (0.0, 0.0), (0, 0), 0.0)]
     for call in _by_level(calls, overlaps):
         shares = list(_shares(call, overlaps))
         new = []

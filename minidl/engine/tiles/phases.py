@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from time import sleep
 
+ASK = 100  # times, a microsecond each
+NAP = 50e-6  # seconds
+
 
 class Phases:
     """Each thread that calls `work` goes through all phases and takes the parts that no thread has taken yet.
 
-    So one thread alone can do everything, and no thread waits for one that hasn't begun. A phase lasts some ten
+    So one thread alone can do everything, and no thread waits for one that hasn't begun. A phase lasts some tens of
     microseconds, too short to put a thread to sleep and wake it again: a thread that waits asks again and again, and
-    lets others run in between.
+    lets others run in between. After a while it does sleep, because the other thread may be waiting for a core.
     """
 
     def __init__(self, phases: Sequence[Sequence[Callable[[], None]]]) -> None:
@@ -24,8 +27,10 @@ class Phases:
             while not self._stopped and (part := _next(waiting)):
                 part()
                 unfinished.pop()
+            asked = 0
             while unfinished and not self._stopped:
-                sleep(0)
+                sleep(0 if asked < ASK else NAP)
+                asked += 1
 
     def clear(self) -> None:
         """Called after an error: no thread takes another part, or waits for one."""
