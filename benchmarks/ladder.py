@@ -36,7 +36,7 @@ from minidl.engine.blocks.inception import InceptionBlock
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.chain import FusedSequential
 from minidl.engine.convolutions.patches import PatchConv
-from minidl.engine.convolutions.winograd import WinogradConv
+from minidl.engine.convolutions.winograd import WinogradConv, turned
 from minidl.engine.convolutions.winograd2d import Winograd2DConv
 from minidl.engine.stem.parity import in_parts
 from minidl.engine.tiles.recycler import Recycler, aligned
@@ -200,7 +200,7 @@ def forward_of(conv: Any, h: Array, dz: Array, w: Array, scratch: Scratch) -> Si
 
 
 def backward_of(conv: Any, h: Array, dz: Array, w: Array, scratch: Scratch) -> Side:
-    filters, dh, dw = conv.turned_filters(w), np.empty_like(h), np.empty(conv.dw_shape(w.shape), w.dtype)
+    filters, dh, dw = conv.filters(turned(w)), np.empty_like(h), np.empty(conv.dw_shape(w.shape), w.dtype)
 
     def backward() -> Array:
         conv.backward(dz, h, filters, dw, False, dh, scratch)

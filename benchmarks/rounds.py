@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ THREAD_VARIABLES = (
     "NPROC",  # XLA's
 )
 BUDGET = 30.0  # seconds: a contender that has taken as long takes part in no further round
+WARM_UP = 3  # steps; a prepared model of minidl is at full speed from its fourth pass on
 PAUSE = 0.3  # seconds until idle threads of the last contender have stopped spinning
 
 
@@ -55,9 +57,21 @@ class Worker:
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        ready = self._answer()
-        self.failed: str | None = ready.get("failed")  # why it can't take part
-        self.threads: int | None = ready.get("threads")  # as the framework says
+
+    @cached_property
+    def ready(self) -> dict[str, Any]:
+        """Its first answer, once it is ready."""
+        return self._answer()
+
+    @property
+    def failed(self) -> str | None:
+        """Why it can't take part."""
+        return self.ready.get("failed")
+
+    @property
+    def threads(self) -> int | None:
+        """As the framework says."""
+        return self.ready.get("threads")
 
     def measure(self, what: str, steps: int) -> dict[str, float]:
         """Seconds of the steps, seconds of processor time, and the peak memory so far."""
@@ -79,19 +93,20 @@ class Worker:
 
 @contextmanager
 def working(tasks: Iterable[Task]) -> Iterator[list[Worker]]:
-    """A worker for each task, closed at the end.
+    """A worker for each task, closed at the end. They get ready side by side.
 
     A worker that can't start is left out, with a line on standard error. If `contenders.py` says that it is
     necessary, the program ends.
     """
     workers: list[Worker] = []
     try:
-        for task in tasks:
-            workers.append(Worker(task))
-            if failed := workers[-1].failed:
-                if workers.pop().close():
-                    sys.exit(f"{task} can't start: {failed}")
-                print(f"{task} is left out: {failed}", file=sys.stderr)
+        workers.extend(Worker(task) for task in tasks)
+        for worker in [*workers]:
+            if failed := worker.failed:
+                workers.remove(worker)
+                if worker.close():
+                    sys.exit(f"{worker.task} can't start: {failed}")
+                print(f"{worker.task} is left out: {failed}", file=sys.stderr)
         if not workers:
             raise UsageError("none of the contenders could start")
         yield workers
@@ -105,14 +120,15 @@ def alternate(
 ) -> dict[str, list[dict[str, float]]]:
     """The measurements of each worker, by task and round.
 
-    One step each warms up. Then each takes part in all rounds, or in those until it has used its `budget` of seconds.
-    `tell` is called after every round; without it, a progress line shows the steps.
+    Three steps each warm up, or one if that is slow. Then each takes part in all rounds, or in those until it has
+    used its `budget` of seconds. `tell` is called after every round; without it, a progress line shows the steps.
     """
     seen: dict[str, list[dict[str, float]]] = {str(worker.task): [] for worker in workers}
     total = rounds * sum(worker.task.steps for worker in workers)
     with Progress(what, total, "step", show=tell is None, leave=False) as progress:
         for worker in workers:
-            worker.measure(what, 1)
+            if worker.measure(what, 1)["seconds"] < budget / 10:
+                worker.measure(what, WARM_UP - 1)
         for _ in range(rounds):
             for worker in workers:
                 measured = seen[str(worker.task)]

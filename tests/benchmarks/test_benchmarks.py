@@ -83,7 +83,7 @@ def test_the_figures_of_nets_from_what_the_workers_measured(monkeypatch, tmp_pat
 
         def __init__(self, task):
             self.task, self.failed, self.seconds = task, None, iter((9.0, 1.0, 4.0, 2.0) * 2)
-            self.steps = iter((1, 2, 2, 2) * 2)  # the first one warms up
+            self.steps = iter((1, 2, 2, 2) * 2)  # the first one warms up, and is slow
 
         def measure(self, what, steps):
             assert (what, self.task.name) != ("train", "openvino") and steps == next(self.steps)
@@ -114,10 +114,9 @@ def test_the_inference_of_minidl_is_prepared_and_follows_the_training():
         for contender in (fused, plain):
             contender.train(step)
         fused.infer(0)
-        layers = [at for _, at in fused.predictor.places() if getattr(at, "kept", None) is not None]
-        assert any(layer.kept._folded for layer in layers)
         ours, truth = (contender.predictor.forward(x, INFER)[0] for contender in (fused, plain))
         np.testing.assert_allclose(ours, truth, atol=1e-2 * abs(truth).max())  # Adam makes much of rounding
+    assert any(getattr(layer, "kept", None) is not None for _, layer in fused.predictor.places())
     assert plain.predictor is plain.model
 
 

@@ -2,7 +2,9 @@
 
 from types import SimpleNamespace
 
-from benchmarks.rounds import Task, alternate
+import pytest
+
+from benchmarks.rounds import Task, alternate, working
 
 
 class Worker:
@@ -16,11 +18,12 @@ class Worker:
         return {"seconds": self.seconds * steps}
 
 
-def test_all_warm_up_with_one_step_and_then_take_turns():
+def test_all_warm_up_and_then_take_turns():
     orders = []
-    seen = alternate([Worker("a", 1.0, orders), Worker("b", 2.0, orders)], "train", 2)
-    assert orders == [("a", "train", 1), ("b", "train", 1)] + 2 * [("a", "train", 3), ("b", "train", 3)]
-    assert seen == {"a": 2 * [{"seconds": 3.0}], "b": 2 * [{"seconds": 6.0}]}
+    seen = alternate([Worker("a", 1.0, orders), Worker("b", 4.0, orders)], "train", 2)
+    warm = [("a", "train", 1), ("a", "train", 2), ("b", "train", 1)]  # four seconds are slow
+    assert orders == warm + 2 * [("a", "train", 3), ("b", "train", 3)]
+    assert seen == {"a": 2 * [{"seconds": 3.0}], "b": 2 * [{"seconds": 12.0}]}
 
 
 def test_a_contender_that_has_used_its_budget_takes_part_in_no_further_round_but_always_in_one():
@@ -31,7 +34,7 @@ def test_a_contender_that_has_used_its_budget_takes_part_in_no_further_round_but
 def test_every_round_is_told():
     told, worker = [], Worker("a", 1.0, [])
     alternate([worker], "train", 3, tell=lambda: told.append(len(worker.orders)))
-    assert told == [2, 3, 4]
+    assert told == [3, 4, 5]
 
 
 def test_steps_and_the_time_left_are_shown(monkeypatch, capsys):
@@ -39,3 +42,59 @@ def test_steps_and_the_time_left_are_shown(monkeypatch, capsys):
     monkeypatch.setattr("minidl.text.progress.time", SimpleNamespace(monotonic=lambda: next(clock)))
     alternate([Worker("a", 1.0, []), Worker("b", 1.0, [])], "train", 2)
     assert "train: 6 of 12 steps" in (said := capsys.readouterr().err) and " left\n" in said
+
+
+def test_workers_get_ready_side_by_side_and_one_that_fails_is_left_out(monkeypatch, capsys):
+    events = []
+
+    class Starting:
+        def __init__(self, task):
+            self.task = task
+            events.append(f"start {task}")
+
+        @property
+        def failed(self):
+            events.append(f"wait for {self.task}")
+            return "no compiler" if self.task.name == "b" else None
+
+        def close(self):
+            events.append(f"close {self.task}")
+            return 0
+
+    monkeypatch.setattr("benchmarks.rounds.Worker", Starting)
+    with working(Task("refined", name, 4, 1, 3) for name in "abc") as workers:
+        assert [worker.task.name for worker in workers] == ["a", "c"]
+    order = [
+        "start a",
+        "start b",
+        "start c",
+        "wait for a",
+        "wait for b",
+        "close b",
+        "wait for c",
+        "close a",
+        "close c",
+    ]
+    assert events == order and capsys.readouterr().err == "b is left out: no compiler\n"
+
+
+def test_a_necessary_contender_that_cannot_start_ends_the_benchmark(monkeypatch):
+    closed = []
+
+    class Failing:
+        failed = "no memory"
+
+        def __init__(self, task):
+            self.task = task
+
+        def close(self):
+            closed.append(self.task.name)
+            return 1
+
+    monkeypatch.setattr("benchmarks.rounds.Worker", Failing)
+    with (
+        pytest.raises(SystemExit, match="^a can't start: no memory$"),
+        working([Task("vgg", n, 4, 1, 3) for n in "ab"]),
+    ):
+        pass
+    assert closed == ["a", "b"]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.activation import activation
+from minidl.engine.blocks.block import Block, Design
 from minidl.engine.blocks.box import box_sum
-from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.blocks.maps import Box
 from minidl.engine.blocks.maxpool import PairPool
 from minidl.engine.blocks.stage import Part, Stage
@@ -98,19 +98,21 @@ def through_plain_layers(layers, pool, z, dy):
     return np.concatenate(ys, axis=-1), np.concatenate(dzs, axis=-1), arrays
 
 
-def signed_map(epilogue, z, tiles, scratch):
-    """What a layer in front of the epilogue makes, tile by tile: z with gamma's signs."""
-    m = epilogue.start(np.full(z.shape, np.nan), tiles)
-    for i, tile in enumerate(tiles):
-        m.z[tile] = z[tile] * epilogue.bn.signs()
-        epilogue.add(i, tile, m, scratch)
-    return m
+class Tail(Block):
+    """A block whose only map is z = x, without the signs of gamma."""
 
+    def __init__(self, layers, pool, runner):
+        self.parts = layers, pool
+        super().__init__(Sequential(layers), runner)
 
-def end_of(layers, pool, runner):
-    """The end of a stage with these BNs and ReLU."""
-    every = slice(0, sum(layer.params["gamma"].size for layer in layers))
-    return Epilogue(Stage([Part(Box(1), every, every)], layers, activation(ReLU())), pool, None, runner)
+    def design(self, plain):
+        layers, pool = self.parts
+        every = slice(0, sum(layer.params["gamma"].size for layer in layers))
+        return Design([Stage([Part(Box(1), every, every)], layers, activation(ReLU()))], pool)
+
+    def train_signed(self, z, norm=None):
+        """What `train` makes of the z of a map with the signs of gamma."""
+        return self.train(z * self.stages[0].bn.signs(), norm)
 
 
 @pytest.mark.slow
@@ -126,41 +128,34 @@ def test_a_tail_is_bn_relu_and_pool(n, h, w, channels, padding, ties, gamma_zero
     z = drawn(rng, (n, h, w, sum(channels)), ties) + mean
     assume(z.reshape(-1, z.shape[3]).var(axis=0).min() > 0.05)
     runner = TileRunner(2)
-    epilogue, tiles = end_of(layers, pool, runner), grid_of(n, 1)
+    tail = Tail(layers, pool, runner)
     dy = arranged(rng.normal(size=pool.out_shape(z.shape) if pool else z.shape), layout)
     y, dz, arrays = through_plain_layers(layers, pool, z, dy)
 
-    signs, scratch = epilogue.bn.signs(), Scratch()
-    got_y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), None, tiles)
+    got_y, cache = tail.train_signed(z)
     close(got_y, y)
-    back, got_dz = epilogue.backward(dy, z, cache, tiles), np.full(z.shape, np.nan)
-    for tile in tiles:
-        got_dz[tile] = epilogue.dz(back, cache, tile, scratch)
-    close(got_dz * cache.norm.scale * signs, dz)
+    norm, got_dz = cache.stages[0].norm, tail.train_backward(dy, cache, True)  # of a map that doesn't know the scale
+    close(got_dz * norm.scale * norm.signs, dz)
     got = [a for layer in layers for a in (*(p.grad for p in layer.params.values()), *layer.buffers.values())]
     for a, b in zip(got, arrays, strict=True):
         close(a, b, size=max(1, np.abs(b).max()))
 
-    scale, shift = epilogue.bn.folded()
+    scale, _ = tail.stages[0].bn.folded()
     want = np.concatenate(
         [Sequential([layer, ReLU(), *([pool] if pool else [])]).forward(part, INFER)[0]
          for layer, part in zip(layers, np.split(z, np.cumsum(channels)[:-1], axis=3), strict=True)], axis=3
     )  # fmt: skip
-    got = z * scale
-    if epilogue.pool_first:
-        got, unpooled = np.empty(want.shape), got
-        epilogue.pairs.forward(unpooled, got, None, scratch)
-    epilogue.finish(got, bn.per_row(shift, got.shape[2]), None, None, scratch)
+    got = tail.infer_tile(z * scale, tail.fold(z), Scratch())
     close(got, want, size=mean + 10)
 
 
 def test_known_statistics_give_the_same_output_and_leave_the_running_ones_alone():
     rng = np.random.default_rng(0)
-    layers, z, tiles = tail_case(rng, [3, 2], False), rng.normal(size=(9, 6, 5, 5)), grid_of(9, 2)
-    epilogue, scratch = end_of(layers, MaxPool2D(2), TileRunner(2)), Scratch()
-    y, cache = epilogue.train(signed_map(epilogue, z, tiles, scratch), None, tiles)
+    layers, z = tail_case(rng, [3, 2], False), rng.normal(size=(9, 6, 5, 5))
+    tail = Tail(layers, MaxPool2D(2), TileRunner(2))
+    y, cache = tail.train_signed(z)
     before = [b.copy() for layer in layers for b in layer.buffers.values()]
-    again, _ = epilogue.train(signed_map(epilogue, z, tiles, scratch), None, tiles, cache.norm)
+    again, _ = tail.train_signed(z, cache.stages[0].norm)
     same_bits(again, y)
     for a, b in zip(before, [b for layer in layers for b in layer.buffers.values()], strict=True):
         same_bits(a, b)

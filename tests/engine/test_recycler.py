@@ -1,6 +1,7 @@
 """Recycled memory: it comes back when the last view of it dies, and never earlier."""
 
 import gc
+import mmap
 import sys
 import threading
 import tracemalloc
@@ -245,3 +246,23 @@ def test_training_does_not_take_more_and_more_memory(traced):
     for _ in range(10):
         model.forward(x, TRAIN)  # caches are dropped
     assert held_bytes() - before < 5e6
+
+
+def test_a_step_like_the_last_one_takes_no_new_pages():
+    model, rng = fuse(small_net(), 1), np.random.default_rng(1)
+    x = rng.normal(size=(5, 32, 32, 3))
+
+    def step():
+        y, cache = model.forward(x, TRAIN)
+        model.backward(y, cache)
+
+    with (
+        patch("minidl.engine.tiles.recycler.PAGES", 1 << 13),  # the filters of this net are small
+        patch("minidl.engine.tiles.recycler.mmap.mmap", side_effect=mmap.mmap) as taken,
+    ):
+        step()
+        assert taken.called
+        step()
+        taken.reset_mock()
+        step()
+    assert not taken.called

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from minidl.engine.convolutions.choice import tile_conv
 from minidl.engine.convolutions.patches import PatchConv
+from minidl.engine.convolutions.points import PointConv
 from minidl.engine.convolutions.winograd import KERNELS, POINTS, WinogradConv, run_of, transforms, turned
 from minidl.engine.convolutions.winograd2d import Winograd2DConv
 from minidl.engine.tiles.runner import Scratch
@@ -206,8 +207,10 @@ def test_only_same_convolutions_of_many_channels_go_the_fast_ways():
     assert form_of((3, 3, 128, 128), x) is Winograd2DConv
     assert form_of((3, 3, 8, 8), (4, 16, 16, 8)) is WinogradConv
     assert form_of((7, 7, 128, 128), x) is WinogradConv
+    assert form_of((1, 1, 128, 128), x) is PointConv
     for w_shape, stride, padding in (
-        ((1, 1, 128, 128), 1, 0),
+        ((1, 1, 128, 128), 2, 0),
+        ((1, 1, 128, 128), 1, 1),
         ((3, 3, 128, 128), 2, 1),
         ((3, 3, 128, 128), 1, 0),
         ((3, 3, 128, 128), 1, 2),

@@ -30,17 +30,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
-from minidl.engine.blocks.epilogue import Cache as EpilogueCache
 from minidl.engine.blocks.epilogue import Epilogue
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.maps import Shape
-from minidl.engine.blocks.shortcut import Shortcut
+from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.stage import Input, Stage, Weights
+from minidl.engine.blocks.training import StagePass
 from minidl.engine.tiles.grid import Grid, grid_of
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Layer, MaxPool2D
@@ -61,19 +62,18 @@ class Design(NamedTuple):
 class Cache(NamedTuple):
     """What a TRAIN forward pass keeps."""
 
-    x: Array
-    zs: list[Array]  # of every stage
-    norms: list[bn.Normalization]  # of every stage
-    epilogue: EpilogueCache
+    stages: list[StagePass]
+    around: list[StagePass]
+    end: Epilogue
 
 
 class Folded(NamedTuple):
     """For INFER mode: weights multiplied by BN's scale, and BN's shifts."""
 
-    weights: list[Weights]  # of every stage
+    weights: list[Weights]  # of every stage, and of the shortcut if it is one
     shifts: list[Array]  # of every stage, `per_row`, or (R,) if it passes channels on
-    shortcut: Weights | None
     shapes: list[Shape]  # of every stage's z, for one image
+    pool_first: bool
 
 
 class Block(Fused):
@@ -83,14 +83,19 @@ class Block(Fused):
 
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
         super().__init__(plain, runner)
-        self.stages, pool, shortcut = self.design(plain)
-        self.shortcut = Shortcut(shortcut if isinstance(shortcut, Stage) else None, runner) if shortcut else None
-        self.epilogue = Epilogue(self.stages[-1], pool, self.shortcut, runner)
+        self.stages, pool, self.shortcut = self.design(plain)
+        self.around = [self.shortcut] if isinstance(self.shortcut, Stage) else []  # it leads around the stages
+        self.pool = FusedMaxPool(pool, runner) if pool else None
 
     @staticmethod
     def design(plain: Layer) -> Design:
         """The parts of the block, made from its plain layers."""
         raise NotImplementedError
+
+    @property
+    def pool_first(self) -> bool:
+        """Whether the pool may come before BN and f; see epilogue.py."""
+        return self.pool is not None and self.stages[-1].activation.rises and not self.shortcut
 
     # ------------------------------------------------------------------ training
 
@@ -98,158 +103,98 @@ class Block(Fused):
         """See Fused.train. If statistics of the last stage are given, they are used, and the running ones don't
         change.
         """
-        tiles, shapes = self.tiles(x), self.shapes(x.shape)
-        signs = self.full([stage.bn.signs() for stage in self.stages])
-        weights = self.weights("filters", signs, x)
-        around = self.shortcut and self.shortcut.start(x, tiles)
-        zs = [self.runner.empty(shape, x.dtype) for shape in shapes[1:]]
-        top = self.epilogue.start(zs[-1], tiles)
-        norms, lines = [], []
-        weights[0].now()
-        for s, stage in enumerate(self.stages):
-            last, bias = stage is self.stages[-1], stage.bias()
-            sums = top.sums if last else bn.Sums(tiles, zs[s][..., stage.normed])
-
-            def task(
-                i: int,
-                lane: int,
-                scratch: Scratch,
-                s=s,
-                stage=stage,
-                last=last,
-                bias=bias,
-                sums=sums,
-                around=around,
-            ):
-                z = zs[s][tiles[i]]
-                stage.forward(self._input(s, x, zs, lines, tiles[i], False, scratch), weights[s], z, scratch)
-                if bias is not None:
-                    z += bias * signs[s]
-                if self.shortcut and s == 0:
-                    self.shortcut.forward(i, tiles[i], x, around, scratch)
-                if last:
-                    self.epilogue.add(i, tiles[i], top, scratch)
-                else:
-                    dense = stage.dense(z, scratch)
-                    sums.add_up(i, dense, dense)
-
-            self.runner.run(task, tiles, [] if last else weights[s + 1].jobs)
-            if self.shortcut and s == 0:
-                around = self.shortcut.normalize(around, tiles)
-            if not last:
-                norms.append(stage.bn.normalize(zs[s][..., stage.normed], sums, tiles, self.runner))
-                lines.append(norms[s].scale_and_shift(zs[s]))
-        y, cache = self.epilogue.train(top, around, tiles, norm)
-        return y, Cache(x, zs, [*norms, cache.norm], cache)
+        tiles, (_, *shapes), below, passes = self.tiles(x), self.shapes(x.shape), x, []
+        signs = self.full([stage.bn.signs() for stage in (*self.stages, *self.around)])
+        for stage, shape, sign in zip(self.stages, shapes, signs, strict=False):
+            below = StagePass(stage, below, shape, sign, tiles, self.runner)
+            passes.append(below)
+        around = [StagePass(stage, x, shapes[-1], signs[-1], tiles, self.runner) for stage in self.around]
+        shortcut = around[0] if around else x if self.shortcut else None
+        end = Epilogue(passes[-1], shortcut, self.pool, self.pool_first)
+        side_by_side = [passes[0], *around]  # both read x
+        for at in side_by_side:
+            at.weights.now()
+        for above in (*passes[1:], None):
+            self.runner.run(partial(_forward, side_by_side), tiles, above.weights.jobs if above else [])
+            for at in side_by_side:
+                at.normalize(None if above else norm)
+            side_by_side = [above]
+        return end.forward(), Cache(passes, around, end)
 
     def train_backward(self, dy: Array, cache: Cache, need_dx: bool) -> Array | None:
-        x, zs, norms, epilogue = cache
-        tiles, shapes = self.tiles(x), self.shapes(x.shape)
-        scales = self.full([norm.scale * norm.signs for norm in norms])
-        turned = self.weights("turned", scales, x)
-        lines = [norm.scale_and_shift(z) for norm, z in zip(norms[:-1], zs, strict=False)]
-        back = self.epilogue.backward(dy, x, epilogue, tiles, turned[-1].jobs)
-        below, slopes, jobs = None, None, []
-        for s in reversed(range(len(self.stages))):
-            stage, lower = self.stages[s], self.stages[s - 1] if s else None
-            dws = stage.lanes(tiles, shapes[s], x.dtype, self.runner)
-            da = self.runner.empty(shapes[s], x.dtype) if s or need_dx else None
-            sums = bn.GradientSums(tiles, zs[s - 1][..., lower.normed], norms[s - 1]) if s else None
-
-            def task(i: int, lane: int, scratch: Scratch, s=s, stage=stage, lower=lower, above=below, slopes=slopes,
-                     dws=dws, da=da, sums=sums):  # fmt: skip
-                tile, add = tiles[i], tiles.again[i]
-                if above is None:
-                    dz = self.epilogue.dz(back, epilogue, tile, scratch)
-                else:
-                    dz, z = above[tile], stage.dense(zs[s][tile], scratch)
-                    dz[..., stage.normed] += bn.affine(z, *slopes, scratch("affine", z.shape, z.dtype))
-                a, into = self._input(s, x, zs, lines, tile, True, scratch), None if da is None else da[tile]
-                stage.backward(dz, a, turned[s], dws, lane, add, into, scratch)
-                if s:
-                    d = scratch("d", a.slope.shape, x.dtype)
-                    np.multiply(into[..., lower.normed], a.slope, out=d)
-                    into[..., lower.normed] = d
-                    sums.add_up(i, d, a.z)
-                elif back.shortcut:
-                    back.shortcut.task(tile, lane, add, into, scratch)
-
-            self.runner.run(task, tiles, [*jobs, *(turned[s - 1].jobs if s else [])])
-            if s:
-                line = lower.bn.backward(*sums.over_batch(self.runner), norms[s - 1])
-                slopes = bn.per_row(line, da.shape[2])
-            below, jobs = da, stage.grad_jobs(dws, scales[s], shapes[s])
-        self.runner.run(None, 0, [*jobs, *(back.shortcut.grad_jobs() if back.shortcut else [])])
-        return da
-
-    def _input(
-        self, s: int, x: Array, zs: list[Array], lines: list, tile: slice, slope: bool, scratch: Scratch
-    ) -> Input:
-        """The input of stage s on one tile: x, or what the stage below makes of its z; made anew in backward."""
-        if s == 0:
-            return Input(x[tile])
-        return self.stages[s - 1].activated(zs[s - 1][tile], lines[s - 1], slope, f"stage {s}", scratch)
+        passes, around, end = cache
+        del cache  # every stage's memory is free for the stages below it
+        scales = self.full([at.norm.scale * at.norm.signs for at in (*passes, *around)])
+        for at, scale in zip((*passes, *around), scales, strict=True):
+            at.prepare(scale, turn=True)
+        d = end.backward(dy, [job for at in (passes[-1], *around) for job in at.weights.jobs])
+        del end
+        at_end, tiles, jobs = d if self.shortcut else None, passes[-1].tiles, []
+        for at in around:
+            at.start_backward(d, False)
+        while passes:
+            at = passes.pop()
+            at.start_backward(d, bool(passes) or need_dx)
+            through = partial(_backward_around, around, at_end) if self.shortcut and not passes else _backward
+            self.runner.run(partial(through, at), tiles, [*jobs, *(passes[-1].weights.jobs if passes else [])])
+            d, jobs = at.dx, at.grad_jobs()
+        self.runner.run(None, 0, [*jobs, *(job for at in around for job in at.grad_jobs())])
+        return d
 
     # ----------------------------------------------------------------- inference
 
     def fold(self, x: Array, pool_first: bool | None = None) -> Folded:
         """The weights and running statistics as one set of weights and shifts, for inputs like x."""
-        pooled = self.epilogue.pool_first if pool_first is None else pool_first
-        scales, shifts = map(list, zip(*(stage.folded() for stage in self.stages), strict=True))
-        shortcut = None
-        if self.shortcut and self.shortcut.stage:
-            scale, shift = self.shortcut.stage.folded()
-            shortcut = self.shortcut.stage.weights("filters", scale, x.shape, x.dtype, self.runner.empty).now()
-            shifts[-1] = shifts[-1] + shift
+        pool_first = self.pool_first if pool_first is None else pool_first
+        scales, shifts = map(list, zip(*(stage.folded() for stage in (*self.stages, *self.around)), strict=True))
+        if self.around:
+            shifts[-2] = shifts[-2] + shifts[-1]
         shapes = self.shapes(x.shape)[1:]
-        widths = [shape[2] for shape in [*shapes[:-1], self.epilogue.out_shape(shapes[-1]) if pooled else shapes[-1]]]
+        widths = [shape[2] for shape in [*shapes[:-1], self.pool.out_shape(shapes[-1]) if pool_first else shapes[-1]]]
         shifts = [
             shift if stage.passes else bn.per_row(shift, width)
-            for stage, shift, width in zip(self.stages, shifts, widths, strict=True)
+            for stage, shift, width in zip(self.stages, shifts, widths, strict=False)
         ]
-        weights = [w.now() for w in self.weights("filters", self.full(scales), x)]
-        return Folded(weights, shifts, shortcut, [shape[1:] for shape in shapes])
+        return Folded(self.weights(scales, False, x), shifts, [shape[1:] for shape in shapes], pool_first)
 
     def infer_tile(self, x: Array, folded: Folded, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
-        z, around = self._up(x, folded, [None] * len(self.stages), scratch)
-        if self.epilogue.pool_first:
-            z, _ = self._pooled(z, False, scratch)
-        self.epilogue.finish(z, folded.shifts[-1], around, None, scratch)
-        return z if self.epilogue.pool_first else self._pooled(z, False, scratch)[0]
+        return self.up(x, folded, None, scratch)[0]
 
-    def up(self, x: Array, folded: Folded, slopes: list[Array], scratch: Scratch) -> tuple[Array, Array | None]:
-        """(y, the pool's winners) like `infer_tile`, with the pool at the end, and f' of every stage in `slopes`."""
-        z, around = self._up(x, folded, slopes, scratch)
-        self.epilogue.finish(z, folded.shifts[-1], around, slopes[-1], scratch)
-        return self._pooled(z, True, scratch)
-
-    def _up(self, x: Array, folded: Folded, slopes: list, scratch: Scratch) -> tuple[Array, Array | None]:
-        """z of the last stage, and what the shortcut adds to it."""
-        a = Input(x)
-        for s, (stage, weights, shape) in enumerate(zip(self.stages, folded.weights, folded.shapes, strict=True)):
+    def up(
+        self, x: Array, folded: Folded, slopes: list[Array] | None, scratch: Scratch
+    ) -> tuple[Array, Array | None]:
+        """(y, None) like `infer_tile`; or if f' of every stage shall be in `slopes`, (y, the pool's winners)."""
+        a, kept, index = Input(x), slopes or [None] * len(self.stages), None
+        for s, (stage, shape) in enumerate(zip(self.stages, folded.shapes, strict=True)):
             z = scratch(f"z{s} of {self.key}", (len(x), *shape), x.dtype)
-            stage.forward(a, weights, z, scratch)
+            stage.forward(a, folded.weights[s], z, scratch)
             if stage is not self.stages[-1]:
-                a = stage.shifted(z, folded.shifts[s], slopes[s], scratch)
-        return z, self.shortcut and self.shortcut.infer_tile(x, folded.shortcut, z, scratch)
+                a = stage.shifted(z, folded.shifts[s], None, kept[s], scratch)
+        around = x if self.shortcut else None
+        for stage in self.around:
+            around = scratch("shortcut", z.shape, z.dtype)
+            stage.forward(Input(x), folded.weights[-1], around, scratch)
+        if folded.pool_first:
+            z, _ = self._pooled(z, False, scratch)
+        self.stages[-1].shifted(z, folded.shifts[-1], around, kept[-1], scratch)
+        if self.pool and not folded.pool_first:
+            z, index = self._pooled(z, slopes is not None, scratch)
+        return z, index
 
     def _pooled(self, z: Array, winners: bool, scratch: Scratch) -> tuple[Array, Array | None]:
-        """The pool of z, or z itself if there is none, and the winners if asked for."""
-        if self.epilogue.pool is None:
-            return z, None
-        y = scratch(f"y of {self.key}", self.epilogue.out_shape(z.shape), z.dtype)
+        y = scratch(f"y of {self.key}", self.pool.out_shape(z.shape), z.dtype)
         index = scratch(f"winners of {self.key}", y.shape, np.uint8) if winners else None
-        self.epilogue.pairs.forward(z, y, index, scratch)
+        self.pool.pairs.forward(z, y, index, scratch)
         return y, index
 
-    # ------------------------------------------------------------------ geometry
+    # ------------------------------------------------------- geometry and weights
 
     def tiles(self, x: Array) -> Grid:
         numbers = max(math.prod(x.shape[1:]), math.prod(self.shapes(x.shape)[-1][1:]))
         return grid_of(len(x), max(1, TILE_NUMBERS // numbers))
 
-    def shapes(self, x_shape: Shape) -> list[Shape]:
+    def shapes(self, x_shape: Shape) -> Sequence[Shape]:
         """Of x, and of the z of every stage."""
         if self._shapes[0] != x_shape:
             shapes = [x_shape]
@@ -258,20 +203,45 @@ class Block(Fused):
             self._shapes = shapes
         return self._shapes
 
-    # ------------------------------------------------------------------- weights
-
-    def weights(self, way: str, scales: list[Array], x: Array) -> list[Weights]:
-        """Of every stage, not ready yet."""
-        pairs = zip(self.stages, scales, self.shapes(x.shape), strict=False)
-        return [stage.weights(way, scale, shape, x.dtype, self.runner.empty) for stage, scale, shape in pairs]
+    def weights(self, scales: list[Array], turn: bool, x: Array) -> list[Weights]:
+        """Of every stage, and of the shortcut if it is one, for its normalized channels' `scales`."""
+        shapes = [*self.shapes(x.shape)[:-1], x.shape]
+        stages = zip((*self.stages, *self.around), self.full(scales), shapes, strict=False)
+        return [
+            Weights(stage.parts, scale, turn, shape, x.dtype, self.runner.empty).now()
+            for stage, scale, shape in stages
+        ]
 
     def full(self, scales: list[Array]) -> list[Array]:
         """The factors of all channels of every stage, from those of the normalized ones."""
         scales = list(scales)
-        for s in reversed(range(len(scales) - 1)):
+        for s in reversed(range(len(self.stages) - 1)):
             if self.stages[s].passes:
                 scales[s] = np.resize(scales[s], self.stages[s].channels)
                 for linear, source, out in self.stages[s + 1].parts:
                     if not linear.weighted:
                         scales[s][source] = scales[s + 1][out]
         return scales
+
+
+def _forward(passes: list[StagePass], i: int, lane: int, scratch: Scratch) -> None:
+    for at in passes:
+        at.forward(i, scratch)
+
+
+def _backward(at: StagePass, i: int, lane: int, scratch: Scratch) -> None:
+    at.backward(i, None if at.dx is None else at.dx[at.tiles[i]], scratch)
+
+
+def _backward_around(
+    around: list[StagePass], d: Array, first: StagePass, i: int, lane: int, scratch: Scratch
+) -> None:
+    """Also through the shortcut: dx += d, or what its stage makes of d."""
+    tile = first.tiles[i]
+    dx, d = None if first.dx is None else first.dx[tile], d[tile]
+    first.backward(i, dx, scratch)
+    for at in around:
+        d = None if dx is None else scratch("dx of the shortcut", dx.shape, dx.dtype)
+        at.backward(i, d, scratch)
+    if dx is not None:
+        dx += d

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidl.engine.blocks.activation import activation
 from minidl.engine.blocks.block import Block, Design
-from minidl.engine.blocks.maps import convolution
+from minidl.engine.blocks.maps import Convolutions
 from minidl.engine.blocks.pattern import Reader
 from minidl.engine.blocks.stage import Part, Stage
 from minidl.layers import BatchNorm2D, Conv2D, Layer
@@ -19,11 +19,7 @@ class ConvBlock(Block):
     @staticmethod
     def match(layers: list[Layer], first: bool) -> int:
         reader = Reader(layers)
-        if not reader.conv_bn():
-            return 0
-        without_pool = reader.whole
-        reader.pair_pool()
-        return reader.whole or without_pool
+        return reader.whole_with(reader.pair_pool) if reader.conv_bn() else 0
 
     @staticmethod
     def design(plain: Layer) -> Design:
@@ -34,4 +30,4 @@ class ConvBlock(Block):
 def conv_stage(conv: Conv2D, norm: BatchNorm2D, after: Layer | None) -> Stage:
     """A stage that is one convolution."""
     *_, channels, filters = conv.params["weight"].shape
-    return Stage([Part(convolution(conv), slice(0, channels), slice(0, filters))], [norm], activation(after))
+    return Stage([Part(Convolutions([conv]), slice(0, channels), slice(0, filters))], [norm], activation(after))

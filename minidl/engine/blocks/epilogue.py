@@ -15,145 +15,68 @@ window tie with y = f(beta)).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
-from minidl.engine.blocks.maxpool import FusedMaxPool, PairPool
-from minidl.engine.blocks.shortcut import Around, Shortcut, ShortcutBack
-from minidl.engine.blocks.stage import Stage
-from minidl.engine.tiles.grid import Grid
-from minidl.engine.tiles.runner import Scratch, TileRunner
-from minidl.layers import MaxPool2D
+from minidl.engine.blocks.maxpool import FusedMaxPool
+from minidl.engine.blocks.stage import Job
+from minidl.engine.blocks.training import StagePass, Winners
+from minidl.engine.tiles.runner import Scratch
 from minidl.layers.pooling import MaxPoolCache
 
 Array = np.ndarray
 
 
-class Map(NamedTuple):
-    """The last stage's z (N, H, W, F), with `bn.signs` in it, that is completed tile by tile with `Epilogue.add`."""
-
-    z: Array
-    sums: bn.Sums  # of z and z^2
-    zmax: Array | None  # (N, OH, OW, F)
-    index: Array | None  # the winners' offsets
-
-
-class Cache(NamedTuple):
-    z: Array
-    top: Array  # zmax, or z itself
-    index: Array | None
-    slope: Array  # f' of the shape of `top`; not y, which is the caller's to change
-    norm: bn.Normalization
-    around: Around | None
-    pool: MaxPoolCache | None = None  # of a pool that stayed after them
-
-
-class Back(NamedTuple):
-    """What dz needs besides the cache."""
-
-    d: Array
-    slope: Array  # this and the next one `per_row` of z
-    offset: Array
-    shortcut: ShortcutBack | None
-
-
 class Epilogue:
-    """The end of the `stage`, on its tiles."""
+    """The end of a block in one TRAIN pass, from z of its `last` stage to y, and from dy to d.
 
-    def __init__(self, stage: Stage, pool: MaxPool2D | None, shortcut: Shortcut | None, runner: TileRunner) -> None:
-        self.bn, self.activation, self.shortcut, self.runner = stage.bn, stage.activation, shortcut, runner
-        self.pool = FusedMaxPool(pool, runner) if pool else None
-        self.pairs = PairPool(pool) if pool else None
+    `shortcut` is what is added: x itself, or a stage that reads x. `pool_first`: whether the pool may come first.
+    """
 
-    @property
-    def pool_first(self) -> bool:
-        """Whether the pool may come before BN and f (in TRAIN mode also if no gamma is 0)."""
-        return self.pool is not None and self.activation.rises and self.shortcut is None
+    _pooled: MaxPoolCache | None = None  # of a pool that stays behind
 
-    # ------------------------------------------------------------------ training
+    def __init__(
+        self, last: StagePass, shortcut: Array | StagePass | None, pool: FusedMaxPool | None, pool_first: bool
+    ) -> None:
+        self._last, self._shortcut, self._pool = last, shortcut, pool
+        if pool_first and last.stage.bn.param("gamma").all():
+            zmax = last.runner.empty(pool.out_shape(last.z.shape), last.z.dtype)
+            last.winners = Winners(pool.pairs, zmax, last.runner.empty(zmax.shape, np.uint8))
 
-    def start(self, z: Array, tiles: Grid) -> Map:
-        zmax = index = None
-        if self.pool_first and self.bn.param("gamma").all():
-            zmax = self.runner.empty(self.pool.out_shape(z.shape), z.dtype)
-            index = self.runner.empty(zmax.shape, np.uint8)
-        return Map(z, bn.Sums(tiles, z), zmax, index)
-
-    def add(self, i: int, tile: slice, m: Map, scratch: Scratch) -> None:
-        """Called by a task when tile i of z is complete."""
-        m.sums.add_up(i, m.z[tile], m.z[tile])
-        if m.zmax is not None:
-            self.pairs.forward(m.z[tile], m.zmax[tile], m.index[tile], scratch)
-
-    def train(
-        self, m: Map, around: Around | None, tiles: Grid, norm: bn.Normalization | None = None
-    ) -> tuple[Array, Cache]:
-        """(y, cache) of a complete map, with its own statistics unless others are given."""
-        norm = norm or self.bn.normalize(m.z, m.sums, tiles, self.runner)
-        top = m.z if m.zmax is None else m.zmax
-        y = self.runner.empty(top.shape, top.dtype)
-        slope = self.runner.empty(top.shape, self.activation.slope_dtype or top.dtype)
-        line, around_line = norm.scale_and_shift(top), self.shortcut and self.shortcut.line(around)
+    def forward(self) -> Array:
+        """y"""
+        last, shortcut, tiles, activation = self._last, self._shortcut, self._last.tiles, self._last.stage.activation
+        y = last.runner.empty(last.top.shape, last.top.dtype)
+        self._slope = last.runner.empty(y.shape, activation.slope_dtype or y.dtype)  # y is the caller's to change
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
-            u = bn.affine(top[tiles[i]], *line, y[tiles[i]])
-            if self.shortcut:
-                self.shortcut.add(u, tiles[i], around, around_line, scratch)
-            self.activation.forward(u, slope[tiles[i]], scratch)
+            u = bn.affine(last.top[tiles[i]], *last.line, y[tiles[i]])
+            if isinstance(shortcut, StagePass):
+                u += bn.affine(shortcut.top[tiles[i]], *shortcut.line, scratch("shortcut", u.shape, u.dtype))
+            elif shortcut is not None:
+                u += shortcut[tiles[i]]
+            activation.forward(u, self._slope[tiles[i]], scratch)
 
-        self.runner.run(task, tiles)
-        cache = Cache(m.z, top, m.index, slope, norm, around)
-        if self.pool and m.zmax is None:
-            y, pool = self.pool.train(y)
-            cache = cache._replace(pool=pool)
-        return y, cache
+        last.runner.run(task, tiles)
+        if self._pool and not last.winners:
+            y, self._pooled = self._pool.train(y)
+        return y
 
-    def backward(
-        self, dy: Array, x: Array, cache: Cache, tiles: Grid, jobs: Sequence[Callable[[], None]] = ()
-    ) -> Back:
-        """The part of the gradient that needs the whole batch; adds dgamma and dbeta to the layers' gradients.
-
-        `jobs` are done at the same time, see TileRunner.run.
-        """
-        if cache.pool:
-            dy = self.pool.train_backward(dy, cache.pool, True)
-        sums = bn.GradientSums(tiles, cache.top, cache.norm)
-        around = self.shortcut and self.shortcut.gradient_sums(cache.around, tiles)
-        d = self.runner.empty(cache.top.shape, dy.dtype)
+    def backward(self, dy: Array, jobs: Sequence[Job]) -> Array:
+        """d = dy f'(u), and its sums with the last stage's z and the shortcut's; `jobs` are done at the same time."""
+        if self._pooled:
+            dy = self._pool.train_backward(dy, self._pooled, True)
+        tiles, d = self._last.tiles, self._last.runner.empty(dy.shape, dy.dtype)
+        stages = [at for at in (self._last, self._shortcut) if isinstance(at, StagePass)]
+        for at in stages:
+            at.sum_gradients()
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
-            np.multiply(dy[tiles[i]], cache.slope[tiles[i]], out=d[tiles[i]])
-            sums.add_up(i, d[tiles[i]], cache.top[tiles[i]])
-            if around:
-                around.add_up(i, d[tiles[i]], cache.around.r[tiles[i]])
+            np.multiply(dy[tiles[i]], self._slope[tiles[i]], out=d[tiles[i]])
+            for at in stages:
+                at.sums.add_up(i, d[tiles[i]], at.top[tiles[i]])
 
-        self.runner.run(task, tiles, jobs)
-        line = self.bn.backward(*sums.over_batch(self.runner), cache.norm)
-        back = self.shortcut and ShortcutBack(self.shortcut, x, d, cache.around, around, tiles)
-        return Back(d, *bn.per_row(line, cache.z.shape[2]), back)
-
-    def dz(self, back: Back, cache: Cache, tile: slice, scratch: Scratch) -> Array:
-        """dz / scale of one tile, (n, H, W, F), in scratch memory."""
-        z = cache.z[tile]
-        dz = bn.affine(z, back.slope, back.offset, scratch("dz", z.shape, z.dtype))
-        if cache.index is None:
-            dz += back.d[tile]
-        else:
-            self.pairs.add_backward(back.d[tile], cache.index[tile], dz, scratch)
-        return dz
-
-    # ----------------------------------------------------------------- inference
-
-    def out_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self.pool.plain.out_shape(z_shape) if self.pool else z_shape
-
-    def finish(self, z: Array, shift: Array, around: Array | None, slope: Array | None, scratch: Scratch) -> None:
-        """z = f(z + shift + shortcut), in place, from z that carries BN's scale; slope = f' unless None."""
-        u = bn.rows(z)
-        u += shift
-        if around is not None:
-            z += around
-        self.activation.forward(z, slope, scratch)
+        self._last.runner.run(task, tiles, jobs)
+        return d

@@ -1,6 +1,6 @@
 """The inception module: parallel branches over one input that share their matrix products and passes.
 
-All 1x1 convolutions of a module read x, so their filters stand side by side and share one product (`maps.Points`).
+All 1x1 convolutions of a module read x, so their filters stand side by side and share one product.
 An average pool treats all channels alike, and a 1x1 convolution treats all pixels alike, so they commute:
     sum_c (sum_j P[i,j] x[j,c]) w[c,f] = sum_j P[i,j] (sum_c x[j,c] w[c,f]).
 The pool comes after the convolution, where it adds up 16 channels instead of 128, and its factor 1/k^2 is in w.
@@ -8,12 +8,11 @@ The pool comes after the convolution, where it adds up 16 channels instead of 12
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from minidl.engine.blocks.activation import activation
 from minidl.engine.blocks.block import Block, Design
-from minidl.engine.blocks.maps import Box, Convolution, Points
+from minidl.engine.blocks.maps import Box, Convolutions, side_by_side
 from minidl.engine.blocks.pattern import ConvBN, Reader
 from minidl.engine.blocks.stage import Part, Stage
 from minidl.engine.convolutions.winograd import KERNELS
@@ -41,35 +40,27 @@ class InceptionBlock(Block):
     def match(layers: list[Layer], first: bool) -> int:
         reader = Reader(layers)
         module = reader.one(Concat)
-        if module is None or not branches_of(module):
-            return 0
-        whole = reader.whole
-        reader.pair_pool()
-        return reader.whole or whole
+        return reader.whole_with(reader.pair_pool) if module and branches_of(module) else 0
 
     @staticmethod
     def design(plain: Layer) -> Design:
         reader = Reader([plain])
         branches = branches_of(reader.one(Concat))
-        outs = _side_by_side([b.convs[-1].filters for b in branches])
+        outs = side_by_side([b.convs[-1].filters for b in branches])
         ordered = sorted(zip(branches, outs, strict=True), key=lambda pair: -len(pair[0].convs))  # k x k first
-        points = Points([b.convs[0].conv for b, _ in ordered], [1 / b.pool**2 for b, _ in ordered])
+        points = Convolutions([b.convs[0].conv for b, _ in ordered], [1 / b.pool**2 for b, _ in ordered])
         reduced = [b.convs[0] for b, _ in ordered if len(b.convs) == 2]
         first = Stage(
-            [Part(points, slice(0, points.shape[0]), slice(0, points.shape[1]))],
+            [Part(points, slice(0, points.w_shape[2]), slice(0, points.w_shape[3]))],
             [conv.bn for conv in reduced],
             activation(reduced[0].activation),
         )
         parts = [
-            Part(Convolution(b.convs[1].conv) if len(b.convs) == 2 else Box(b.pool), inner, out)
+            Part(Convolutions([b.convs[1].conv]) if len(b.convs) == 2 else Box(b.pool), inner, out)
             for (b, out), inner in zip(ordered, points.columns, strict=True)
         ]
         second = Stage(parts, [b.convs[-1].bn for b in branches], activation(branches[0].convs[-1].activation))
         return Design([first, second], reader.pair_pool())
-
-
-def _side_by_side(channels: list[int]) -> list[slice]:
-    return [slice(a, b) for a, b in pairwise([0, *accumulate(channels)])]
 
 
 def branches_of(module: Concat) -> list[Branch]:
@@ -89,9 +80,7 @@ def _kind(activation: Layer | None) -> str:
 
 def _branch(branch: Sequential) -> Branch | None:
     reader = Reader([branch])
-    pool, convs = reader.one(AvgPool2D), []
-    while conv := reader.conv_bn():
-        convs.append(conv)
+    pool, convs = reader.one(AvgPool2D), reader.conv_bns()
     kernels = [c.conv.params["weight"].shape[0] for c in convs]
     fits = kernels == [1] or (pool is None and len(kernels) == 2 and kernels[0] == 1 and kernels[1] in KERNELS)
     same = all(

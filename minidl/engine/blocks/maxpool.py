@@ -126,7 +126,7 @@ class FusedMaxPool(Fused):
 
     def __init__(self, plain: MaxPool2D, runner: Any) -> None:
         super().__init__(plain, runner)
-        self._pairs = PairPool(plain) if PairPool.matches(plain) else None
+        self.pairs = PairPool(plain) if PairPool.matches(plain) else None
 
     @staticmethod
     def match(layers: list[Layer], first: bool) -> int:
@@ -138,9 +138,9 @@ class FusedMaxPool(Fused):
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
-            if self._pairs:
-                self._pairs.forward(x[tile], y[tile], index[tile], scratch)
-            if not self._pairs or np.isnan(np.vdot(y[tile], y[tile])):  # comparisons with NaN are false
+            if self.pairs:
+                self.pairs.forward(x[tile], y[tile], index[tile], scratch)
+            if not self.pairs or np.isnan(np.vdot(y[tile], y[tile])):  # comparisons with NaN are false
                 y[tile], index[tile] = blocked.max_pool(x[tile], *self._geometry)
 
         self.runner.run(task, tiles)
@@ -154,8 +154,8 @@ class FusedMaxPool(Fused):
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
             tile = tiles[i]
-            if self._pairs:
-                self._pairs.backward(dy[tile], cache.index[tile], dx[tile], scratch)
+            if self.pairs:
+                self.pairs.backward(dy[tile], cache.index[tile], dx[tile], scratch)
             else:
                 sum_at_winners(self.plain, dy[tile], cache.index[tile], dx[tile], scratch)
 
@@ -170,10 +170,10 @@ class FusedMaxPool(Fused):
 
     def infer_tile(self, x: Array, folded: None, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
-        if not self._pairs:
+        if not self.pairs:
             return blocked.max_pool(x, *self._geometry)[0]
         y = scratch(f"y of {self.key}", self.plain.out_shape(x.shape), x.dtype)
-        self._pairs.forward(x, y, None, scratch)
+        self.pairs.forward(x, y, None, scratch)
         return y
 
     @property

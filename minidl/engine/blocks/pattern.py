@@ -6,7 +6,7 @@ the innermost layers, and what it takes must end where a layer of the outer chai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from minidl.engine.blocks.activation import is_activation
@@ -51,6 +51,13 @@ class Reader:
         self._taken = start
         return None
 
+    def conv_bns(self) -> list[ConvBN]:
+        """As many of them as there are."""
+        found = []
+        while conv := self.conv_bn():
+            found.append(conv)
+        return found
+
     @property
     def at_end(self) -> bool:
         return self._taken == len(self._leaves)
@@ -63,20 +70,17 @@ class Reader:
         last = self._leaves[self._taken - 1][0]
         return last + 1 if self.at_end or self._leaves[self._taken][0] != last else 0
 
+    def whole_with(self, optional: Callable[[], Layer | None]) -> int:
+        """`whole`, with the optional next layer if that is taken to its end too."""
+        whole = self.whole
+        optional()
+        return self.whole or whole
+
     def _take(self, fits) -> Layer | None:
         if self.at_end or not fits(self._leaves[self._taken][1]):
             return None
         self._taken += 1
         return self._leaves[self._taken - 1][1]
-
-
-def longest(layers: list[Layer], reader: Reader, *steps) -> int:
-    """How many of `layers` the reader has taken whole after as many of the optional steps as possible."""
-    whole = reader.whole
-    for step in steps:
-        step()
-        whole = max(whole, reader.whole)
-    return whole
 
 
 def inner(layer: Layer) -> Iterator[Layer]:

@@ -44,16 +44,8 @@ class BlockStep:
 
     def __init__(self, block: Block, x: Array, rules: Sequence[Rule]) -> None:
         self.block, self.x_shape, self.folded = block, x.shape, block.fold(x, pool_first=False)
-        scales = [stage.folded()[0] for stage in block.stages]
-        self.turned, self.around = {}, {}
-        around = block.shortcut and block.shortcut.stage
-        for rule in rules:
-            self.turned[rule] = [
-                w.now() for w in block.weights("turned", block.full([way_back(s, rule) for s in scales]), x)
-            ]
-            if around:
-                scale = way_back(around.folded()[0], rule)
-                self.around[rule] = around.weights("turned", scale, x.shape, x.dtype, block.runner.empty).now()
+        scales = [stage.folded()[0] for stage in (*block.stages, *block.around)]
+        self.turned = {rule: block.weights([way_back(s, rule) for s in scales], True, x) for rule in rules}
 
     def forward(self, x: Array, scratch: Scratch) -> tuple[Array, Up]:
         slopes: list[Array] = []
@@ -69,7 +61,7 @@ class BlockStep:
         if cache.index is not None:
             s, signal = scratch(f"unpooled {key}", (len(s), *self.folded.shapes[-1]), s.dtype), s
             s[...] = 0
-            self.block.epilogue.pairs.add_backward(signal, cache.index[of], s, scratch)
+            self.block.pool.pairs.add_backward(signal, cache.index[of], s, scratch)
         through(stages[-1].activation, s, cache.slopes[-1], of, rule)
         around = s
         for i in reversed(range(len(stages))):
@@ -79,9 +71,9 @@ class BlockStep:
             if i:
                 through(stages[i - 1].activation, below[..., stages[i - 1].normed], cache.slopes[i - 1], of, rule)
             s = below
+        for stage in self.block.around:
+            signal, around = around, scratch("signal around", s.shape, s.dtype)
+            stage.input_grad(signal, self.turned[rule][-1], around, scratch)
         if self.block.shortcut:
-            if rule in self.around:
-                signal, around = around, scratch("signal around", s.shape, s.dtype)
-                self.block.shortcut.stage.input_grad(signal, self.around[rule], around, scratch)
             s += around
         return s

@@ -24,10 +24,7 @@ class ResidualBlock(Block):
         if residual is None or not _body(residual) or not _shortcut(residual):
             return 0
         whole = reader.whole
-        if reader.activation():
-            whole = reader.whole or whole
-            reader.pair_pool()
-        return reader.whole or whole
+        return (reader.activation() and reader.whole_with(reader.pair_pool)) or whole
 
     @staticmethod
     def design(plain: Layer) -> Design:
@@ -40,9 +37,8 @@ class ResidualBlock(Block):
 
 def _body(residual: Residual) -> list[ConvBN]:
     """The convolutions of the body; none if it has another form."""
-    reader, convs = Reader([residual.body]), []
-    while conv := reader.conv_bn():
-        convs.append(conv)
+    reader = Reader([residual.body])
+    convs = reader.conv_bns()
     return convs if reader.at_end and convs and convs[-1].activation is None else []
 
 

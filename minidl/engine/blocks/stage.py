@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,8 @@ import numpy as np
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.activation import Activation
 from minidl.engine.blocks.maps import LinearMap, Shape
-from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.recycler import Empty
-from minidl.engine.tiles.runner import Scratch, TileRunner
+from minidl.engine.tiles.runner import Scratch
 from minidl.layers import BatchNorm2D
 
 Array = np.ndarray
@@ -39,16 +39,19 @@ class Input(NamedTuple):
         return (self.active if source.stop <= self.active.shape[3] else self.below)[..., source]
 
 
-class Weights:
-    """The weights of a stage times `scale`, in the form for one direction, once the `jobs` are done."""
+class Weights(list):
+    """The weights of every part of a stage times `scale`, in the form for forward, or for the way back if `turn`.
 
-    def __init__(self, parts: list[Part], way: str, scale: Array, in_shape: Shape, dtype: np.dtype, empty: Empty):
-        self.ready: list[Array | None] = [None] * len(parts)
-        self.scale, self._args = scale, (parts, way, in_shape, dtype, empty)
+    They are None until the `jobs` are done.
+    """
+
+    def __init__(self, parts: list[Part], scale: Array, turn: bool, in_shape: Shape, dtype: np.dtype, empty: Empty):
+        super().__init__([None] * len(parts))
+        self.scale, self._args = scale, (parts, turn, in_shape, dtype, empty)
 
     @property
     def jobs(self) -> list[Job]:
-        return [lambda i=i: self._make(i) for i, part in enumerate(self._args[0]) if part.map.weighted]
+        return [partial(self._make, i) for i, part in enumerate(self._args[0]) if part.map.weighted]
 
     def now(self) -> Weights:
         for job in self.jobs:
@@ -56,10 +59,9 @@ class Weights:
         return self
 
     def _make(self, i: int) -> None:
-        parts, way, (n, h, w, _), dtype, empty = self._args
-        _, source, out = parts[i]
-        make = getattr(parts[i].map, way)
-        self.ready[i] = make(self.scale[out], (n, h, w, source.stop - source.start), dtype, empty)
+        parts, turn, (n, h, w, _), dtype, empty = self._args
+        linear, source, out = parts[i]
+        self[i] = linear.filters(self.scale[out], turn, (n, h, w, source.stop - source.start), dtype, empty)
 
 
 class Stage:
@@ -91,11 +93,17 @@ class Stage:
         (scale, shift), bias = self.bn.folded(), self.bias()
         return scale, shift if bias is None else shift + bias[self.normed] * scale
 
-    def weights(self, way: str, scale: Array, in_shape: Shape, dtype: np.dtype, empty: Empty) -> Weights:
-        """The weights for "filters" (forward) or "turned" (backward), not ready yet."""
-        return Weights(self.parts, way, scale, in_shape, dtype, empty)
-
     # ---------------------------------------------------------------- on a tile
+
+    def forward(self, a: Input, weights: Weights, z: Array, scratch: Scratch) -> None:
+        """z = maps of a"""
+        for (linear, source, out), w in zip(self.parts, weights, strict=True):
+            linear.forward(a.channels(source), w, z[..., out], scratch)
+
+    def input_grad(self, dz: Array, turned: Weights, da: Array, scratch: Scratch) -> None:
+        """da (n, H, W, C) = the gradient at the input."""
+        for (linear, source, out), w in zip(self.parts, turned, strict=True):
+            linear.input_grad(dz[..., out], w, da[..., source], scratch)
 
     def dense(self, z: Array, scratch: Scratch) -> Array:
         """The normalized channels of z, contiguous."""
@@ -105,57 +113,20 @@ class Stage:
         dense[...] = z[..., self.normed]
         return dense
 
-    def forward(self, a: Input, weights: Weights, z: Array, scratch: Scratch) -> None:
-        """z = maps of a"""
-        for (linear, source, out), w in zip(self.parts, weights.ready, strict=True):
-            linear.forward(a.channels(source), w, z[..., out], scratch)
-
-    def activated(self, z: Array, line: Array, slope: bool, name: str, scratch: Scratch) -> Input:
+    def activated(self, z: Array, line: tuple[Array, Array], slope: bool, scratch: Scratch) -> Input:
         """The input of the next stage, f(z scale + shift), in scratch memory; with f' if `slope`."""
         dense = self.dense(z, scratch)
-        a = scratch(name, dense.shape, z.dtype)
-        bn.affine(dense, *line, a)
-        kept = scratch(f"slope of {name}", a.shape, self.activation.slope_dtype or a.dtype) if slope else None
+        a = bn.affine(dense, *line, scratch("a", dense.shape, z.dtype))
+        kept = scratch("slope of a", a.shape, self.activation.slope_dtype or a.dtype) if slope else None
         self.activation.forward(a, kept, scratch)
         return Input(a, z if self.passes else None, kept, dense)
 
-    def shifted(self, z: Array, shift: Array, slope: Array | None, scratch: Scratch) -> Input:
-        """The input of the next stage from z, into which BN's scale is multiplied: f(z + shift), in place."""
+    def shifted(self, z: Array, shift: Array, around: Array | None, slope: Array | None, scratch: Scratch) -> Input:
+        """The same from z with BN's scale in it, in place: f(z + shift + around); f' in `slope` unless None."""
         u = z[..., self.normed]
         line = bn.to_write(u)
         line += shift
+        if around is not None:
+            u += around
         self.activation.forward(u, slope, scratch)
-        return Input(u, z if self.passes else None, slope)
-
-    def input_grad(self, dz: Array, turned: Weights, da: Array, scratch: Scratch) -> None:
-        """da (n, H, W, C) = the gradient at the input."""
-        for (linear, source, out), w in zip(self.parts, turned.ready, strict=True):
-            linear.input_grad(dz[..., out], w, da[..., source], scratch)
-
-    def backward(
-        self,
-        dz: Array,
-        a: Input,
-        turned: Weights,
-        dws: list,
-        lane: int,
-        add: bool,
-        da: Array | None,
-        scratch: Scratch,
-    ) -> None:
-        """da (n, H, W, C) = the gradient at the input unless None; dws[part][lane] is set, or added to if `add`."""
-        for (linear, source, out), w, dw in zip(self.parts, turned.ready, dws, strict=True):
-            into = None if da is None else da[..., source]
-            linear.backward(dz[..., out], a.channels(source), w, dw if dw is None else dw[lane], add, into, scratch)
-
-    # -------------------------------------------------------- weights' gradients
-
-    def lanes(self, tiles: Grid, in_shape: Shape, dtype: np.dtype, runner: TileRunner) -> list[Array | None]:
-        """Memory for the sums of dw of every part, (lanes, ...)."""
-        shapes = [part.map.dw_shape(in_shape, dtype) for part in self.parts]
-        return [None if shape is None else runner.empty((len(tiles.lanes), *shape), dtype) for shape in shapes]
-
-    def grad_jobs(self, dws: list[Array | None], scale: Array, in_shape: Shape) -> list[Job]:
-        """Jobs that add the sums dws, times scale, to the gradients of the weights."""
-        pairs = zip(self.parts, dws, strict=True)
-        return [job for part, dw in pairs for job in part.map.grad_jobs(dw, scale[part.out], in_shape)]
+        return Input(u, z if self.passes else None)

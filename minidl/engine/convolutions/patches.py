@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minidl.engine.convolutions.winograd import turned
+from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 from minidl.kernels import blocked
@@ -22,9 +23,6 @@ class PatchConv:
     def filters(self, w: Array, empty: Empty = aligned) -> Array:
         return aligned_copy(w, empty)
 
-    def turned_filters(self, w: Array, empty: Empty = aligned) -> Array:
-        return aligned_copy(turned(w), empty)
-
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         return w_shape
 
@@ -39,31 +37,19 @@ class PatchConv:
     def backward(
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
     ) -> None:
-        """out = dh (n, H, W, C) unless None, from `turned_filters`; dw (KH, KW, C, F) is set or added to."""
+        """out = dh (n, H, W, C) unless None, from filters of `turned` w; dw (KH, KW, C, F) is set or added to."""
         patches, dz_rows = self._patches(h, dw.shape, scratch), dz.reshape(-1, dz.shape[3])
-        part = scratch("dw", dw.shape, dw.dtype) if add else dw
-        np.matmul(patches.T, dz_rows, out=part.reshape(-1, dz.shape[3]))  # (K, P) @ (P, F)
-        if add:
-            dw += part
+        add_product(patches.T, dz_rows, dw.reshape(-1, dz.shape[3]), add, scratch)  # (K, P) @ (P, F)
         if out is not None:
             self.input_grad(dz, filters, out, scratch)
 
     def input_grad(self, dz: Array, filters: Array, out: Array, scratch: Scratch) -> None:
-        """out = dx (n, H, W, C) from dz (n, OH, OW, F) and `turned_filters`."""
-        if self._pointwise(filters.shape):
-            dz_rows = dz.reshape(-1, dz.shape[3])  # (n, OH, OW, F) -> (P, F)
-            np.matmul(dz_rows, filters.reshape(dz.shape[3], -1), out=out.reshape(len(dz_rows), -1))  # (P, F) @ (F, C)
-        else:
-            out[...] = blocked.conv2d_dx(dz, turned(filters), out.shape, self.stride, self.padding)
-
-    def _pointwise(self, w_shape: tuple[int, ...]) -> bool:
-        return (*w_shape[:2], self.stride, self.padding) == (1, 1, 1, 0)
+        """out = dx (n, H, W, C) from dz (n, OH, OW, F) and filters of `turned` w."""
+        out[...] = blocked.conv2d_dx(dz, turned(filters), out.shape, self.stride, self.padding)
 
     def _patches(self, x: Array, w_shape: tuple[int, ...], scratch: Scratch) -> Array:
         """The windows of all output pixels as rows, (n OH OW, KH KW C)."""
         (n, h, w, c), (kh, kw), p, s = x.shape, w_shape[:2], self.padding, self.stride
-        if self._pointwise(w_shape):
-            return x.reshape(-1, c)  # (n, H, W, C) -> (P, C)
         shape = n, h + 2 * p, w + 2 * p, c
         padded, pixels = scratch.bordered(f"padded by {p}", shape, x.dtype, lambda a: a[:, p : p + h, p : p + w])
         pixels[...] = x

@@ -49,6 +49,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
@@ -125,7 +126,7 @@ def turned(w: Array) -> Array:
 class WinogradConv:
     """The convolution of a tile of images (n, H, W, C) and its gradients: stride 1, "same" padding, k in KERNELS.
 
-    Filters and dw have another form inside: see `filters`, `turned_filters`; `dw_shape`, `weight_grad`.
+    Filters and dw have another form inside: see `filters`, filters of `turned` w; `dw_shape`, `weight_grad`.
     """
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
@@ -151,10 +152,6 @@ class WinogradConv:
         np.matmul(self.matrices.filters, w.reshape(kh, -1), out=out.reshape(self.points, -1))  # KH -> a
         return out
 
-    def turned_filters(self, w: Array, empty: Empty = aligned) -> Array:
-        """w (KH, KW, C, F) in the form for `backward`, (a, KW F, C)."""
-        return self.filters(turned(w), empty)
-
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape in which `backward` sums dw: (a, KW, C, F)."""
         return self.points, *w_shape[1:]
@@ -168,12 +165,12 @@ class WinogradConv:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
         self._apply(self._spread(x, scratch), filters, out, scratch)
 
-    input_grad = forward  # dx from dz is the same convolution, with `turned_filters`
+    input_grad = forward  # dx from dz is the same convolution, with filters of `turned` w
 
     def backward(
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
     ) -> None:
-        """out = dh (n, H, W, C) unless None, from `turned_filters`; dw, of shape `dw_shape`, is set or added to."""
+        """out = dh (n, H, W, C) unless None, with filters of `turned` w; dw is set, or added to if `add`."""
         spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
@@ -184,10 +181,7 @@ class WinogradConv:
         f, pixels = dz.shape[3], self.runs * self.line
         strides = (pixels * f, f, f, 1)  # point, kw, pixel, filter: the pixels moved by kw - pad
         moved = _view(spread, (self.points, self.k, pixels, f), strides)
-        part = scratch("dw", dw.shape, dw.dtype) if add else dw
-        np.matmul(taps[:, None], moved, out=part)  # (C, pixels) @ (pixels, F) for each point and kw
-        if add:
-            dw += part
+        add_product(taps[:, None], moved, dw, add, scratch)  # (C, pixels) @ (pixels, F) for each point and kw
 
     def _spread(self, x: Array, scratch: Scratch) -> Array:
         """s = spread x, as a stream (pad + a R line + pad, C) with zeros in place of the padding pixels."""

@@ -27,7 +27,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from minidl.engine.convolutions.winograd import SLOWER, transforms, turned, winograd_matrices
+from minidl.engine.convolutions.winograd import SLOWER, transforms, winograd_matrices
+from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
@@ -59,10 +60,6 @@ class Winograd2DConv:
         np.matmul(self.transform, w.reshape(len(self.transform.T), -1), out=out.reshape(POINTS**2, -1))
         return out
 
-    def turned_filters(self, w: Array, empty: Empty = aligned) -> Array:
-        """w (KH, KW, C, F) in the form for `backward`, (a, a, F, C)."""
-        return self.filters(turned(w), empty)
-
     def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape in which `backward` sums dw: (a, a, C, F)."""
         return POINTS, POINTS, *w_shape[2:]
@@ -76,21 +73,18 @@ class Winograd2DConv:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
         self._apply(self._spread(x, scratch), filters, out, scratch)
 
-    input_grad = forward  # dx from dz is the same convolution, with `turned_filters`
+    input_grad = forward  # dx from dz is the same convolution, with filters of `turned` w
 
     def backward(
         self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
     ) -> None:
-        """out = dh (n, H, W, C) unless None, from `turned_filters`; dw, of shape `dw_shape`, is set or added to."""
+        """out = dh (n, H, W, C) unless None, with filters of `turned` w; dw is set, or added to if `add`."""
         spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
         taps = scratch(f"taps {self._name}", (*spread.shape[:3], h.shape[3]), h.dtype)
         np.matmul(self.gather.T, self._runs(h, scratch), out=taps.reshape(POINTS**2, -1))
-        part = scratch("dw", dw.shape, dw.dtype) if add else dw
-        np.matmul(taps.swapaxes(2, 3), spread, out=part)  # (C, T) @ (T, F) for each point
-        if add:
-            dw += part
+        add_product(taps.swapaxes(2, 3), spread, dw, add, scratch)  # (C, T) @ (T, F) for each point
 
     def _spread(self, x: Array, scratch: Scratch) -> Array:
         """s (a, a, T, C) of x (n, H, W, C)."""

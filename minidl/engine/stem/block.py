@@ -74,7 +74,7 @@ class FusedStem(Fused):
         leaves = list(plain.leaves())
         self.conv = ConvBlock(Sequential(leaves[:3]), runner)
         self.pool = FusedMaxPool(leaves[3], runner)
-        self.bn, self._conv2d = self.conv.epilogue.bn, leaves[0]
+        self.bn, self._conv2d = self.conv.stages[0].bn, leaves[0]
 
     @property
     def weight(self) -> Parameter:

@@ -12,6 +12,8 @@ from functools import cache, lru_cache
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from minidl.engine.tiles.scratch import Scratch
+
 Array = np.ndarray
 
 SMALL = 1_000_000  # multiply-adds
@@ -23,6 +25,14 @@ def product(a: Array, b: Array, out: Array) -> None:
     (p, k), n = a.shape, b.shape[1]
     rows = part(p, k * n)
     np.matmul(a.reshape(p // rows, rows, k), b, out=out.reshape(p // rows, rows, n))
+
+
+def add_product(a: Array, b: Array, out: Array, add: bool, scratch: Scratch) -> None:
+    """out += a @ b if `add`, otherwise out = a @ b."""
+    part = scratch("product", out.shape, out.dtype) if add else out
+    np.matmul(a, b, out=part)
+    if add:
+        out += part
 
 
 @lru_cache(1024)

@@ -1,0 +1,123 @@
+"""A stage in one TRAIN pass: what its tasks do with a tile, and what is done for the whole batch in between."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.engine.blocks import batchnorm as bn
+from minidl.engine.blocks.maps import Shape
+from minidl.engine.blocks.maxpool import PairPool
+from minidl.engine.blocks.stage import Input, Job, Stage, Weights
+from minidl.engine.tiles.grid import Grid
+from minidl.engine.tiles.runner import Scratch, TileRunner
+
+Array = np.ndarray
+
+
+class Winners(NamedTuple):
+    """The result of a 2x2 max pool that comes before BN (`epilogue.py`)."""
+
+    pairs: PairPool
+    zmax: Array  # (N, OH, OW, F)
+    index: Array  # their offsets in the windows
+
+
+class StagePass:
+    """A stage whose input is x, or what the stage `below` makes of its z, in one TRAIN pass.
+
+    `forward` and `backward` work on one tile, number i. Each other method is called when all tiles are ready for it.
+    """
+
+    winners: Winners | None = None
+
+    def __init__(
+        self, stage: Stage, below: Array | StagePass, shape: Shape, signs: Array, tiles: Grid, runner: TileRunner
+    ) -> None:
+        self.stage, self.tiles, self.runner = stage, tiles, runner
+        self.below, self.x = (below, below.z) if isinstance(below, StagePass) else (None, below)
+        self.z = runner.empty(shape, self.x.dtype)  # (N, OH, OW, F), with `signs` in it
+        self.sums = bn.Sums(tiles, self.z[..., stage.normed])
+        self.bias = stage.bias()
+        self.prepare(signs, turn=False)
+
+    def prepare(self, scale: Array, turn: bool) -> None:
+        """Sets `weights` up for forward, or for backward if `turn`; scale (F,). Their jobs are still to be done."""
+        self.weights = Weights(self.stage.parts, scale, turn, self.x.shape, self.x.dtype, self.runner.empty)
+
+    def forward(self, i: int, scratch: Scratch) -> None:
+        z = self.z[self.tiles[i]]
+        self.stage.forward(self._input(self.tiles[i], False, scratch), self.weights, z, scratch)
+        if self.bias is not None:
+            z += self.bias * self.weights.scale
+        self.add_up(i, scratch)
+
+    def add_up(self, i: int, scratch: Scratch) -> None:
+        """Called when tile i of z is complete."""
+        tile = self.tiles[i]
+        dense = self.stage.dense(self.z[tile], scratch)
+        self.sums.add_up(i, dense, dense)
+        if self.winners:
+            self.winners.pairs.forward(self.z[tile], self.winners.zmax[tile], self.winners.index[tile], scratch)
+
+    def normalize(self, norm: bn.Normalization | None = None) -> None:
+        """Takes the statistics of z, unless others are given; `top` is what BN and the activation work on."""
+        z = self.z[..., self.stage.normed]
+        self.norm = norm or self.stage.bn.normalize(z, self.sums, self.tiles, self.runner)
+        self.top = self.winners.zmax if self.winners else z
+        self.line = self.norm.scale_and_shift(self.top)
+        self.sums = self.weights = None  # their memory is free for the next stage
+
+    # ------------------------------------------------------------------ backward
+
+    def sum_gradients(self) -> None:
+        """From now on `sums` takes d, the gradient at BN's output, and `top`."""
+        self.sums = bn.GradientSums(self.tiles, self.top, self.norm)
+
+    def start_backward(self, d: Array, need_dx: bool) -> None:
+        """d is complete, and its `sums` are."""
+        line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm)
+        self.d, self.line_back = d, bn.per_row(line, self.z.shape[2])
+        shapes = [part.map.dw_shape(self.x.shape, d.dtype) for part in self.stage.parts]
+        lanes, empty = len(self.tiles.lanes), self.runner.empty
+        self.dws = [None if shape is None else empty((lanes, *shape), d.dtype) for shape in shapes]
+        self.dx = empty(self.x.shape, d.dtype) if need_dx else None
+        if self.below:
+            self.below.sum_gradients()
+
+    def backward(self, i: int, dx: Array | None, scratch: Scratch) -> None:
+        """dx (n, H, W, C) = d at the BN of the stage below, or the gradient at x; and the tile's part of dw."""
+        tile, lane, add = self.tiles[i], self.tiles.lane[i], self.tiles.again[i]
+        dz, a = self.dz(tile, scratch), self._input(tile, True, scratch)
+        for (linear, source, out), w, dw in zip(self.stage.parts, self.weights, self.dws, strict=True):
+            into, dw = None if dx is None else dx[..., source], None if dw is None else dw[lane]
+            linear.backward(dz[..., out], a.channels(source), w, dw, add, into, scratch)
+        if self.below:
+            normed = self.below.stage.normed
+            d = np.multiply(dx[..., normed], a.slope, out=scratch("d", a.slope.shape, dx.dtype))
+            dx[..., normed] = d
+            self.below.sums.add_up(i, d, a.z)
+
+    def dz(self, tile: slice, scratch: Scratch) -> Array:
+        """dz / scale of one tile: slope z + offset everywhere, and d, at the winners if there are any."""
+        z, d = self.stage.dense(self.z[tile], scratch), self.d[tile]
+        dz = bn.affine(z, *self.line_back, scratch("dz", z.shape, z.dtype))
+        if self.winners:
+            self.winners.pairs.add_backward(d, self.winners.index[tile], dz, scratch)
+        elif self.stage.passes:
+            d[..., self.stage.normed] += dz
+            return d
+        else:
+            dz += d
+        return dz
+
+    def grad_jobs(self) -> list[Job]:
+        """Jobs that add dw, of all tiles and times scale, to the gradients of the weights."""
+        pairs = zip(self.stage.parts, self.dws, strict=True)
+        return [job for p, dw in pairs for job in p.map.grad_jobs(dw, self.weights.scale[p.out], self.x.shape)]
+
+    def _input(self, tile: slice, slope: bool, scratch: Scratch) -> Input:
+        if self.below is None:
+            return Input(self.x[tile])
+        return self.below.stage.activated(self.x[tile], self.below.line, slope, scratch)
