@@ -5,6 +5,9 @@ memory and to make their views takes Python about as long. But for inputs of one
 time. So after some passes with the same weights and shape, the calls of one are recorded (`recorder.py`), and later
 passes only call them again. For a batch of one image they are shared out to two threads (`sharing.py`).
 
+Two threads are not always faster: on a busy machine they wait for each other. As both ways give the same bits, each
+recording tries both for some passes and keeps to the faster one.
+
 A recording is made with random numbers. Before it is used, it must answer others in the same bits as the layers.
 """
 
@@ -14,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,7 @@ Array = np.ndarray
 Infer = Callable[[Array, Scratch], Array]  # y of a tile x, in scratch memory
 
 SHAPES = 3  # of tiles, of which recordings are kept: a batch has tiles of two shapes at most, and the last may differ
+TRIES = 10  # of one thread alone, and of several, before the faster way is chosen
 PASSES = 2  # by the layers themselves before a recording is made, which takes as long as four
 
 
@@ -41,16 +46,24 @@ class Recording:
             self._y = plain(infer(recorder.recorded(self._x), recorder))
             self._calls = _ready(recorder.calls)
             self.right = np.array_equal(self(other), infer(other, Scratch()), equal_nan=True)
+        self._times: tuple[list[float], list[float]] = [], []  # of some calls: alone, shared
         phases = share_out(recorder.calls) if shared and self.right else ()
         self._phases = [[partial(_one_by_one, _ready(side)) for side in phase if side] for phase in phases]
 
     def __call__(self, x: Array, runner: TileRunner | None = None) -> Array:
-        """y, which the next call overwrites. The threads of `runner` share the work."""
+        """y, which the next call overwrites. The threads of `runner` share the work if that is faster."""
         np.copyto(self._x, x)
-        if runner and runner.threads > 1:
-            runner.run_phases(self._phases)
-        else:
+        if runner is None or runner.threads == 1:
             _one_by_one(self._calls)
+        else:
+            ways = partial(_one_by_one, self._calls), partial(runner.run_phases, self._phases)
+            way = int(len(self._times[1]) < len(self._times[0]))
+            if len(self._times[way]) < TRIES:  # both give the same bits, so the clock may choose between them
+                start = perf_counter()
+                ways[way]()
+                self._times[way].append(perf_counter() - start)
+            else:
+                ways[sorted(self._times[1])[TRIES // 2] < sorted(self._times[0])[TRIES // 2]]()
         return self._y
 
 
