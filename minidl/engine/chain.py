@@ -106,12 +106,9 @@ class FusedSequential(TileLayer, Sequential):
 
     def _infer(self, x: Array) -> Array:
         tiles = _tiles(len(x))
-        alone = len(tiles) == 1
         with self.runner.lock:  # not in the middle of a training pass
             folded = self.kept.of(self, x) if self.kept else self.fold(x)
-            shelves = {
-                len(part): folded.recordings.shelf(part, alone) for part in {len(x[t]): x[t] for t in tiles}.values()
-            }
+            shelves = {images: folded.recordings.shelf(x[:images]) for images in {t.stop - t.start for t in tiles}}
         y = np.empty((len(x), *folded.steps[-1].shape) if folded.steps else x.shape, x.dtype)
 
         def infer(part: Array, scratch: Scratch) -> Array:
@@ -125,11 +122,7 @@ class FusedSequential(TileLayer, Sequential):
             else:
                 y[tiles[i]] = infer(part, scratch)
 
-        if alone and (shelf := shelves[len(x)]):
-            with shelf.take(infer) as recording:
-                y[...] = recording(x, self.runner)
-        else:
-            self.runner.run(task, len(tiles))
+        self.runner.run(task, len(tiles))
         return y
 
     def fold(self, x: Array) -> Folded:

@@ -1,7 +1,6 @@
 """Recorded passes: the layers' answers to the bit, on one thread or more, and nothing that was true only once."""
 
 import gc
-import threading
 import weakref
 from unittest.mock import patch
 
@@ -11,13 +10,10 @@ import pytest
 import models
 from minidl.engine import fuse, prepare
 from minidl.engine.blocks.conv import ConvBlock
-from minidl.engine.recordings import recording, sharing
+from minidl.engine.recordings import recording
 from minidl.engine.recordings.recorder import Recorder, Unrecordable
 from minidl.engine.recordings.recording import PASSES, Recording
-from minidl.engine.recordings.sharing import share_out
 from minidl.engine.tile_layer import TileLayer
-from minidl.engine.tiles.phases import Phases
-from minidl.engine.tiles.runner import ONE_BLAS_THREAD, TileRunner
 from minidl.engine.tiles.scratch import Scratch
 from minidl.layers import INFER, AvgPool2D, MaxPool2D, ReLU, Sequential
 from tests.engine.test_company import at_once
@@ -165,117 +161,10 @@ def test_copies_that_reshape_makes_are_made_again():
         out = scratch("out", turned.shape, x.dtype)
         return np.maximum(turned, 0, out=out)
 
-    work = Recording(infer, (3, 4, 2), np.dtype(float), shared=False)
+    work = Recording(infer, (3, 4, 2), np.dtype(float))
     x = RNG.normal(size=(3, 4, 2))
     assert work.right
     same_bits(work(x), infer(x, Scratch()))
-
-
-# ------------------------------------------------------------------ shared by two
-
-
-def calls_of(make, size, n=1):
-    model = fuse(net(make), 1)
-    x = RNG.normal(size=(n, size, size, 3))
-    folded, recorder = model.fold(x), Recorder()
-    with ONE_BLAS_THREAD:
-        y = model.infer_tile(recorder.recorded(x.copy()), folded, recorder)
-    return recorder.calls, np.asarray(y)
-
-
-@pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("small", [0.0, sharing.SMALL])
-def test_the_sides_of_a_phase_may_run_in_any_order(name, small):
-    make, size = NETS[name]
-    calls, y = calls_of(make, size)
-    with patch.object(sharing, "SMALL", small), ONE_BLAS_THREAD:
-        phases = share_out(calls)
-    expected = y.copy()
-    for order in ([0, 1], [1, 0]):
-        for phase in phases:
-            for side in order:
-                for call in phase[side]:
-                    call.out[...] = np.nan if call.out.dtype.kind == "f" and not reads_itself(call) else call.out
-                    call.ready()()
-        same_bits(y, expected)
-    if name == "refined":  # in small nets all calls are too short to be shared
-        times = [sum(sharing._time(call) for phase in phases for call in phase[side]) for side in (0, 1)]
-        assert min(times) > 0.4 * max(times)
-
-
-def reads_itself(call):
-    return any(isinstance(a, np.ndarray) and np.shares_memory(a, call.out) for a in call.inputs)
-
-
-def test_the_plan_is_always_the_same():
-    with ONE_BLAS_THREAD:
-        plans = [
-            [[[call.out.shape for call in side] for side in phase] for phase in share_out(calls_of(refined, 64)[0])]
-            for _ in range(2)
-        ]
-    assert plans[0] == plans[1]
-
-
-def product_of(a, b):
-    recorder = Recorder()
-    out = recorder("out", (*a.shape[:-1], b.shape[-1]), np.dtype(float))
-    np.matmul(a, b, out=out)
-    return recorder.calls[0]
-
-
-def test_a_product_of_matrices_is_cut_into_products_and_never_along_its_sum():
-    with patch.object(sharing, "_same_bits", return_value=False):
-        ((first, second),) = sharing._halves(product_of(RNG.normal(size=(6, 50, 40)), RNG.normal(size=(40, 30))))
-    assert first.out.shape == second.out.shape == (3, 50, 30)
-
-
-def test_a_matrix_is_cut_along_its_rows_if_no_bit_changes():
-    call = product_of(RNG.normal(size=(200, 40)), RNG.normal(size=(40, 30)))
-    with patch.object(sharing, "_same_bits", return_value=True):
-        ((first, second),) = sharing._halves(call)
-    assert (first.out.shape, second.out.shape) == ((96, 30), (104, 30))
-    expected = call.out.copy()
-    first.ready()(), second.ready()()
-    np.testing.assert_allclose(call.out, expected)
-    assert sharing._same_bits(call, (call, call))
-    half = call._replace(inputs=(call.inputs[0][:100], call.inputs[1]), out=call.out[:100])
-    assert not sharing._same_bits(call, (half, half))
-
-
-# ------------------------------------------------------------------------- phases
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_phase_begins_when_the_one_before_it_has_ended(threads):
-    runner, seen = TileRunner(threads), []
-    phases = [[lambda i=i: seen.append(i)] * 2 for i in range(50)]
-    for _ in range(20):
-        seen.clear()
-        runner.run_phases(phases)
-        assert seen == [i for i in range(50) for _ in range(2)]
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_an_error_in_a_phase_ends_all_threads(threads):
-    runner, after = TileRunner(threads), []
-
-    def bad():
-        raise IndexError("bad")
-
-    def patient():
-        threading.Event().wait(0.01)
-
-    for phase in ([bad, patient], [patient, bad]):
-        with pytest.raises(IndexError, match="bad"):
-            runner.run_phases([[patient, patient], phase, [lambda: after.append(1)]])
-    assert not after
-    runner.run_phases([[patient, patient]])  # and it goes on working
-
-
-def test_no_thread_waits_for_one_that_has_not_begun():
-    work, done = Phases([[lambda: done.append(1)] * 2, [lambda: done.append(2)] * 2]), []
-    work.work()
-    assert done == [1, 1, 2, 2]
 
 
 # ------------------------------------------------------------------------- memory

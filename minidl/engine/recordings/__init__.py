@@ -1,1 +1,1 @@
-"""The NumPy calls of an inference pass, recorded once, shared out to two threads, and called again."""
+"""The NumPy calls of an inference pass, recorded once and called again."""

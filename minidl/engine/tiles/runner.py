@@ -20,7 +20,6 @@ from minidl.backend.cgroup import cpu_quota
 from minidl.engine.tiles.blas import ONE_BLAS_THREAD
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.helpers import Helpers
-from minidl.engine.tiles.phases import Phases
 from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.scratch import Scratch, Shelf
 from minidl.errors import UsageError
@@ -106,12 +105,6 @@ class TileRunner:
 
         helpers = min(self.threads, len(parts)) - 1
         ONE_BLAS_THREAD.during(lambda: self._helpers.share(work, parts, helpers))
-
-    def run_phases(self, phases: Sequence[Sequence[Callable[[], None]]]) -> None:
-        """Calls the functions of each phase, in any order or at once, and one phase after the other."""
-        work = Phases(phases)
-        helpers = min(self.threads, max(map(len, phases), default=1)) - 1
-        ONE_BLAS_THREAD.during(lambda: self._helpers.share(work.work, work, helpers))
 
 
 def _next(parts: deque) -> tuple[int, Sequence[int]] | Callable[[], None] | None:
