@@ -1,6 +1,4 @@
-"""A residual network of your own, thinner than resnet18, on the embedded data set: built, trained, measured.
-
-Its rows are data, as in `models/resnet.py`: blocks, filters, stride, and the convolutions of a block.
+"""A residual network on the embedded data set: built, trained, measured.
 
     python examples/resnet.py [EPOCHS]
 
@@ -12,9 +10,31 @@ import sys
 import numpy as np
 
 import minidl as md
-from minidl.models.resnet import BASIC, Blocks, build_resnet
 
-ROWS = {"layer1": Blocks(1, 16, 2, BASIC), "layer2": Blocks(1, 32, 2, BASIC), "layer3": Blocks(1, 64, 2, BASIC)}
+
+def conv_bn(channels: int, filters: int, kernel: int, stride: int, rng: np.random.Generator) -> dict[str, md.Layer]:
+    conv = md.Conv2D(channels, filters, kernel, stride, padding=kernel // 2, bias=False, rng=rng)
+    return {"conv": conv, "bn": md.BatchNorm2D(filters)}
+
+
+def block(channels: int, filters: int, stride: int, rng: np.random.Generator) -> md.Layer:
+    """Two 3x3 convolutions with a way around them; a 1x1 convolution on that way where the shape changes."""
+    first = md.Sequential({**conv_bn(channels, filters, 3, stride, rng), "relu": md.ReLU()})
+    second = md.Sequential(conv_bn(filters, filters, 3, 1, rng))
+    same = stride == 1 and channels == filters
+    shortcut = None if same else md.Sequential(conv_bn(channels, filters, 1, stride, rng))
+    return md.Sequential({"sum": md.Residual(md.Sequential(first, second), shortcut), "relu": md.ReLU()})
+
+
+def build(classes: int, widths: tuple[int, ...] = (16, 32, 64), seed: int = 0) -> md.Sequential:
+    """A stem, which halves the image, and two blocks for each width; the first of them halves the map."""
+    rng, channels = np.random.default_rng(seed), widths[0]
+    layers = {"stem": md.Sequential({**conv_bn(3, channels, 3, 2, rng), "relu": md.ReLU()})}
+    for stage, filters in enumerate(widths, start=1):
+        layers[f"block{stage}a"] = block(channels, filters, 2, rng)
+        layers[f"block{stage}b"] = block(filters, filters, 1, rng)
+        channels = filters
+    return md.Sequential({**layers, "avgpool": md.GlobalAvgPool(), "fc": md.Linear(channels, classes, rng=rng)})
 
 
 def main(epochs: int = 6, images: int = 4000, threads: int = 0) -> float:
@@ -24,7 +44,7 @@ def main(epochs: int = 6, images: int = 4000, threads: int = 0) -> float:
     batches = md.Loader(data.train, 32, mean=mean, std=std)
     val = md.Loader(data.val, 32, mean=mean, std=std, shuffle=False, drop_last=False)
 
-    model = build_resnet(ROWS, len(data.classes), 0.0, np.random.default_rng(0), np.float32)
+    model = build(len(data.classes))
     print(md.summary(model, (32, *data.image_shape), depth=1))
     model, steps = md.fuse(model, threads), epochs * len(batches)
     optimizer = md.Adam(model.named_parameters(), lr=3e-3)

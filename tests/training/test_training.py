@@ -244,8 +244,8 @@ def test_either_engine_reads_the_checkpoints_of_the_other(engine, tmp_path, caps
 
 
 def test_both_engines_train_alike(tmp_path, monkeypatch):
-    trained, fuse = [], session.fuse
-    monkeypatch.setattr(session, "fuse", lambda *settings: trained.append(fuse(*settings)) or trained[-1])
+    trained, fuse = [], session.prepare
+    monkeypatch.setattr(session, "prepare", lambda *settings: trained.append(fuse(*settings)) or trained[-1])
     fused, plain = (rows(run(tmp_path, "--epochs", "1", "--engine", e, name=e)[1])[0] for e in ENGINES)
     assert len(trained) == 1  # there are indeed two engines
     for loss in ("train_loss", "val_loss"):
