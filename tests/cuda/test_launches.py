@@ -59,7 +59,8 @@ def test_the_parts_are_the_trainers_step(refined, monkeypatch):
 
 def test_every_kernel_has_its_place_in_a_step(refined):
     kernels = {name.removeprefix(KERNEL) for name in refined.whole.launches if name.startswith(KERNEL)}
-    assert kernels == set(signatures(launch.source("float")))
+    others = {"leaky_relu", "leaky_relu_dx", "silu", "silu_dx"}  # activations that the refined net doesn't use
+    assert kernels == set(signatures(launch.source("float"))) - others
 
 
 def test_launches_grow_with_the_batch_only_by_blocks_of_columns(refined, monkeypatch):
