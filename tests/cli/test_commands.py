@@ -340,6 +340,7 @@ def test_settings_that_do_nothing_are_said_and_no_others(flags, note, capsys):
     assert code == 0 and len(notes) == (note is not None) and (note is None or note in notes[0])
 
 
+@pytest.mark.slow
 def test_the_chosen_classes_are_named(capsys):
     text = run(capsys, *FLAGS, "--data", "pets", "--dry-run", "--classes", "2,cat")[1]
     assert "classes emu, cat\n" in text and "2 classes" in text

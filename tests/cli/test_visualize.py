@@ -181,6 +181,7 @@ def test_raw_projections_are_those_of_the_plain_layers_on_the_images_of_the_tabl
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 def test_the_trials_of_a_search_are_drawn(tmp_path, capsys):
     flags = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "1", "--trials", "2", *ENGINE]
     assert train.main(["search", *flags, "--threads", "1", "--output", str(tmp_path), "--name", "search"]) == 0

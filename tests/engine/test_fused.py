@@ -762,6 +762,7 @@ def test_probe_and_project_are_those_of_the_plain_layers():
             same_bits(g, grads[name])
 
 
+@pytest.mark.slow
 @cases(80)
 @given(
     st.sampled_from([small_net, vgg, lambda: Sequential({"a": small_net(), "b": Flatten()})]),

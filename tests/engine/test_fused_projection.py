@@ -542,6 +542,7 @@ def test_one_two_and_three_threads_give_the_same_bits(net):
             same_bits(other, one)
 
 
+@pytest.mark.slow
 def test_what_was_projected_before_leaves_no_trace():
     model = randomized(refined(), np.random.default_rng(0))
     fused, rng = fuse(model, 2), np.random.default_rng(1)

@@ -56,7 +56,7 @@ def net_of_blocks():
     return randomized(model, np.random.default_rng(0))
 
 
-NETS = pytest.mark.parametrize("make", [net, net_of_blocks])
+NETS = pytest.mark.parametrize("make", [pytest.param(net, marks=pytest.mark.slow), net_of_blocks])
 NAMES = [*net().named_parameters(), *net().named_buffers()]
 
 

@@ -229,6 +229,7 @@ def test_the_outputs_of_single_composites_are_never_overwritten_either():
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.slow
 def test_training_does_not_take_more_and_more_memory(traced):
     model = fuse(small_net(), 1)  # of two threads, one may meet a layer late
     x = np.random.default_rng(1).normal(size=(9, 32, 32, 3))

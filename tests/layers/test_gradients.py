@@ -189,11 +189,9 @@ def check_whole_network(name, mode, side, objectives, coordinates=1):
         held(net, x, KINKED, 0.1, mode=mode, coordinates=coordinates, step=1e-6, loss=losses[objective])
 
 
-@pytest.mark.parametrize(
-    ("name", "mode"), [*((name, Mode.TRAIN) for name in models.REGISTRY), ("refined", Mode.PROBE)]
-)
-def test_a_whole_network_and_its_loss(name, mode):
-    check_whole_network(name, mode, 16, ["loss"])
+@pytest.mark.parametrize("name", ["convnet", "refined"])
+def test_a_whole_network_and_its_loss(name):
+    check_whole_network(name, Mode.TRAIN, 16, ["loss"])
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ def test_only_what_is_right_is_plugged_in(folder):
     assert "softmax.py, line 1" in plugs.refused["softmax"]
 
 
+@pytest.mark.slow
 def test_the_learners_functions_are_called_also_by_one_another(folder):
     write(folder, *KERNELS, "linear_backward")
     plugs = solved(folder)
@@ -72,6 +73,7 @@ def test_afterwards_everything_is_as_it_was(folder):
     assert [vars(reference), vars(blocked), Linear.backward] == before
 
 
+@pytest.mark.slow
 def test_what_a_function_raises_in_the_training_names_it(folder):
     text = filled(EXERCISES["relu"]).rstrip().replace("    xp = ", "    assert x.shape != (2, 6, 6, 4)\n    xp = ")
     folder.file(EXERCISES["relu"]).write_text(text + "\n", "utf-8")

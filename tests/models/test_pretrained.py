@@ -58,6 +58,7 @@ def test_the_accuracy_beside_it_is_that_of_its_last_epoch(checkpoint):
     assert f"{100 * last['val_top1']:.2f} %" in text and f"{100 * last['val_top5']:.2f} %" in text
 
 
+@pytest.mark.slow
 def test_eval_takes_it_by_name(data, capsys):
     assert train.main(["eval", "--pretrained", "refined", "--data", str(data), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

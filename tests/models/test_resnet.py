@@ -86,6 +86,7 @@ def test_the_activation_stands_after_every_convolution_and_sum(activation):
     assert convnet.count(ACTIVATIONS[activation]) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
 @pytest.mark.parametrize("stem, activation", [("small", "relu"), ("imagenet", "leaky-relu"), ("small", "silu")])
 def test_the_derivatives_are_right(mode, stem, activation):

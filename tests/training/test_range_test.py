@@ -102,6 +102,7 @@ def test_find_lr_writes_a_figure_and_a_table_and_prints_a_rate(tmp_path, monkeyp
     assert 2 < float(table[0]["loss"]) < 4  # 20 classes: about log 20 = 3
 
 
+@pytest.mark.slow
 def test_the_first_losses_are_those_of_a_run_at_a_rate_too_small_to_matter(tmp_path, monkeypatch):
     """The test trains the network of `fit`, with its data and its order."""
     monkeypatch.chdir(tmp_path)

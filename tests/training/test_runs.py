@@ -309,6 +309,7 @@ def test_a_run_whose_reader_has_gone_ends_as_any_other(tmp_path, pets):
     assert "done" in (tmp_path / "run" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 def test_a_full_disk_under_the_output_ends_no_run(tmp_path, pets):
     command = [sys.executable, str(ROOT / "train.py"), *OWN, "--data", str(pets), "--epochs", "2"]

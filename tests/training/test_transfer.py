@@ -102,6 +102,7 @@ def first(tmp_path_factory):
     return root / "first"
 
 
+@pytest.mark.slow
 def test_a_run_on_some_classes_knows_only_those(first, capsys):
     about = load_checkpoint(first / "checkpoints" / "last.safetensors").about
     assert about.classes == [f"s{c:02d}" for c in range(15)]

@@ -71,6 +71,7 @@ def draw_elsewhere(tmp_path, rc=None, **variables):
     return (tmp_path / "a.png").read_bytes(), done.stdout.split()
 
 
+@pytest.mark.slow
 def test_settings_that_matplotlib_does_not_load_with_stop_no_picture(usual, tmp_path):
     backend = "module://no_such_notebook.backend_inline"
     picture, said = draw_elsewhere(tmp_path, rc=b"\xff\xfe no text", MPLBACKEND=backend, MPLCONFIGDIR="/dev/null/x")
@@ -78,6 +79,7 @@ def test_settings_that_matplotlib_does_not_load_with_stop_no_picture(usual, tmp_
     assert said[2:] == [backend, str(tmp_path.resolve())]
 
 
+@pytest.mark.slow
 def test_the_users_own_figures_follow_the_users_settings(usual, tmp_path):
     rc = b"font.size: 30\ntext.usetex: True\nno.such.setting: 1\n"
     picture, said = draw_elsewhere(tmp_path, rc, MPLBACKEND="svg", MPLCONFIGDIR=tmp_path)

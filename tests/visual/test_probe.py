@@ -119,6 +119,7 @@ def test_every_layer_of_a_network_has_the_same_images_and_means_as_plain_loops(s
         assert_same(found[name], expected[name])
 
 
+@pytest.mark.slow
 @ENGINES
 def test_a_layer_is_the_same_alone_as_among_others(scanned, engine):
     net, loader, expected = scanned
@@ -365,6 +366,7 @@ def test_models_of_other_forms(engine):
             assert list(net.named_layers()) == names
 
 
+@pytest.mark.slow
 def test_each_registered_network_can_be_probed_at_all_its_layers():
     loader = Images(noise(2, size=32), dtype=np.float32)
     for name in models.REGISTRY:

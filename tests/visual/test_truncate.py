@@ -124,6 +124,7 @@ def test_the_truncated_model_may_be_fused(model_and_x):
         np.testing.assert_allclose(fused.forward(x, INFER)[0], maps[info.name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_it_projects_as_the_whole_model_does_when_only_that_layer_gets_a_signal(model_and_x, rule):
     model, x = model_and_x
@@ -140,6 +141,7 @@ def test_it_projects_as_the_whole_model_does_when_only_that_layer_gets_a_signal(
         assert expected.any()
 
 
+@pytest.mark.slow
 def test_names_and_parameters_stay_those_of_the_model(model_and_x):
     model, x = model_and_x
     layers = layers_of(model)
