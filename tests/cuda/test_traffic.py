@@ -15,6 +15,11 @@ def test_no_kernel_moves_twice_what_it_must():
     with counted(code) as launches:
         for _, call in refined_layers(images=1):
             call()
+        x = np.random.default_rng(0).normal(size=(1, 16, 16, 64)).astype(np.float32)  # activations of other nets
+        _, mask = cuda.leaky_relu(x, 0.1)
+        cuda.leaky_relu_dx(x, mask, 0.1)
+        cuda.silu(x)
+        cuda.silu_dx(x, x)
     assert {t.kernel for t in launches} == set(signatures(code))
     for t in launches:
         assert t.excess <= 1.25, t
