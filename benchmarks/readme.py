@@ -84,7 +84,8 @@ def batches_part(figures: dict[str, Any]) -> str:
         rows.append([f"{WORDS[what]}, images/s", *(f"{of[key][OURS]:.0f}" for of in by_batch.values())])
         for bf16, whom in ((False, "the best other in float32"), (True, "PyTorch in bf16")):
             ratios = [ratio(times(of[key], best_other(of[key], bf16))) for of in by_batch.values()]
-            rows.append([f"{WORDS[what]}, times {whom}", *ratios])
+            if any(ratios):
+                rows.append([f"{WORDS[what]}, times {whom}", *ratios])
     head = f"By batch size, on {processor(machine)}, {figures['settings']['date']} (`python -m benchmarks.batches`):"
     picture = "Images per second over the batch size, of minidl and the others, in training and in inference"
     return f"{head}\n\n{table(['minidl', *by_batch], rows)}\n\n![{picture}](benchmarks/results/batches.png)"
