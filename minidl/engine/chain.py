@@ -22,6 +22,7 @@ from minidl.engine.blocks.fused import Fused
 from minidl.engine.recordings.recorder import Recorder
 from minidl.engine.recordings.recording import Recordings
 from minidl.engine.tile_layer import TileLayer
+from minidl.engine.tiles.grid import cut
 from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner
 from minidl.errors import within
 from minidl.kernels.shapes import require_float
@@ -107,7 +108,7 @@ class FusedSequential(TileLayer, Sequential):
     def _infer(self, x: Array) -> Array:
         tiles = _tiles(len(x))
         with self.runner.lock:  # not in the middle of a training pass
-            folded = self.kept.of(self, x) if self.kept else self.fold(x)
+            folded = self.folded(x)
             shelves = {images: folded.recordings.shelf(x[:images]) for images in {t.stop - t.start for t in tiles}}
         y = np.empty((len(x), *folded.steps[-1].shape) if folded.steps else x.shape, x.dtype)
 
@@ -184,6 +185,4 @@ def _tiles(images: int) -> list[slice]:
     """The batch in tiles. One image is a tile alone; small batches are two tiles, because few images make small
     products.
     """
-    tiles = max(1, -(-images // TASK_IMAGES), min(images, 2 if images < FEW else 4))
-    bounds = [images * i // tiles for i in range(tiles + 1)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return cut(0, images, max(1, -(-images // TASK_IMAGES), min(images, 2 if images < FEW else 4)))

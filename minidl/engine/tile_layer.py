@@ -23,6 +23,10 @@ class TileLayer(Layer):
         """What `infer_tile` needs of the weights and running statistics, for inputs like x."""
         return None
 
+    def folded(self, x: Array) -> Any:
+        """fold(x), of a prepared model perhaps from an earlier pass. One thread at a time."""
+        return self.kept.of(self, x) if self.kept else self.fold(x)
+
     def infer_tile(self, x: Array, folded: Any, scratch: Scratch) -> Array:
         """y of some images, in scratch memory that the next call uses again."""
         raise NotImplementedError

@@ -97,12 +97,7 @@ class SiLU(Layer):
     def input_grad(self, dy: Array, cache: Array) -> Array:
         return kernels_for(dy).silu_dx(dy, cache)
 
-    def project(self, s: Array, cache: Array, rule: Rule | str) -> Array:
-        rule = as_rule(rule)
-        if rule.name == "gradient":
-            return self.input_grad(s, cache)
-        rectified = s * (s > 0)
-        return rectified if rule.name == "deconv" else self.input_grad(rectified, cache)
+    project = ReLU.project  # its input_grad has SiLU's slope
 
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {"relu": ReLU, "leaky-relu": LeakyReLU, "silu": SiLU}  # of networks

@@ -121,7 +121,7 @@ class Fused(TileLayer):
     def infer(self, x: Array) -> Array:
         """y with running statistics."""
         with self.runner.lock:  # not in the middle of a training pass
-            tiles, folded = self.tiles(x), self.kept.of(self, x) if self.kept else self.fold(x)
+            tiles, folded = self.tiles(x), self.folded(x)
         y = self.runner.empty(self.out_shape(x.shape), x.dtype)
 
         def task(i: int, lane: int, scratch: Scratch) -> None:

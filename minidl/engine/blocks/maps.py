@@ -19,7 +19,7 @@ import numpy as np
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.convolutions.choice import TileConv, tile_conv
 from minidl.engine.convolutions.winograd import turned
-from minidl.engine.tiles.grid import tree_sum
+from minidl.engine.tiles.grid import cut, tree_sum
 from minidl.engine.tiles.recycler import Empty
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers import Conv2D
@@ -123,15 +123,14 @@ class Convolutions(LinearMap):
 
     def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
         form, (kernel, _, channels, _) = self._form(x_shape, dws.dtype), self.w_shape
-        pieces = min(PIECES, kernel**2, channels)
-        bounds = [channels * i // pieces for i in range(pieces + 1)]
+        pieces = cut(0, channels, min(PIECES, kernel**2, channels))
 
         def fill(piece: slice) -> None:
             dw = form.weight_grad(tree_sum(dws[..., piece, :])) * scale
             for conv, factor, own in zip(self.convs, self.factors, self.columns, strict=True):
                 conv.params["weight"].grad[:, :, piece] += dw[..., own] if factor == 1 else dw[..., own] * factor
 
-        return [partial(fill, slice(a, b)) for a, b in pairwise(bounds)]
+        return [partial(fill, piece) for piece in pieces]
 
     def _weight(self) -> Array:
         parts = [conv.params["weight"].value for conv in self.convs]

@@ -63,10 +63,11 @@ def grid_of(images: int, most: int) -> Grid:
     """The batch in tiles of at most `most` images, nearly equal in each shard [n k / S, n (k + 1) / S)."""
     shards = shards_of(images)
     ends = [images * k // shards for k in range(shards + 1)]
-    return Grid([_cut(a, b, max(1, -(-(b - a) // most))) for a, b in zip(ends, ends[1:], strict=False)])
+    return Grid([cut(a, b, max(1, -(-(b - a) // most))) for a, b in zip(ends, ends[1:], strict=False)])
 
 
-def _cut(start: int, stop: int, parts: int) -> list[slice]:
+def cut(start: int, stop: int, parts: int) -> list[slice]:
+    """The range in `parts` slices of nearly equal size, one after the other."""
     bounds = [start + (stop - start) * i // parts for i in range(parts + 1)]
     return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.backend.cgroup import cpu_quota
 from minidl.engine.tiles.blas import ONE_BLAS_THREAD
-from minidl.engine.tiles.grid import Grid
+from minidl.engine.tiles.grid import Grid, cut
 from minidl.engine.tiles.helpers import Helpers
 from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.scratch import Scratch, Shelf
@@ -139,6 +139,4 @@ def tile_slices(images: int, most: int) -> list[slice]:
 
     This depends on the batch alone, never on the number of threads.
     """
-    tiles = max(1, min(images, LEAST_TILES), -(-images // most))
-    bounds = [images * i // tiles for i in range(tiles + 1)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return cut(0, images, max(1, min(images, LEAST_TILES), -(-images // most)))
