@@ -505,3 +505,21 @@ def test_projections_keep_what_they_make_of_the_weights():
             smallest_change(array)
             array *= 1.01
             same_bits(signals(prepared), signals(fuse(plain)))
+
+
+@pytest.mark.parametrize("make_form", [fuse, prepare])
+@pytest.mark.parametrize("setting", ["kernel", "stride", "padding"])
+def test_a_changed_geometry_is_refused(make_form, setting):
+    plain = Sequential({**block(3, 6, padding=1), "pool": md.MaxPool2D(2, 2)})
+    fused = make_form(plain)
+    fused.forward(X, INFER)
+    setattr(plain["pool"], setting, 1)
+    for mode in (INFER, TRAIN):
+        with pytest.raises(UsageError, match="kernel, stride or padding"):
+            fused.forward(X, mode)
+    if setting != "kernel":
+        conv = next(leaf for leaf in plain.leaves() if isinstance(leaf, md.Conv2D))
+        fused = make_form(plain)
+        setattr(conv, setting, 2)
+        with pytest.raises(UsageError, match="kernel, stride or padding"):
+            fused.forward(X, INFER)

@@ -17,6 +17,8 @@ from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 from minidl.layers.containers import require_cache, require_pass
 
+GEOMETRY = ("kernel", "stride", "padding")  # settings on which it depends which composite fits
+
 
 class Fused(TileLayer):
     """The fast form of several plain layers in a row, `plain`, with the same Parameters and buffers.
@@ -32,6 +34,8 @@ class Fused(TileLayer):
         self.plain, self.runner = plain, runner
         held = [(name, part) for _, layer in plain.places() for name, part in vars(layer).items()]
         self._parts = [(p, copy(p)) for name, p in held if isinstance(p, dict | list) and name != "buffers"]
+        settings = [(vars(layer), name) for _, layer in plain.places() for name in GEOMETRY if name in vars(layer)]
+        self._settings = [(of, name, of[name]) for of, name in settings]
 
     __setattr__ = object.__setattr__  # its Parameters are those of the plain layers
 
@@ -76,7 +80,13 @@ class Fused(TileLayer):
         return y, FusedCache(cache, y.dtype)
 
     def require_own_parts(self) -> None:
-        """Raises UsageError if a layer or Parameter in it was replaced: the composite would use the old one."""
+        """Raises UsageError if a layer or Parameter in it was replaced: the composite would use the old one. Also if
+        a geometry was changed, for which another composite might be right.
+        """
+        if any(of[name] != then for of, name, then in self._settings):
+            raise UsageError(
+                f"{self.label}: a kernel, stride or padding in it was changed: fuse the plain model again"
+            )
         if any(now != then for now, then in self._parts):
             raise UsageError(
                 f"{self.label}: a layer or Parameter in it was replaced: write `p.value[...] = array`, or fuse the "
