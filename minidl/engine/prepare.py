@@ -15,6 +15,7 @@ import numpy as np
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.chain import FusedSequential
 from minidl.engine.fuse import fuse
+from minidl.engine.tiles.runner import TileRunner
 from minidl.layers.base import Layer
 from minidl.layers.parameter import Snapshot
 
@@ -23,8 +24,9 @@ Array = np.ndarray
 SIZES = 2  # of images, of which the folded weights are kept: those of training and evaluation, for example
 
 
-def prepare(model: Layer, threads: int = 0) -> Layer:
-    """`model` for inference with the same weights again and again: `fuse(model, threads)`, or a fused model itself.
+def prepare(model: Layer, threads: int = 0, runner: TileRunner | None = None) -> Layer:
+    """`model` for inference with the same weights again and again: `fuse(model, threads, runner)`, or a fused model
+    itself.
 
     It keeps the folded weights of the last two sizes of images until its next training pass. They take about four
     times the memory of the weights. From the third pass with images and batches of one size on, it also keeps the
@@ -35,7 +37,7 @@ def prepare(model: Layer, threads: int = 0) -> Layer:
     changed takes some microseconds to see. Only where others refer to a weight, such as a variable of yours, its
     numbers are compared with a copy.
     """
-    return keep(fuse(model, threads))
+    return keep(fuse(model, threads, runner))
 
 
 def keep(model: Layer) -> Layer:

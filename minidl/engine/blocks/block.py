@@ -42,7 +42,7 @@ from minidl.engine.blocks.maps import Shape
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.stage import Input, Stage, Weights
 from minidl.engine.blocks.training import StagePass
-from minidl.engine.tiles.grid import Grid, grid_of
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Layer, MaxPool2D
 
@@ -192,7 +192,7 @@ class Block(Fused):
 
     def tiles(self, x: Array) -> Grid:
         numbers = max(math.prod(x.shape[1:]), math.prod(self.shapes(x.shape)[-1][1:]))
-        return grid_of(len(x), max(1, TILE_NUMBERS // numbers))
+        return self.runner.grid(len(x), max(1, TILE_NUMBERS // numbers))
 
     def shapes(self, x_shape: Shape) -> Sequence[Shape]:
         """Of x, and of the z of every stage."""

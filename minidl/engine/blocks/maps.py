@@ -65,8 +65,11 @@ class LinearMap:
         if dx is not None:
             self.input_grad(dz, filters, dx, scratch)
 
-    def grad_jobs(self, dws: Array | None, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
-        """Jobs that add the sum of dws (lanes, ...), times scale, to the gradients of the weights."""
+    def grad_jobs(self, dws: Array | None, scale: Array, x_shape: Shape, by_shard: bool) -> list[Callable[[], None]]:
+        """Jobs that add the sum of dws (lanes, ...), times scale, to the gradients of the weights.
+
+        If `by_shard`, the sum is the last step, as `TileRunner.by_shard` says.
+        """
         return []
 
 
@@ -121,14 +124,18 @@ class Convolutions(LinearMap):
     def backward(self, dz: Array, x: Array, filters, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
         self._form(x.shape, x.dtype).backward(dz, x, filters, dw, add, dx, scratch)
 
-    def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
+    def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape, by_shard: bool) -> list[Callable[[], None]]:
         form, (kernel, _, channels, _) = self._form(x_shape, dws.dtype), self.w_shape
         pieces = cut(0, channels, min(PIECES, kernel**2, channels))
+        scale = scale * np.repeat(self.factors, [own.stop - own.start for own in self.columns]).astype(scale.dtype)
 
         def fill(piece: slice) -> None:
-            dw = form.weight_grad(tree_sum(dws[..., piece, :])) * scale
-            for conv, factor, own in zip(self.convs, self.factors, self.columns, strict=True):
-                conv.params["weight"].grad[:, :, piece] += dw[..., own] if factor == 1 else dw[..., own] * factor
+            if by_shard:
+                dw = tree_sum(np.stack([form.weight_grad(dw) * scale for dw in dws[..., piece, :]]))
+            else:
+                dw = form.weight_grad(tree_sum(dws[..., piece, :])) * scale
+            for conv, own in zip(self.convs, self.columns, strict=True):
+                conv.params["weight"].grad[:, :, piece] += dw[..., own]
 
         return [partial(fill, piece) for piece in pieces]
 

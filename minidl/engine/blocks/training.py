@@ -77,7 +77,7 @@ class StagePass:
 
     def start_backward(self, d: Array, need_dx: bool) -> None:
         """d is complete, and its `sums` are."""
-        line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm)
+        line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm, self.runner)
         self.d, self.line_back = d, bn.per_row(line, self.z.shape[2])
         shapes = [part.map.dw_shape(self.x.shape, d.dtype) for part in self.stage.parts]
         lanes, empty = len(self.tiles.lanes), self.runner.empty
@@ -114,8 +114,12 @@ class StagePass:
 
     def grad_jobs(self) -> list[Job]:
         """Jobs that add dw, of all tiles and times scale, to the gradients of the weights."""
-        pairs = zip(self.stage.parts, self.dws, strict=True)
-        return [job for p, dw in pairs for job in p.map.grad_jobs(dw, self.weights.scale[p.out], self.x.shape)]
+        pairs, by_shard = zip(self.stage.parts, self.dws, strict=True), self.runner.by_shard
+        return [
+            job
+            for part, dw in pairs
+            for job in part.map.grad_jobs(dw, self.weights.scale[part.out], self.x.shape, by_shard)
+        ]
 
     def _input(self, tile: slice, slope: bool, scratch: Scratch) -> Input:
         if self.below is None:
