@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 
 Array = np.ndarray
+Gradient = Callable[[slice, Scratch], Array]  # of a map, tile by tile
 
 
 class Winners(NamedTuple):
@@ -75,21 +77,22 @@ class StagePass:
         """From now on `sums` takes d, the gradient at BN's output, and `top`."""
         self.sums = bn.GradientSums(self.tiles, self.top, self.norm)
 
-    def start_backward(self, d: Array, need_dx: bool) -> None:
-        """d is complete, and its `sums` are."""
+    def start_backward(self, need_dx: bool) -> None:
+        """The `sums` of d are complete."""
         line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm)
-        self.d, self.line_back = d, bn.per_row(line, self.z.shape[2])
-        shapes = [part.map.dw_shape(self.x.shape, d.dtype) for part in self.stage.parts]
+        self.line_back = bn.per_row(line, self.z.shape[2])
+        shapes = [part.map.dw_shape(self.x.shape, self.z.dtype) for part in self.stage.parts]
         lanes, empty = len(self.tiles.lanes), self.runner.empty
-        self.dws = [None if shape is None else empty((lanes, *shape), d.dtype) for shape in shapes]
-        self.dx = empty(self.x.shape, d.dtype) if need_dx else None
+        self.dws = [None if shape is None else empty((lanes, *shape), self.z.dtype) for shape in shapes]
+        # Of z, a tile is not needed any more when dx of this tile is made.
+        self.dx = (self.z if self.z.shape == self.x.shape else empty(self.x.shape, self.z.dtype)) if need_dx else None
         if self.below:
             self.below.sum_gradients()
 
-    def backward(self, i: int, dx: Array | None, scratch: Scratch) -> None:
+    def backward(self, i: int, d: Array, dx: Array | None, scratch: Scratch) -> None:
         """dx (n, H, W, C) = d at the BN of the stage below, or the gradient at x; and the tile's part of dw."""
         tile, lane, add = self.tiles[i], self.tiles.lane[i], self.tiles.again[i]
-        dz, a = self.dz(tile, scratch), self._input(tile, True, scratch)
+        dz, a = self.dz(tile, d, scratch), self._input(tile, True, scratch)
         for (linear, source, out), w, dw in zip(self.stage.parts, self.weights, self.dws, strict=True):
             into, dw = None if dx is None else dx[..., source], None if dw is None else dw[lane]
             linear.backward(dz[..., out], a.channels(source), w, dw, add, into, scratch)
@@ -99,9 +102,9 @@ class StagePass:
             dx[..., normed] = d
             self.below.sums.add_up(i, d, a.z)
 
-    def dz(self, tile: slice, scratch: Scratch) -> Array:
+    def dz(self, tile: slice, d: Array, scratch: Scratch) -> Array:
         """dz / scale of one tile: slope z + offset everywhere, and d, at the winners if there are any."""
-        z, d = self.stage.dense(self.z[tile], scratch), self.d[tile]
+        z = self.stage.dense(self.z[tile], scratch)
         dz = bn.affine(z, *self.line_back, scratch("dz", z.shape, z.dtype))
         if self.winners:
             self.winners.pairs.add_backward(d, self.winners.index[tile], dz, scratch)
