@@ -88,4 +88,4 @@ class Epilogue:
 
 def _product(a: Array, b: Array, tile: slice, scratch: Scratch) -> Array:
     a = a[tile]
-    return np.multiply(a, b[tile], out=scratch("d at the end", a.shape, a.dtype))
+    return np.multiply(a, b[tile], out=scratch("d", a.shape, a.dtype))

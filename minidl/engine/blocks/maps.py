@@ -19,7 +19,7 @@ import numpy as np
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.convolutions.choice import TileConv, tile_conv
 from minidl.engine.convolutions.winograd import turned
-from minidl.engine.tiles.grid import cut, tree_sum
+from minidl.engine.tiles.grid import cut
 from minidl.engine.tiles.recycler import Empty
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers import Conv2D
@@ -58,16 +58,13 @@ class LinearMap:
         raise NotImplementedError
 
     def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape | None:
-        """The shape in which `backward` sums dw."""
+        """The shape of the product that `backward` returns."""
 
-    def backward(self, dz: Array, x: Array, filters, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
-        """dx = dz w.T unless None; dw is set, or added to if `add`."""
+    def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
+        """dx = dz w.T unless None. Returns the two matrices whose product is dw, in scratch memory."""
         if dx is not None:
             self.input_grad(dz, filters, dx, scratch)
-
-    def grad_jobs(self, dws: Array | None, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
-        """Jobs that add the sum of dws (lanes, ...), times scale, to the gradients of the weights."""
-        return []
+        return ()
 
 
 class Box(LinearMap):
@@ -118,17 +115,18 @@ class Convolutions(LinearMap):
     def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape:
         return self._form(x_shape, dtype).dw_shape(self.w_shape)
 
-    def backward(self, dz: Array, x: Array, filters, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
-        self._form(x.shape, x.dtype).backward(dz, x, filters, dw, add, dx, scratch)
+    def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
+        return self._form(x.shape, x.dtype).backward(dz, x, filters, dx, scratch)
 
-    def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
-        form, (kernel, _, channels, _) = self._form(x_shape, dws.dtype), self.w_shape
+    def grad_jobs(self, dw: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
+        """Jobs that add dw, summed over all tiles, times scale to the gradients of the weights."""
+        form, (kernel, _, channels, _) = self._form(x_shape, dw.dtype), self.w_shape
         pieces = cut(0, channels, min(PIECES, kernel**2, channels))
 
         def fill(piece: slice) -> None:
-            dw = form.weight_grad(tree_sum(dws[..., piece, :])) * scale
+            grad = form.weight_grad(dw[..., piece, :]) * scale
             for conv, factor, own in zip(self.convs, self.factors, self.columns, strict=True):
-                conv.params["weight"].grad[:, :, piece] += dw[..., own] if factor == 1 else dw[..., own] * factor
+                conv.params["weight"].grad[:, :, piece] += grad[..., own] if factor == 1 else grad[..., own] * factor
 
         return [partial(fill, piece) for piece in pieces]
 

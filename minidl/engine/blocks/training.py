@@ -13,6 +13,7 @@ from minidl.engine.blocks.maxpool import PairPool
 from minidl.engine.blocks.stage import Input, Job, Stage, Weights
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
+from minidl.engine.tiles.sums import ProductSum
 
 Array = np.ndarray
 Gradient = Callable[[slice, Scratch], Array]  # of a map, tile by tile
@@ -81,21 +82,23 @@ class StagePass:
         """The `sums` of d are complete."""
         line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm)
         self.line_back = bn.per_row(line, self.z.shape[2])
-        shapes = [part.map.dw_shape(self.x.shape, self.z.dtype) for part in self.stage.parts]
-        lanes, empty = len(self.tiles.lanes), self.runner.empty
-        self.dws = [None if shape is None else empty((lanes, *shape), self.z.dtype) for shape in shapes]
+        dtype, empty = self.z.dtype, self.runner.empty
+        shapes = [part.map.dw_shape(self.x.shape, dtype) for part in self.stage.parts]
+        self.dws = [shape and ProductSum(self.tiles, shape, dtype, empty) for shape in shapes]
         # Of z, a tile is not needed any more when dx of this tile is made.
-        self.dx = (self.z if self.z.shape == self.x.shape else empty(self.x.shape, self.z.dtype)) if need_dx else None
+        self.dx = (self.z if self.z.shape == self.x.shape else empty(self.x.shape, dtype)) if need_dx else None
         if self.below:
             self.below.sum_gradients()
 
     def backward(self, i: int, d: Array, dx: Array | None, scratch: Scratch) -> None:
         """dx (n, H, W, C) = d at the BN of the stage below, or the gradient at x; and the tile's part of dw."""
-        tile, lane, add = self.tiles[i], self.tiles.lane[i], self.tiles.again[i]
+        tile = self.tiles[i]
         dz, a = self.dz(tile, d, scratch), self._input(tile, True, scratch)
         for (linear, source, out), w, dw in zip(self.stage.parts, self.weights, self.dws, strict=True):
-            into, dw = None if dx is None else dx[..., source], None if dw is None else dw[lane]
-            linear.backward(dz[..., out], a.channels(source), w, dw, add, into, scratch)
+            into = None if dx is None else dx[..., source]
+            product = linear.backward(dz[..., out], a.channels(source), w, into, scratch)
+            if dw:
+                dw.add(i, *product, scratch)
         if self.below:
             normed = self.below.stage.normed
             d = np.multiply(dx[..., normed], a.slope, out=scratch("d", a.slope.shape, dx.dtype))
@@ -117,7 +120,7 @@ class StagePass:
 
     def grad_jobs(self) -> list[Job]:
         """Jobs that add dw, of all tiles and times scale, to the gradients of the weights."""
-        pairs = zip(self.stage.parts, self.dws, strict=True)
+        pairs = ((part, dw.total) for part, dw in zip(self.stage.parts, self.dws, strict=True) if dw)
         return [job for p, dw in pairs for job in p.map.grad_jobs(dw, self.weights.scale[p.out], self.x.shape)]
 
     def _input(self, tile: slice, slope: bool, scratch: Scratch) -> Input:
