@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.tiles.grid import SHARDS, Grid, grid_of, shards_of, tree_sum
+from minidl.engine.tiles.recycler import Recycler, aligned
 from minidl.engine.tiles.runner import TileRunner
+from minidl.engine.tiles.scratch import Scratch
+from minidl.engine.tiles.sums import ProductSum
 from tests.engine.test_fused import same_bits
 from tests.strategies import cases
 
@@ -39,6 +42,29 @@ def test_a_sum_over_shards_is_the_same_if_parts_of_the_tree_are_summed_elsewhere
     elsewhere = np.stack([tree_sum(part) for part in np.split(parts, shards)])
     same_bits(tree_sum(elsewhere), tree_sum(parts))
     assert not np.array_equal(tree_sum(parts), np.add.reduce(parts, axis=0))  # so the order does matter
+
+
+@pytest.mark.parametrize("images", [1, 3, 9, 16, 40])
+def test_a_sum_of_products_over_tiles_is_that_of_the_tree_in_whatever_order_the_lanes_end(images):
+    rng, grid, scratch = np.random.default_rng(images), grid_of(images, 2), Scratch()
+    a, b = (rng.normal(size=(len(grid), 4, 3, n, m)).astype(np.float32) for n, m in ((7, 5), (5, 6)))
+    lanes = np.stack([np.zeros((4, 3, 7, 6), np.float32)] * len(grid.lanes))
+    for i, lane in enumerate(grid.lane):
+        lanes[lane] += a[i] @ b[i]
+    for order in (range(len(grid.lanes)), reversed(range(len(grid.lanes))), rng.permutation(len(grid.lanes))):
+        total = ProductSum(grid, (2, 2, 3, 7, 6), np.float32, aligned)
+        for i in (i for lane in order for i in grid.lanes[lane]):
+            total.add(i, a[i], b[i], scratch)
+        same_bits(total.total.reshape(4, 3, 7, 6), tree_sum(lanes))
+
+
+def test_a_sum_over_eight_shards_holds_four_arrays_at_most_if_they_end_in_order():
+    grid, memory = grid_of(64, 8), Recycler()
+    total, a = ProductSum(grid, (300, 300), np.float64, memory.empty), np.ones((300, 2))
+    for i in range(8):
+        total.add(i, a, a.T, Scratch())
+    assert (total.total == 16).all()
+    assert sum(map(len, memory._blocks.values())) == 4
 
 
 def part_of(grid, lanes):
@@ -75,7 +101,7 @@ def statistics(grid, z, d, runner):
     back = bn.GradientSums(grid, z, norm)
     for i, tile in enumerate(grid):
         back.add_up(i, d[tile], z[tile])
-    line = norms.backward(*back.over_batch(runner), norm)
+    line = norms.backward(*back.over_batch(runner), norm, runner)
     return [*line, *layer.buffers.values(), *(p.grad for p in layer.params.values())]
 
 

@@ -12,7 +12,10 @@ from minidl.engine.convolutions.patches import PatchConv
 from minidl.engine.convolutions.points import PointConv
 from minidl.engine.convolutions.winograd import KERNELS, POINTS, WinogradConv, run_of, transforms, turned
 from minidl.engine.convolutions.winograd2d import Winograd2DConv
+from minidl.engine.tiles.grid import grid_of
+from minidl.engine.tiles.recycler import aligned
 from minidl.engine.tiles.runner import Scratch
+from minidl.engine.tiles.sums import ProductSum
 from minidl.kernels import reference
 from tests.engine.test_fused import close
 from tests.strategies import arranged, cases, layouts, seeds, windows
@@ -82,13 +85,13 @@ def slice_of(rng, shape, dtype, values=None):
 def errors(rng, conv, geometry, shape, filters, dtype, layout=None):
     """The largest errors of y, dx and dw, over the largest number of each, from float64's reference.
 
-    Three tiles: dw is set by the first and added to by the others, the last one asks for no dx. x, dz, y and dx are
-    slices of wider arrays, or only x has the layout asked for.
+    Three tiles, whose dw are added up; the last one asks for no dx. x, dz, y and dx are slices of wider arrays, or
+    only x has the layout asked for.
     """
     kernel, stride, padding = geometry
     weight = (rng.normal(size=(kernel, kernel, shape[3], filters)) / np.sqrt(kernel**2 * shape[3])).astype(dtype)
     w64, scratch, worst, want_dw = weight.astype(np.float64), Scratch(), {"y": 0.0, "dx": 0.0}, 0
-    dw = np.full(conv.dw_shape(weight.shape), np.nan, dtype)
+    dw = ProductSum(grid_of(3, 1), conv.dw_shape(weight.shape), dtype, aligned)
     y_shape = reference.conv2d(np.zeros(shape), w64, stride, padding).shape
     for i in range(3):
         (x, _), (dz, _) = slice_of(rng, shape, dtype), slice_of(rng, y_shape, dtype)
@@ -97,7 +100,7 @@ def errors(rng, conv, geometry, shape, filters, dtype, layout=None):
             x, (dz, y, dx) = arranged(x, layout), (np.ascontiguousarray(a) for a in (dz, y, dx))
         before = x.copy(), dz.copy()
         conv.forward(x, conv.filters(weight), y, scratch)
-        conv.backward(dz, x, conv.filters(turned(weight)), dw, i > 0, dx if i < 2 else None, scratch)
+        dw.add(i, *conv.backward(dz, x, conv.filters(turned(weight)), dx if i < 2 else None, scratch), scratch)
         np.testing.assert_array_equal(x, before[0])
         np.testing.assert_array_equal(dz, before[1])
         if not layout:  # nothing was written beside the slices
@@ -110,7 +113,7 @@ def errors(rng, conv, geometry, shape, filters, dtype, layout=None):
         want_dw = want_dw + reference.conv2d_dw(x, dz, weight.shape, stride, padding)
         for name, (got, wanted) in want.items():
             worst[name] = max(worst[name], off_by(got, wanted))
-    got = conv.weight_grad(dw)
+    got = conv.weight_grad(dw.total)
     assert got.dtype == dtype and got.shape == weight.shape
     return worst | {"dw": off_by(got, want_dw)}
 
@@ -185,11 +188,11 @@ def test_a_nan_of_one_batch_is_gone_in_the_next(form, kernel):
     weight, x = rng.normal(size=(kernel, kernel, 4, 4)), rng.normal(size=(2, 6, 5, 4))
     nan = np.full(x.shape, np.nan)
     filters, back = conv.filters(weight), conv.filters(turned(weight))
-    y, dx, dw = np.empty(x.shape), np.empty(x.shape), np.empty(conv.dw_shape(weight.shape))
+    y, dx = np.empty(x.shape), np.empty(x.shape)
     conv.forward(nan, filters, y, scratch)
-    conv.backward(nan, nan, back, dw, True, dx, scratch)
+    conv.backward(nan, nan, back, dx, scratch)
     conv.forward(x, filters, y, scratch)
-    conv.backward(x, x, back, dw, False, dx, scratch)
+    dw = np.matmul(*conv.backward(x, x, back, dx, scratch))
     close(y, reference.conv2d(x, weight, 1, kernel // 2))
     close(dx, reference.conv2d_dx(x, weight, x.shape, 1, kernel // 2))
     close(conv.weight_grad(dw), reference.conv2d_dw(x, x, weight.shape, 1, kernel // 2))

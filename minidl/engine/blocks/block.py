@@ -41,7 +41,7 @@ from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.maps import Shape
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.stage import Input, Stage, Weights
-from minidl.engine.blocks.training import StagePass
+from minidl.engine.blocks.training import Gradient, StagePass
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Layer, MaxPool2D
@@ -131,15 +131,15 @@ class Block(Fused):
         del end
         at_end, tiles, jobs = d if self.shortcut else None, passes[-1].tiles, []
         for at in around:
-            at.start_backward(d, False)
+            at.start_backward(False)
         while passes:
             at = passes.pop()
-            at.start_backward(d, bool(passes) or need_dx)
+            at.start_backward(bool(passes) or need_dx)
             through = partial(_backward_around, around, at_end) if self.shortcut and not passes else _backward
-            self.runner.run(partial(through, at), tiles, [*jobs, *(passes[-1].weights.jobs if passes else [])])
-            d, jobs = at.dx, at.grad_jobs()
+            self.runner.run(partial(through, at, d), tiles, [*jobs, *(passes[-1].weights.jobs if passes else [])])
+            d, jobs = partial(_tile_of, at.dx), at.grad_jobs()
         self.runner.run(None, 0, [*jobs, *(job for at in around for job in at.grad_jobs())])
-        return d
+        return at.dx
 
     # ----------------------------------------------------------------- inference
 
@@ -229,19 +229,25 @@ def _forward(passes: list[StagePass], i: int, lane: int, scratch: Scratch) -> No
         at.forward(i, scratch)
 
 
-def _backward(at: StagePass, i: int, lane: int, scratch: Scratch) -> None:
-    at.backward(i, None if at.dx is None else at.dx[at.tiles[i]], scratch)
+def _backward(at: StagePass, d: Gradient, i: int, lane: int, scratch: Scratch) -> Array | None:
+    """dx of one tile. `d` makes that of a tile."""
+    dx = None if at.dx is None else at.dx[at.tiles[i]]
+    at.backward(i, d(at.tiles[i], scratch), dx, scratch)
+    return dx
 
 
 def _backward_around(
-    around: list[StagePass], d: Array, first: StagePass, i: int, lane: int, scratch: Scratch
+    around: list[StagePass], at_end: Gradient, first: StagePass, d: Gradient, i: int, lane: int, scratch: Scratch
 ) -> None:
-    """Also through the shortcut: dx += d, or what its stage makes of d."""
-    tile = first.tiles[i]
-    dx, d = None if first.dx is None else first.dx[tile], d[tile]
-    first.backward(i, dx, scratch)
+    """Also through the shortcut: dx += d at the end, or what its stage makes of it."""
+    dx = _backward(first, d, i, lane, scratch)
+    d = at_end(first.tiles[i], scratch)
     for at in around:
-        d = None if dx is None else scratch("dx of the shortcut", dx.shape, dx.dtype)
-        at.backward(i, d, scratch)
+        d, above = None if dx is None else scratch("dx of the shortcut", dx.shape, dx.dtype), d
+        at.backward(i, above, d, scratch)
     if dx is not None:
         dx += d
+
+
+def _tile_of(d: Array, tile: slice, scratch: Scratch) -> Array:
+    return d[tile]

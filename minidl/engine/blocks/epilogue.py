@@ -16,13 +16,14 @@ window tie with y = f(beta)).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.stage import Job
-from minidl.engine.blocks.training import StagePass, Winners
+from minidl.engine.blocks.training import Gradient, StagePass, Winners
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers.pooling import MaxPoolCache
 
@@ -64,19 +65,27 @@ class Epilogue:
             y, self._pooled = self._pool.train(y)
         return y
 
-    def backward(self, dy: Array, jobs: Sequence[Job]) -> Array:
-        """d = dy f'(u), and its sums with the last stage's z and the shortcut's; `jobs` are done at the same time."""
+    def backward(self, dy: Array, jobs: Sequence[Job]) -> Gradient:
+        """d = dy f'(u), after its sums with the last stage's z and the shortcut's; `jobs` are done at the same time.
+
+        d of a tile is made again when it is needed: this takes less time than to write it to memory and read it.
+        """
         if self._pooled:
             dy = self._pool.train_backward(dy, self._pooled, True)
-        tiles, d = self._last.tiles, self._last.runner.empty(dy.shape, dy.dtype)
+        d, tiles = partial(_product, dy, self._slope), self._last.tiles
         stages = [at for at in (self._last, self._shortcut) if isinstance(at, StagePass)]
         for at in stages:
             at.sum_gradients()
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
-            np.multiply(dy[tiles[i]], self._slope[tiles[i]], out=d[tiles[i]])
+            of_tile = d(tiles[i], scratch)
             for at in stages:
-                at.sums.add_up(i, d[tiles[i]], at.top[tiles[i]])
+                at.sums.add_up(i, of_tile, at.top[tiles[i]])
 
         self._last.runner.run(task, tiles, jobs)
         return d
+
+
+def _product(a: Array, b: Array, tile: slice, scratch: Scratch) -> Array:
+    a = a[tile]
+    return np.multiply(a, b[tile], out=scratch("d", a.shape, a.dtype))

@@ -19,7 +19,7 @@ import numpy as np
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.convolutions.choice import TileConv, tile_conv
 from minidl.engine.convolutions.winograd import turned
-from minidl.engine.tiles.grid import cut, tree_sum
+from minidl.engine.tiles.grid import cut
 from minidl.engine.tiles.recycler import Empty
 from minidl.engine.tiles.runner import Scratch
 from minidl.layers import Conv2D
@@ -58,19 +58,13 @@ class LinearMap:
         raise NotImplementedError
 
     def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape | None:
-        """The shape in which `backward` sums dw."""
+        """The shape of the product that `backward` returns."""
 
-    def backward(self, dz: Array, x: Array, filters, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
-        """dx = dz w.T unless None; dw is set, or added to if `add`."""
+    def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
+        """dx = dz w.T unless None. Returns the two matrices whose product is dw, in scratch memory."""
         if dx is not None:
             self.input_grad(dz, filters, dx, scratch)
-
-    def grad_jobs(self, dws: Array | None, scale: Array, x_shape: Shape, by_shard: bool) -> list[Callable[[], None]]:
-        """Jobs that add the sum of dws (lanes, ...), times scale, to the gradients of the weights.
-
-        If `by_shard`, the sum is the last step, as `TileRunner.by_shard` says.
-        """
-        return []
+        return ()
 
 
 class Box(LinearMap):
@@ -99,6 +93,7 @@ class Convolutions(LinearMap):
     def __init__(self, convs: Sequence[Conv2D], factors: Sequence[float] = (1,)) -> None:
         self.convs, self.factors = list(convs), list(factors)
         self.columns = side_by_side([conv.params["weight"].shape[3] for conv in convs])
+        self._factors = np.repeat(self.factors, [own.stop - own.start for own in self.columns])  # (F,)
         self.w_shape = *convs[0].params["weight"].shape[:3], self.columns[-1].stop
 
     def out_shape(self, x_shape: Shape) -> Shape:
@@ -121,21 +116,25 @@ class Convolutions(LinearMap):
     def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape:
         return self._form(x_shape, dtype).dw_shape(self.w_shape)
 
-    def backward(self, dz: Array, x: Array, filters, dw, add: bool, dx: Array | None, scratch: Scratch) -> None:
-        self._form(x.shape, x.dtype).backward(dz, x, filters, dw, add, dx, scratch)
+    def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
+        return self._form(x.shape, x.dtype).backward(dz, x, filters, dx, scratch)
 
-    def grad_jobs(self, dws: Array, scale: Array, x_shape: Shape, by_shard: bool) -> list[Callable[[], None]]:
-        form, (kernel, _, channels, _) = self._form(x_shape, dws.dtype), self.w_shape
+    def weight_grad(self, dw: Array, scale: Array, x_shape: Shape) -> Array:
+        """dw, a sum of the products that `backward` returns, in the form of w and times scale (F,)."""
+        return self._form(x_shape, dw.dtype).weight_grad(dw) * (scale * self._factors.astype(scale.dtype))
+
+    def grad_jobs(self, dw: Array, scale: Array | None, x_shape: Shape) -> list[Callable[[], None]]:
+        """Jobs that add dw, summed over all tiles, to the gradients of the weights; `weight_grad` of it unless scale
+        is None.
+        """
+        kernel, _, channels, _ = self.w_shape
         pieces = cut(0, channels, min(PIECES, kernel**2, channels))
-        scale = scale * np.repeat(self.factors, [own.stop - own.start for own in self.columns]).astype(scale.dtype)
 
         def fill(piece: slice) -> None:
-            if by_shard:
-                dw = tree_sum(np.stack([form.weight_grad(dw) * scale for dw in dws[..., piece, :]]))
-            else:
-                dw = form.weight_grad(tree_sum(dws[..., piece, :])) * scale
+            part = dw[..., piece, :]
+            grad = part if scale is None else self.weight_grad(part, scale, x_shape)
             for conv, own in zip(self.convs, self.columns, strict=True):
-                conv.params["weight"].grad[:, :, piece] += dw[..., own]
+                conv.params["weight"].grad[:, :, piece] += grad[..., own]
 
         return [partial(fill, piece) for piece in pieces]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +11,13 @@ import numpy as np
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.maps import Shape
 from minidl.engine.blocks.maxpool import PairPool
-from minidl.engine.blocks.stage import Input, Job, Stage, Weights
+from minidl.engine.blocks.stage import Input, Job, Part, Stage, Weights
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
+from minidl.engine.tiles.sums import ProductSum
 
 Array = np.ndarray
+Gradient = Callable[[slice, Scratch], Array]  # of a map, tile by tile
 
 
 class Winners(NamedTuple):
@@ -75,33 +79,35 @@ class StagePass:
         """From now on `sums` takes d, the gradient at BN's output, and `top`."""
         self.sums = bn.GradientSums(self.tiles, self.top, self.norm)
 
-    def start_backward(self, d: Array, need_dx: bool) -> None:
-        """d is complete, and its `sums` are."""
+    def start_backward(self, need_dx: bool) -> None:
+        """The `sums` of d are complete."""
         line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm, self.runner)
-        self.d, self.line_back = d, bn.per_row(line, self.z.shape[2])
-        shapes = [part.map.dw_shape(self.x.shape, d.dtype) for part in self.stage.parts]
-        lanes, empty = len(self.tiles.lanes), self.runner.empty
-        self.dws = [None if shape is None else empty((lanes, *shape), d.dtype) for shape in shapes]
-        self.dx = empty(self.x.shape, d.dtype) if need_dx else None
+        self.line_back = bn.per_row(line, self.z.shape[2])
+        dtype, empty = self.z.dtype, self.runner.empty
+        self.dws = [self._product_sum(part, dtype) for part in self.stage.parts]
+        # Of z, a tile is not needed any more when dx of this tile is made.
+        self.dx = (self.z if self.z.shape == self.x.shape else empty(self.x.shape, dtype)) if need_dx else None
         if self.below:
             self.below.sum_gradients()
 
-    def backward(self, i: int, dx: Array | None, scratch: Scratch) -> None:
+    def backward(self, i: int, d: Array, dx: Array | None, scratch: Scratch) -> None:
         """dx (n, H, W, C) = d at the BN of the stage below, or the gradient at x; and the tile's part of dw."""
-        tile, lane, add = self.tiles[i], self.tiles.lane[i], self.tiles.again[i]
-        dz, a = self.dz(tile, scratch), self._input(tile, True, scratch)
+        tile = self.tiles[i]
+        dz, a = self.dz(tile, d, scratch), self._input(tile, True, scratch)
         for (linear, source, out), w, dw in zip(self.stage.parts, self.weights, self.dws, strict=True):
-            into, dw = None if dx is None else dx[..., source], None if dw is None else dw[lane]
-            linear.backward(dz[..., out], a.channels(source), w, dw, add, into, scratch)
+            into = None if dx is None else dx[..., source]
+            product = linear.backward(dz[..., out], a.channels(source), w, into, scratch)
+            if dw:
+                dw.add(i, *product, scratch)
         if self.below:
             normed = self.below.stage.normed
             d = np.multiply(dx[..., normed], a.slope, out=scratch("d", a.slope.shape, dx.dtype))
             dx[..., normed] = d
             self.below.sums.add_up(i, d, a.z)
 
-    def dz(self, tile: slice, scratch: Scratch) -> Array:
+    def dz(self, tile: slice, d: Array, scratch: Scratch) -> Array:
         """dz / scale of one tile: slope z + offset everywhere, and d, at the winners if there are any."""
-        z, d = self.stage.dense(self.z[tile], scratch), self.d[tile]
+        z = self.stage.dense(self.z[tile], scratch)
         dz = bn.affine(z, *self.line_back, scratch("dz", z.shape, z.dtype))
         if self.winners:
             self.winners.pairs.add_backward(d, self.winners.index[tile], dz, scratch)
@@ -114,12 +120,22 @@ class StagePass:
 
     def grad_jobs(self) -> list[Job]:
         """Jobs that add dw, of all tiles and times scale, to the gradients of the weights."""
-        pairs, by_shard = zip(self.stage.parts, self.dws, strict=True), self.runner.by_shard
+        pairs, scale = (
+            zip(self.stage.parts, self.dws, strict=True),
+            None if self.runner.by_shard else self.weights.scale,
+        )
         return [
             job
-            for part, dw in pairs
-            for job in part.map.grad_jobs(dw, self.weights.scale[part.out], self.x.shape, by_shard)
+            for p, dw in pairs
+            if dw
+            for job in p.map.grad_jobs(dw.total, None if scale is None else scale[p.out], self.x.shape)
         ]
+
+    def _product_sum(self, part: Part, dtype: np.dtype) -> ProductSum | None:
+        shape, of_shard = part.map.dw_shape(self.x.shape, dtype), None
+        if self.runner.by_shard:
+            of_shard = partial(part.map.weight_grad, scale=self.weights.scale[part.out], x_shape=self.x.shape)
+        return shape and ProductSum(self.tiles, shape, dtype, self.runner.empty, of_shard)
 
     def _input(self, tile: slice, slope: bool, scratch: Scratch) -> Input:
         if self.below is None:

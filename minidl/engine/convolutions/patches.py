@@ -6,7 +6,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minidl.engine.convolutions.winograd import turned
-from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 from minidl.kernels import blocked
@@ -35,13 +34,12 @@ class PatchConv:
         np.matmul(self._patches(x, filters.shape, scratch), filters.reshape(-1, f), out=out.reshape(-1, f))
 
     def backward(
-        self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
-    ) -> None:
-        """out = dh (n, H, W, C) unless None, from filters of `turned` w; dw (KH, KW, C, F) is set or added to."""
-        patches, dz_rows = self._patches(h, dw.shape, scratch), dz.reshape(-1, dz.shape[3])
-        add_product(patches.T, dz_rows, dw.reshape(-1, dz.shape[3]), add, scratch)  # (K, P) @ (P, F)
+        self, dz: Array, h: Array, filters: Array, out: Array | None, scratch: Scratch
+    ) -> tuple[Array, Array]:
+        """out = dh (n, H, W, C) unless None, from filters of `turned` w; returns (K, P) and (P, F)."""
         if out is not None:
             self.input_grad(dz, filters, out, scratch)
+        return self._patches(h, filters.shape, scratch).T, dz.reshape(-1, dz.shape[3])
 
     def input_grad(self, dz: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out = dx (n, H, W, C) from dz (n, OH, OW, F) and filters of `turned` w."""

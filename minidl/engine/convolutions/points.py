@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.engine.tiles.products import add_product, product
+from minidl.engine.tiles.products import product
 from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
@@ -29,11 +29,11 @@ class PointConv:
     input_grad = forward  # dx from dz, with filters of `turned` w
 
     def backward(
-        self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
-    ) -> None:
-        add_product(_pixels(h).T, _pixels(dz), dw, add, scratch)  # (C, P) @ (P, F)
+        self, dz: Array, h: Array, filters: Array, out: Array | None, scratch: Scratch
+    ) -> tuple[Array, Array]:
         if out is not None:
             self.forward(dz, filters, out, scratch)
+        return _pixels(h).T, _pixels(dz)  # (C, P), (P, F)
 
 
 def _pixels(a: Array) -> Array:

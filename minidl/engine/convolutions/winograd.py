@@ -49,7 +49,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
@@ -168,9 +167,11 @@ class WinogradConv:
     input_grad = forward  # dx from dz is the same convolution, with filters of `turned` w
 
     def backward(
-        self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
-    ) -> None:
-        """out = dh (n, H, W, C) unless None, with filters of `turned` w; dw is set, or added to if `add`."""
+        self, dz: Array, h: Array, filters: Array, out: Array | None, scratch: Scratch
+    ) -> tuple[Array, Array]:
+        """out = dh (n, H, W, C) unless None, with filters of `turned` w. Returns two matrices (or stacks of them)
+        in scratch memory, whose product is dw in the shape of `dw_shape`.
+        """
         spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
@@ -181,7 +182,7 @@ class WinogradConv:
         f, pixels = dz.shape[3], self.runs * self.line
         strides = (pixels * f, f, f, 1)  # point, kw, pixel, filter: the pixels moved by kw - pad
         moved = _view(spread, (self.points, self.k, pixels, f), strides)
-        add_product(taps[:, None], moved, dw, add, scratch)  # (C, pixels) @ (pixels, F) for each point and kw
+        return taps[:, None], moved  # (C, pixels), (pixels, F) for each point and kw
 
     def _spread(self, x: Array, scratch: Scratch) -> Array:
         """s = spread x, as a stream (pad + a R line + pad, C) with zeros in place of the padding pixels."""

@@ -28,7 +28,6 @@ from functools import lru_cache
 import numpy as np
 
 from minidl.engine.convolutions.winograd import SLOWER, transforms, winograd_matrices
-from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 
@@ -76,15 +75,15 @@ class Winograd2DConv:
     input_grad = forward  # dx from dz is the same convolution, with filters of `turned` w
 
     def backward(
-        self, dz: Array, h: Array, filters: Array, dw: Array, add: bool, out: Array | None, scratch: Scratch
-    ) -> None:
-        """out = dh (n, H, W, C) unless None, with filters of `turned` w; dw is set, or added to if `add`."""
+        self, dz: Array, h: Array, filters: Array, out: Array | None, scratch: Scratch
+    ) -> tuple[Array, Array]:
+        """out = dh (n, H, W, C) unless None, with filters of `turned` w. Returns matrices whose product is dw."""
         spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
         taps = scratch(f"taps {self._name}", (*spread.shape[:3], h.shape[3]), h.dtype)
         np.matmul(self.gather.T, self._runs(h, scratch), out=taps.reshape(POINTS**2, -1))
-        add_product(taps.swapaxes(2, 3), spread, dw, add, scratch)  # (C, T) @ (T, F) for each point
+        return taps.swapaxes(2, 3), spread  # (C, T), (T, F) for each point
 
     def _spread(self, x: Array, scratch: Scratch) -> Array:
         """s (a, a, T, C) of x (n, H, W, C)."""

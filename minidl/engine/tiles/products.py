@@ -17,6 +17,7 @@ from minidl.engine.tiles.scratch import Scratch
 Array = np.ndarray
 
 SMALL = 1_000_000  # multiply-adds
+LARGE = 1 << 18  # numbers
 WITH_SMALL_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names for its AVX-512 kernels
 
 
@@ -28,11 +29,14 @@ def product(a: Array, b: Array, out: Array) -> None:
 
 
 def add_product(a: Array, b: Array, out: Array, add: bool, scratch: Scratch) -> None:
-    """out += a @ b if `add`, otherwise out = a @ b."""
-    part = scratch("product", out.shape, out.dtype) if add else out
-    np.matmul(a, b, out=part)
-    if add:
-        out += part
+    """out += a @ b if `add`, otherwise out = a @ b. Large stacks are added in parts, which stay in the cache."""
+    if not add:
+        np.matmul(a, b, out=out)
+        return
+    for x, y, to in zip(a, b, out, strict=True) if out.size > LARGE and out.ndim > 2 else [(a, b, out)]:
+        part = scratch("product", to.shape, to.dtype)
+        np.matmul(x, y, out=part)
+        to += part
 
 
 @lru_cache(1024)
