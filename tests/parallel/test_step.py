@@ -66,7 +66,8 @@ def one_rank(comm, engine, data, sync_bn=True, exact=False, threads=1, cut=None)
     if cut:
         comm.share = lambda n: slice(cut[comm.rank], cut[comm.rank + 1])
     model = plain_model(data[0][0].dtype)
-    model = prepare(model, threads, RankRunner(threads, share, exact)) if engine == "fused" else model
+    runner = RankRunner(threads, share, exact) if sync_bn or exact else None  # as session.make_trainer does
+    model = prepare(model, threads, runner) if engine == "fused" else model
     parallel = DataParallel(model, share, sync_bn=sync_bn, exact=exact)
 
     def gradients(x, y, ctx):
