@@ -18,7 +18,7 @@ class MPI:
     def __init__(self, ranks):
         self.ranks = ranks
         self.Dup, self.Get_rank, self.Get_size = lambda: self, lambda: ranks.rank, lambda: ranks.size
-        self.Allreduce = lambda _, a: ranks.allreduce(a)
+        self.Allreduce = lambda _, a, operation: ranks.allreduce(a)
         self.Bcast = ranks.broadcast
 
     def Sendrecv(self, sent, partner, _, received, *__):
@@ -43,7 +43,7 @@ def xp(monkeypatch):
 def mpi(monkeypatch):
     """minidl.parallel.mpi, with MPI played by threads."""
     package = ModuleType("mpi4py")
-    package.MPI = SimpleNamespace(Comm=MPI, COMM_WORLD=None, IN_PLACE=None)
+    package.MPI = SimpleNamespace(Comm=MPI, COMM_WORLD=None, IN_PLACE=None, LOR=None, SUM=None)
     monkeypatch.setitem(sys.modules, "mpi4py", package)
     monkeypatch.delitem(sys.modules, "minidl.parallel.mpi", raising=False)
     import minidl.parallel.mpi as module
