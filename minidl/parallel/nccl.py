@@ -38,7 +38,7 @@ class NCCLCommunicator(Communicator):
         try:
             self.gpus = nccl.NcclCommunicator(self.size, meeting, self.rank)
         except nccl.NcclError as error:
-            raise BackendError(f"NCCL can't join the GPUs ({error}): NCCL_DEBUG=INFO says more") from None
+            raise BackendError(f"NCCL can't join the GPUs of the ranks: {error}") from None
 
     def allreduce(self, a: Array) -> None:
         if isinstance(a, np.ndarray):

@@ -225,7 +225,7 @@ def test_a_gpu_that_nccl_refuses_is_one_line(xp, monkeypatch):
         device.Device, "pci_bus_id", property(lambda self: threading.current_thread().name), raising=False
     )
     monkeypatch.setattr(device.Device, "__init__", lambda self, number=0: vars(self).update(id=0))
-    with pytest.raises(BackendError, match=r"can't join the GPUs \(NCCL_ERROR_INVALID_USAGE: .*NCCL_DEBUG=INFO"):
+    with pytest.raises(BackendError, match="can't join the GPUs of the ranks: NCCL_ERROR_INVALID_USAGE"):
         on_gpus(2, lambda comm: None, xp)
 
 
