@@ -20,7 +20,7 @@ SCALARS = (bool, int, float, complex, np.generic)
 DTYPES = "biufc"
 LOOKS = {  # at an array without reading its numbers
     *("reshape", "ravel", "transpose", "swapaxes", "moveaxis", "rollaxis", "squeeze", "expand_dims", "flip", "split"),
-    *("view", "diagonal", "broadcast_to", "as_strided", "empty_like", "zeros_like", "ones_like", "full_like"),
+    *("view", "diagonal", "broadcast_to", "as_strided", "empty_like"),
 }
 
 
@@ -187,9 +187,7 @@ class ndarray:
             check("cupy.ndarray", name, (self, *args), kwargs)
             if name in ("nonzero", "tobytes"):
                 self._read(name)
-            elif name not in LOOKS:
-                use(self)
-            result = call(name, getattr(self._host, name), args, kwargs)
+            result = call(name, getattr(self._host, name), args, kwargs, self)
             return self if isinstance(result, ndarray) and result._host is self._host else result
 
         return method
@@ -288,11 +286,11 @@ for _name in ("neg", "pos", "abs", "invert"):
     setattr(ndarray, f"__{_name}__", _unary(_name, getattr(operator, _name)))
 
 
-def call(name: str, function: Callable, args: tuple, kwargs: dict) -> Any:
-    """NumPy's `function` of device arrays and numbers; the result is on the device."""
+def call(name: str, function: Callable, args: tuple, kwargs: dict, of: ndarray | None = None) -> Any:
+    """NumPy's `function` of device arrays and numbers, or method of one; the result is on the device."""
     out = kwargs.get("out")
     if name not in LOOKS:
-        use(args, kwargs)
+        use(of, args, kwargs)
     host_args, host_kwargs = host(args, name, nested=True), host(kwargs, name, nested=True)
     if isinstance(out, ndarray):
         for value in arrays_in(args):
@@ -304,7 +302,7 @@ def call(name: str, function: Callable, args: tuple, kwargs: dict) -> Any:
     operands = [*(a._host for a in arrays_in(args)), getattr(function, "__self__", None)]
     if name not in ("empty", "empty_like") and (isinstance(out, ndarray) or not _is_view(result, operands)):
         if name in LOOKS:  # only by a copy, as of a reshape that can't be a view: of the numbers that are there then
-            use(args, kwargs)
+            use(of, args, kwargs)
             result = function(*host_args, **host_kwargs)
         RECORD.launch(name, result, *operands)
     return out if isinstance(out, ndarray) else wrap(result)
