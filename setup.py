@@ -45,7 +45,12 @@ setup(
         "mpi": ["mpi4py>=4.1"],  # its wheels use the MPI that is there; `pip install mpich` is one
         "parity": ["torch==2.13.0", "captum", "jax"],
         "benchmarks": ["torch==2.13.0", "captum", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
-        "cuda-check": ["cupy-cuda13x", "nvidia-cuda-nvrtc==13.*", "nvidia-cuda-nvrtc-cu12==12.9.*"],
+        "cuda-check": [
+            "cupy-cuda13x",
+            "nvidia-cuda-nvrtc==13.*",
+            "nvidia-cuda-nvrtc-cu12==12.9.*",
+            "nvidia-nccl-cu13",
+        ],
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
     },

@@ -24,7 +24,7 @@ class MPICommunicator(Communicator):
 
     def allreduce(self, a: Array) -> None:
         host = contiguous(a)
-        self.comm.Allreduce(MPI.IN_PLACE, host)
+        self.comm.Allreduce(MPI.IN_PLACE, host, MPI.LOR if host.dtype == bool else MPI.SUM)
         put(a, host)
 
     def tree_sum(self, a: Array) -> None:

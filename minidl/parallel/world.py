@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from types import ModuleType
 
+from minidl.backend.arrays import get_backend
 from minidl.errors import BackendError
 from minidl.parallel.communicator import ALONE, Communicator
 
@@ -30,3 +32,17 @@ def world() -> Communicator:
             f"{launched()} processes were started, and mpi4py can't be used ({error}): pip install 'minidl[mpi]'"
         ) from error
     return MPICommunicator()
+
+
+def backend_for(comm: Communicator, name: str, tf32: bool = False) -> tuple[ModuleType, Communicator]:
+    """The array module called `name`, as by `get_backend`, and the communicator for its arrays. A collective.
+
+    With CuPy every rank computes on a GPU of its own, as far as there are enough, and NCCL joins them.
+    """
+    if comm.size == 1 or name != "cupy":
+        return get_backend(name, tf32), comm
+    from minidl.parallel.nccl import choose_gpu, connect
+
+    choose_gpu(comm)
+    xp = get_backend(name, tf32)
+    return xp, connect(comm, xp)
