@@ -1,4 +1,4 @@
-"""What the doctor says of MPI and NCCL, whatever they answer. A process of its own asks MPI: here, scripts play it."""
+"""What the doctor says of MPI and NCCL, whatever they answer. A process of its own asks MPI, played by scripts."""
 
 import os
 import sys
