@@ -193,8 +193,9 @@ class Loader:
     def epoch(
         self, epoch: int, start: int = 0, part: Callable[[int], slice] | None = None, *, step: int = 1
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of `epoch` with the numbers start, start + step, start + 2 step, ...; of each only `part` of its
-        number of images.
+        """The batches of `epoch` with the numbers start, start + step, start + 2 step, ...
+
+        part    which of its n images a batch has: n -> slice
         """
         order = self.order(epoch)
         parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self), step))
