@@ -77,7 +77,7 @@ class Kept:
 
 
 class Seen:
-    """The weights, running statistics and settings at or below a layer, but in layers of a user's own, as they are now.
+    """The weights, running statistics and settings at or below a layer as they are now, but in a user's own layers.
 
     Raises UsageError if a part of a composite was replaced.
     """

@@ -85,8 +85,8 @@ class Snapshot:
 
     Anyone who has an array may write to it. So `value` leaves a mark whenever it hands the array out, and Python
     counts the references to the array; a view of it has one too. Without a new mark, and without a reference other
-    than the Parameter's own, nobody can have written to it. This is known in a tenth of a microsecond, however many and
-    large the arrays. In all other cases the bytes are compared with a copy.
+    than the Parameter's own, nobody can have written to it. This is known in a tenth of a microsecond, however large
+    and many the arrays are. In all other cases the bytes are compared with a copy.
     """
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:

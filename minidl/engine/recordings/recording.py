@@ -69,7 +69,7 @@ class Shelf:
         self.passes, self.wrong = 0, False
 
     def infer(self, infer: Infer, x: Array, y: Array) -> None:
-        """y = infer(x), by a recording of `infer` that no other thread uses now, or, if it would be wrong, without."""
+        """y = infer(x), by a recording that no other thread uses now; or, if it would be wrong, without one."""
         try:
             recording = self._unused.pop()
         except IndexError:
