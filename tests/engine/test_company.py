@@ -263,7 +263,7 @@ def test_a_copy_of_a_fused_model_is_a_model_of_its_own(how, make):
 
 
 def scratch_bytes(model):
-    return sum(a.nbytes for s in model.runner._scratch for a in [*s._arrays.values(), *s._older.values()])
+    return sum(len(block) for scratch in model.runner._scratch for block in scratch._blocks.values())
 
 
 def recycled_bytes(model):

@@ -603,7 +603,7 @@ def test_a_small_net(net, batch):
 @pytest.mark.parametrize("net", [small_net, vgg])
 def test_nothing_depends_on_what_scratch_memory_contains(net):
     def on_rubbish(scratch, name, shape, dtype):
-        array = scratch._array((name, shape, dtype), aligned)
+        array = scratch._array(name, shape, dtype, aligned)
         array[...] = not_a_number(None, shape, dtype)
         return array
 

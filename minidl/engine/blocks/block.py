@@ -167,7 +167,8 @@ class Block(Fused):
         """(y, None) like `infer_tile`; or if f' of every stage shall be in `slopes`, (y, the pool's winners)."""
         a, kept, index = Input(x), slopes or [None] * len(self.stages), None
         for s, (stage, shape) in enumerate(zip(self.stages, folded.shapes, strict=True)):
-            z = scratch(f"z{s} of {self.key}", (len(x), *shape), x.dtype)
+            is_y = stage is self.stages[-1] and not self.pool  # which outlives the block
+            z = scratch(f"y of {self.key}" if is_y else f"z{s}", (len(x), *shape), x.dtype)
             stage.forward(a, folded.weights[s], z, scratch)
             if stage is not self.stages[-1]:
                 a = stage.shifted(z, folded.shifts[s], None, kept[s], scratch)

@@ -8,8 +8,9 @@ example. A turn also ends after PASSES passes, so that one large batch is forgot
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 import numpy as np
@@ -18,43 +19,53 @@ from minidl.engine.tiles.recycler import aligned
 
 
 class Scratch:
-    """One thread's working memory: arrays by name, made once and used again. No array may leave its task."""
+    """One thread's working memory: arrays by name, made once and used again. No array may leave its task.
+
+    All arrays of one name share one block of memory. So when a name is asked for in another shape, its last array is
+    lost. The blocks are few, so most of them are still in the cache when the next layer writes to them.
+    """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple, np.ndarray] = {}  # used in this turn
-        self._older: dict[tuple, np.ndarray] = {}  # used in the one before
+        self._arrays: dict[tuple, np.ndarray] = {}  # those asked for in this turn
+        self._blocks: dict[Hashable, np.ndarray] = {}  # bytes, by name
+        self._sizes: dict[Hashable, int] = {}  # how many of them were needed in this turn
         self.turn = 0
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         """The array `name` of this shape and dtype. Anything may be in it."""
-        return self._array((name, shape, dtype), aligned)
+        return self._array(name, shape, dtype, aligned)
 
     def bordered(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype | type, inside: Callable[[np.ndarray], np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """(whole, part): an array that is zero around the part that `inside` takes of it, and this part to write to.
 
-        The whole can't be written to, so its border stays zero. For one name, shape and dtype `inside` must always
-        take the same part.
+        The whole can't be written to, so its border stays zero: its memory is its own. For one name, shape and dtype
+        `inside` must always take the same part.
         """
-        array = self._array((name, shape, dtype, "bordered"), _zeros)
+        array = self._array((name, shape, dtype), shape, dtype, _zeros)
         whole = array.view()
         whole.flags.writeable = False
         return whole, inside(array)
 
-    def _array(self, key: tuple, make: Callable[..., np.ndarray]) -> np.ndarray:
-        array = self._arrays.get(key)
+    def _array(self, name: Hashable, shape: tuple[int, ...], dtype: np.dtype | type, make: Callable) -> np.ndarray:
+        array = self._arrays.get((name, shape, dtype))
         if array is None:
-            array = self._older.pop(key, None)
-            if array is None:
-                array = make(*key[1:3])
-            self._arrays[key] = array
+            size, block = math.prod(shape) * np.dtype(dtype).itemsize, self._blocks.get(name)
+            if block is None or len(block) < size:
+                self._arrays = {key: array for key, array in self._arrays.items() if key[0] != name}
+                block = self._blocks[name] = make((size,), np.uint8)
+            self._sizes[name] = max(size, self._sizes.get(name, 0))
+            array = self._arrays[name, shape, dtype] = np.ndarray(shape, dtype, block)
         return array
 
     def at_turn(self, turn: int) -> None:
-        """Drops the arrays that were not used at its last turn."""
+        """Drops the memory that was not needed at its last turn."""
         if turn != self.turn:
-            self._older, self._arrays, self.turn = self._arrays, {}, turn
+            self._blocks = {
+                name: self._blocks[name] for name, size in self._sizes.items() if len(self._blocks[name]) == size
+            }
+            self._arrays, self._sizes, self.turn = {}, {}, turn
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
