@@ -10,22 +10,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from minidl.engine.tiles.grid import grid_of
 from minidl.engine.tiles.helpers import Helpers
 from minidl.engine.tiles.runner import (
-    LEAST_TILES,
     ONE_BLAS_THREAD,
     Scratch,
     TileRunner,
     available_cores,
-    tile_slices,
 )
 from tests.conftest import HANGS, release_blas
-from tests.strategies import cases
 
 several_threads = pytest.mark.parametrize("threads", [1, 2, 3, 8, 11])
 
@@ -108,16 +103,6 @@ def test_a_border_is_zero_and_stays_zero():
         assert whole.sum() == 4 * 7 and whole[1:3, 1:3].all()
         with pytest.raises(ValueError, match="read-only"):
             whole[0] = 1
-
-
-@cases(100)
-@given(st.integers(1, 300), st.integers(1, 40))
-def test_the_tiles_of_a_batch_are_all_of_it_in_order_and_nearly_equal(images, most):
-    tiles = tile_slices(images, most)
-    assert [i for tile in tiles for i in range(images)[tile]] == list(range(images))
-    sizes = {tile.stop - tile.start for tile in tiles}
-    assert min(sizes) >= 1 and max(sizes) <= most and max(sizes) - min(sizes) <= 1
-    assert len(tiles) >= min(images, LEAST_TILES)
 
 
 # ------------------------------------------------------------------------- jobs

@@ -47,26 +47,22 @@ class StagePass:
         self.weights = Weights(self.stage.parts, scale, turn, self.x.shape, self.x.dtype, self.runner.empty)
 
     def forward(self, i: int, scratch: Scratch) -> None:
-        z = self.z[self.tiles[i]]
-        self.stage.forward(self._input(self.tiles[i], False, scratch), self.weights, z, scratch)
+        tile = self.tiles[i]
+        z = self.z[tile]
+        self.stage.forward(self._input(tile, False, scratch), self.weights, z, scratch)
         if self.bias is not None:
             z += self.bias * self.weights.scale
-        self.add_up(i, scratch)
-
-    def add_up(self, i: int, scratch: Scratch) -> None:
-        """Called when tile i of z is complete."""
-        tile = self.tiles[i]
-        dense = self.stage.dense(self.z[tile], scratch)
+        dense = self.stage.dense(z, scratch)
         self.sums.add_up(i, dense, dense)
         if self.winners:
-            self.winners.pairs.forward(self.z[tile], self.winners.zmax[tile], self.winners.index[tile], scratch)
+            self.winners.pairs.forward(z, self.winners.zmax[tile], self.winners.index[tile], scratch)
 
     def normalize(self, norm: bn.Normalization | None = None) -> None:
         """Takes the statistics of z, unless others are given; `top` is what BN and the activation work on."""
         z = self.z[..., self.stage.normed]
         self.norm = norm or self.stage.bn.normalize(z, self.sums, self.tiles, self.runner)
         self.top = self.winners.zmax if self.winners else z
-        self.line = self.norm.scale_and_shift(self.top)
+        self.line = bn.per_row(self.norm.line, self.top.shape[2], self.runner.empty)
         self.sums = self.weights = None  # their memory is free for the next stage
 
     # ------------------------------------------------------------------ backward
@@ -78,7 +74,7 @@ class StagePass:
     def start_backward(self, d: Array, need_dx: bool) -> None:
         """d is complete, and its `sums` are."""
         line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm, self.runner)
-        self.d, self.line_back = d, bn.per_row(line, self.z.shape[2])
+        self.d, self.line_back = d, bn.per_row(line, self.z.shape[2], self.runner.empty)
         shapes = [part.map.dw_shape(self.x.shape, d.dtype) for part in self.stage.parts]
         lanes, empty = len(self.tiles.lanes), self.runner.empty
         self.dws = [None if shape is None else empty((lanes, *shape), d.dtype) for shape in shapes]
