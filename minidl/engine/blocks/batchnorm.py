@@ -130,7 +130,7 @@ class BatchNorms:
         """
         pixels, mean, var = sums.moments(runner)
         if not _is_large(mean, var):
-            return self.with_moments(mean, var, pixels, runner, large_mean=False)
+            return self.with_moments(mean, var, pixels, runner, large=False)
         center = mean.astype(z.dtype)
 
         def add_up(i: int, lane: int, scratch: Scratch) -> None:
@@ -142,9 +142,7 @@ class BatchNorms:
         mean = center + rest
         return self.with_moments(mean, var, pixels, runner, _is_large(mean, var))
 
-    def with_moments(
-        self, mean: Array, var: Array, pixels: int, runner: TileRunner, large_mean: bool = True
-    ) -> Normalization:
+    def with_moments(self, mean: Array, var: Array, pixels: int, runner: TileRunner, large=True) -> Normalization:
         """The same from mean and variance, (C,) float64, of z with the signs in it."""
         if pixels < 2:
             raise ShapeError(f"{self.layers[0].label}: training needs more than one value per channel, got one")
@@ -155,7 +153,7 @@ class BatchNorms:
         scale = np.abs(gamma) * inv_std
         line = np.empty((2, self.channels), gamma.dtype)
         line[0], line[1] = scale, self.param("beta") - mean * scale
-        return Normalization(line, signs, mean, inv_std, pixels, large_mean)
+        return Normalization(line, signs, mean, inv_std, pixels, large)
 
     def _move_running(self, mean: Array, signs: Array, var: Array, pixels: int) -> None:
         running = self._buffer("running_mean"), self._buffer("running_var")

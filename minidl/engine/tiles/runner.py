@@ -11,7 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import index
 from weakref import WeakSet
 
@@ -103,11 +103,9 @@ class TileRunner:
                     self._jobs = []  # of a pass that raised
 
     def later(self, *jobs: Job) -> None:
-        """The jobs are done beside the tiles of the pass's next run, or at its end; outside of a pass at once."""
-        if self.lock._is_owned():
+        """The jobs are done beside the tiles of the pass's next run, or at its end."""
+        with self.whole_pass():
             self._jobs.extend(jobs)
-        else:
-            self.run(None, 0, jobs)
 
     def run(self, task: Callable[[int, int, Scratch], None], tiles: Grid | int, jobs: Sequence[Job] = ()) -> None:
         """Runs the task for every tile of a grid; or for 0 .. tiles - 1, each a lane of its own, in any order.
@@ -136,10 +134,8 @@ class TileRunner:
 
 
 def _next(parts: deque) -> tuple[int, Sequence[int]] | Job | None:
-    try:
+    with suppress(IndexError):
         return parts.popleft()
-    except IndexError:
-        return None
 
 
 _runners: WeakSet[TileRunner] = WeakSet()
