@@ -91,7 +91,8 @@ class Sentinel:
             if now > beat + 1:
                 beat = now
                 for peer in self.peers:
-                    peer.send({})
+                    if peer.rank >= 0:
+                        peer.send({})
                 self._find_silent(now)
             if self.troubles and since is None:
                 since = now

@@ -31,13 +31,13 @@ class Interruption(Callback):
     """
 
     def __init__(self, comm: Communicator = ALONE) -> None:
-        self.comm, self.stopped = comm, False
+        self.comm, self.stopped, self._asked = comm, False, False
 
     def stop(self) -> None:
-        self.stopped = True
+        self._asked = True  # not `stopped`: a signal may come while the ranks agree
 
     def on_step(self, trainer: Trainer) -> None:
-        self.stopped = self.comm.any(self.stopped)
+        self.stopped = self.comm.any(self._asked)
         if self.stopped:
             raise StopRequested
 
