@@ -151,7 +151,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_forked_child)
 
 
+_most_cores: list[int] = []  # set by `limit_cores`
+
+
+def limit_cores(number: int) -> None:
+    """This process may use at most so many cores, because others work beside it on the same ones."""
+    _most_cores[:] = [number]
+
+
 def available_cores() -> int:
     """The cores that this process may use: those it is bound to, within its container's share of time."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(bound, cpu_quota() or bound)
+    return min(bound, cpu_quota() or bound, *_most_cores)
