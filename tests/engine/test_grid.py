@@ -96,12 +96,13 @@ def statistics(grid, z, d, runner):
     norms, sums = bn.BatchNorms([layer]), bn.Sums(grid, z)
     for i, tile in enumerate(grid):
         sums.add_up(i, z[tile], z[tile])
-    norm = norms.normalize(z, sums, grid, runner)
-    assert norm.pixels == 35 * 20
-    back = bn.GradientSums(grid, z, norm)
-    for i, tile in enumerate(grid):
-        back.add_up(i, d[tile], z[tile])
-    line = norms.backward(*back.over_batch(runner), norm, runner)
+    with runner.whole_pass():
+        norm = norms.normalize(z, sums, grid, runner)
+        assert norm.pixels == 35 * 20
+        back = bn.GradientSums(grid, z, norm)
+        for i, tile in enumerate(grid):
+            back.add_up(i, d[tile], z[tile])
+        line = norms.backward(*back.over_batch(runner), norm, runner)
     return [*line, *layer.buffers.values(), *(p.grad for p in layer.params.values())]
 
 

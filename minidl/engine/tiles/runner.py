@@ -11,7 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from operator import index
 from weakref import WeakSet
 
@@ -103,9 +103,8 @@ class TileRunner:
                     self._jobs = []  # of a pass that raised
 
     def later(self, *jobs: Job) -> None:
-        """The jobs are done beside the tiles of the pass's next run, or at its end."""
-        with self.whole_pass():
-            self._jobs.extend(jobs)
+        """In a pass: the jobs are done beside the tiles of its next run, or at its end."""
+        self._jobs.extend(jobs)
 
     def run(self, task: Callable[[int, int, Scratch], None], tiles: Grid | int, jobs: Sequence[Job] = ()) -> None:
         """Runs the task for every tile of a grid; or for 0 .. tiles - 1, each a lane of its own, in any order.
@@ -134,8 +133,10 @@ class TileRunner:
 
 
 def _next(parts: deque) -> tuple[int, Sequence[int]] | Job | None:
-    with suppress(IndexError):
+    try:
         return parts.popleft()
+    except IndexError:
+        return None
 
 
 _runners: WeakSet[TileRunner] = WeakSet()
