@@ -95,8 +95,21 @@ def test_scratch_is_the_same_array_again():
     a = scratch("a", (2, 3), np.float32)
     assert a.dtype == np.float32 and a.shape == (2, 3) and a.ctypes.data % 64 == 0
     assert scratch("a", (2, 3), np.float32) is a
-    for other in (("a", (3, 2), np.float32), ("a", (2, 3), np.float64), ("b", (2, 3), np.float32)):
-        assert not np.shares_memory(scratch(*other), a)
+    assert not np.shares_memory(scratch("b", (2, 3), np.float32), a)
+
+
+def test_scratch_arrays_of_one_name_share_the_memory_of_the_largest():
+    scratch = Scratch()
+    small, large = scratch("a", (2, 3), np.float32), scratch("a", (3, 2), np.float64)
+    assert not np.shares_memory(small, large)  # the first was too small
+    assert scratch("a", (2, 3), np.float32).ctypes.data == scratch("a", (6,), bool).ctypes.data == large.ctypes.data
+    scratch.at_turn(1)
+    for turn in (1, 2):
+        assert scratch("a", (3, 2), np.float64).ctypes.data == large.ctypes.data  # kept as long as so much is needed
+        scratch.at_turn(turn + 1)
+    scratch("a", (2, 3), np.float32)
+    scratch.at_turn(4)
+    assert scratch("a", (2, 3), np.float32).size == 6 and scratch._memory["a"].nbytes == 24
 
 
 def test_a_border_is_zero_and_stays_zero():

@@ -201,7 +201,7 @@ class WinogradConv:
         k, (_, c), f = self.k, stream.shape, filters.shape[2]
         steps = self.runs * self.line // k
         windows = _view(stream, (self.points, k, steps, k * c), (self.runs * self.line * c, c, k * c, 1))
-        lines = scratch(f"products {self._name}", (self.points * self.runs, self.line, f), stream.dtype)
+        lines = scratch("products", (self.points * self.runs, self.line, f), stream.dtype)
         phases = lines.reshape(self.points, steps, k, f).swapaxes(1, 2)  # (a, k, steps, F)
         np.matmul(windows, filters[:, None], out=phases)
         np.matmul(self.matrices.gather, self._columns(lines), out=out.swapaxes(1, 2))

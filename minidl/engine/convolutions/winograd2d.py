@@ -81,28 +81,28 @@ class Winograd2DConv:
         spread = self._spread(dz, scratch)
         if out is not None:
             self._apply(spread, filters, out, scratch)
-        taps = scratch(f"taps {self._name}", (*spread.shape[:3], h.shape[3]), h.dtype)
+        taps = scratch("taps", (*spread.shape[:3], h.shape[3]), h.dtype)
         np.matmul(self.gather.T, self._runs(h, scratch), out=taps.reshape(POINTS**2, -1))
         return taps.swapaxes(2, 3), spread  # (C, T), (T, F) for each point
 
     def _spread(self, x: Array, scratch: Scratch) -> Array:
         """s (a, a, T, C) of x (n, H, W, C)."""
         n, _, w, c = x.shape
-        lines = scratch(f"lines {self._name}", (w, POINTS * self.r, n, c), x.dtype)
+        lines = scratch("lines", (w, POINTS * self.r, n, c), x.dtype)
         np.matmul(self.columns.spread, x.swapaxes(1, 2), out=lines.transpose(2, 0, 1, 3))  # (a R, H) @ (H, C)
         lines = lines.reshape(w, POINTS, -1).swapaxes(0, 1)  # (W, a R, n, C) -> (a, W, R n C)
-        out = scratch(f"spread {self._name}", (POINTS, POINTS * self.q, lines.shape[2]), x.dtype)
+        out = scratch("spread", (POINTS, POINTS * self.q, lines.shape[2]), x.dtype)
         np.matmul(self.rows.spread, lines, out=out)  # (a Q, W) @ (W, R n C)
         return out.reshape(POINTS, POINTS, -1, c)  # (a, a Q, R n C) -> (a, a, T, C)
 
     def _apply(self, spread: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out = A.T [s U] A."""
         n, h, w, f = out.shape
-        products = scratch(f"products {self._name}", (*spread.shape[:3], f), out.dtype)
+        products = scratch("products", (*spread.shape[:3], f), out.dtype)
         np.matmul(spread, filters, out=products)  # (T, C) @ (C, F) for each point
         runs, pixels = self._blocks(n, f, out.dtype, scratch)
         np.matmul(self.gather, products.reshape(POINTS**2, -1), out=runs)
-        whole = out if pixels.size == out.size else scratch(f"whole {self._name}", self._whole(n, f), out.dtype)
+        whole = out if pixels.size == out.size else scratch("whole", self._whole(n, f), out.dtype)
         whole.reshape(pixels.shape)[...] = pixels  # axes are only split, so this is a view
         if whole is not out:
             out[...] = whole[:, :h, :w]
@@ -124,7 +124,7 @@ class Winograd2DConv:
 
     def _blocks(self, n: int, c: int, dtype: np.dtype, scratch: Scratch) -> tuple[Array, Array]:
         """Working memory (m^2, T C) for the pixels of all runs, and a view of it, (n, R, m, Q, m, C)."""
-        blocks = scratch(f"runs {self._name}", (self.m, self.m, self.q, self.r, n, c), dtype)
+        blocks = scratch("runs", (self.m, self.m, self.q, self.r, n, c), dtype)
         return blocks.reshape(self.m**2, -1), blocks.transpose(4, 3, 0, 2, 1, 5)
 
 

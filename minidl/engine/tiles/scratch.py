@@ -8,6 +8,7 @@ example. A turn also ends after PASSES passes, so that one large batch is forgot
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,16 +19,22 @@ from minidl.engine.tiles.recycler import aligned
 
 
 class Scratch:
-    """One thread's working memory: arrays by name, made once and used again. No array may leave its task."""
+    """One thread's working memory: arrays by name, made once and used again. No array may leave its task.
+
+    Layers of many shapes use the same names. So all arrays of one name share their memory, which is that of the
+    largest: of one name only one array can be in use at a time.
+    """
 
     def __init__(self) -> None:
         self._arrays: dict[tuple, np.ndarray] = {}  # used in this turn
-        self._older: dict[tuple, np.ndarray] = {}  # used in the one before
+        self._older: dict[tuple, np.ndarray] = {}  # those with a border used in the one before
+        self._memory: dict[str, np.ndarray] = {}  # of the arrays of a name, in bytes
+        self._needed: dict[str, int] = {}  # how much of it in this turn
         self.turn = 0
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         """The array `name` of this shape and dtype. Anything may be in it."""
-        return self._array((name, shape, dtype), aligned)
+        return self._array((name, shape, dtype), self._shared)
 
     def bordered(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype | type, inside: Callable[[np.ndarray], np.ndarray]
@@ -47,17 +54,27 @@ class Scratch:
         if array is None:
             array = self._older.pop(key, None)
             if array is None:
-                array = make(*key[1:3])
+                array = make(*key[:3])
             self._arrays[key] = array
         return array
 
+    def _shared(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        self._needed[name] = max(size, self._needed.get(name, 0))
+        if name not in self._memory or self._memory[name].nbytes < size:
+            self._memory[name] = aligned((size,), np.uint8)
+            self._arrays = {key: a for key, a in self._arrays.items() if key[0] != name}
+        return np.ndarray(shape, dtype, self._memory[name])
+
     def at_turn(self, turn: int) -> None:
-        """Drops the arrays that were not used at its last turn."""
+        """Drops the memory that was not used at its last turn."""
         if turn != self.turn:
-            self._older, self._arrays, self.turn = self._arrays, {}, turn
+            self._memory = {name: m for name, m in self._memory.items() if m.nbytes == self._needed.get(name)}
+            self._older = {key: a for key, a in self._arrays.items() if "bordered" in key}
+            self._arrays, self._needed, self.turn = {}, {}, turn
 
 
-def _zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+def _zeros(name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     array = aligned(shape, dtype)
     array[...] = 0
     return array
