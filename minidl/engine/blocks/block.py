@@ -137,7 +137,7 @@ class Block(Fused):
             at.start_backward(bool(passes) or need_dx)
             through = partial(_backward_around, around, at_end) if self.shortcut and not passes else _backward
             self.runner.run(partial(through, at, d), tiles, [*jobs, *(passes[-1].weights.jobs if passes else [])])
-            d, jobs = partial(_tile_of, at.dx), at.grad_jobs()
+            d, jobs = lambda tile, scratch, dx=at.dx: dx[tile], at.grad_jobs()
         self.runner.run(None, 0, [*jobs, *(job for at in around for job in at.grad_jobs())])
         return at.dx
 
@@ -247,7 +247,3 @@ def _backward_around(
         at.backward(i, above, d, scratch)
     if dx is not None:
         dx += d
-
-
-def _tile_of(d: Array, tile: slice, scratch: Scratch) -> Array:
-    return d[tile]

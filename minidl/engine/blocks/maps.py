@@ -57,9 +57,6 @@ class LinearMap:
         """dx = dz w.T"""
         raise NotImplementedError
 
-    def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape | None:
-        """The shape of the product that `backward` returns."""
-
     def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
         """dx = dz w.T unless None. Returns the two matrices whose product is dw, in scratch memory."""
         if dx is not None:
@@ -112,19 +109,16 @@ class Convolutions(LinearMap):
     def input_grad(self, dz: Array, filters: Array, dx: Array, scratch: Scratch) -> None:
         self._form(dx.shape, dx.dtype).input_grad(dz, filters, dx, scratch)
 
-    def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape:
-        return self._form(x_shape, dtype).dw_shape(self.w_shape)
-
     def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
         return self._form(x.shape, x.dtype).backward(dz, x, filters, dx, scratch)
 
     def grad_jobs(self, dw: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
         """Jobs that add dw, summed over all tiles, times scale to the gradients of the weights."""
-        form, (kernel, _, channels, _) = self._form(x_shape, dw.dtype), self.w_shape
+        form, (kernel, _, channels, f) = self._form(x_shape, dw.dtype), self.w_shape
         pieces = cut(0, channels, min(PIECES, kernel**2, channels))
 
         def fill(piece: slice) -> None:
-            grad = form.weight_grad(dw[..., piece, :]) * scale
+            grad = form.weight_grad(dw.reshape(-1, channels, f)[:, piece]).reshape(kernel, kernel, -1, f) * scale
             for conv, factor, own in zip(self.convs, self.factors, self.columns, strict=True):
                 conv.params["weight"].grad[:, :, piece] += grad[..., own] if factor == 1 else grad[..., own] * factor
 

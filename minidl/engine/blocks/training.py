@@ -82,11 +82,10 @@ class StagePass:
         """The `sums` of d are complete."""
         line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm)
         self.line_back = bn.per_row(line, self.z.shape[2])
-        dtype, empty = self.z.dtype, self.runner.empty
-        shapes = [part.map.dw_shape(self.x.shape, dtype) for part in self.stage.parts]
-        self.dws = [shape and ProductSum(self.tiles, shape, dtype, empty) for shape in shapes]
+        empty = self.runner.empty
+        self.dws = [ProductSum(self.tiles, empty) if part.map.weighted else None for part in self.stage.parts]
         # Of z, a tile is not needed any more when dx of this tile is made.
-        self.dx = (self.z if self.z.shape == self.x.shape else empty(self.x.shape, dtype)) if need_dx else None
+        self.dx = (self.z if self.z.shape == self.x.shape else empty(self.x.shape, self.z.dtype)) if need_dx else None
         if self.below:
             self.below.sum_gradients()
 

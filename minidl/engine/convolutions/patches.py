@@ -22,9 +22,6 @@ class PatchConv:
     def filters(self, w: Array, empty: Empty = aligned) -> Array:
         return aligned_copy(w, empty)
 
-    def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return w_shape
-
     def weight_grad(self, dw: Array) -> Array:
         return dw
 

@@ -17,9 +17,6 @@ class PointConv:
     def filters(self, w: Array, empty: Empty = aligned) -> Array:
         return aligned_copy(w[0, 0], empty)
 
-    def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return w_shape[2:]
-
     def weight_grad(self, dw: Array) -> Array:
         return dw
 

@@ -21,16 +21,17 @@ class ProductSum:
 
     total: Array
 
-    def __init__(self, tiles: Grid, shape: tuple[int, ...], dtype: np.dtype, empty: Empty) -> None:
-        self._tiles, self._new = tiles, lambda: empty(shape, dtype)
+    def __init__(self, tiles: Grid, empty: Empty) -> None:
+        self._tiles, self._empty = tiles, empty
         self._lanes: dict[int, Array] = {}
         self._halves: dict[int, Array] = {}  # by the node of the tree at which they wait for the other half
 
     def add(self, i: int, a: Array, b: Array, scratch: Scratch) -> None:
-        """Adds a (..., P, K) @ b (..., K, N) of tile i; the sum may have the axes P split."""
+        """Adds a (..., P, K) @ b (..., K, N) of tile i. b has all axes of the product."""
         lane, again = self._tiles.lane[i], self._tiles.again[i]
-        part = self._lanes[lane] if again else self._lanes.setdefault(lane, self._new())
-        add_product(a, b, part.reshape(*b.shape[:-2], a.shape[-2], -1), again, scratch)
+        if not again:
+            self._lanes[lane] = self._empty((*b.shape[:-2], a.shape[-2], b.shape[-1]), b.dtype)
+        add_product(a, b, self._lanes[lane], again, scratch)
         if i == self._tiles.lanes[lane][-1]:
             self._join(len(self._tiles.lanes) + lane, self._lanes.pop(lane))
 
