@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from minidl.engine.convolutions.choice import tile_conv
 from minidl.engine.convolutions.patches import PatchConv
-from minidl.engine.convolutions.points import PointConv
 from minidl.engine.convolutions.winograd import KERNELS, POINTS, WinogradConv, run_of, transforms, turned
 from minidl.engine.convolutions.winograd2d import Winograd2DConv
 from minidl.engine.tiles.grid import grid_of
@@ -160,8 +159,7 @@ def test_float32_is_off_by_at_most_2e_5_of_the_largest_output(form, kernel, heig
 @cases(100)
 @given(windows(pool=False), st.integers(1, 4), seeds, layouts)
 def test_a_convolution_by_patches_is_the_reference(window, filters, seed, layout):
-    _, stride, padding = window.geometry
-    conv, rng = PatchConv(stride, padding), np.random.default_rng(seed)
+    conv, rng = PatchConv(*window.geometry), np.random.default_rng(seed)
     found = errors(rng, conv, window.geometry, window.shape, filters, np.float64, layout)
     assert max(found.values()) < 1e-12, found
 
@@ -176,7 +174,7 @@ def test_tiles_of_other_sizes_and_kernels_may_share_scratch_memory():
             conv.forward(x, conv.filters(weight), y, scratch)
             close(y, reference.conv2d(x, weight, 1, kernel // 2))
     for size, padding in ((6, 1), (4, 2), (2, 3), (6, 1)):  # with their borders they have the same size
-        x, weight, conv = rng.normal(size=(2, size, size, 3)), rng.normal(size=(3, 3, 3, 4)), PatchConv(1, padding)
+        x, weight, conv = rng.normal(size=(2, size, size, 3)), rng.normal(size=(3, 3, 3, 4)), PatchConv(3, 1, padding)
         y = np.full((2, 6, 6, 4), np.nan)
         conv.forward(x, conv.filters(weight), y, scratch)
         close(y, reference.conv2d(x, weight, 1, padding))
@@ -210,8 +208,8 @@ def test_only_same_convolutions_of_many_channels_go_the_fast_ways():
     assert form_of((3, 3, 128, 128), x) is Winograd2DConv
     assert form_of((3, 3, 8, 8), (4, 16, 16, 8)) is WinogradConv
     assert form_of((7, 7, 128, 128), x) is WinogradConv
-    assert form_of((1, 1, 128, 128), x) is PointConv
     for w_shape, stride, padding in (
+        ((1, 1, 128, 128), 1, 0),
         ((1, 1, 128, 128), 2, 0),
         ((1, 1, 128, 128), 1, 1),
         ((3, 3, 128, 128), 2, 1),

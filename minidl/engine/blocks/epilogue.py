@@ -77,12 +77,12 @@ class Epilogue:
             at.sum_gradients()
 
         def d(tile: slice, scratch: Scratch) -> Array:
-            out = scratch("d", dy[tile].shape, dy.dtype)
-            return np.multiply(dy[tile], slope[tile], out=out)
+            return np.multiply(dy[tile], slope[tile], out=scratch("d", dy[tile].shape, dy.dtype))
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
+            of_tile = d(tiles[i], scratch)
             for at in stages:
-                at.sums.add_up(i, d(tiles[i], scratch), at.top[tiles[i]])
+                at.sums.add_up(i, of_tile, at.top[tiles[i]])
 
         self._last.runner.run(task, tiles, jobs)
         return d

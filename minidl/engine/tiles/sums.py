@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engine.tiles.grid import Grid
-from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import Empty
 from minidl.engine.tiles.scratch import Scratch
 
 Array = np.ndarray
+
+LARGE = 1 << 18  # numbers
 
 
 class ProductSum:
@@ -31,7 +32,9 @@ class ProductSum:
         lane, again = self._tiles.lane[i], self._tiles.again[i]
         if not again:
             self._lanes[lane] = self._empty((*b.shape[:-2], a.shape[-2], b.shape[-1]), b.dtype)
-        add_product(a, b, self._lanes[lane], again, scratch)
+            np.matmul(a, b, out=self._lanes[lane])
+        else:
+            _add_product(a, b, self._lanes[lane], scratch)
         if i == self._tiles.lanes[lane][-1]:
             self._join(len(self._tiles.lanes) + lane, self._lanes.pop(lane))
 
@@ -45,3 +48,11 @@ class ProductSum:
             del self._halves[node]
             part += other  # a + b is b + a, to the last bit
         self.total = part
+
+
+def _add_product(a: Array, b: Array, out: Array, scratch: Scratch) -> None:
+    """out += a @ b, a large stack in parts that stay in the cache."""
+    for x, y, to in zip(a, b, out, strict=True) if out.size > LARGE and out.ndim > 2 else [(a, b, out)]:
+        part = scratch("product", to.shape, to.dtype)
+        np.matmul(x, y, out=part)
+        to += part
