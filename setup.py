@@ -1,5 +1,5 @@
-"""Packaging of minidl: `pip install -e .`, extras search, test, browser, parity, benchmarks, cuda12, cuda13,
-cuda-check (CuPy and NVIDIA's compiler as far as they go without a GPU)."""
+"""Packaging of minidl: `pip install -e .`, extras search, test, browser, mpi, parity, benchmarks, cuda12,
+cuda13, cuda-check (CuPy and NVIDIA's compiler as far as they go without a GPU)."""
 
 import re
 from pathlib import Path
@@ -42,9 +42,15 @@ setup(
         "search": ["optuna>=5"],
         "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "optuna>=5"],
         "browser": ["playwright>=1.50", "oxlint"],  # drives a browser that is installed; downloads none
+        "mpi": ["mpi4py>=4.1"],  # its wheels use the MPI that is there; `pip install mpich` is one
         "parity": ["torch==2.13.0", "captum", "jax"],
         "benchmarks": ["torch==2.13.0", "captum", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
-        "cuda-check": ["cupy-cuda13x", "nvidia-cuda-nvrtc==13.*", "nvidia-cuda-nvrtc-cu12==12.9.*"],
+        "cuda-check": [
+            "cupy-cuda13x",
+            "nvidia-cuda-nvrtc==13.*",
+            "nvidia-cuda-nvrtc-cu12==12.9.*",
+            "nvidia-nccl-cu13",
+        ],
         "cuda12": ["cupy-cuda12x"],
         "cuda13": ["cupy-cuda13x"],
     },

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = (
     *("errors", "version", "text", "backend", "kernels", "layers", "losses", "schedules", "optim", "storage"),
-    *("diagnostics", "engine", "data", "training", "models", "visual", "atlas", "explain", "learn"),
+    *("diagnostics", "engine", "parallel", "data", "training", "models", "visual", "atlas", "explain", "learn"),
     *("minidl", "cli", "__main__"),
 )
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minidl.cli.boundary import INTERRUPTED
 from minidl.cli.common import memory_guarded, new_trainer, seed_and_engine, stopped_by_signals
@@ -15,13 +15,18 @@ from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, count, folder_name,
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
 from minidl.models import build
+from minidl.parallel.communicator import Communicator
+from minidl.parallel.world import world
+from minidl.storage.metadata import from_json, to_json
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
 from minidl.text.columns import align
+from minidl.text.console import show
 from minidl.training import search, session
 from minidl.training.callbacks import Harmless, Interruption, StopRequested
 from minidl.training.config import Config, check_settings
 from minidl.training.reports import ProgressBar
+from minidl.training.rounds import run_trials
 
 if TYPE_CHECKING:
     from minidl.training.study import Study
@@ -33,8 +38,14 @@ def search_settings(args: Namespace) -> int:
     """Searches for a learning rate and a weight decay as the paper did: short trainings on a part of the data."""
     from minidl.training.study import create_search, import_optuna, open_study
 
-    import_optuna()
-    folder, plan = search_to_run(args)
+    comm = world()
+    if comm.rank == 0:
+        import_optuna()
+        folder, plan = search_to_run(args)
+        comm.broadcast_bytes(to_json(plan.as_dict()).encode())
+    else:
+        settings = from_json(comm.broadcast_bytes(b"").decode(), "the plan of rank 0")
+        folder, plan = None, search.Plan.from_dict(settings)
     config = plan.config
     stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
     with session.one_blas_thread(), stored:
@@ -47,12 +58,21 @@ def search_settings(args: Namespace) -> int:
             f"{config.optimizer}, {config.schedule} lr {plan.lr[0]:g} to {plan.lr[1]:g}, "
             f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {seed_and_engine(config)}"
         )
+        if comm.rank:
+            return _train_trials(None, plan, data, needed, xp, comm)
         if folder is None:
             folder = create_search(Path(args.output), args.name, plan)
         with open_study(folder, plan) as study:
             for line in [*lines, f"folder   {folder}"]:
                 study.run.say(line)
-            return _run_trials(study, data, needed, xp)
+            code = _train_trials(study, plan, data, needed, xp, comm)
+            _show_trials(study, data)
+            if code == INTERRUPTED:
+                study.run.say(f"stopped  continue with: {call('search')} --resume {folder}")
+            else:
+                elsewhere = f"; {n} more in another process" if (n := study.elsewhere()) else ""
+                study.run.say(f"done     {folder}{elsewhere}")
+            return code
 
 
 def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
@@ -76,26 +96,28 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
     return folder, plan
 
 
-def _run_trials(study: Study, data: session.Data, needed: int, xp: ModuleType) -> int:
-    plan, say = study.plan, study.run.say
+def _train_trials(
+    study: Study | None, plan: search.Plan, data: session.Data, needed: int, xp: ModuleType, comm: Communicator
+) -> int:
+    """Trains this rank's share of the trials; 0, or INTERRUPTED. Only rank 0 has the study."""
+    say = show if study is None else study.run.say
     bar, interruption = ProgressBar(), Interruption()
+
+    def train(config: Config) -> tuple[list[dict[str, Any]], bool]:
+        trainer = search.new_trainer(config, data, build)
+        trainer.callbacks += [Harmless(bar, say), interruption]
+        try:
+            return search.train_trial(trainer)
+        finally:
+            bar.close()
+
     try:
         with stopped_by_signals(interruption.stop), memory_guarded(plan.config, needed, xp):
-            while (draw := study.next()) is not None:
-                trainer = search.new_trainer(draw.config, data, build)
-                trainer.callbacks += [Harmless(bar, say), interruption]
-                try:
-                    row = study.finish(draw, *search.train_trial(trainer))
-                finally:
-                    bar.close()
-                say(search.trial_line(row, study.write_table(), plan.trials, study.running()))
+            for row in run_trials(study, plan.config, train, comm):
+                others = comm.size - 1 + study.elsewhere()
+                say(search.trial_line(row, study.write_table(), plan.trials, others))
     except StopRequested:
-        _show_trials(study, data)
-        say(f"stopped  continue with: {call('search')} --resume {study.run.path}")
         return INTERRUPTED
-    _show_trials(study, data)
-    elsewhere = f"; {n} more in another process" if (n := study.running()) else ""
-    say(f"done     {study.run.path}{elsewhere}")
     return 0
 
 

@@ -186,8 +186,19 @@ class Loader:
         y = np.full(len(indices), -1) if labels is None else labels[indices]
         return normalise(images, self.mean, self.std), y
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of `epoch`, beginning with number `start`."""
+    def images_of(self, batch: int) -> int:
+        """The number of images in batch number `batch`: the last one may be smaller."""
+        return min(self.batch_size, len(self.split) - batch * self.batch_size)
+
+    def epoch(
+        self, epoch: int, start: int = 0, part: Callable[[int], slice] | None = None, *, step: int = 1
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of `epoch` with the numbers start, start + step, start + 2 step, ...
+
+        part    which of its n images a batch has: n -> slice
+        """
         order = self.order(epoch)
-        parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self)))
+        parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self), step))
+        if part is not None:
+            parts = (indices[part(len(indices))] for indices in parts)
         return map_ahead(lambda part: self.batch(part, epoch), parts, self.workers)

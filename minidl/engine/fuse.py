@@ -26,9 +26,9 @@ def register(composite: type[Fused]) -> type[Fused]:
     return composite
 
 
-def fuse(model: Layer, threads: int = 0) -> Layer:
+def fuse(model: Layer, threads: int = 0, runner: TileRunner | None = None) -> Layer:
     """`model` with composites in place of several plain layers, which are faster, on `threads` threads (0: all
-    cores).
+    cores), or on those of a `runner`.
 
     The result is a new tree with the same Parameters, buffers and names, in the same order. It can be trained, saved
     and loaded in place of `model`, and both may be used alternately. These layers become composites, in any
@@ -40,7 +40,7 @@ def fuse(model: Layer, threads: int = 0) -> Layer:
     require_layer("fuse: the model", model)
     if not all(isinstance(p.value, np.ndarray) for p in model.named_parameters().values()):
         return model
-    return _fused(model, TileRunner(threads), first=True)
+    return _fused(model, runner or TileRunner(threads), first=True)
 
 
 def unfuse(model: Layer) -> Layer:

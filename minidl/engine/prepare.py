@@ -8,13 +8,15 @@ image, and again when a weight or a running statistic has changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from copy import copy
 from typing import Any
 
 import numpy as np
 
 from minidl.engine.blocks.fused import Fused
-from minidl.engine.chain import FusedSequential
+from minidl.engine.chain import IMAGE_BY_IMAGE, FusedSequential
 from minidl.engine.fuse import fuse
+from minidl.engine.tiles.runner import TileRunner
 from minidl.layers.base import Layer
 from minidl.layers.parameter import Snapshot
 
@@ -23,8 +25,9 @@ Array = np.ndarray
 SIZES = 2  # of images, of which the folded weights are kept: those of training and evaluation, for example
 
 
-def prepare(model: Layer, threads: int = 0) -> Layer:
-    """`model` for inference with the same weights again and again: `fuse(model, threads)`, or a fused model itself.
+def prepare(model: Layer, threads: int = 0, runner: TileRunner | None = None) -> Layer:
+    """`model` for inference with the same weights again and again: `fuse(model, threads, runner)`, or a fused model
+    itself.
 
     It keeps the folded weights of the last two sizes of images until its next training pass. They take about four
     times the memory of the weights. From the third pass with images and batches of one size on, it also keeps the
@@ -35,7 +38,7 @@ def prepare(model: Layer, threads: int = 0) -> Layer:
     changed takes some microseconds to see. Only where others refer to a weight, such as a variable of yours, its
     numbers are compared with a copy.
     """
-    return keep(fuse(model, threads))
+    return keep(fuse(model, threads, runner))
 
 
 def keep(model: Layer) -> Layer:
@@ -76,28 +79,31 @@ class Kept:
 
 
 class Seen:
-    """The weights, running statistics and settings in the composites at or below a layer, as they are now."""
+    """The weights, running statistics and settings at or below a layer as they are now, but in a user's own layers.
+
+    Raises UsageError if a part of a composite was replaced.
+    """
 
     def __init__(self, layer: Layer) -> None:
         below = [at for _, at in layer.places()]
         composites = [at for at in below if isinstance(at, Fused)]
-        self._chains = [(at.layers, dict(at.layers)) for at in below if isinstance(at, FusedSequential)]
-        self._composites = composites
-        leaves = {id(leaf): leaf for composite in composites for leaf in composite.plain.leaves()}.values()
-        self._weights = [Snapshot(p) for leaf in leaves for p in leaf.params.values()]
-        self._settings = [(vars(leaf), dict(vars(leaf))) for leaf in leaves]
-        self._statistics = [(leaf.buffers, name, b.tobytes()) for leaf in leaves for name, b in leaf.buffers.items()]
+        for composite in composites:
+            composite.require_own_parts()
+        plain = [at for at in below if type(at) in IMAGE_BY_IMAGE]
+        leaves = {id(leaf): leaf for leaf in (*plain, *(leaf for at in composites for leaf in at.plain.leaves()))}
+        leaves = leaves.values()
+        self._parts = [now for now in map(vars, leaves) if len(now) > 2]  # with settings, not only params and buffers
+        self._parts += [leaf.params for leaf in plain]
+        self._parts += [at.layers for at in below if isinstance(at, FusedSequential)]
+        self._parts += [part for at in composites for part in at.parts if part]
+        self._were = [copy(part) for part in self._parts]
+        self._weights = Snapshot(p for leaf in leaves for p in leaf.params.values())
+        self._statistics = [(leaf.buffers, name) for leaf in leaves for name in leaf.buffers]
+        self._numbers = self._statistics_now()
 
     def holds(self) -> bool:
-        """Whether these are the same layers, with the same settings and, bit for bit, the same numbers.
+        """Whether these are the same layers, with the same settings and, bit for bit, the same numbers."""
+        return self._parts == self._were and self._weights.hold() and self._numbers == self._statistics_now()
 
-        Raises UsageError if a part of a composite was replaced.
-        """
-        for composite in self._composites:
-            composite.require_own_parts()
-        return (
-            all(now == then for now, then in self._chains)
-            and all(now == then for now, then in self._settings)
-            and all(weight.holds() for weight in self._weights)
-            and all(buffers[name].tobytes() == seen for buffers, name, seen in self._statistics)
-        )
+    def _statistics_now(self) -> bytes:
+        return np.concatenate([of[name] for of, name in self._statistics] or [[]], axis=None).tobytes()

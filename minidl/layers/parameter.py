@@ -12,6 +12,7 @@ from minidl.backend.arrays import Array, array_module
 from minidl.errors import UsageError
 
 FROZEN = "frozen"  # the tag of parameters that no optimizer changes
+_last = object()  # the last mark of any Parameter
 
 
 class Parameter:
@@ -31,13 +32,13 @@ class Parameter:
                 f"Parameter: the value is {value.dtype}, and must be floating: value.astype(np.float32) makes it so"
             )
         self._value = value
-        self._handed_out = object()  # another one each time, see `Snapshot`
+        self._hand_out()
         self._grad = xp.zeros_like(value) if grad is None else grad
         self.tags = frozenset((tags,) if isinstance(tags, str) else tags)
 
     @property
     def value(self) -> Array:
-        self._handed_out = object()
+        self._hand_out()
         return self._value
 
     @value.setter
@@ -64,6 +65,11 @@ class Parameter:
     def grad(self, new: Array) -> None:
         self._refuse_rebinding("grad", self._grad, new)
 
+    def _hand_out(self) -> None:
+        """Leaves a mark, another one each time, see `Snapshot`."""
+        global _last
+        _last = self._handed_out = object()
+
     @staticmethod
     def _refuse_rebinding(name: str, old: Array, new: Array) -> None:
         # `p.grad += g` ends with an assignment of the same array. Another array would break the views.
@@ -75,28 +81,32 @@ class Parameter:
 
 
 class Snapshot:
-    """The value of a Parameter at one moment, to tell later whether it has changed since. For NumPy arrays.
+    """The values of Parameters at one moment, to tell later whether they have changed since. For NumPy arrays.
 
-    Anyone who has the array may write to it. So `value` leaves a mark whenever it hands the array out, and Python
+    Anyone who has an array may write to it. So `value` leaves a mark whenever it hands the array out, and Python
     counts the references to the array; a view of it has one too. Without a new mark, and without a reference other
     than the Parameter's own, nobody can have written to it. This is known in a tenth of a microsecond, however large
-    the array. In all other cases its bytes are compared with a copy.
+    and many the arrays are. In all other cases the bytes are compared with a copy.
     """
 
-    __slots__ = ("_parameter", "_mark", "_bytes")
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
+        self._last = _last  # before the copies: later writes are noticed
+        self._seen = [(p, p._handed_out, bytearray(np.ascontiguousarray(p._value))) for p in parameters]
+        self._shared = True
 
-    def __init__(self, parameter: Parameter) -> None:
-        self._parameter, self._mark = parameter, parameter._handed_out  # before the copy: later writes are noticed
-        self._bytes = bytearray(np.ascontiguousarray(parameter._value))
-
-    def holds(self) -> bool:
-        """Whether the value is the same, bit for bit."""
-        mark = self._parameter._handed_out
-        if mark is self._mark and not _others_have(self._parameter):
+    def hold(self) -> bool:
+        """Whether the values are the same, bit for bit."""
+        if self._last is _last and not self._shared:
             return True
-        same = self._bytes == memoryview(np.ascontiguousarray(self._parameter._value))
-        self._mark = mark
-        return same
+        last, seen, shared = _last, [], False
+        for p, mark, numbers in self._seen:
+            now, others = p._handed_out, _others_have(p)
+            if (now is not mark or others) and numbers != memoryview(np.ascontiguousarray(p._value)):
+                return False
+            seen.append((p, now, numbers))
+            shared |= others
+        self._last, self._seen, self._shared = last, seen, shared
+        return True
 
 
 def _others_have(parameter: Parameter) -> bool:

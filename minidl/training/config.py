@@ -98,6 +98,10 @@ class Config:
     )
     patience: int = _setting(0, "stop after this many epochs without a better val top-1 (0: never)", type=whole)
     seed: int = _setting(0, "seed of all random numbers: same seed, same bits", type=seed64)
+    sync_bn: bool = _setting(
+        False, "several processes: batch normalization over the whole batch, not over each one's part of it"
+    )
+    exact: bool = _setting(False, "the same bits on 1, 2, 4 or 8 processes; includes --sync-bn")
     # The settings below change neither weights nor metrics, so a resumed run may give others.
     threads: int = _setting(0, THREADS_HELP, type=thread_count)
     workers: int = _setting(1, "threads that prepare batches", type=thread_count)

@@ -8,12 +8,14 @@ from types import ModuleType
 
 import numpy as np
 
-from minidl.backend.arrays import Array, on_device, to_host
+from minidl.backend.arrays import Array, on_device, to_device, to_host
 from minidl.data.loader import Loader
 from minidl.engine.prepare import keep
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax_cross_entropy, top_k_correct
+from minidl.parallel.communicator import ALONE, Communicator
+from minidl.parallel.deal import collect
 
 
 @dataclass
@@ -41,26 +43,33 @@ class Evaluation:
         return [(int(t), int(p), int(wrong[t, p])) for t, p in pairs if wrong[t, p]]
 
 
-def predict(model: Layer, loader: Loader, xp: ModuleType = np) -> Iterator[tuple[Array, Array]]:
-    """(logits, labels) of every batch, on the device."""
+def predict(
+    model: Layer, loader: Loader, xp: ModuleType = np, comm: Communicator = ALONE
+) -> Iterator[tuple[Array, Array]]:
+    """(logits, labels) of every batch, on the device. The ranks of `comm` share the work, and each gets all of it."""
     if not hasattr(loader, "epoch"):
         raise UsageError(f"got a {type(loader).__name__}: give a Loader, of arrays Loader((images, labels), 32, ...)")
     keep(model)
-    for x, y in on_device(loader.epoch(0), xp):
-        logits, _ = model.forward(x, INFER)
-        yield logits, y
+    own = on_device(loader.epoch(0, comm.rank, step=comm.size), xp)
+    for logits, y in collect(((model.forward(x, INFER)[0], y) for x, y in own), len(loader), comm):
+        yield to_device(logits, xp), to_device(y, xp)
 
 
 def evaluate(
-    model: Layer, loader: Loader, xp: ModuleType = np, on_batch: Callable[[int], None] = lambda images: None
+    model: Layer,
+    loader: Loader,
+    xp: ModuleType = np,
+    on_batch: Callable[[int], None] = lambda images: None,
+    comm: Communicator = ALONE,
 ) -> Evaluation:
     """Runs `model` on the images of `loader`, with running statistics.
 
-    `on_batch` is called with the number of images after each batch.
+    `on_batch` is called with the number of images after each batch. The ranks of `comm` share the batches; each gets
+    the figures of all images, with the bits that one process gets.
     """
     loss = top1 = top5 = 0
     true, predicted = [], []
-    for logits, y in predict(model, loader, xp):
+    for logits, y in predict(model, loader, xp, comm):
         loss = loss + softmax_cross_entropy(logits, y)[0].astype(np.float64) * len(y)
         top1 = top1 + top_k_correct(logits, y, 1)
         top5 = top5 + top_k_correct(logits, y, 5)

@@ -20,6 +20,8 @@ from minidl.engine.tiles.runner import available_cores
 from minidl.errors import DataError, printable
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
+from minidl.parallel.communicator import ALONE, Communicator
+from minidl.parallel.deal import Result, collect
 from minidl.storage.files import atomic
 from minidl.storage.tables import csv_file
 from minidl.training.checkpoints import About
@@ -62,13 +64,14 @@ def predict_files(
     xp: ModuleType,
     on_error: Callable[[str], None],
     on_batch: Callable[[int], None] = lambda photos: None,
+    comm: Communicator = ALONE,
 ) -> Iterator[Prediction]:
     """Predictions for photos of any size: the central square, resized to the size that the network was trained on.
 
     The photos are read one batch at a time, on all cores. `on_error` is called with one line for each photo that
-    can't be read.
+    can't be read. The ranks of `comm` share the batches; each gets all predictions and problems.
     """
-    size = about.image_shape[0]
+    size, starts = about.image_shape[0], range(0, len(paths), BATCH)
     keep(model)
 
     def read(path: str) -> np.ndarray | str:
@@ -79,26 +82,36 @@ def predict_files(
         except MemoryError:
             return f"{path}: too large for the memory there is"
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for start in range(0, len(paths), BATCH):
-            batch = paths[start : start + BATCH]
-            found = list(pool.map(read, batch))
-            for problem in (image for image in found if isinstance(image, str)):
-                on_error(problem)
-            good = [(path, image) for path, image in zip(batch, found, strict=True) if not isinstance(image, str)]
-            if good:
-                x = normalise(np.stack([image for _, image in good]), about.mean, about.std)  # (n, H, W, 3)
-                logits, _ = model.forward(to_device(x, xp), INFER)
-                yield from _ranked([path for path, _ in good], to_host(softmax(logits)))
-            on_batch(len(batch))
+    def answers() -> Iterator[Result]:
+        """Of each batch: which photos can be read (n,), their probabilities (n, K), and lines about the others."""
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for start in starts[comm.rank :: comm.size]:
+                found = list(pool.map(read, paths[start : start + BATCH]))
+                good = [i for i, image in enumerate(found) if not isinstance(image, str)]
+                probabilities = np.empty((0, len(about.classes)))
+                if good:
+                    x = normalise(np.stack([found[i] for i in good]), about.mean, about.std)  # (n, H, W, 3)
+                    probabilities = to_host(softmax(model.forward(to_device(x, xp), INFER)[0]))
+                yield np.array(good, int), probabilities, np.array([p for p in found if isinstance(p, str)], str)
+
+    for start, (good, probabilities, problems) in zip(starts, collect(answers(), len(starts), comm), strict=True):
+        for problem in problems.tolist():
+            on_error(problem)
+        yield from _ranked([paths[start + i] for i in good], probabilities)
+        on_batch(len(paths[start : start + BATCH]))
 
 
 def predict_split(
-    model: Layer, loader: Loader, names: list[str], xp: ModuleType, on_batch: Callable[[int], None]
+    model: Layer,
+    loader: Loader,
+    names: list[str],
+    xp: ModuleType,
+    on_batch: Callable[[int], None],
+    comm: Communicator = ALONE,
 ) -> Iterator[Prediction]:
-    """Predictions for every image of the loader's split."""
+    """Predictions for every image of the loader's split. The ranks of `comm` share the batches; each gets all."""
     start = 0
-    for logits, _ in predict(model, loader, xp):
+    for logits, _ in predict(model, loader, xp, comm):
         batch = names[start : start + len(logits)]
         yield from _ranked(batch, to_host(softmax(logits)))
         start += len(batch)

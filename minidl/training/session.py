@@ -32,12 +32,16 @@ from minidl.data.subset import choose_classes
 from minidl.diagnostics.cost import TrainingMemory
 from minidl.engine import prepare
 from minidl.engine.tiles.grid import SHARDS
-from minidl.engine.tiles.runner import available_cores
+from minidl.engine.tiles.runner import TileRunner, available_cores
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
 from minidl.layers.parameter import FROZEN
 from minidl.optim import Optimizer, get_optimizer
+from minidl.parallel.communicator import ALONE, Communicator
+from minidl.parallel.runner import RankRunner
+from minidl.parallel.share import Share
+from minidl.parallel.step import DataParallel
 from minidl.schedules import Schedule, make_schedule
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
@@ -150,9 +154,11 @@ def engine_of(settings: Config | Execution) -> str:
     return settings.engine if settings.backend == "numpy" else "plain"
 
 
-def on_engine(model: Layer, settings: Config | Execution, frozen: str | None = None) -> tuple[Layer, ModuleType]:
+def on_engine(
+    model: Layer, settings: Config | Execution, frozen: str | None = None, runner: TileRunner | None = None
+) -> tuple[Layer, ModuleType]:
     """The plain `model` on the engine and backend of `settings`, its layers up to `frozen` as they are, and the array
-    module of the backend.
+    module of the backend. `runner`: for the fused engine, if it isn't one for `settings.threads`.
 
     Raises BackendError if the backend can't be used, UsageError if it has no TF32 and that was asked for.
     """
@@ -161,7 +167,7 @@ def on_engine(model: Layer, settings: Config | Execution, frozen: str | None = N
         model = convert(model, xp=xp)
     if frozen:
         model = freeze(model, frozen)
-    return (prepare(model, settings.threads) if engine_of(settings) == "fused" else model), xp
+    return (prepare(model, settings.threads, runner) if engine_of(settings) == "fused" else model), xp
 
 
 def one_blas_thread() -> threadpool_limits:
@@ -186,15 +192,27 @@ def training_bytes(config: Config, memory: TrainingMemory) -> int:
     return memory.fused(min(config.threads or available_cores(), SHARDS))  # more threads find no work
 
 
-def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | None = None) -> Trainer:
-    """A trainer of `model`, with the engine, optimizer, schedule and loaders of `config`.
+def make_trainer(
+    config: Config, data: Data, model: Layer, resume: Checkpoint | None = None, comm: Communicator = ALONE
+) -> Trainer:
+    """A trainer of `model`, with the engine, optimizer, schedule and loaders of `config`, on the ranks of `comm`.
 
-    It continues from the checkpoint `resume` if given. Raises BackendError if the backend can't be used.
+    It continues from the checkpoint `resume` if given. Raises BackendError if the backend can't be used, UsageError
+    if the ranks can't share the batches of `config`.
     """
-    model, xp = on_engine(model, config, config.freeze)
+    share, runner = Share(comm), None
+    if config.exact or (config.sync_bn and comm.size > 1):
+        runner = RankRunner(config.threads, share, config.exact)
+    model, xp = on_engine(model, config, config.freeze, runner)
+    if config.exact and engine_of(config) != "fused":
+        raise UsageError("--exact needs the fused engine: --engine fused, on NumPy")
     optimizer = make_optimizer(config, model)
     train = train_loader(config, data)
     average = WeightAverage(model, config.ema) if config.ema else None
+    parallel = None
+    if config.exact or comm.size > 1:
+        parallel = DataParallel(model, share, sync_bn=config.sync_bn, exact=config.exact)
+        parallel.require(config.batch_size)
     if resume is not None:
         check_classes(resume, data.dataset)
         check_progress(resume, config.epochs, len(train))
@@ -215,6 +233,7 @@ def make_trainer(config: Config, data: Data, model: Layer, resume: Checkpoint | 
         seed=config.seed,
         xp=xp,
         average=average,
+        parallel=parallel,
         state=None if resume is None else resume.state,
     )
 

@@ -56,7 +56,7 @@ class Draw:
 class Study:
     """One process's part in the search of `folder`: `next` gives a trial to run, `finish` records its result.
 
-    A process locks the trial that it runs, as long as it lives. Before a process takes the next trial, it puts back
+    A process locks the trials that it runs, as long as it lives. Before a process takes the next trial, it puts back
     all trials that are marked as running but locked by no process, with the same number and settings. So a search
     ends with exactly plan.trials finished trials, even if processes were killed.
     """
@@ -65,7 +65,7 @@ class Study:
         self.run, self.plan = Run(folder), plan
         self._storage, self._study = storage, study
         self._states = import_optuna().trial.TrialState
-        self._held: sqlite3.Connection | None = None
+        self._held: dict[int, sqlite3.Connection] = {}  # by number of trial
 
     def next(self) -> Draw | None:
         """The next trial; None if as many as planned are finished or running."""
@@ -74,7 +74,7 @@ class Study:
             if len(self.rows()) + self.running() >= self.plan.trials:
                 return None
             trial = self._study.ask()  # the first that was put back, or a new one
-            self._held = _lock(self._lock_file(trial.number))
+            self._held[trial.number] = _lock(self._lock_file(trial.number))
             self._study.sampler = _sampler(self.plan, trial.number)
             drawn = {name: trial.suggest_float(name, *getattr(self.plan, name), log=True) for name in RANGES}
             return Draw(trial, replace(self.plan.config, **drawn))
@@ -93,7 +93,7 @@ class Study:
                 self._study.tell(trial, state=self._states.PRUNED)
             else:
                 self._study.tell(trial, history[-1]["val_top1"])
-            self.close()
+            self._held.pop(trial.number).close()
             self._lock_file(trial.number).unlink()
         return next(row for row in self.rows() if row["trial"] == trial.number)
 
@@ -114,11 +114,14 @@ class Study:
         """How many trials are running, in this process and in others."""
         return len(self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)))
 
+    def elsewhere(self) -> int:
+        """How many trials are running in other processes that work on this study."""
+        return self.running() - len(self._held)
+
     def close(self) -> None:
-        """Unlocks the trial that this process runs. If it isn't finished, it will be put back."""
-        if self._held is not None:
-            self._held.close()
-            self._held = None
+        """Unlocks the trials that this process runs. Those that aren't finished will be put back."""
+        while self._held:
+            self._held.popitem()[1].close()
 
     def _put_back_orphans(self) -> None:
         study_id = self._storage.get_study_id_from_name(self._study.study_name)

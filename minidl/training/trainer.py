@@ -19,7 +19,9 @@ from minidl.layers.base import Context, Layer, Mode
 from minidl.layers.parameter import FROZEN
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.optim import Optimizer
+from minidl.parallel.step import DataParallel
 from minidl.schedules import Schedule
+from minidl.storage.weights import model_arrays
 from minidl.training.averaging import WeightAverage
 from minidl.training.evaluation import evaluate
 
@@ -59,7 +61,8 @@ class Trainer:
         logits, cache = model.forward(x)          loss, dlogits = softmax_cross_entropy(logits, y)
         model.backward(dlogits, cache)            optimizer.step(rate)
 
-    With an `average`, the averaged weights are the ones that are evaluated, and saved for use.
+    With an `average`, the averaged weights are the ones that are evaluated, and saved for use. With `parallel`, each
+    of several processes computes a part of every batch, and all of them have the same weights and state.
 
     Everything random depends on (seed, epoch, step) only, so a run that continues from a saved `state` ends in the
     same bits. Raises DivergedError if the loss is NaN, UsageError for an argument that is another thing, and
@@ -80,6 +83,7 @@ class Trainer:
         seed: int = 0,
         xp: ModuleType = np,
         average: WeightAverage | None = None,
+        parallel: DataParallel | None = None,
         state: TrainState | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
@@ -87,7 +91,7 @@ class Trainer:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train, self.val, self.epochs = train, val, epochs
         self.label_smoothing, self.patience, self.seed, self.xp = label_smoothing, patience, seed, xp
-        self.average = average
+        self.average, self.parallel = average, parallel
         self.state = state or TrainState()
         self.callbacks = list(callbacks)
         self._started = time.monotonic() - self.state.seconds
@@ -110,7 +114,8 @@ class Trainer:
     def run_epoch(self) -> None:
         """The rest of the current epoch, and its evaluation."""
         state, first, begun = self.state, self.state.batch, time.monotonic()
-        for x, y in on_device(self.train.epoch(state.epoch, start=first), self.xp):
+        part = self.parallel.comm.share if self.parallel else None
+        for x, y in on_device(self.train.epoch(state.epoch, first, part), self.xp):
             loss, correct = self.train_step(x, y)
             self._loss_sum += loss
             self._correct += correct
@@ -128,15 +133,22 @@ class Trainer:
     def train_step(self, x: Array, y: Array) -> tuple[Array, Array]:
         """One update of the weights; returns the batch's loss and its number of right answers, on the device."""
         context = Context(Mode.TRAIN, self.seed, self.state.step)
-        logits, cache = self.model.forward(x, context)
-        loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing)
-        self.model.zero_grad()
-        self.model.backward(dlogits, cache, need_dx=False)
+        if self.parallel is None:
+            logits, cache = self.model.forward(x, context)
+            loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing)
+            self.model.zero_grad()
+            self.model.backward(dlogits, cache, need_dx=False)
+            correct = top_k_correct(logits, y, 1)
+        else:
+            images = self.train.images_of(self.state.batch)
+            loss, correct = self.parallel.gradients(x, y, images, context, self.label_smoothing)
         self.optimizer.step(self.schedule(self.state.step))
-        return loss, top_k_correct(logits, y, 1)
+        return loss, correct
 
     def _finish_epoch(self, images_per_s: float) -> None:
         state = self.state
+        if self.parallel is not None:
+            self.parallel.agree(self._statistics())
         with nullcontext() if self.average is None else self.average.used():
             result = evaluate(self.model, self.val, self.xp, lambda n: self._tell("on_evaluation_batch", n))
         batches = len(self.train)
@@ -160,6 +172,12 @@ class Trainer:
         state.batch, state.loss_sum, state.correct = 0, 0.0, 0
         self._load_sums()
         self._tell("on_epoch")
+
+    def _statistics(self) -> list[Array]:
+        """The running statistics of the model, and their averages."""
+        parameters, arrays = self.model.named_parameters(), model_arrays(self.model)
+        places = [arrays] if self.average is None else [arrays, self.average.averaged]
+        return [place[name] for place in places for name in arrays if name not in parameters]
 
     def elapsed(self) -> float:
         """Seconds that this run has taken, before interruptions too."""

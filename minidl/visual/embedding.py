@@ -16,6 +16,7 @@ from minidl.data.loader import Loader
 from minidl.errors import UsageError
 from minidl.layers import Flatten, Layer, Linear
 from minidl.layers.context import join
+from minidl.parallel.communicator import ALONE, Communicator
 from minidl.training.evaluation import predict
 from minidl.visual.truncate import part
 
@@ -32,15 +33,20 @@ class Embedding:
 
 
 def features(
-    model: Layer, loader: Loader, xp: ModuleType = np, on_batch: Callable[[int], None] = lambda images: None
+    model: Layer,
+    loader: Loader,
+    xp: ModuleType = np,
+    on_batch: Callable[[int], None] = lambda images: None,
+    comm: Communicator = ALONE,
 ) -> np.ndarray:
     """The input of the model's last layer, a Linear, for every image of the loader: float32 (n, D).
 
     It is computed on the engine and backend of `model`, with running statistics and without dropout. `on_batch` is
-    called with the number of images after each batch. Raises UsageError if the model does not end in a Linear layer.
+    called with the number of images after each batch. The ranks of `comm` share the batches; each gets all features.
+    Raises UsageError if the model does not end in a Linear layer.
     """
     rows = []
-    for x, _ in predict(_without_head(model), loader, xp):
+    for x, _ in predict(_without_head(model), loader, xp, comm):
         rows.append(to_host(x).astype(np.float32, copy=False))
         on_batch(len(x))
     return np.concatenate(rows)

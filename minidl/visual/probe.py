@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
@@ -13,6 +13,8 @@ from minidl.backend.arrays import to_device, to_host
 from minidl.data.loader import Loader
 from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Layer, Shape
+from minidl.parallel.communicator import ALONE, Communicator
+from minidl.parallel.deal import Result, collect
 from minidl.visual.taps import NORMS, Taps
 
 TOP = 9
@@ -85,6 +87,7 @@ def probe(
     threads: int = 0,
     on_batch: Callable[[int], None] = lambda images: None,
     on_norms: Callable[[str, int, np.ndarray], None] = lambda layer, first, norms: None,
+    comm: Communicator = ALONE,
 ) -> dict[str, LayerProbe]:
     """For every unit of the `layers`: the TOP images by each of the `norms` of its map, and its mean activation per
     class.
@@ -96,7 +99,8 @@ def probe(
     module `xp`; on NumPy it may run on the "fused" `engine`, with `threads` threads (0: all cores). `on_batch` is
     called with the number of images after each batch, and `on_norms` with a layer, a position, and the MapNorms
     (n, 3, units) of the images from there on. Memory: TOP numbers per unit and norm, one number per unit and class,
-    and the maps of a few images.
+    the MapNorms of a batch and the maps of a few images. The ranks of `comm` share the batches; each gets the results
+    for all images, with the bits that one process gets.
 
     Raises UsageError for an unknown layer or norm, DivergedError for an activation that is not a finite number.
     """
@@ -106,20 +110,22 @@ def probe(
     image_shape = loader.split.images(np.arange(1)).shape[1:]
     taps = Taps(model, layers, image_shape, engine if xp is np else "plain", threads)
     scans = {name: _Scan(shape[-1], classes, norms) for name, shape in taps.shapes.items()}
+
+    def passed() -> Iterator[Result]:
+        """Of each batch: the labels (n,) and the MapNorms (n, 3, units) of each layer."""
+        for x, labels in loader.epoch(0, comm.rank, step=comm.size):
+            parts = [dict(taps(to_device(x[i : i + MAPS], xp))) for i in range(0, len(x), MAPS)]
+            yield labels, *(np.concatenate([to_host(part[name]) for part in parts]) for name in scans)
+
     seen = 0
-    for x, labels in loader.epoch(0):
-        for start in range(0, len(x), MAPS):
-            part = slice(start, start + MAPS)
-            for name, sizes in taps(to_device(x[part], xp)):
-                sizes = to_host(sizes).astype(np.float64)
-                if not np.isfinite(sizes).all():
-                    raise DivergedError(
-                        f"{name}: its activations are not finite numbers, so the network has diverged"
-                    )
-                scans[name].add(sizes, labels[part], seen + start)
-                on_norms(name, seen + start, sizes)
-        seen += len(x)
-        on_batch(len(x))
+    for labels, *found in collect(passed(), len(loader), comm):
+        for (name, scan), sizes in zip(scans.items(), found, strict=True):
+            if not np.isfinite(sizes).all():
+                raise DivergedError(f"{name}: its activations are not finite numbers, so the network has diverged")
+            scan.add(sizes.astype(np.float64), labels, seen)
+            on_norms(name, seen, sizes)
+        seen += len(labels)
+        on_batch(len(labels))
     return {name: scans[name].result(name, shape) for name, shape in taps.shapes.items()}
 
 

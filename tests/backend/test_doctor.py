@@ -113,6 +113,12 @@ CAUSES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """tests/parallel/test_doctor.py has the lines about several processes."""
+    monkeypatch.setattr("minidl.parallel.doctor.diagnosis", list)
+
+
 @pytest.fixture
 def cupy(monkeypatch):
     return install(monkeypatch)

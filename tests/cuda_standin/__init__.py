@@ -4,8 +4,10 @@
     array    the array: no way to NumPy but `.get()`, no mixing, no wrong or duplicate indices, no racing overlaps
     module   functions under CuPy's names and signatures (`cupy_api.json`), reductions that stay on the device
     streams  copies beside the computing: done as late as can be, and refused where they would race
+    memory   which stream used what last: without a wait between them, the next one is refused
     pool     the device's memory, and what runs out of it
-    device   `cupy.cuda`, and the seam for kernels in CUDA C
+    device   `cupy.cuda`, devices, and the seam for kernels in CUDA C
+    nccl     `cupy.cuda.nccl` for ranks that are threads, each with a device
 
 `install` is the one hook: minidl asks `sys.modules["cupy"]`, and an array says that its module is cupy. What the
 stand-in says of CuPy is held against the installed one by `test_honesty.py`, its strictness by
@@ -21,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.cuda_standin import device, pool, streams
+from tests.cuda_standin import device, memory, nccl, pool, streams
 from tests.cuda_standin.array import TF32
 from tests.cuda_standin.device import Launch
 from tests.cuda_standin.module import make_cupy, make_cupyx
@@ -30,8 +32,8 @@ from tests.cuda_standin.record import RECORD, Record, StrictError
 __all__ = ["KERNEL_SETS", "RECORD", "Record", "StrictError", "install", "run_on_the_host"]
 
 
-def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None) -> ModuleType:
-    """The stand-in as `cupy` until the end of the test, with an empty RECORD.
+def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None, devices: int = 1) -> ModuleType:
+    """The stand-in as `cupy` until the end of the test, with this number of devices and an empty RECORD.
 
     `launch` executes kernels in CUDA C, as `run_on_the_host`. Without one `minidl.kernels.cuda` is the reference set
     meanwhile.
@@ -42,6 +44,9 @@ def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None) -> Mo
     cupy = make_cupy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupyx", make_cupyx())
+    monkeypatch.setitem(sys.modules, "cupy.cuda", cupy.cuda)
+    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", nccl.make_nccl())  # as in CuPy no attribute before its import
+    monkeypatch.setattr(device.DEVICES, "count", devices)
     monkeypatch.setattr(device.LAUNCH, "run", launch)
     for name in ("_module", "kernel"):  # kernels built by one cupy are not for the next
         monkeypatch.setattr(launches, name, cache(getattr(launches, name).__wrapped__))
@@ -51,6 +56,8 @@ def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None) -> Mo
         monkeypatch.setattr("minidl.kernels.cuda", reference)
     RECORD.clear()
     streams.reset()
+    memory.reset()
+    nccl.reset()
     pool.reset()
     return cupy
 

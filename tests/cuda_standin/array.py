@@ -12,23 +12,28 @@ import numpy as np
 
 from tests.cuda_standin import streams
 from tests.cuda_standin.api import check, kind
+from tests.cuda_standin.memory import memory_of
 from tests.cuda_standin.pool import MEMORY
 from tests.cuda_standin.record import RECORD, StrictError
 
 SCALARS = (bool, int, float, complex, np.generic)
 DTYPES = "biufc"
+LOOKS = {  # at an array without reading its numbers
+    *("reshape", "ravel", "transpose", "swapaxes", "moveaxis", "rollaxis", "squeeze", "expand_dims", "flip", "split"),
+    *("view", "diagonal", "broadcast_to", "as_strided", "empty_like"),
+}
 
 
 class ndarray:
     """Looks like cupy.ndarray, contains a NumPy array, and refuses everything that would be wrong on a device."""
 
-    __slots__ = ("_host", "_born")
+    __slots__ = ("_host", "_memory")
     __hash__ = None
 
     def __init__(self, host: np.ndarray) -> None:
         if host.dtype.kind not in DTYPES:
             RECORD.refuse(ValueError, f"Unsupported dtype {host.dtype}")
-        self._host, self._born = host, streams.birth()
+        self._host, self._memory = host, memory_of(host)
         MEMORY.pool._hold(host)
 
     # ------------------------------------------------------- ways to and off the device
@@ -43,42 +48,50 @@ class ndarray:
         if not (self._host.flags.c_contiguous or self._host.flags.f_contiguous):
             RECORD.refuse(RuntimeError, "Cannot set to non-contiguous array")
         RECORD.upload()
-        streams.copy_to_device(self._host, self._born, arr, stream)
+        stream = stream or streams.current()
+        if not stream._late:
+            self._memory.use(stream)
+        streams.copy_to_device(self._host, self._memory.born, arr, stream)
 
     def get(self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True) -> Any:
         if blocking:
             RECORD.sync("get")
+        self._memory.read(stream or streams.current(), blocking)
         if out is None:
             return self._host.copy(order=order)
         out[...] = self._host
         return out
 
+    def _read(self, what: str) -> None:
+        RECORD.sync(what)
+        self._memory.read(streams.current())
+
     def item(self) -> Any:
-        RECORD.sync("item")
+        self._read("item")
         return self._host.item()
 
     def tolist(self) -> Any:
-        RECORD.sync("tolist")
+        self._read("tolist")
         return self._host.tolist()
 
     def __bool__(self) -> bool:
-        RECORD.sync("bool")
+        self._read("bool")
         return bool(self._host)
 
     def __int__(self) -> int:
-        RECORD.sync("int")
+        self._read("int")
         return int(self._host)
 
     def __float__(self) -> float:
-        RECORD.sync("float")
+        self._read("float")
         return float(self._host)
 
     def __index__(self) -> int:
-        RECORD.sync("index")
+        self._read("index")
         return operator.index(self._host)
 
     def __repr__(self) -> str:
-        RECORD.sync("repr")
+        self._read("repr")
         return f"standin.{self._host!r}"
 
     # ------------------------------------------------------------- no way to NumPy
@@ -111,7 +124,9 @@ class ndarray:
     def __getitem__(self, key: Any) -> ndarray:
         host_key, arrays = self._key(key)
         if any(a.dtype == bool for a in arrays):
-            RECORD.sync("boolean mask")  # the size of the result is known to the device only
+            self._read("boolean mask")  # the size of the result is known to the device only
+        if arrays:
+            use(self, key)
         result = self._at(host_key, arrays)
         if arrays:
             RECORD.launch("index", *arrays, result, result)
@@ -121,6 +136,7 @@ class ndarray:
         if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
             RECORD.refuse(ValueError, "non-scalar numpy.ndarray cannot be used for fill")
         host_key, arrays = self._key(key)
+        use(self, key, value)
         if arrays and not any(a.dtype == bool for a in arrays):
             places = self._where(host_key, arrays)
             if len(np.unique(places)) < places.size:
@@ -170,8 +186,8 @@ class ndarray:
         def method(*args: Any, **kwargs: Any) -> Any:
             check("cupy.ndarray", name, (self, *args), kwargs)
             if name in ("nonzero", "tobytes"):
-                RECORD.sync(name)
-            result = call(name, getattr(self._host, name), args, kwargs)
+                self._read(name)
+            result = call(name, getattr(self._host, name), args, kwargs, self)
             return self if isinstance(result, ndarray) and result._host is self._host else result
 
         return method
@@ -206,6 +222,7 @@ def launched(name: str, result: Any, *operands: Any) -> ndarray:
 
 def _binary(name: str, function: Callable) -> Callable:
     def operate(self: ndarray, other: Any) -> ndarray:
+        use(self, other)
         value = host(other, name)
         return launched(name, function(self._host, value), self._host, value)
 
@@ -214,6 +231,7 @@ def _binary(name: str, function: Callable) -> Callable:
 
 def _reflected(name: str, function: Callable) -> Callable:
     def operate(self: ndarray, other: Any) -> ndarray:
+        use(self, other)
         value = host(other, name)
         return launched(name, function(value, self._host), value, self._host)
 
@@ -222,6 +240,7 @@ def _reflected(name: str, function: Callable) -> Callable:
 
 def _in_place(name: str, function: Callable) -> Callable:
     def operate(self: ndarray, other: Any) -> ndarray:
+        use(self, other)
         value = host(other, name)
         if isinstance(value, np.ndarray):
             no_overlap(self._host, value)
@@ -233,7 +252,11 @@ def _in_place(name: str, function: Callable) -> Callable:
 
 
 def _unary(name: str, function: Callable) -> Callable:
-    return lambda self: launched(name, function(self._host), self._host)
+    def operate(self: ndarray) -> ndarray:
+        use(self)
+        return launched(name, function(self._host), self._host)
+
+    return operate
 
 
 ARITHMETIC = (
@@ -263,9 +286,11 @@ for _name in ("neg", "pos", "abs", "invert"):
     setattr(ndarray, f"__{_name}__", _unary(_name, getattr(operator, _name)))
 
 
-def call(name: str, function: Callable, args: tuple, kwargs: dict) -> Any:
-    """NumPy's `function` of device arrays and numbers; the result is on the device."""
+def call(name: str, function: Callable, args: tuple, kwargs: dict, of: ndarray | None = None) -> Any:
+    """NumPy's `function` of device arrays and numbers, or method of one; the result is on the device."""
     out = kwargs.get("out")
+    if name not in LOOKS:
+        use(of, args, kwargs)
     host_args, host_kwargs = host(args, name, nested=True), host(kwargs, name, nested=True)
     if isinstance(out, ndarray):
         for value in arrays_in(args):
@@ -276,8 +301,17 @@ def call(name: str, function: Callable, args: tuple, kwargs: dict) -> Any:
         RECORD.refuse(StrictError, f"{name}: {error}: CuPy wraps it round without a word")
     operands = [*(a._host for a in arrays_in(args)), getattr(function, "__self__", None)]
     if name not in ("empty", "empty_like") and (isinstance(out, ndarray) or not _is_view(result, operands)):
+        if name in LOOKS:  # only by a copy, as of a reshape that can't be a view: of the numbers that are there then
+            use(of, args, kwargs)
+            result = function(*host_args, **host_kwargs)
         RECORD.launch(name, result, *operands)
     return out if isinstance(out, ndarray) else wrap(result)
+
+
+def use(*values: Any) -> None:
+    """The arrays in `values` are read or written by the current stream."""
+    for a in arrays_in(values):
+        a._memory.use(streams.current())
 
 
 def _is_view(result: Any, operands: list) -> bool:

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from tests.cuda_standin import streams
-from tests.cuda_standin.array import ndarray
+from tests.cuda_standin.array import ndarray, use
 from tests.cuda_standin.pool import MEMORY, MemoryPool, OutOfMemoryError, mem_info
 from tests.cuda_standin.record import RECORD, StrictError
-from tests.cuda_standin.streams import Event, Stream
+from tests.cuda_standin.streams import HERE, Event, Stream
 
 RUNTIME, DRIVER = 12090, 13000
 
 # Called with source, kernel name, compiler options, grid, block, arguments (NumPy's) and bytes of shared memory.
 Launch = Callable[[str, str, tuple, tuple, tuple, tuple, int], None]
 LAUNCH = SimpleNamespace(run=None)
+DEVICES = SimpleNamespace(count=1)
 
 
 class CUDARuntimeError(RuntimeError):
@@ -48,6 +49,7 @@ class RawKernel:
             RECORD.refuse(CUDARuntimeError, f"{self.name}: grid {grid}, block {block}: invalid configuration")
         if LAUNCH.run is None:
             raise NotImplementedError(f"{self.name}: nothing here executes CUDA C, set LAUNCH.run")
+        use(*args)
         host = tuple(arg._host if isinstance(arg, ndarray) else arg for arg in args)
         RECORD.launch(f"kernel {self.name}", *host)
         LAUNCH.run(self.code, self.name, self.options, tuple(grid), tuple(block), host, shared_mem)
@@ -63,18 +65,30 @@ class RawModule:
         return RawKernel(self.code, name, self.options)
 
 
-class Device:
-    """The one there is."""
+def pci_bus_id(device: int) -> str:
+    return f"0000:{device + 1:02X}:00.0"
 
-    def __init__(self, device: int = 0) -> None:
-        self.id, self.compute_capability, self.mem_info = device, "90", mem_info()
+
+class Device:
+    """One of DEVICES.count; the current one by default. Each thread has a current device of its own."""
+
+    def __init__(self, device: int | None = None) -> None:
+        self.id = HERE.device if device is None else device
+        self.compute_capability, self.mem_info = "90", mem_info()
+        self.pci_bus_id = pci_bus_id(self.id)
 
     def __enter__(self) -> Device:
+        self._before = Device()
+        self.use()
         return self
 
-    def __exit__(self, *_: Any) -> None: ...
+    def __exit__(self, *_: Any) -> None:
+        self._before.use()
 
-    def use(self) -> None: ...
+    def use(self) -> None:
+        if not 0 <= self.id < DEVICES.count:
+            RECORD.refuse(CUDARuntimeError, "cudaErrorInvalidDevice: invalid device ordinal")
+        HERE.device = self.id
 
     def synchronize(self) -> None:
         streams.synchronize_device()
@@ -84,12 +98,13 @@ def make_cuda() -> SimpleNamespace:
     """A new `cupy.cuda`, of which a test may break a piece."""
     about = {"name": b"stand-in", "totalGlobalMem": MEMORY.size, "major": 9, "minor": 0, "multiProcessorCount": 132}
     namespace: dict[str, Callable | Any] = {
+        "__name__": "cupy.cuda",
         "runtime": SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             driverGetVersion=lambda: DRIVER,
             runtimeGetVersion=lambda: RUNTIME,
-            getDeviceCount=lambda: 1,
-            getDevice=lambda: 0,
+            getDeviceCount=lambda: DEVICES.count,
+            getDevice=lambda: HERE.device,
             getDeviceProperties=lambda device: dict(about),
             memGetInfo=mem_info,
             deviceSynchronize=streams.synchronize_device,

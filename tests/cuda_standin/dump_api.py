@@ -1,7 +1,8 @@
 """Writes cupy_api.json, the names and signatures of the installed CuPy: `python -m tests.cuda_standin.dump_api`.
 
-No device is needed. A name maps to "type", "module", "value", "property", "ufunc", "numpy" (an object of NumPy's), or
-a signature whose defaults are all written `...`; "(*args, **kwargs)" where none is known.
+No device is needed, but NCCL is (`nvidia-nccl-cu13`). A name maps to "type", "module", "value", "property", "ufunc",
+"numpy" (an object of NumPy's), or a signature whose defaults are all written `...`; "(*args, **kwargs)" where none is
+known.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 FILE = Path(__file__).with_name("cupy_api.json")
-MODULES = ("cupy", "cupy.linalg", "cupy.lib.stride_tricks", "cupy.cuda", "cupyx")
+MODULES = ("cupy", "cupy.linalg", "cupy.lib.stride_tricks", "cupy.cuda", "cupy.cuda.nccl", "cupyx")
 ANY = "(*args, **kwargs)"
 
 
@@ -26,13 +27,14 @@ def dump(cupy: ModuleType) -> dict[str, Any]:
         api[path] = _names(importlib.import_module(path), cupy)
     api["cupy.ndarray"] = _names(cupy.ndarray, cupy)
     api["cupy.ufunc"] = _names(cupy.ufunc, cupy)
+    api["cupy.cuda.nccl.NcclCommunicator"] = _names(cupy.cuda.nccl.NcclCommunicator, cupy)
     return api
 
 
 def _names(owner: Any, cupy: ModuleType) -> dict[str, str]:
     names = [name for name in dir(owner) if not name.startswith("_")]
     if owner is cupy.cuda:  # its libraries are loaded when they are named, and are not there on every machine
-        return dict.fromkeys(names, "value")
+        return dict.fromkeys((name for name in names if name != "nccl"), "value")
     return {name: _kind(getattr(owner, name), cupy) for name in names}
 
 

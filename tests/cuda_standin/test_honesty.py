@@ -5,11 +5,13 @@ of arguments, refusals. What does launch one stops at the missing driver and isn
 """
 
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from tests.cuda_standin import device
+from tests.cuda_standin import device, install, nccl
 from tests.cuda_standin.api import API, signature
 from tests.cuda_standin.array import ndarray
 from tests.cuda_standin.dump_api import dump
@@ -19,6 +21,7 @@ try:
     import cupy
     import cupyx
     from cupy._core import _routines_linalg
+    from cupy.cuda import nccl as installed_nccl
 except ImportError:
     cupy = None
 
@@ -250,3 +253,52 @@ def test_errors_are_of_cupys_kinds():
         assert issubclass(there, RuntimeError) == issubclass(here, RuntimeError)
     for args in ((512, -1), (1 << 30, 4096)):
         assert str(device.OutOfMemoryError(*args)) == str(cupy.cuda.memory.OutOfMemoryError(*args))
+
+
+def test_nccl_has_cupys_names_parameters_and_numbers():
+    """The library is loaded without a driver, up to the first thing that it asks of one."""
+    module, communicator = nccl.make_nccl(), "cupy.cuda.nccl.NcclCommunicator"
+    assert public(module) <= API["cupy.cuda.nccl"].keys()
+    assert public(nccl.NcclCommunicator) <= API[communicator].keys()
+    for name in public(nccl.NcclCommunicator):
+        parameters = list(inspect.signature(getattr(nccl.NcclCommunicator, name)).parameters)
+        assert parameters == list(signature(API[communicator][name]).parameters), name
+    for name in ("groupStart", "groupEnd", "get_unique_id"):
+        assert not inspect.signature(getattr(nccl, name)).parameters
+        assert API["cupy.cuda.nccl"][name] in ("()", "(*args, **kwargs)"), name
+    numbers = {name: value for name, value in vars(module).items() if name.startswith("NCCL_")}
+    assert numbers == {name: getattr(installed_nccl, name) for name in numbers}
+
+
+def test_nccl_behaves_as_far_as_it_goes_without_a_device():
+    assert installed_nccl.available
+    ids = installed_nccl.get_unique_id(), nccl.get_unique_id()
+    assert [(type(unique), len(unique)) for unique in ids] == [(bytes, 128)] * 2
+    first = inspect.signature(nccl.NcclCommunicator).parameters
+    assert installed_nccl.NcclCommunicator.__doc__.startswith("NcclCommunicator(int ndev, bytes commId, int rank, ")
+    assert list(first) == ["ndev", "commId", "rank", "config"]
+    for make in (installed_nccl.NcclCommunicator, nccl.NcclCommunicator):
+        with pytest.raises(TypeError, match="'commId' has incorrect type .expected bytes, got "):
+            make(1, tuple(ids[0]), 0)
+        with pytest.raises(ValueError, match="commId length 5 != 128"):
+            make(1, ids[0][:5], 0)
+    assert issubclass(installed_nccl.NcclError, RuntimeError) and issubclass(nccl.NcclError, RuntimeError)
+    for status in nccl.STATUS:
+        assert str(installed_nccl.NcclError(status)).startswith(str(nccl.NcclError(status)))
+
+
+def test_nccl_is_no_attribute_before_it_is_imported_by_its_name(monkeypatch):
+    asks = "import cupy; cupy.cuda.nccl"
+    process = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, timeout=600)
+    assert "module 'cupy.cuda' has no attribute 'nccl'" in process.stderr
+    standin = install(monkeypatch)
+    with pytest.raises(AttributeError):
+        standin.cuda.nccl  # noqa: B018
+    from cupy.cuda import nccl as imported
+
+    assert imported.NcclCommunicator is nccl.NcclCommunicator
+
+
+def test_the_stream_of_a_call_is_an_address_and_0_is_the_null_stream():
+    assert cupy.cuda.Stream.null.ptr == 0
+    assert device.Stream(null=True).ptr == 0

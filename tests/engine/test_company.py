@@ -263,13 +263,7 @@ def test_a_copy_of_a_fused_model_is_a_model_of_its_own(how, make):
 
 
 def scratch_bytes(model):
-    """Of arrays that share their memory, that of the memory."""
-    held = [a for s in model.runner._scratch for a in [*s._memory.values(), *s._arrays.values(), *s._older.values()]]
-    return sum({memory_of(a).ctypes.data: memory_of(a).nbytes for a in held}.values())
-
-
-def memory_of(a):
-    return memory_of(a.base) if isinstance(a.base, np.ndarray) else a
+    return sum(len(block) for scratch in model.runner._scratch for block in scratch._blocks.values())
 
 
 def recycled_bytes(model):

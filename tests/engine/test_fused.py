@@ -20,7 +20,7 @@ from minidl.engine.blocks.inception import InceptionBlock
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
-from minidl.engine.tiles.recycler import Recycler
+from minidl.engine.tiles.recycler import Recycler, aligned
 from minidl.engine.tiles.runner import ONE_BLAS_THREAD
 from minidl.engine.tiles.scratch import Scratch
 from minidl.errors import ShapeError, UsageError
@@ -603,7 +603,7 @@ def test_a_small_net(net, batch):
 @pytest.mark.parametrize("net", [small_net, vgg])
 def test_nothing_depends_on_what_scratch_memory_contains(net):
     def on_rubbish(scratch, name, shape, dtype):
-        array = scratch._array((name, shape, dtype), scratch._shared)
+        array = scratch._array(name, shape, dtype, aligned)
         array[...] = not_a_number(None, shape, dtype)
         return array
 

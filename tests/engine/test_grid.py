@@ -101,7 +101,7 @@ def statistics(grid, z, d, runner):
     back = bn.GradientSums(grid, z, norm)
     for i, tile in enumerate(grid):
         back.add_up(i, d[tile], z[tile])
-    line = norms.backward(*back.over_batch(runner), norm)
+    line = norms.backward(*back.over_batch(runner), norm, runner)
     return [*line, *layer.buffers.values(), *(p.grad for p in layer.params.values())]
 
 

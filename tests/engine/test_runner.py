@@ -98,18 +98,28 @@ def test_scratch_is_the_same_array_again():
     assert not np.shares_memory(scratch("b", (2, 3), np.float32), a)
 
 
-def test_scratch_arrays_of_one_name_share_the_memory_of_the_largest():
+def test_arrays_of_one_name_share_the_memory_of_the_largest():
+    scratch, shapes = Scratch(), [(2, 3), (5, 7), (3, 2), (0, 4)]
+    for shape in shapes * 2:
+        for dtype in (np.float32, np.float64, bool):
+            a = scratch("a", shape, dtype)
+            a[...] = 1  # within its memory
+            assert a.shape == shape and a.dtype == dtype and a.ctypes.data % 64 == 0
+    assert scratch("a", (2, 3), bool) is scratch("a", (2, 3), bool)
+    assert np.shares_memory(scratch("a", (2, 3), bool), scratch("a", (5, 7), np.float64))
+    assert [len(block) for block in scratch._blocks.values()] == [5 * 7 * 8]
+    for turn in (1, 2):  # the first one after the largest still has its memory
+        scratch.at_turn(turn)
+        scratch("a", (3, 2), np.float32)
+    scratch("a", (3, 2), np.float32)
+    assert [len(block) for block in scratch._blocks.values()] == [3 * 2 * 4]
+
+
+def test_bordered_arrays_share_no_memory():
     scratch = Scratch()
-    small, large = scratch("a", (2, 3), np.float32), scratch("a", (3, 2), np.float64)
-    assert not np.shares_memory(small, large)  # the first was too small
-    assert scratch("a", (2, 3), np.float32).ctypes.data == scratch("a", (6,), bool).ctypes.data == large.ctypes.data
-    scratch.at_turn(1)
-    for turn in (1, 2):
-        assert scratch("a", (3, 2), np.float64).ctypes.data == large.ctypes.data  # kept as long as so much is needed
-        scratch.at_turn(turn + 1)
-    scratch("a", (2, 3), np.float32)
-    scratch.at_turn(4)
-    assert scratch("a", (2, 3), np.float32).size == 6 and scratch._memory["a"].nbytes == 24
+    arrays = [scratch.bordered("a", shape, np.float32, lambda a: a[1:-1])[0] for shape in ((4, 4), (4, 3), (8, 2))]
+    arrays += [scratch("a", (4, 4), np.float32)]
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
 
 
 def test_a_border_is_zero_and_stays_zero():

@@ -140,3 +140,38 @@ def test_a_kernel_gets_the_very_memory_of_its_arrays(xp, monkeypatch):
     x = on(xp, 2, 3)
     kernel(xp)((1,), (32,), (x, np.float64(7)))
     assert (x.get() == 7).all()
+
+
+def test_what_another_stream_has_used_is_used_after_a_wait(xp):
+    x, side = on(xp, 2, 3), xp.cuda.Stream(non_blocking=True)
+    with side, pytest.raises(StrictError, match="has not waited"):
+        x += 1
+    side.wait_event(xp.cuda.get_current_stream().record())
+    with side:
+        x += 1
+    looks = x.shape, x.T, x[0], x.reshape(3, 2), xp.empty_like(x)
+    assert len(looks) == 5
+    for use in (lambda: x + 1, lambda: x.sum(), lambda: put(x, 0, 1), lambda: x.T.reshape(6), x.get, lambda: -x):
+        with pytest.raises(StrictError, match="has not waited"):
+            use()
+    RECORD.clear()
+    side.synchronize()
+    assert x.sum().get() == 21
+    blocking = xp.cuda.Stream()  # one that waits for the null stream, as that does for it
+    with blocking:
+        x += 1
+    assert x.sum().get() == 27
+
+
+def test_a_device_has_memory_and_streams_of_its_own(monkeypatch):
+    xp = install(monkeypatch, devices=2)
+    x = on(xp, 2, 3)
+    with xp.cuda.Device(1):
+        assert xp.cuda.runtime.getDevice() == 1
+        with pytest.raises(StrictError, match="memory of device 0, used on device 1"):
+            x += 1
+        assert on(xp, 2, 3).sum().get() == 15
+    assert x.sum().get() == 15 and xp.cuda.Device().id == 0
+    with pytest.raises(device.CUDARuntimeError, match="cudaErrorInvalidDevice"):
+        xp.cuda.Device(2).use()
+    RECORD.clear()

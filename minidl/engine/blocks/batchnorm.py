@@ -171,11 +171,11 @@ class BatchNorms:
         mean, var = (self._buffer(name).astype(np.float64) for name in ("running_mean", "running_var"))
         return fold_batch_norm(self.param("gamma"), self.param("beta"), mean, var, self._setting("eps"))
 
-    def backward(self, dbeta: Array, dot: Array, norm: Normalization) -> Array:
+    def backward(self, dbeta: Array, dot: Array, norm: Normalization, runner: TileRunner) -> Array:
         """(2, C) slope and offset from sum d and sum d (z - mean); adds dgamma and dbeta to the layers' gradients."""
         dgamma = norm.inv_std * dot
         grads = (norm.signs * dgamma).astype(norm.line.dtype), dbeta.astype(norm.line.dtype)
-        for layer, own in zip(self.layers, self._slices, strict=True):
+        for layer, own in zip(self.layers, self._slices, strict=True) if runner.leads else ():
             layer.params["gamma"].grad += grads[0][own]
             layer.params["beta"].grad += grads[1][own]
         slope = norm.inv_std * dgamma / -norm.pixels

@@ -42,7 +42,7 @@ from minidl.engine.blocks.maps import Shape
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.stage import Input, Stage, Weights
 from minidl.engine.blocks.training import Gradient, StagePass
-from minidl.engine.tiles.grid import Grid, grid_of
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Layer, MaxPool2D
 
@@ -167,7 +167,8 @@ class Block(Fused):
         """(y, None) like `infer_tile`; or if f' of every stage shall be in `slopes`, (y, the pool's winners)."""
         a, kept, index = Input(x), slopes or [None] * len(self.stages), None
         for s, (stage, shape) in enumerate(zip(self.stages, folded.shapes, strict=True)):
-            z = scratch(f"z{s} of {self.key}", (len(x), *shape), x.dtype)
+            is_y = stage is self.stages[-1] and not self.pool  # which outlives the block
+            z = scratch(f"y of {self.key}" if is_y else f"z{s}", (len(x), *shape), x.dtype)
             stage.forward(a, folded.weights[s], z, scratch)
             if stage is not self.stages[-1]:
                 a = stage.shifted(z, folded.shifts[s], None, kept[s], scratch)
@@ -192,7 +193,7 @@ class Block(Fused):
 
     def tiles(self, x: Array) -> Grid:
         numbers = max(math.prod(x.shape[1:]), math.prod(self.shapes(x.shape)[-1][1:]))
-        return grid_of(len(x), max(1, TILE_NUMBERS // numbers))
+        return self.runner.grid(len(x), max(1, TILE_NUMBERS // numbers))
 
     def shapes(self, x_shape: Shape) -> Sequence[Shape]:
         """Of x, and of the z of every stage."""

@@ -24,11 +24,11 @@ def box_sum(x: Array, kernel: int, out: Array, scratch: Scratch) -> None:
     shape = n, h + 2 * p, w + 2 * p, c
     padded, pixels = scratch.bordered(f"box of {kernel}", shape, x.dtype, lambda a: a[:, p : p + h, p : p + w])
     pixels[...] = x
-    lines = scratch(f"box lines of {kernel}", (n, h, w + 2 * p, c), x.dtype)
+    lines = scratch("box lines", (n, h, w + 2 * p, c), x.dtype)
     np.add(padded[:, :h], padded[:, 1 : h + 1], out=lines)
     for k in range(2, kernel):
         lines += padded[:, k : k + h]
-    total = scratch(f"box total of {kernel}", x.shape, x.dtype)
+    total = scratch("box total", x.shape, x.dtype)
     np.add(lines[:, :, :w], lines[:, :, 1 : w + 1], out=total)
     for k in range(2, kernel):
         total += lines[:, :, k : k + w]

@@ -33,7 +33,8 @@ class Fused(TileLayer):
     def __init__(self, plain: Layer, runner: TileRunner) -> None:
         self.plain, self.runner = plain, runner
         held = [(name, part) for _, layer in plain.places() for name, part in vars(layer).items()]
-        self._parts = [(p, copy(p)) for name, p in held if isinstance(p, dict | list) and name != "buffers"]
+        self.parts = [part for name, part in held if isinstance(part, dict | list) and name != "buffers"]
+        self._were = [copy(part) for part in self.parts]
         settings = [(vars(layer), name) for _, layer in plain.places() for name in GEOMETRY if name in vars(layer)]
         self._settings = [(of, name, of[name]) for of, name in settings]
 
@@ -87,7 +88,7 @@ class Fused(TileLayer):
             raise UsageError(
                 f"{self.label}: a kernel, stride or padding in it was changed: fuse the plain model again"
             )
-        if any(now != then for now, then in self._parts):
+        if self.parts != self._were:
             raise UsageError(
                 f"{self.label}: a layer or Parameter in it was replaced: write `p.value[...] = array`, or fuse the "
                 "plain model again"

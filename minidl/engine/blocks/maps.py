@@ -90,6 +90,7 @@ class Convolutions(LinearMap):
     def __init__(self, convs: Sequence[Conv2D], factors: Sequence[float] = (1,)) -> None:
         self.convs, self.factors = list(convs), list(factors)
         self.columns = side_by_side([conv.params["weight"].shape[3] for conv in convs])
+        self._factors = np.repeat(self.factors, [own.stop - own.start for own in self.columns])  # (F,)
         self.w_shape = *convs[0].params["weight"].shape[:3], self.columns[-1].stop
 
     def out_shape(self, x_shape: Shape) -> Shape:
@@ -112,15 +113,23 @@ class Convolutions(LinearMap):
     def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
         return self._form(x.shape, x.dtype).backward(dz, x, filters, dx, scratch)
 
-    def grad_jobs(self, dw: Array, scale: Array, x_shape: Shape) -> list[Callable[[], None]]:
-        """Jobs that add dw, summed over all tiles, times scale to the gradients of the weights."""
-        form, (kernel, _, channels, f) = self._form(x_shape, dw.dtype), self.w_shape
+    def weight_grad(self, dw: Array, scale: Array, x_shape: Shape, piece: slice = slice(None)) -> Array:
+        """dw, a sum of the products that `backward` returns, in the form of w and times scale (F,); or of some C."""
+        kernel, _, channels, f = self.w_shape
+        grad = self._form(x_shape, dw.dtype).weight_grad(dw.reshape(-1, channels, f)[:, piece])
+        return grad.reshape(kernel, kernel, -1, f) * (scale * self._factors.astype(scale.dtype))
+
+    def grad_jobs(self, dw: Array, scale: Array | None, x_shape: Shape) -> list[Callable[[], None]]:
+        """Jobs that add dw, summed over all tiles, to the gradients of the weights; `weight_grad` of it unless scale
+        is None.
+        """
+        kernel, _, channels, _ = self.w_shape
         pieces = cut(0, channels, min(PIECES, kernel**2, channels))
 
         def fill(piece: slice) -> None:
-            grad = form.weight_grad(dw.reshape(-1, channels, f)[:, piece]).reshape(kernel, kernel, -1, f) * scale
-            for conv, factor, own in zip(self.convs, self.factors, self.columns, strict=True):
-                conv.params["weight"].grad[:, :, piece] += grad[..., own] if factor == 1 else grad[..., own] * factor
+            grad = dw[:, :, piece] if scale is None else self.weight_grad(dw, scale, x_shape, piece)
+            for conv, own in zip(self.convs, self.columns, strict=True):
+                conv.params["weight"].grad[:, :, piece] += grad[..., own]
 
         return [partial(fill, piece) for piece in pieces]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minidl.engine.blocks.fused import Fused
-from minidl.engine.tiles.grid import Grid, grid_of
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch
 from minidl.kernels import blocked
 from minidl.layers import Layer
@@ -163,7 +163,7 @@ class FusedMaxPool(Fused):
         return dx
 
     def tiles(self, x: Array) -> Grid:
-        return grid_of(len(x), max(1, TILE_NUMBERS // x[0].size))
+        return self.runner.grid(len(x), max(1, TILE_NUMBERS // x[0].size))
 
     def fold(self, x: Array) -> None:
         """Nothing to prepare."""

@@ -122,10 +122,13 @@ class Stage:
         return Input(a, z if self.passes else None, kept, dense)
 
     def shifted(self, z: Array, shift: Array, around: Array | None, slope: Array | None, scratch: Scratch) -> Input:
-        """The same from z with BN's scale in it, in place: f(z + shift + around); f' in `slope` unless None."""
-        u = z[..., self.normed]
-        line = bn.to_write(u)
-        line += shift
+        """The same from z with BN's scale in it: f(z + shift + around), in place if z has no other channels.
+
+        f' is written to `slope` unless None.
+        """
+        u = scratch("shifted", (*z.shape[:3], self.bn.channels), z.dtype) if self.passes else bn.rows(z)
+        np.add(z[..., self.normed] if self.passes else u, shift, out=u)
+        u = u.reshape(*z.shape[:3], -1)
         if around is not None:
             u += around
         self.activation.forward(u, slope, scratch)

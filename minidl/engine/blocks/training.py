@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.maps import Shape
 from minidl.engine.blocks.maxpool import PairPool
-from minidl.engine.blocks.stage import Input, Job, Stage, Weights
+from minidl.engine.blocks.stage import Input, Job, Part, Stage, Weights
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.engine.tiles.sums import ProductSum
@@ -80,12 +81,12 @@ class StagePass:
 
     def start_backward(self, need_dx: bool) -> None:
         """The `sums` of d are complete."""
-        line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm)
+        line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm, self.runner)
         self.line_back = bn.per_row(line, self.z.shape[2])
-        empty = self.runner.empty
-        self.dws = [ProductSum(self.tiles, empty) if part.map.weighted else None for part in self.stage.parts]
+        self.dws = [self._product_sum(part) if part.map.weighted else None for part in self.stage.parts]
         # Of z, a tile is not needed any more when dx of this tile is made.
-        self.dx = (self.z if self.z.shape == self.x.shape else empty(self.x.shape, self.z.dtype)) if need_dx else None
+        same = self.z.shape == self.x.shape
+        self.dx = (self.z if same else self.runner.empty(self.x.shape, self.z.dtype)) if need_dx else None
         if self.below:
             self.below.sum_gradients()
 
@@ -119,8 +120,17 @@ class StagePass:
 
     def grad_jobs(self) -> list[Job]:
         """Jobs that add dw, of all tiles and times scale, to the gradients of the weights."""
-        pairs = ((part, dw.total) for part, dw in zip(self.stage.parts, self.dws, strict=True) if dw)
-        return [job for p, dw in pairs for job in p.map.grad_jobs(dw, self.weights.scale[p.out], self.x.shape)]
+        jobs = []
+        for part, dw in zip(self.stage.parts, self.dws, strict=True):
+            if dw:
+                scale = None if self.runner.by_shard else self.weights.scale[part.out]
+                jobs += part.map.grad_jobs(dw.total, scale, self.x.shape)
+        return jobs
+
+    def _product_sum(self, part: Part) -> ProductSum:
+        scale = self.weights.scale[part.out]
+        of_shard = partial(part.map.weight_grad, scale=scale, x_shape=self.x.shape) if self.runner.by_shard else None
+        return ProductSum(self.tiles, self.runner.empty, of_shard)
 
     def _input(self, tile: slice, slope: bool, scratch: Scratch) -> Input:
         if self.below is None:

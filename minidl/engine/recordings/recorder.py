@@ -47,8 +47,8 @@ class Recorder(Scratch):
         super().__init__()
         self.calls: list[Call] = []
 
-    def _array(self, key: tuple, make: Callable[..., Array]) -> Array:
-        return self.recorded(super()._array(key, make))
+    def _array(self, *of: Any) -> Array:
+        return self.recorded(super()._array(*of))
 
     def bordered(self, *of: Any) -> tuple[Array, Array]:
         whole, part = super().bordered(*of)

@@ -11,8 +11,7 @@ A recording is made with random numbers. Before it is used, it must answer other
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 
@@ -55,7 +54,7 @@ class Recordings:
     def shelf(self, x: Array) -> Shelf | None:
         """For tiles like x; None if they aren't to be recorded yet. Called once a pass, by one thread at a time."""
         key = x.shape, x.dtype
-        shelf = self._shelves[key] = self._shelves.pop(key, None) or Shelf(*key)
+        shelf = self._shelves[key] = self._shelves.pop(key, None) or Shelf()
         shelf.passes += 1
         while len(self._shelves) > SHAPES:
             del self._shelves[next(iter(self._shelves))]
@@ -65,21 +64,19 @@ class Recordings:
 class Shelf:
     """The recordings for one shape: one for each thread that has needed one at the same time."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self._for = shape, dtype
+    def __init__(self) -> None:
         self._unused: deque[Recording] = deque()
         self.passes, self.wrong = 0, False
 
-    @contextmanager
-    def take(self, infer: Infer) -> Iterator[Callable[[Array], Array]]:
-        """A recording of `infer` that no other thread uses now, or, if it would be wrong, `infer` itself."""
+    def infer(self, infer: Infer, x: Array, y: Array) -> None:
+        """y = infer(x), by a recording that no other thread uses now; or, if it would be wrong, without one."""
         try:
             recording = self._unused.pop()
         except IndexError:
-            recording = Recording(infer, *self._for)
+            recording = Recording(infer, x.shape, x.dtype)
         if recording.right:
-            yield recording
+            y[...] = recording(x)
             self._unused.append(recording)  # not after an error, which may have left anything in it
         else:
             self.wrong = True
-            yield lambda x: infer(x, Scratch())
+            y[...] = infer(x, Scratch())

@@ -40,7 +40,7 @@ from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.pattern import Reader
 from minidl.engine.stem.parity import Maxima, fill_patches, pool_blocks, pool_maxima, winners_sum
-from minidl.engine.tiles.grid import Grid, grid_of
+from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.recycler import aligned_copy
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.layers import Layer, MaxPool2D, ReLU, Sequential
@@ -159,20 +159,21 @@ class FusedStem(Fused):
             winners_sum(patches[i], dy[i], maxima.of(i), parts[i], scratch)
 
         self.runner.run(task, len(dy))
-        total = self.runner.merge(grid_of(len(dy), 1).lane_sums(parts)).sum(axis=0)
+        total = self.runner.merge(self.runner.grid(len(dy), 1).lane_sums(parts)).sum(axis=0)
         s, dbeta = total[:-1], total[-1]  # the patches' last row is 1
         filters, g = self.weight.value.reshape(s.shape) * norm.signs, gram[-1][:, None]
         dot = np.einsum("kf,kf->f", filters, s) - mean * dbeta
-        slope, _ = self.bn.backward(dbeta, dot, norm)
+        slope, _ = self.bn.backward(dbeta, dot, norm, self.runner)
         dw = s + slope * (gram[:-1] @ filters - g * mean) - g * (dbeta / norm.pixels)
         dw *= norm.scale * norm.signs
-        self.weight.grad += dw.reshape(self.weight.grad.shape).astype(dy.dtype)  # (K, F) -> (3, 3, C, F)
+        if self.runner.leads:
+            self.weight.grad += dw.reshape(self.weight.grad.shape).astype(dy.dtype)  # (K, F) -> (3, 3, C, F)
         return None
 
     # ----------------------------------------------------------------- inference
 
     def tiles(self, x: Array) -> Grid:
-        return grid_of(len(x), GATHER_IMAGES)
+        return self.runner.grid(len(x), GATHER_IMAGES)
 
     def fold(self, x: Array) -> Any:
         """The filters multiplied by BN's scale, and BN's shift as the row that meets the ones in the patches."""

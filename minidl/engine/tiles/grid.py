@@ -58,11 +58,19 @@ def shards_of(images: int) -> int:
     return 1 << (most.bit_length() - 1)
 
 
-@lru_cache(256)
 def grid_of(images: int, most: int) -> Grid:
-    """The batch in tiles of at most `most` images, nearly equal in each shard [n k / S, n (k + 1) / S)."""
-    shards = shards_of(images)
-    ends = [images * k // shards for k in range(shards + 1)]
+    """The batch in tiles of at most `most` images, nearly equal in each of its shards."""
+    return grid(tuple(borders(images, shards_of(images))), most)
+
+
+def borders(images: int, shards: int) -> list[int]:
+    """The first image of each shard, and the number of images: shard k is [n k / S, n (k + 1) / S)."""
+    return [images * k // shards for k in range(shards + 1)]
+
+
+@lru_cache(256)
+def grid(ends: tuple[int, ...], most: int) -> Grid:
+    """The shards between these borders, in tiles of at most `most` images."""
     return Grid([cut(a, b, max(1, -(-(b - a) // most))) for a, b in zip(ends, ends[1:], strict=False)])
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.backend.cgroup import cpu_quota
 from minidl.engine.tiles.blas import ONE_BLAS_THREAD
-from minidl.engine.tiles.grid import Grid, cut
+from minidl.engine.tiles.grid import Grid, cut, grid_of
 from minidl.engine.tiles.helpers import Helpers
 from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.scratch import Scratch, Shelf
@@ -74,11 +74,17 @@ class TileRunner:
             self._memory.turn()
             self._scratch.drop_before(self._turn - 1)
 
-    def merge(self, parts: Array) -> Array:
-        """(shards here, ...) -> (all shards, ...): numbers that BN needs of every shard of a batch.
+    # What follows is for processes that share a batch; `parallel/runner.py` has their runner. Here is only one.
 
-        Here all shards are in this process. It is the one place at which processes would exchange such numbers.
-        """
+    by_shard = False  # bring the gradient of each shard into its final form before they are added
+    leads = True  # add to the gradients what comes from merged sums, and so is the same in every process
+
+    def grid(self, images: int, most: int) -> Grid:
+        """The images that are here in tiles of at most `most`, and in shards."""
+        return grid_of(images, most)
+
+    def merge(self, parts: Array) -> Array:
+        """(shards here, ...) -> (all shards, ...): numbers that BN needs of every shard of a batch."""
         return parts
 
     def run(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 import numpy as np
@@ -21,60 +21,54 @@ from minidl.engine.tiles.recycler import aligned
 class Scratch:
     """One thread's working memory: arrays by name, made once and used again. No array may leave its task.
 
-    Layers of many shapes use the same names. So all arrays of one name share their memory, which is that of the
-    largest: of one name only one array can be in use at a time.
+    All arrays of one name share one block of memory. So when a name is asked for in another shape, its last array is
+    lost. The blocks are few, so most of them are still in the cache when the next layer writes to them.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple, np.ndarray] = {}  # used in this turn
-        self._older: dict[tuple, np.ndarray] = {}  # those with a border used in the one before
-        self._memory: dict[str, np.ndarray] = {}  # of the arrays of a name, in bytes
-        self._needed: dict[str, int] = {}  # how much of it in this turn
+        self._arrays: dict[tuple, np.ndarray] = {}  # those asked for in this turn
+        self._blocks: dict[Hashable, np.ndarray] = {}  # bytes, by name
+        self._sizes: dict[Hashable, int] = {}  # how many of them were needed in this turn
         self.turn = 0
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         """The array `name` of this shape and dtype. Anything may be in it."""
-        return self._array((name, shape, dtype), self._shared)
+        return self._array(name, shape, dtype, aligned)
 
     def bordered(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype | type, inside: Callable[[np.ndarray], np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """(whole, part): an array that is zero around the part that `inside` takes of it, and this part to write to.
 
-        The whole can't be written to, so its border stays zero. For one name, shape and dtype `inside` must always
-        take the same part.
+        The whole can't be written to, so its border stays zero: its memory is its own. For one name, shape and dtype
+        `inside` must always take the same part.
         """
-        array = self._array((name, shape, dtype, "bordered"), _zeros)
+        array = self._array((name, shape, dtype), shape, dtype, _zeros)
         whole = array.view()
         whole.flags.writeable = False
         return whole, inside(array)
 
-    def _array(self, key: tuple, make: Callable[..., np.ndarray]) -> np.ndarray:
-        array = self._arrays.get(key)
+    def _array(self, name: Hashable, shape: tuple[int, ...], dtype: np.dtype | type, make: Callable) -> np.ndarray:
+        array = self._arrays.get((name, shape, dtype))
         if array is None:
-            array = self._older.pop(key, None)
-            if array is None:
-                array = make(*key[:3])
-            self._arrays[key] = array
+            size, block = math.prod(shape) * np.dtype(dtype).itemsize, self._blocks.get(name)
+            if block is None or len(block) < size:
+                self._arrays = {key: array for key, array in self._arrays.items() if key[0] != name}
+                block = self._blocks[name] = make((size,), np.uint8)
+            self._sizes[name] = max(size, self._sizes.get(name, 0))
+            array = self._arrays[name, shape, dtype] = np.ndarray(shape, dtype, block)
         return array
 
-    def _shared(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        self._needed[name] = max(size, self._needed.get(name, 0))
-        if name not in self._memory or self._memory[name].nbytes < size:
-            self._memory[name] = aligned((size,), np.uint8)
-            self._arrays = {key: a for key, a in self._arrays.items() if key[0] != name}
-        return np.ndarray(shape, dtype, self._memory[name])
-
     def at_turn(self, turn: int) -> None:
-        """Drops the memory that was not used at its last turn."""
+        """Drops the memory that was not needed at its last turn."""
         if turn != self.turn:
-            self._memory = {name: m for name, m in self._memory.items() if m.nbytes == self._needed.get(name)}
-            self._older = {key: a for key, a in self._arrays.items() if "bordered" in key}
-            self._arrays, self._needed, self.turn = {}, {}, turn
+            self._blocks = {
+                name: self._blocks[name] for name, size in self._sizes.items() if len(self._blocks[name]) == size
+            }
+            self._arrays, self._sizes, self.turn = {}, {}, turn
 
 
-def _zeros(name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+def _zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     array = aligned(shape, dtype)
     array[...] = 0
     return array

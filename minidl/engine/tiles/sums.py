@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minidl.engine.tiles.grid import Grid
@@ -18,12 +20,14 @@ class ProductSum:
 
     Each lane has an array. As soon as both lanes of a pair are done their arrays become one, and so on up the tree.
     So a few arrays exist at a time, not one for each lane: of a filter of 512 channels each has 38 MB.
+
+    of_shard    what the sum of a lane becomes before it is added to others (see `TileRunner.by_shard`)
     """
 
     total: Array
 
-    def __init__(self, tiles: Grid, empty: Empty) -> None:
-        self._tiles, self._empty = tiles, empty
+    def __init__(self, tiles: Grid, empty: Empty, of_shard: Callable[[Array], Array] | None = None) -> None:
+        self._tiles, self._empty, self._of_shard = tiles, empty, of_shard
         self._lanes: dict[int, Array] = {}
         self._halves: dict[int, Array] = {}  # by the node of the tree at which they wait for the other half
 
@@ -36,7 +40,8 @@ class ProductSum:
         else:
             _add_product(a, b, self._lanes[lane], scratch)
         if i == self._tiles.lanes[lane][-1]:
-            self._join(len(self._tiles.lanes) + lane, self._lanes.pop(lane))
+            part = self._lanes.pop(lane)
+            self._join(len(self._tiles.lanes) + lane, self._of_shard(part) if self._of_shard else part)
 
     def _join(self, node: int, part: Array) -> None:
         """The sum below a node of the tree is complete. Node 1 is its root, and below node k are 2 k and 2 k + 1."""

@@ -1,0 +1,1 @@
+"""Several processes that train one network: ranks, what they exchange, and how a batch is cut over them."""

@@ -1,0 +1,48 @@
+"""The communicator of this process: MPI's if `mpiexec` or another launcher started several ranks, else ALONE."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from types import ModuleType
+
+from minidl.backend.arrays import get_backend
+from minidl.errors import BackendError
+from minidl.parallel.communicator import ALONE, Communicator
+
+# Where launchers say how many ranks they started: MPICH and Intel MPI, Open MPI, MVAPICH, Slurm's srun
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def launched() -> int:
+    """The number of ranks that a launcher has started, from the environment; 1 without one."""
+    sizes = (os.environ.get(name, "") for name in SIZES)
+    return max((int(size) for size in sizes if size.isdigit()), default=1)
+
+
+@cache
+def world() -> Communicator:
+    """The ranks that run this command together. Raises BackendError if there are several and mpi4py is missing."""
+    if launched() < 2:
+        return ALONE
+    try:
+        from minidl.parallel.mpi import MPICommunicator
+    except ImportError as error:
+        raise BackendError(
+            f"{launched()} processes were started, and mpi4py can't be used ({error}): pip install 'minidl[mpi]'"
+        ) from error
+    return MPICommunicator()
+
+
+def backend_for(comm: Communicator, name: str, tf32: bool = False) -> tuple[ModuleType, Communicator]:
+    """The array module called `name`, as by `get_backend`, and the communicator for its arrays. A collective.
+
+    With CuPy every rank computes on a GPU of its own, as far as there are enough, and NCCL joins them.
+    """
+    if comm.size == 1 or name != "cupy":
+        return get_backend(name, tf32), comm
+    from minidl.parallel.nccl import choose_gpu, connect
+
+    choose_gpu(comm)
+    xp = get_backend(name, tf32)
+    return xp, connect(comm, xp)

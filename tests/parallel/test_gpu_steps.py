@@ -1,0 +1,65 @@
+"""Training steps of ranks with a GPU each, on the stand-in: the numbers of NumPy, and no wait that is not known."""
+
+import numpy as np
+import pytest
+
+from minidl.backend.arrays import on_device
+from minidl.layers.base import Context, Mode
+from minidl.layers.convert import convert
+from minidl.optim import Adam
+from minidl.parallel.share import Share
+from minidl.parallel.step import DataParallel
+from minidl.storage.weights import model_arrays
+from tests.cuda_standin import RECORD, install
+from tests.parallel.test_nccl import on_gpus
+from tests.parallel.test_step import SMOOTHING, batches, one_rank, plain_model
+from tests.parallel.threads import on_ranks
+
+
+@pytest.fixture
+def xp(monkeypatch):
+    """The stand-in as CuPy, with two devices."""
+    yield install(monkeypatch, devices=2)
+    assert not RECORD.refusals
+
+
+def trained(comm, xp, data, sync_bn):
+    """(losses, all arrays in the end) of a rank; its batches come by the prefetcher, its arrays are on its device."""
+    model = convert(plain_model(), xp=xp)
+    parallel = DataParallel(model, Share(comm), sync_bn=sync_bn)
+    optimizer, losses = Adam(model.named_parameters(), lr=1e-3), []
+    parts = ((x[comm.share(len(x))], y[comm.share(len(x))]) for x, y in data)
+    for step, (x, y) in enumerate(on_device(parts, xp)):
+        loss, _ = parallel.gradients(x, y, len(data[0][0]), Context(Mode.TRAIN, 3, step), SMOOTHING)
+        optimizer.step()
+        losses.append(float(loss))
+    parallel.agree(model.named_buffers().values())
+    return losses, {name: a.get() for name, a in model_arrays(model).items()}
+
+
+@pytest.mark.parametrize("sync_bn", [True, False])
+def test_steps_on_gpus_are_those_of_ranks_on_numpy(sync_bn, xp):
+    data = batches(5, 2)
+    numpy = on_ranks(2, lambda comm: one_rank(comm, "plain", data, sync_bn=sync_bn))
+    gpus = on_gpus(2, lambda comm: trained(comm, xp, data, sync_bn), xp)
+    for losses, arrays in gpus:
+        np.testing.assert_allclose(losses, numpy[0][0], rtol=0, atol=1e-10)
+        for name, a in arrays.items():
+            assert a.tobytes() == gpus[0][1][name].tobytes(), name
+            if sync_bn or "running" not in name:
+                np.testing.assert_allclose(a, numpy[0][3][name], rtol=0, atol=1e-10, err_msg=name)
+
+
+def test_a_step_makes_one_sum_and_waits_for_nothing(xp):
+    def work(comm):
+        model = convert(plain_model(), xp=xp)
+        parallel, (x, y) = DataParallel(model, Share(comm)), batches(4, 1)[0]
+        x, y = xp.asarray(x[comm.share(4)]), xp.asarray(y[comm.share(4)])
+        comm.barrier()
+        RECORD.clear()
+        comm.barrier()
+        parallel.gradients(x, y, 4, Context(Mode.TRAIN, 3, 0), SMOOTHING)
+
+    on_gpus(2, work, xp)
+    assert {name: n for name, n in RECORD.launches.items() if name.startswith("nccl")} == {"nccl allReduce": 2}
+    assert not RECORD.syncs
