@@ -33,12 +33,12 @@ class ProductSum:
 
     def add(self, i: int, a: Array, b: Array, scratch: Scratch) -> None:
         """Adds a (..., P, K) @ b (..., K, N) of tile i. b has all axes of the product."""
-        lane, again = self._tiles.lane[i], self._tiles.again[i]
-        if not again:
+        lane = self._tiles.lane[i]
+        if lane in self._lanes:
+            _add_product(a, b, self._lanes[lane], scratch)
+        else:
             self._lanes[lane] = self._empty((*b.shape[:-2], a.shape[-2], b.shape[-1]), b.dtype)
             np.matmul(a, b, out=self._lanes[lane])
-        else:
-            _add_product(a, b, self._lanes[lane], scratch)
         if i == self._tiles.lanes[lane][-1]:
             part = self._lanes.pop(lane)
             self._join(len(self._tiles.lanes) + lane, self._of_shard(part) if self._of_shard else part)
