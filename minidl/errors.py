@@ -13,6 +13,7 @@ __all__ = [
     "DivergedError",
     "MinidlError",
     "OutOfMemoryError",
+    "RankError",
     "ShapeError",
     "UsageError",
     "printable",
@@ -75,6 +76,12 @@ class OutOfMemoryError(MinidlError):
     """Not enough memory for the request (exit code 5)."""
 
     exit_code = 5
+
+
+class RankError(MinidlError):
+    """Several processes that work together, of which one has died or can't be reached (exit code 6)."""
+
+    exit_code = 6
 
 
 def require_whole(name: str, value: Any, least: int = 0) -> None:

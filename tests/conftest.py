@@ -13,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 import minidl
 from minidl.data import shapes
+from tests.mpiexec import MPIEXEC
 from tests.windows import chromium, windows  # noqa: F401 - fixtures: one browser, whichever room's page it opens
 
 shapes.draw = cache(shapes.draw)  # a function of its arguments alone, and dozens of tests ask for the same images
@@ -49,9 +50,14 @@ MARKERS = {
     "parity": "compares with PyTorch, Captum or JAX; needs .[parity]",
     "nvidia": "asks NVIDIA's compiler and CuPy, without a GPU; needs .[cuda-check]",
     "gpu": "computes on a GPU; needs one that CuPy can use",
+    "mpi": "starts ranks with mpiexec; needs .[mpi] and an MPI, such as `pip install mpich`",
     "slow": "takes long",
 }
-PROGRAMS = {"compiler": "g++", "browser": os.environ.get("CHROMIUM", "chromium")}  # that a marker's tests need
+PROGRAMS = {
+    "compiler": "g++",
+    "browser": os.environ.get("CHROMIUM", "chromium"),
+    "mpi": MPIEXEC,
+}  # that a marker's tests need
 
 
 def later(marker):

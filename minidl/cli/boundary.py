@@ -38,13 +38,18 @@ def run_guarded(script: str, command: Callable[[], int]) -> int:
             if lost is None:
                 return error.code if isinstance(error.code, int) else INTERNAL
             error = lost
-        line, code = _answer(error)
-        if os.environ.get(TRACEBACK):
-            for part in traceback.format_exc().splitlines():
-                warn(part)
+        line, code = answer(error)
+        trace()
         if line is not None:
             warn(f"{script}: {line}")
         return code
+
+
+def trace() -> None:
+    """Prints where the error that is handled came from, if the user has asked for that."""
+    if os.environ.get(TRACEBACK):
+        for part in traceback.format_exc().splitlines():
+            warn(part)
 
 
 @contextmanager
@@ -68,7 +73,7 @@ class _Lines(logging.Handler):
         warn(f"warning  {record.getMessage()}")
 
 
-def _answer(error: BaseException) -> tuple[str | None, int]:
+def answer(error: BaseException) -> tuple[str | None, int]:
     """The line about `error`, or None, and the exit code."""
     match error:
         case MinidlError():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
 from minidl.cli.boundary import run_guarded
+from minidl.cli.ranks import mute_others, run_on_ranks
 from minidl.errors import UsageError
 from minidl.text.calls import call, called_as
 from minidl.text.console import print_lines
@@ -34,12 +35,13 @@ class Command(NamedTuple):
     """`run` takes the parsed flags and returns an exit code; `add_flags` says which flags there are.
 
     The function finds in its flags, beside them, `command` (its name) and `parser`. Its help is `about`, else its
-    docstring.
+    docstring. `share` says that it can share its work with other ranks (`ranks.py`).
     """
 
     run: Callable[[Namespace], int]
     add_flags: Callable[[Parser], None]
     about: str | None = None
+    share: bool = False
 
     @property
     def help(self) -> str:
@@ -63,6 +65,7 @@ class Program:
 
     def main(self, argv: list[str] | None = None) -> int:
         """Runs one command and returns its exit code; every failure is one line on stderr (see `boundary`)."""
+        mute_others()
         with called_as(self.name, self.typed):
             return run_guarded(self.name, lambda: self._run(sys.argv[1:] if argv is None else argv))
 
@@ -75,7 +78,7 @@ class Program:
             print_lines(*self.help().splitlines())
         else:
             args = self.parse(argv)
-            return args.run(args)
+            return run_on_ranks(args.run, args, self.commands[args.command].share)
         return 0
 
     def parse(self, argv: list[str]) -> Namespace:

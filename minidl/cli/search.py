@@ -158,4 +158,4 @@ def _add_search_flags(parser: Parser) -> None:
     parser.add_argument("--resume", metavar="FOLDER", help="continue this search, or join it while it runs")
 
 
-SEARCH = Command(search_settings, _add_search_flags)
+SEARCH = Command(search_settings, _add_search_flags, share=True)

@@ -16,14 +16,17 @@ from minidl.cli.own_functions import plugged_in, solved_in, training_settings
 from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
 from minidl.diagnostics.summary import summary
-from minidl.errors import MinidlError
+from minidl.errors import MinidlError, UsageError
 from minidl.models import build
+from minidl.parallel.cores import ranks_in_words
+from minidl.parallel.watch import Watch
+from minidl.parallel.world import launched, world
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
 from minidl.text.console import print_lines
-from minidl.training import resume, session
+from minidl.training import resume, session, together
 from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested, attempt
-from minidl.training.checkpoints import load_checkpoint
+from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import Config, make_config
 from minidl.training.folders import check_name
 from minidl.training.reports import ProgressBar, Records
@@ -33,45 +36,41 @@ from minidl.training.trainer import Trainer
 
 def train(args: Namespace) -> int:
     """Trains a network and writes a run folder; without flags, the refined net on `shapes`."""
+    comm = world()  # of one process, unless a launcher has started several: then rank 0 reads and writes all files
     with ExitStack() as stack:
-        if args.resume is None:
-            check_name(Path(args.output), args.name)
-            run, checkpoint, config = None, None, make_config(args.preset or "quick", training_settings(args))
-        else:
-            run, file = resume.find_run(args.resume, Path(args.output))
-            if not args.dry_run:
-                stack.enter_context(run.owned())
-            checkpoint = load_checkpoint(file) if file.is_file() else None
-            config = resume.settings(run, training_settings(args), args.preset)
-            if not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
-                stack.enter_context(blamed(run.path / "config.json"))
+        run, checkpoint, config = _begin(args, stack) if comm.rank == 0 else (None, None, None)
+        run, config = together.same_run(comm, run), together.same_config(comm, config)
+        checkpoint = together.same_checkpoint(comm, checkpoint)
+        if run and not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
+            stack.enter_context(blamed(run.path / "config.json"))
         plugs = solved_in(args.exercises) if args.exercises else None
         stack.enter_context(session.one_blas_thread())
-        data = resume.load_data(config, run, checkpoint) if run else session.load_data(config)
+        data = together.same_data(comm, lambda: resume.load_data(config, run, checkpoint))
         model = session.make_model(config, data, build)
         costs = summary(model, (config.batch_size, *data.dataset.image_shape))
-        trainer = session.make_trainer(config, data, model, checkpoint)
+        trainer = session.make_trainer(config, data, model, checkpoint, comm)
         needed = session.training_bytes(config, costs.memory)
         lines = describe(config, data, costs, needed)
         lines.append(
             f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "
             f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {seed_and_engine(config)}"
         )
+        lines += ranks_in_words(comm, config.threads)
         if config.init_from and checkpoint is None:
-            source = load_checkpoint(find_checkpoint(Path(config.init_from)))
+            source = load_checkpoint(find_checkpoint(Path(config.init_from))) if comm.rank == 0 else None
+            source = together.same_checkpoint(comm, source)
             new = session.initialise_from(trainer.model, source, data.dataset.classes)
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
-        if run:
+        if run and comm.rank == 0:
             lines += resume.changes(run, data.dataset)
         if args.dry_run:
             print_lines(*lines)
             return 0
         check_memory(config, needed, trainer.xp)
-        if run is None:
-            run = Run.create(Path(args.output), args.name, config, fingerprint(data.dataset))
-            stack.enter_context(run.owned())
-        elif (saved := run.config()).data != config.data:
-            run.write_config(replace(saved, data=config.data))  # so that the next command finds the data
+        if comm.rank == 0:
+            run = _furnish(args, stack, run, config, data)
+        run = together.same_run(comm, run)
+        args.watch.again(f"{call('train')} --resume {run.path}")
         for line in [*lines, f"run      {run.path}"]:
             run.say(line)
         if checkpoint is not None:
@@ -79,30 +78,57 @@ def train(args: Namespace) -> int:
             run.say(f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
         if plugs:
             stack.enter_context(plugged_in(plugs, trainer, config, run))
-        return _train(trainer, run, config, data, needed)
+        return _train(trainer, run, config, data, needed, args.watch)
 
 
-def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int) -> int:
-    bar, interruption = ProgressBar(), Interruption()
+def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | None, Config]:
+    """The settings of a new run; or the run that is resumed, its checkpoint and its settings."""
+    if args.exercises and launched() > 1:
+        raise UsageError("--with trains in one process: leave out mpiexec")
+    if args.resume is None:
+        check_name(Path(args.output), args.name)
+        return None, None, make_config(args.preset or "quick", training_settings(args))
+    run, file = resume.find_run(args.resume, Path(args.output))
+    if not args.dry_run:
+        stack.enter_context(run.owned())
+    checkpoint = load_checkpoint(file) if file.is_file() else None
+    return run, checkpoint, resume.settings(run, training_settings(args), args.preset)
+
+
+def _furnish(args: Namespace, stack: ExitStack, run: Run | None, config: Config, data: session.Data) -> Run:
+    """The folder of a new run; or that of a resumed one, which now knows where its data is."""
+    if run is None:
+        run = Run.create(Path(args.output), args.name, config, fingerprint(data.dataset))
+        stack.enter_context(run.owned())
+    elif (saved := run.config()).data != config.data:
+        run.write_config(replace(saved, data=config.data))  # so that the next command finds the data
+    return run
+
+
+def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int, watch: Watch) -> int:
+    bar, interruption = ProgressBar(), Interruption(watch.comm)
     checkpointer = Checkpointer(
         run, session.about(config, data), config.checkpoint_minutes, config.snapshot_epochs, config.keep
     )
     records = Records(run, f"{config.model} on {data.dataset.name}", _draw_history)
-    trainer.callbacks += [checkpointer, Harmless(bar, run.say), records, interruption]
-    if trainer.state.history:
-        records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
+    if watch.comm.rank == 0:
+        trainer.callbacks += [checkpointer, Harmless(bar, run.say), records]
+        if trainer.state.history:
+            records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
+    trainer.callbacks.append(interruption)
     try:
         with stopped_by_signals(interruption.stop), memory_guarded(config, needed, trainer.xp):
             with suppress(StopRequested):
                 trainer.fit()
-            checkpointer.close(trainer)
+            if watch.comm.rank == 0:
+                checkpointer.close(trainer)
     except MinidlError as error:
         good = run.checkpoint()
         raise type(error)(f"{error}; last good checkpoint: {good if good.is_file() else 'none yet'}") from None
     finally:
         attempt(run.say, "ProgressBar", bar.close)
     if interruption.stopped and not trainer.done:
-        run.say(f"stopped  continue with: {call('train')} --resume {run.path}")
+        run.say(f"stopped  continue with: {watch.command}")
         return INTERRUPTED
     if report := memory_report(trainer.xp):
         run.say(f"memory   {report}")
@@ -137,4 +163,4 @@ def _add_flags(parser: Parser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
 
 
-TRAIN = Command(train, _add_flags)
+TRAIN = Command(train, _add_flags, share=True)

@@ -44,7 +44,11 @@ class Communicator:
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true on some rank."""
-        return bool(self.allgather(np.array([flag])).any())
+        self.allreduce(ranks := np.array([int(flag)]))
+        return bool(ranks[0])
+
+    def abort(self, code: int) -> None:
+        """Ends all ranks at once with this exit code, and prints what the library prints then. Not a collective."""
 
     def share(self, n: int) -> slice:
         """The part [n r / size, n (r + 1) / size) of n images or batches that is this rank's."""

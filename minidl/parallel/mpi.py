@@ -70,6 +70,9 @@ class MPICommunicator(Communicator):
     def barrier(self) -> None:
         self.comm.Barrier()
 
+    def abort(self, code: int) -> None:
+        self.comm.Abort(code)
+
 
 def contiguous(a: Array) -> np.ndarray:
     """The array itself if MPI can use its memory, or a copy of it on the host. Copying waits for the device."""

@@ -10,14 +10,28 @@ from minidl.backend.arrays import get_backend
 from minidl.errors import BackendError
 from minidl.parallel.communicator import ALONE, Communicator
 
-# Where launchers say how many ranks they started: MPICH and Intel MPI, Open MPI, MVAPICH, Slurm's srun
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+# Where launchers say how many ranks they started, and which one this is: MPICH and Intel MPI, Open MPI, MVAPICH,
+# Slurm's srun. The first that is there counts: Slurm's are there too if it only starts the launcher.
+PLACES = (
+    ("PMI_SIZE", "PMI_RANK"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+)
+
+
+def place() -> tuple[int, int]:
+    """(size, rank) as a launcher has put them into the environment; (1, 0) without one. MPI needn't be there."""
+    for names in PLACES:
+        size, rank = (os.environ.get(name, "") for name in names)
+        if size.isdigit() and rank.isdigit():
+            return int(size), int(rank)
+    return 1, 0
 
 
 def launched() -> int:
     """The number of ranks that a launcher has started, from the environment; 1 without one."""
-    sizes = (os.environ.get(name, "") for name in SIZES)
-    return max((int(size) for size in sizes if size.isdigit()), default=1)
+    return place()[0]
 
 
 @cache
@@ -27,7 +41,7 @@ def world() -> Communicator:
         return ALONE
     try:
         from minidl.parallel.mpi import MPICommunicator
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
         raise BackendError(
             f"{launched()} processes were started, and mpi4py can't be used ({error}): pip install 'minidl[mpi]'"
         ) from error
@@ -46,3 +60,9 @@ def backend_for(comm: Communicator, name: str, tf32: bool = False) -> tuple[Modu
     choose_gpu(comm)
     xp = get_backend(name, tf32)
     return xp, connect(comm, xp)
+
+
+def leave() -> None:
+    """From here on this process is alone: for rank 0 of a command that knows nothing of ranks."""
+    for name in (name for names in PLACES for name in names):
+        os.environ.pop(name, None)

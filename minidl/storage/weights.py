@@ -6,6 +6,7 @@ This is the only module that converts between the layouts of minidl and torch.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from minidl.backend.arrays import Array, available_memory, to_host
 from minidl.backend.named import assign, check_arrays
@@ -30,10 +31,21 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping
 
     Raises DataError if the file can't be written.
     """
+    with atomic(path) as temporary:
+        temporary.write_bytes(pack_arrays(arrays, metadata))
+
+
+def pack_arrays(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The content of the safetensors file."""
     # order="C": safetensors writes the memory as it is and ignores strides
     host = {name: np.asarray(to_host(a), order="C") for name, a in arrays.items()}
-    with atomic(path) as temporary:
-        temporary.write_bytes(save(host, dict(metadata) if metadata else None))
+    return save(host, dict(metadata) if metadata else None)
+
+
+def unpack_arrays(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata that `pack_arrays` has packed, in this program or in another rank of it."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return load(content), header.get("__metadata__", {})
 
 
 def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

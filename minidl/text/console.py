@@ -52,6 +52,11 @@ def _printed(line: str, stream: TextIO | None) -> bool:
     return True
 
 
+def mute() -> None:
+    """From here on this process prints nothing and draws no progress: another one speaks for both."""
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end
+
+
 def give_up(stream: TextIO | None) -> None:
     """Drops what `stream` still holds, and everything written to it later."""
     with suppress(OSError, ValueError, AttributeError):

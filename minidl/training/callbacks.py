@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.errors import DataError, DivergedError, MinidlError
+from minidl.parallel.communicator import ALONE, Communicator
 from minidl.training.checkpoints import About, save_checkpoint
 from minidl.training.config import Config
 from minidl.training.runs import Run
@@ -24,19 +25,29 @@ class StopRequested(Exception):
 
 
 class Interruption(Callback):
-    """Raises StopRequested after the current step once `stop` was called. It must be the last callback."""
+    """Raises StopRequested after the current step once `stop` was called. It must be the last callback.
 
-    stopped = False
+    Several ranks stop after the same step, if `stop` was called in one of them.
+    """
+
+    def __init__(self, comm: Communicator = ALONE) -> None:
+        self.comm, self.stopped, self._asked = comm, False, False
 
     def stop(self) -> None:
-        self.stopped = True
+        self._asked = True  # not `stopped`: a signal may come while the ranks agree
 
     def on_step(self, trainer: Trainer) -> None:
+        self.stopped = self.comm.any(self._asked)
         if self.stopped:
             raise StopRequested
 
     def on_evaluation_batch(self, trainer: Trainer, images: int) -> None:
-        self.on_step(trainer)
+        if self.comm.size == 1:  # several ranks evaluate batches of their own, and agree after the last
+            self.on_step(trainer)
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        if self.comm.size > 1:
+            self.on_step(trainer)
 
 
 class Harmless(Callback):

@@ -17,7 +17,7 @@ from minidl.layers.base import Layer
 from minidl.optim import Optimizer
 from minidl.storage.metadata import from_json, to_json
 from minidl.storage.validate import array, blamed, fits, plain_name, real, table, text, whole
-from minidl.storage.weights import load_arrays, model_arrays, save_arrays
+from minidl.storage.weights import load_arrays, model_arrays, pack_arrays, save_arrays, unpack_arrays
 from minidl.training.averaging import WeightAverage
 from minidl.training.config import SETTINGS, of_network
 from minidl.training.runs import find_checkpoint
@@ -172,8 +172,21 @@ def _of_here(path: str) -> str:
 
 
 def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -> None:
-    header = {"format": FORMAT, "about": asdict(about), "state": asdict(state)}
-    save_arrays(path, arrays, {_KEY: to_json(header)})
+    save_arrays(path, arrays, _metadata(about, state))
+
+
+def _metadata(about: About, state: TrainState) -> dict[str, str]:
+    return {_KEY: to_json({"format": FORMAT, "about": asdict(about), "state": asdict(state)})}
+
+
+def pack_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """The content of its file, for a rank that can't read the file."""
+    return pack_arrays(checkpoint.arrays, _metadata(checkpoint.about, checkpoint.state))
+
+
+def unpack_checkpoint(content: bytes, path: Path) -> Checkpoint:
+    """The checkpoint of `pack_checkpoint`; `path` is where it was read, for messages."""
+    return _checkpoint(path, *unpack_arrays(content))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -182,7 +195,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises DataError naming the file if it is not a checkpoint of this version.
     """
     path = find_checkpoint(path) if Path(path).is_dir() else Path(path)
-    arrays, metadata = load_arrays(path)
+    return _checkpoint(path, *load_arrays(path))
+
+
+def _checkpoint(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Checkpoint:
     if _KEY not in metadata:
         raise DataError(f"{path}: a weight file without minidl's metadata, not a checkpoint")
     header = _HEADER(from_json(metadata[_KEY], path), f"{path}:")

@@ -45,12 +45,12 @@ def settings(run: Run, given: dict[str, Any], preset: str | None) -> Config:
     return Config(**{**saved, **given})
 
 
-def load_data(config: Config, run: Run, checkpoint: Checkpoint | None) -> session.Data:
-    """The data of the run, normalized as at its beginning."""
+def load_data(config: Config, run: Run | None, checkpoint: Checkpoint | None) -> session.Data:
+    """The data of the run (None: a new one), normalized as at its beginning."""
     try:
         data = session.load_data(config)
     except DataError as error:
-        if Path(config.data).exists():
+        if run is None or Path(config.data).exists():
             raise
         raise DataError(f"{error}; if the data have moved: --resume {run.path} --data NEW-PLACE") from error
     if checkpoint is not None:

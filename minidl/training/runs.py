@@ -161,6 +161,12 @@ class Run:
                 write(row[column] for column in COLUMNS)
 
 
+class RunElsewhere(Run):
+    """The run as the other ranks see it: rank 0 alone prints, reads and writes."""
+
+    def say(self, line: str) -> None: ...
+
+
 def _furnish(folder: Path, config: Config, data: dict[str, Any] | None) -> None:
     for name in FOLDERS:
         (folder / name).mkdir()

@@ -224,7 +224,7 @@ def test_a_channel_that_never_changes_has_variance_zero_and_never_less(dtype):
 
 def test_a_variance_that_rounding_made_negative_counts_as_zero():
     layer = BatchNorm2D(1, momentum=1, dtype=np.float64)
-    norm = bn.BatchNorms([layer]).with_moments(np.array([100.0]), np.array([-1e-6]), 10)
+    norm = bn.BatchNorms([layer]).with_moments(np.array([100.0]), np.array([-1e-6]), 10, TileRunner(1))
     np.testing.assert_array_equal(norm.inv_std, 1 / np.sqrt(1e-5))
     np.testing.assert_array_equal(layer.buffers["running_var"], 0)
 

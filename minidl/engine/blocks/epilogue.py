@@ -21,9 +21,8 @@ import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.maxpool import FusedMaxPool
-from minidl.engine.blocks.stage import Job
 from minidl.engine.blocks.training import Gradient, StagePass, Winners
-from minidl.engine.tiles.runner import Scratch
+from minidl.engine.tiles.runner import Job, Scratch
 from minidl.layers.pooling import MaxPoolCache
 
 Array = np.ndarray

@@ -88,16 +88,15 @@ class Convolutions(LinearMap):
     weighted = True
 
     def __init__(self, convs: Sequence[Conv2D], factors: Sequence[float] = (1,)) -> None:
-        self.convs, self.factors = list(convs), list(factors)
-        self.columns = side_by_side([conv.params["weight"].shape[3] for conv in convs])
-        self._factors = np.repeat(self.factors, [own.stop - own.start for own in self.columns])  # (F,)
+        self.convs, self.columns = list(convs), side_by_side([conv.params["weight"].shape[3] for conv in convs])
         self.w_shape = *convs[0].params["weight"].shape[:3], self.columns[-1].stop
+        self.factors = np.repeat(factors, [own.stop - own.start for own in self.columns])  # (F,)
 
     def out_shape(self, x_shape: Shape) -> Shape:
         return *self.convs[0].out_shape(x_shape)[:3], self.w_shape[3]
 
     def filters(self, scale: Array, turn: bool, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array:
-        w = self._weight() * scale
+        w = self._weight() * (scale * self.factors.astype(scale.dtype))
         return self._form(x_shape, dtype).filters(turned(w) if turn else w, empty)
 
     def bias(self) -> Array | None:
@@ -117,7 +116,7 @@ class Convolutions(LinearMap):
         """dw, a sum of the products that `backward` returns, in the form of w and times scale (F,); or of some C."""
         kernel, _, channels, f = self.w_shape
         grad = self._form(x_shape, dw.dtype).weight_grad(dw.reshape(-1, channels, f)[:, piece])
-        return grad.reshape(kernel, kernel, -1, f) * (scale * self._factors.astype(scale.dtype))
+        return grad.reshape(kernel, kernel, -1, f) * (scale * self.factors.astype(scale.dtype))
 
     def grad_jobs(self, dw: Array, scale: Array | None, x_shape: Shape) -> list[Callable[[], None]]:
         """Jobs that add dw, summed over all tiles, to the gradients of the weights; `weight_grad` of it unless scale
@@ -135,9 +134,7 @@ class Convolutions(LinearMap):
 
     def _weight(self) -> Array:
         parts = [conv.params["weight"].value for conv in self.convs]
-        if self.factors == [1]:
-            return parts[0]
-        return np.concatenate([part * factor for part, factor in zip(parts, self.factors, strict=True)], axis=3)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3)
 
     def _form(self, x_shape: Shape, dtype: np.dtype) -> TileConv:
         return tile_conv(self.w_shape, self.convs[0].stride, self.convs[0].padding, x_shape, dtype)
