@@ -102,11 +102,11 @@ class Tail(Block):
     """A block whose only map is z = x, without the signs of gamma."""
 
     def __init__(self, layers, pool, runner):
-        self.parts = layers, pool
+        self.given = layers, pool
         super().__init__(Sequential(layers), runner)
 
     def design(self, plain):
-        layers, pool = self.parts
+        layers, pool = self.given
         every = slice(0, sum(layer.params["gamma"].size for layer in layers))
         return Design([Stage([Part(Box(1), every, every)], layers, activation(ReLU()))], pool)
 

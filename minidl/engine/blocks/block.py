@@ -138,7 +138,7 @@ class Block(Fused):
             through = partial(_backward_around, around, at_end) if self.shortcut and not passes else _backward
             self.runner.run(partial(through, at, d), tiles, passes[-1].weights.jobs if passes else [])
             self.runner.later(*at.grad_jobs())
-            d = partial(_tile_of, at.dx)
+            d = partial(lambda dx, tile, scratch: dx[tile], at.dx)  # at itself would keep its z
         self.runner.later(*(job for at in around for job in at.grad_jobs()))
         return at.dx
 
@@ -247,7 +247,3 @@ def _backward_around(
         at.backward(i, above, d, scratch)
     if dx is not None:
         dx += d
-
-
-def _tile_of(d: Array, tile: slice, scratch: Scratch) -> Array:
-    return d[tile]
