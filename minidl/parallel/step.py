@@ -69,7 +69,8 @@ class DataParallel:
             if self.exact:
                 self._sum([])
                 return loss, correct
-            return tuple(self._sum([loss * (len(y) / images), correct]))
+            loss, correct = self._sum([loss * (len(y) / images), correct])
+            return loss, correct.astype(np.int64)  # a count, also where it was one of the flat vector's floats
 
     def _sum(self, numbers: list[Array]) -> Iterable[Array]:
         """Sums all gradients over the ranks, and returns the sums of the numbers."""
