@@ -21,8 +21,7 @@ from minidl.engine.blocks.inception import InceptionBlock
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
-from minidl.engine.tiles.recycler import Recycler, aligned
-from minidl.engine.tiles.runner import ONE_BLAS_THREAD
+from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.scratch import Scratch
 from minidl.errors import ShapeError, UsageError
 from minidl.layers import (
