@@ -91,7 +91,7 @@ class FusedSequential(TileLayer, Sequential):
         if ctx.mode is Mode.INFER and _tiled(self):
             require_float(self.label, x)
             return self._infer(x), None
-        with self.runner.lock:
+        with self.runner.whole_pass():
             if self.kept and ctx.training:
                 self.kept.drop()
             return super().forward(x, ctx)
@@ -102,7 +102,7 @@ class FusedSequential(TileLayer, Sequential):
         return ONE_BLAS_THREAD.during(lambda: self._backward(gradient, cache, need_dx))
 
     def _backward(self, gradient: list[Array], cache: list, need_dx: bool) -> Array | None:
-        with self.runner.lock:
+        with self.runner.whole_pass():
             return super().backward(gradient.pop(), cache, need_dx)
 
     def _infer(self, x: Array) -> Array:

@@ -26,12 +26,14 @@ from minidl.engine.blocks.projection import BlockStep
 from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
 from minidl.engine.stem.projection import StemStep
-from minidl.engine.tiles.runner import Scratch, tile_slices
+from minidl.engine.tiles.grid import cut
+from minidl.engine.tiles.runner import Scratch
 from minidl.layers.base import PROBE, Layer, Rule, as_rule
 
 Array = np.ndarray
 Seed = Callable[[Array, slice], Array]  # see `project_pairs`
 
+LEAST_TASKS = 4  # with more the threads share evenly, with fewer the products are larger
 TASK_PAIRS = 4  # 8 and 16 are about as fast and take more working memory
 
 
@@ -85,7 +87,8 @@ def project_pairs_by(model: FusedSequential, x: Array, image: Array, ways: Seque
             if model.kept
             else list(_steps(model, x, rules))
         )
-    out, tiles = np.empty((len(ways), len(image), *x.shape[1:]), x.dtype), tile_slices(len(image), TASK_PAIRS)
+    out = np.empty((len(ways), len(image), *x.shape[1:]), x.dtype)
+    tiles = cut(0, len(image), max(1, min(len(image), LEAST_TASKS), -(-len(image) // TASK_PAIRS)))
 
     def task(i: int, lane: int, scratch: Scratch) -> None:
         images, of = np.unique(image[tiles[i]], return_inverse=True)

@@ -410,10 +410,9 @@ def adam(
         move *= 1 - b2
         vb += move
         np.sqrt(vb, out=move)
-        move /= root
-        move += eps
+        move += eps * root
         np.divide(mb, move, out=move)
-        move *= step
+        move *= step * root  # m / (sqrt(v) / root + eps) = root m / (sqrt(v) + eps root)
         wb -= move
 
 

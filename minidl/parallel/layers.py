@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend.arrays import Array, array_module, to_device, to_host
+from minidl.backend.arrays import Array, array_module, to_device
 from minidl.engine.blocks.fused import Fused
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
@@ -40,18 +40,16 @@ class SyncBatchNorm2D(BatchNorm2D):
         if not self.share.images:
             return super()._batch_moments(x, running_mean, running_var)
         xp, kernels = array_module(x), kernels_for(x)
-        mean, var = (to_host(a) for a in kernels.batch_statistics(x))
-        m = x.size // x.shape[-1]
-        parts = self.share.comm.allgather(np.stack([np.full_like(mean, m), mean, m * var])[None])  # (R, 3, C)
-        m, mean, m2 = (parts[:, i] for i in range(3))  # each (R, C)
-        pixels = int(m[:, 0].sum())
+        mean, var = kernels.batch_statistics(x)
+        m, pixels = self._counts(x)
         if pixels < 2:
             raise ShapeError(f"{self.label}: training needs more than one value per channel, got {pixels}")
+        parts = self.share.comm.allgather(xp.stack([xp.full_like(mean, m), mean, m * var])[None])  # (R, 3, C)
+        m, mean, m2 = (parts[:, i] for i in range(3))  # each (R, C)
         center = (m * mean).sum(axis=0) / pixels
         var = (m2 + m * (mean - center) ** 2).sum(axis=0) / pixels
-        moments = to_device(center, xp), to_device(var, xp)
         unbias = pixels / (pixels - 1)
-        return kernels.batch_norm_moments(*moments, running_mean, running_var, self.momentum, unbias, self.eps)
+        return kernels.batch_norm_moments(center, var, running_mean, running_var, self.momentum, unbias, self.eps)
 
     def backward(self, dy: Array, cache: BatchNormCache, need_dx: bool = True) -> Array | None:
         if not (self.share.images and cache.training):
@@ -61,15 +59,19 @@ class SyncBatchNorm2D(BatchNorm2D):
         own = kernels.batch_norm_sums(dy, cache.x, cache.mean, cache.inv_std)
         gamma.grad += own[0]
         beta.grad += own[1]
-        m = cache.x.size // cache.x.shape[-1]
-        pixels = array_module(dy).asarray(m, dtype=np.int64).reshape(1)
-        sums, M = array_module(dy).stack(own), int(self.share.comm.allgather(pixels).sum())
+        m, M = self._counts(cache.x)
+        sums = array_module(dy).stack(own)
         self.share.comm.allreduce(sums)
         if not need_dx:
             return None
         # The kernel divides by m, the numbers that are here.
         dgamma, dbeta = sums * (m / M)
         return kernels.batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma.value, dgamma, dbeta)
+
+    def _counts(self, x: Array) -> tuple[int, int]:
+        """The numbers of a channel in this rank's part x of the batch, and in the whole batch."""
+        m = x.size // x.shape[-1]
+        return m, m // len(x) * self.share.images
 
 
 class RankDropout(Dropout):

@@ -7,6 +7,7 @@ been synchronised: whether an MPI library can read device memory isn't known bef
 from __future__ import annotations
 
 import math
+import platform
 
 import numpy as np
 from mpi4py import MPI
@@ -21,6 +22,8 @@ class MPICommunicator(Communicator):
     def __init__(self, comm: MPI.Comm = MPI.COMM_WORLD) -> None:
         self.comm = comm.Dup()  # so that our messages never meet those of others
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        machines = self.allgather_bytes(platform.node().encode())
+        self.local_rank = machines[: self.rank].count(machines[self.rank])
 
     def allreduce(self, a: Array) -> None:
         host = contiguous(a)

@@ -33,7 +33,7 @@ class NCCLCommunicator(Communicator):
 
     def __init__(self, host: Communicator, cupy: ModuleType, nccl: ModuleType) -> None:
         self.host, self.cupy, self.nccl = host, cupy, nccl
-        self.rank, self.size = host.rank, host.size
+        self.rank, self.size, self.local_rank = host.rank, host.size, host.local_rank
         meeting = host.broadcast_bytes(nccl.get_unique_id() if self.rank == 0 else b"")  # where the ranks meet
         try:
             self.gpus = nccl.NcclCommunicator(self.size, meeting, self.rank)
@@ -102,6 +102,9 @@ class NCCLCommunicator(Communicator):
     def barrier(self) -> None:
         self.host.barrier()
 
+    def abort(self, code: int) -> None:
+        self.host.abort(code)
+
     def _stream(self) -> int:
         return self.cupy.cuda.get_current_stream().ptr
 
@@ -123,18 +126,16 @@ def put(a: Array, buffer: Array) -> None:
         a[...] = buffer
 
 
-def choose_gpu(comm: Communicator) -> None:
-    """Makes a GPU of this machine the current one: of the ranks on it, the first takes GPU 0, the next GPU 1, ...
+def choose_gpu(local_rank: int) -> None:
+    """Makes GPU number `local_rank` of this machine the current one; if there are fewer, it counts on from 0 again.
 
     To be called before anything is computed, because the first computation takes memory on the GPU that is current.
     Without CuPy or a GPU nothing happens: `get_backend` says what is missing.
     """
-    machines = comm.allgather_bytes(platform.node().encode())
-    place = machines[: comm.rank].count(machines[comm.rank])
     with suppress(ImportError, RuntimeError, ZeroDivisionError):
         import cupy
 
-        cupy.cuda.Device(place % cupy.cuda.runtime.getDeviceCount()).use()
+        cupy.cuda.Device(local_rank % cupy.cuda.runtime.getDeviceCount()).use()
 
 
 def connect(comm: Communicator, cupy: ModuleType) -> Communicator:

@@ -6,9 +6,12 @@ import os
 from functools import cache
 from types import ModuleType
 
+import numpy as np
+
 from minidl.backend.arrays import get_backend
 from minidl.errors import BackendError
 from minidl.parallel.communicator import ALONE, Communicator
+from minidl.parallel.nccl import choose_gpu, connect
 
 # Where launchers say how many ranks they started, and which one this is: MPICH and Intel MPI, Open MPI, MVAPICH,
 # Slurm's srun. The first that is there counts: Slurm's are there too if it only starts the launcher.
@@ -48,18 +51,16 @@ def world() -> Communicator:
     return MPICommunicator()
 
 
-def backend_for(comm: Communicator, name: str, tf32: bool = False) -> tuple[ModuleType, Communicator]:
-    """The array module called `name`, as by `get_backend`, and the communicator for its arrays. A collective.
+def backend_of_rank(name: str, tf32: bool = False) -> ModuleType:
+    """The array module called `name`, as by `get_backend`. With CuPy the ranks of a machine take one GPU each."""
+    if name == "cupy" and launched() > 1:
+        choose_gpu(world().local_rank)
+    return get_backend(name, tf32)
 
-    With CuPy every rank computes on a GPU of its own, as far as there are enough, and NCCL joins them.
-    """
-    if comm.size == 1 or name != "cupy":
-        return get_backend(name, tf32), comm
-    from minidl.parallel.nccl import choose_gpu, connect
 
-    choose_gpu(comm)
-    xp = get_backend(name, tf32)
-    return xp, connect(comm, xp)
+def for_device(comm: Communicator, xp: ModuleType) -> Communicator:
+    """The communicator for arrays of `xp` on the ranks of `comm`: by NCCL for CuPy's, if it can. A collective."""
+    return comm if comm.size == 1 or xp is np else connect(comm, xp)
 
 
 def leave() -> None:

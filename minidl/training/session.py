@@ -10,7 +10,6 @@ from types import ModuleType
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minidl.backend.arrays import get_backend
 from minidl.data import (
     HELD_OUT,
     Dataset,
@@ -42,6 +41,7 @@ from minidl.parallel.communicator import ALONE, Communicator
 from minidl.parallel.runner import RankRunner
 from minidl.parallel.share import Share
 from minidl.parallel.step import DataParallel
+from minidl.parallel.world import backend_of_rank, for_device
 from minidl.schedules import Schedule, make_schedule
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
@@ -162,7 +162,7 @@ def on_engine(
 
     Raises BackendError if the backend can't be used, UsageError if it has no TF32 and that was asked for.
     """
-    xp = get_backend(settings.backend, settings.tf32)
+    xp = backend_of_rank(settings.backend, settings.tf32)
     if xp is not np:
         model = convert(model, xp=xp)
     if frozen:
@@ -206,6 +206,7 @@ def make_trainer(
     model, xp = on_engine(model, config, config.freeze, runner)
     if config.exact and engine_of(config) != "fused":
         raise UsageError("--exact needs the fused engine: --engine fused, on NumPy")
+    share.comm = for_device(comm, xp)
     optimizer = make_optimizer(config, model)
     train = train_loader(config, data)
     average = WeightAverage(model, config.ema) if config.ema else None

@@ -217,9 +217,8 @@ def test_a_forked_child_answers_like_its_parent(own_number):  # noqa: F811
     alone, inside, leave = answer(model, x), threading.Event(), threading.Event()
 
     def busy():  # as in the middle of a training pass
-        with ONE_BLAS_THREAD, model.runner.lock:
-            inside.set()
-            leave.wait(timeout=HANGS)
+        with model.runner.lock:
+            ONE_BLAS_THREAD.during(lambda: (inside.set(), leave.wait(timeout=HANGS)))
 
     def child(queue):
         queue.put((blas_threads(), answer(model, x), len(gradients_of(model, x)), blas_threads()))

@@ -102,11 +102,11 @@ class Tail(Block):
     """A block whose only map is z = x, without the signs of gamma."""
 
     def __init__(self, layers, pool, runner):
-        self.parts = layers, pool
+        self.given = layers, pool
         super().__init__(Sequential(layers), runner)
 
     def design(self, plain):
-        layers, pool = self.parts
+        layers, pool = self.given
         every = slice(0, sum(layer.params["gamma"].size for layer in layers))
         return Design([Stage([Part(Box(1), every, every)], layers, activation(ReLU()))], pool)
 
@@ -194,7 +194,9 @@ def normalization_of(z, layer):
     sums = bn.Sums(tiles, z)
     for i, tile in enumerate(tiles):
         sums.add_up(i, z[tile], z[tile])
-    return bn.BatchNorms([layer]).normalize(z, sums, tiles, TileRunner(2))
+    runner = TileRunner(2)
+    with runner.whole_pass():
+        return bn.BatchNorms([layer]).normalize(z, sums, tiles, runner)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -224,7 +226,9 @@ def test_a_channel_that_never_changes_has_variance_zero_and_never_less(dtype):
 
 def test_a_variance_that_rounding_made_negative_counts_as_zero():
     layer = BatchNorm2D(1, momentum=1, dtype=np.float64)
-    norm = bn.BatchNorms([layer]).with_moments(np.array([100.0]), np.array([-1e-6]), 10)
+    runner = TileRunner(1)
+    with runner.whole_pass():
+        norm = bn.BatchNorms([layer]).with_moments(np.array([100.0]), np.array([-1e-6]), 10, runner)
     np.testing.assert_array_equal(norm.inv_std, 1 / np.sqrt(1e-5))
     np.testing.assert_array_equal(layer.buffers["running_var"], 0)
 

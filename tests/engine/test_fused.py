@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 import models
 from minidl.engine import fuse
@@ -20,8 +21,7 @@ from minidl.engine.blocks.inception import InceptionBlock
 from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.chain import FusedSequential
 from minidl.engine.stem.block import FusedStem
-from minidl.engine.tiles.recycler import Recycler, aligned
-from minidl.engine.tiles.runner import ONE_BLAS_THREAD
+from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.scratch import Scratch
 from minidl.errors import ShapeError, UsageError
 from minidl.layers import (
@@ -98,7 +98,7 @@ def assert_same_step(plain, fused, x, dy, tol=TOL):
         for name, b in buffers.items():
             close(fused_buffers[name], b, tol)
     close(fused.forward(x, INFER)[0], plain.forward(x, INFER)[0], tol)
-    with ONE_BLAS_THREAD:  # BLAS rounds differently on another number of threads
+    with threadpool_limits(1, user_api="blas"):  # BLAS rounds differently on another number of threads
         same_bits(fused.forward(x, PROBE)[0], plain.forward(x, PROBE)[0])
 
 
@@ -603,7 +603,7 @@ def test_a_small_net(net, batch):
 @pytest.mark.parametrize("net", [small_net, vgg])
 def test_nothing_depends_on_what_scratch_memory_contains(net):
     def on_rubbish(scratch, name, shape, dtype):
-        array = scratch._array(name, shape, dtype, aligned)
+        array = scratch._array(name, shape, dtype)
         array[...] = not_a_number(None, shape, dtype)
         return array
 
@@ -747,7 +747,7 @@ def test_gradients_accumulate():
 def test_probe_and_project_are_those_of_the_plain_layers():
     model = randomized(small_net(), np.random.default_rng(0))
     fused, x = fuse(model), np.random.default_rng(1).normal(size=(2, 16, 14, 3))
-    with ONE_BLAS_THREAD:
+    with threadpool_limits(1, user_api="blas"):
         (y, cache), (fused_y, fused_cache) = model.forward(x, PROBE), fused.forward(x, PROBE)
         same_bits(fused_y, y)
         for rule in RULES:

@@ -10,22 +10,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from minidl.engine.tiles.grid import grid_of
 from minidl.engine.tiles.helpers import Helpers
 from minidl.engine.tiles.runner import (
-    LEAST_TILES,
     ONE_BLAS_THREAD,
     Scratch,
     TileRunner,
     available_cores,
-    tile_slices,
 )
 from tests.conftest import HANGS, release_blas
-from tests.strategies import cases
 
 several_threads = pytest.mark.parametrize("threads", [1, 2, 3, 8, 11])
 
@@ -133,17 +128,34 @@ def test_a_border_is_zero_and_stays_zero():
             whole[0] = 1
 
 
-@cases(100)
-@given(st.integers(1, 300), st.integers(1, 40))
-def test_the_tiles_of_a_batch_are_all_of_it_in_order_and_nearly_equal(images, most):
-    tiles = tile_slices(images, most)
-    assert [i for tile in tiles for i in range(images)[tile]] == list(range(images))
-    sizes = {tile.stop - tile.start for tile in tiles}
-    assert min(sizes) >= 1 and max(sizes) <= most and max(sizes) - min(sizes) <= 1
-    assert len(tiles) >= min(images, LEAST_TILES)
-
-
 # ------------------------------------------------------------------------- jobs
+
+
+def test_jobs_for_later_are_done_beside_the_next_run_or_at_the_end_of_the_pass():
+    runner, done = TileRunner(2), []
+    with runner.whole_pass():
+        runner.later(lambda: done.append(1))
+        with runner.whole_pass():  # a layer's part in it
+            runner.later(lambda: done.append(2))
+        assert not done
+        runner.run(lambda tile, lane, scratch: None, 2)
+        assert sorted(done) == [1, 2]
+        runner.later(lambda: done.append(3))
+    assert done[2:] == [3]
+
+
+def test_jobs_for_later_are_those_of_one_pass_in_one_thread():
+    runner, done = TileRunner(2), []
+    with pytest.raises(ZeroDivisionError), runner.whole_pass():
+        runner.later(lambda: done.append("of a pass that raised"))
+        raise ZeroDivisionError
+    with runner.whole_pass():
+        runner.later(lambda: done.append("right"))
+        other = threading.Thread(target=runner.run, args=(lambda tile, lane, scratch: None, 2))
+        other.start()
+        other.join(timeout=HANGS)
+        assert not done
+    assert done == ["right"]
 
 
 @several_threads
@@ -229,14 +241,16 @@ def test_blas_gets_its_threads_back_after_an_exception(bad, own_number):
 
 
 def test_blocks_of_one_blas_thread_may_be_nested(own_number):
-    with ONE_BLAS_THREAD:
-        with ONE_BLAS_THREAD:
-            TileRunner(2).run(lambda tile, lane, scratch: None, 4)
-            assert blas_threads() == {1}
-        assert blas_threads() == {1}
-    assert blas_threads() == own_number
-    with pytest.raises(ZeroDivisionError), ONE_BLAS_THREAD, ONE_BLAS_THREAD:
-        raise ZeroDivisionError
+    during, inside = ONE_BLAS_THREAD.during, []
+
+    def run():
+        TileRunner(2).run(lambda tile, lane, scratch: None, 4)
+        inside.append(blas_threads())
+
+    during(lambda: (during(run), inside.append(blas_threads())))
+    assert inside == [{1}, {1}] and blas_threads() == own_number
+    with pytest.raises(ZeroDivisionError):
+        during(lambda: during(lambda: 1 / 0))
     assert blas_threads() == own_number
 
 
@@ -247,9 +261,7 @@ def inside_two_threads(leaving_order):
     end = threading.Event()
 
     def work(i):
-        with ONE_BLAS_THREAD:
-            entered[i].set()
-            leave[i].wait(timeout=HANGS)
+        ONE_BLAS_THREAD.during(lambda: (entered[i].set(), leave[i].wait(timeout=HANGS)))
         left[i].set()
         end.wait(timeout=HANGS)
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from minidl.engine.convolutions.choice import tile_conv
 from minidl.engine.convolutions.patches import PatchConv
-from minidl.engine.convolutions.points import PointConv
 from minidl.engine.convolutions.winograd import KERNELS, POINTS, WinogradConv, run_of, transforms, turned
 from minidl.engine.convolutions.winograd2d import Winograd2DConv
 from minidl.engine.tiles.grid import grid_of
@@ -91,7 +90,7 @@ def errors(rng, conv, geometry, shape, filters, dtype, layout=None):
     kernel, stride, padding = geometry
     weight = (rng.normal(size=(kernel, kernel, shape[3], filters)) / np.sqrt(kernel**2 * shape[3])).astype(dtype)
     w64, scratch, worst, want_dw = weight.astype(np.float64), Scratch(), {"y": 0.0, "dx": 0.0}, 0
-    dw = ProductSum(grid_of(3, 1), conv.dw_shape(weight.shape), dtype, aligned)
+    dw = ProductSum(grid_of(3, 1), aligned)
     y_shape = reference.conv2d(np.zeros(shape), w64, stride, padding).shape
     for i in range(3):
         (x, _), (dz, _) = slice_of(rng, shape, dtype), slice_of(rng, y_shape, dtype)
@@ -113,7 +112,7 @@ def errors(rng, conv, geometry, shape, filters, dtype, layout=None):
         want_dw = want_dw + reference.conv2d_dw(x, dz, weight.shape, stride, padding)
         for name, (got, wanted) in want.items():
             worst[name] = max(worst[name], off_by(got, wanted))
-    got = conv.weight_grad(dw.total)
+    got = conv.weight_grad(dw.total.reshape(-1, *weight.shape[2:])).reshape(weight.shape)
     assert got.dtype == dtype and got.shape == weight.shape
     return worst | {"dw": off_by(got, want_dw)}
 
@@ -160,8 +159,7 @@ def test_float32_is_off_by_at_most_2e_5_of_the_largest_output(form, kernel, heig
 @cases(100)
 @given(windows(pool=False), st.integers(1, 4), seeds, layouts)
 def test_a_convolution_by_patches_is_the_reference(window, filters, seed, layout):
-    _, stride, padding = window.geometry
-    conv, rng = PatchConv(stride, padding), np.random.default_rng(seed)
+    conv, rng = PatchConv(*window.geometry), np.random.default_rng(seed)
     found = errors(rng, conv, window.geometry, window.shape, filters, np.float64, layout)
     assert max(found.values()) < 1e-12, found
 
@@ -176,7 +174,7 @@ def test_tiles_of_other_sizes_and_kernels_may_share_scratch_memory():
             conv.forward(x, conv.filters(weight), y, scratch)
             close(y, reference.conv2d(x, weight, 1, kernel // 2))
     for size, padding in ((6, 1), (4, 2), (2, 3), (6, 1)):  # with their borders they have the same size
-        x, weight, conv = rng.normal(size=(2, size, size, 3)), rng.normal(size=(3, 3, 3, 4)), PatchConv(1, padding)
+        x, weight, conv = rng.normal(size=(2, size, size, 3)), rng.normal(size=(3, 3, 3, 4)), PatchConv(3, 1, padding)
         y = np.full((2, 6, 6, 4), np.nan)
         conv.forward(x, conv.filters(weight), y, scratch)
         close(y, reference.conv2d(x, weight, 1, padding))
@@ -195,7 +193,7 @@ def test_a_nan_of_one_batch_is_gone_in_the_next(form, kernel):
     dw = np.matmul(*conv.backward(x, x, back, dx, scratch))
     close(y, reference.conv2d(x, weight, 1, kernel // 2))
     close(dx, reference.conv2d_dx(x, weight, x.shape, 1, kernel // 2))
-    close(conv.weight_grad(dw), reference.conv2d_dw(x, x, weight.shape, 1, kernel // 2))
+    close(conv.weight_grad(dw.reshape(-1, 4, 4)), reference.conv2d_dw(x, x, weight.shape, 1, kernel // 2))
 
 
 # ------------------------------------------------------- which form a layer takes
@@ -210,8 +208,8 @@ def test_only_same_convolutions_of_many_channels_go_the_fast_ways():
     assert form_of((3, 3, 128, 128), x) is Winograd2DConv
     assert form_of((3, 3, 8, 8), (4, 16, 16, 8)) is WinogradConv
     assert form_of((7, 7, 128, 128), x) is WinogradConv
-    assert form_of((1, 1, 128, 128), x) is PointConv
     for w_shape, stride, padding in (
+        ((1, 1, 128, 128), 1, 0),
         ((1, 1, 128, 128), 2, 0),
         ((1, 1, 128, 128), 1, 1),
         ((3, 3, 128, 128), 2, 1),
@@ -223,11 +221,10 @@ def test_only_same_convolutions_of_many_channels_go_the_fast_ways():
         assert form_of(w_shape, x, stride, padding) is PatchConv
 
 
-def test_a_form_and_its_shapes_do_not_depend_on_the_number_of_images():
+def test_a_form_and_its_filters_do_not_depend_on_the_number_of_images():
     for kernel in KERNELS:
         for c, f, size in ((8, 8, 7), (40, 48, 9), (128, 96, 4)):
             one, many = (tile_conv((kernel, kernel, c, f), 1, kernel // 2, (n, size, size, c), F64) for n in (1, 50))
             assert type(one) is type(many)
-            assert one.dw_shape((kernel, kernel, c, f)) == many.dw_shape((kernel, kernel, c, f))
             w = np.random.default_rng(0).normal(size=(kernel, kernel, c, f))
             np.testing.assert_array_equal(one.filters(w), many.filters(w))

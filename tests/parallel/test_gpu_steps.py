@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.backend.arrays import on_device
+from minidl.layers import BatchNorm2D
 from minidl.layers.base import Context, Mode
 from minidl.layers.convert import convert
 from minidl.optim import Adam
@@ -50,10 +51,11 @@ def test_steps_on_gpus_are_those_of_ranks_on_numpy(sync_bn, xp):
                 np.testing.assert_allclose(a, numpy[0][3][name], rtol=0, atol=1e-10, err_msg=name)
 
 
-def test_a_step_makes_one_sum_and_waits_for_nothing(xp):
+@pytest.mark.parametrize("sync_bn", [False, True])
+def test_a_step_waits_for_nothing_and_without_sync_bn_makes_one_sum(sync_bn, xp):
     def work(comm):
         model = convert(plain_model(), xp=xp)
-        parallel, (x, y) = DataParallel(model, Share(comm)), batches(4, 1)[0]
+        parallel, (x, y) = DataParallel(model, Share(comm), sync_bn=sync_bn), batches(4, 1)[0]
         x, y = xp.asarray(x[comm.share(4)]), xp.asarray(y[comm.share(4)])
         comm.barrier()
         RECORD.clear()
@@ -61,5 +63,7 @@ def test_a_step_makes_one_sum_and_waits_for_nothing(xp):
         parallel.gradients(x, y, 4, Context(Mode.TRAIN, 3, 0), SMOOTHING)
 
     on_gpus(2, work, xp)
-    assert {name: n for name, n in RECORD.launches.items() if name.startswith("nccl")} == {"nccl allReduce": 2}
+    norms = sum(isinstance(layer, BatchNorm2D) for layer in plain_model().leaves()) if sync_bn else 0
+    calls = {"nccl allReduce": 2 * (1 + norms), "nccl allGather": 2 * norms}  # of two ranks
+    assert {name: RECORD.launches[name] for name in calls} == calls
     assert not RECORD.syncs

@@ -15,8 +15,8 @@ import pytest
 
 from minidl.errors import BackendError
 from minidl.parallel import nccl as here
-from minidl.parallel.communicator import ALONE
-from minidl.parallel.world import backend_for
+from minidl.parallel import world
+from minidl.parallel.communicator import ALONE, Communicator
 from tests.cuda_standin import RECORD, StrictError, device, install
 from tests.cuda_standin import nccl as standin
 from tests.parallel.threads import on_ranks
@@ -29,12 +29,13 @@ def xp(monkeypatch):
     assert not RECORD.refusals
 
 
-def on_gpus(size, work, xp, module=here):
-    """The results of `work(communicator)` on ranks that each have a device, by the communicator of `module`."""
+def on_gpus(size, work, xp, module=here, gpus=4):
+    """The results of `work(communicator)` on ranks with a device each (`gpus` of them), by that of `module`."""
 
     def rank(host):
         try:
-            module.choose_gpu(host)
+            host.local_rank = host.rank % gpus
+            module.choose_gpu(host.local_rank)
             return work(module.connect(host, xp))
         except BaseException:
             standin.leave()
@@ -172,16 +173,16 @@ def test_another_type_is_refused_in_one_line(dtype, call, xp):
 # ------------------------------------------------------------- which GPU, and whether NCCL
 
 
-def test_each_rank_takes_the_gpu_of_its_place_on_its_machine(xp, monkeypatch):
-    machines = {"rank-0": "a", "rank-1": "b", "rank-2": "a", "rank-3": "b"}
+def test_each_rank_takes_the_gpu_of_its_number_on_its_machine(xp, monkeypatch):
+    machines = {"rank-0": "a", "rank-1": "a", "rank-2": "b", "rank-3": "b"}
     monkeypatch.setattr(platform, "node", lambda: machines[threading.current_thread().name])
 
     def work(comm):
-        return type(comm).__name__, xp.cuda.Device().id
+        return type(comm).__name__, comm.local_rank, xp.cuda.Device().id
 
     # The stand-in is one machine: what NCCL would join on two machines, it takes for two ranks on one GPU.
     monkeypatch.setattr(standin.Clique, "join", lambda clique, rank, device: None)
-    assert on_gpus(4, work, xp) == [("NCCLCommunicator", number) for number in (0, 0, 1, 1)]
+    assert on_gpus(4, work, xp, gpus=2) == [("NCCLCommunicator", number, number) for number in (0, 1, 0, 1)]
 
 
 def test_ranks_that_share_a_gpu_go_through_the_host_and_rank_0_says_so(xp, monkeypatch, capsys):
@@ -229,25 +230,43 @@ def test_a_gpu_that_nccl_refuses_is_one_line(xp, monkeypatch):
         on_gpus(2, lambda comm: None, xp)
 
 
-def test_a_backend_comes_with_its_communicator(xp):
+def test_a_rank_computes_on_its_gpu_and_finds_the_communicator_of_its_arrays(xp, monkeypatch):
+    ranks = {}
+    monkeypatch.setattr(world, "launched", lambda: 2)
+    monkeypatch.setattr(world, "world", lambda: ranks[threading.current_thread().name])
+
     def work(host):
-        numpy, same = backend_for(host, "numpy")
-        cupy, comm = backend_for(host, "cupy")
-        return numpy is np, same is host, cupy is xp, type(comm).__name__, xp.cuda.Device().id
+        host.local_rank = host.rank
+        ranks[threading.current_thread().name] = host
+        assert world.backend_of_rank("numpy") is np and xp.cuda.Device().id == 0
+        assert world.backend_of_rank("cupy") is xp
+        assert world.for_device(host, np) is host and world.for_device(ALONE, xp) is ALONE
+        comm = world.for_device(host, xp)
+        return type(comm).__name__, comm.local_rank, xp.cuda.Device().id
 
-    assert on_ranks(2, work) == [(True, True, True, "NCCLCommunicator", rank) for rank in range(2)]
-    assert backend_for(ALONE, "cupy") == (xp, ALONE)
+    assert on_ranks(2, work) == [("NCCLCommunicator", rank, rank) for rank in range(2)]
 
 
-def test_without_cupy_the_backend_says_what_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(BackendError, match="backend cupy can't be used"):
-        on_ranks(2, lambda host: backend_for(host, "cupy"))
+@pytest.mark.parametrize("missing", ["cupy", "a GPU"])
+def test_without_cupy_or_a_gpu_the_backend_says_what_is_missing(missing, xp, monkeypatch):
+    monkeypatch.setattr(world, "launched", lambda: 2)
+    monkeypatch.setattr(world, "world", lambda: ALONE)
+    if missing == "cupy":
+        monkeypatch.setitem(sys.modules, "cupy", None)
+    else:
+        monkeypatch.setattr(device.DEVICES, "count", 0)
+    with pytest.raises(BackendError, match="backend cupy can't be used: (the package cupy|no NVIDIA GPU)"):
+        world.backend_of_rank("cupy")
+
+
+def test_no_method_is_left_to_the_process_that_is_alone():
+    own = {name for name, f in vars(Communicator).items() if callable(f) and not name.startswith("_")}
+    assert own - {"any", "share"} <= vars(here.NCCLCommunicator).keys()  # those two are made of the others
 
 
 # ------------------------------------------------------------- planted mistakes
 
-SIDE = ("self.rank, self.size = host.rank, host.size", "self.side = cupy.cuda.Stream(non_blocking=True)")
+SIDE = ("self.host, self.cupy, self.nccl = host, cupy, nccl", "self.side = cupy.cuda.Stream(non_blocking=True)")
 CURRENT = "self.cupy.cuda.get_current_stream()"
 WAIT_BEFORE = f"(self.side.wait_event({CURRENT}.record()), self.side)[1].ptr"
 WAIT_AFTER = f"{CURRENT}.wait_event(self.side.record())"

@@ -2,7 +2,9 @@
 for. MPI is played by threads.
 """
 
+import platform
 import sys
+import threading
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -87,3 +89,9 @@ def test_an_array_of_a_stream_that_was_not_waited_for_is_refused(xp, mpi):
     with pytest.raises(StrictError, match="has not waited"):
         on_ranks(2, lambda ranks: work(ranks, xp, mpi, side=True))
     RECORD.clear()
+
+
+def test_ranks_are_counted_on_each_machine(mpi, monkeypatch):
+    machines = {"rank-0": "a", "rank-1": "b", "rank-2": "a", "rank-3": "b"}
+    monkeypatch.setattr(platform, "node", lambda: machines[threading.current_thread().name])
+    assert on_ranks(4, lambda ranks: mpi.MPICommunicator(MPI(ranks)).local_rank) == [0, 0, 1, 1]

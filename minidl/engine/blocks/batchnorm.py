@@ -24,12 +24,13 @@ same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from minidl.engine.tiles.grid import Grid
-from minidl.engine.tiles.recycler import aligned
+from minidl.engine.tiles.recycler import Empty, aligned
 from minidl.engine.tiles.runner import Scratch, TileRunner
 from minidl.errors import ShapeError
 from minidl.kernels.reference import move_running
@@ -49,19 +50,15 @@ class Sums:
     def __init__(self, tiles: Grid, z: Array) -> None:
         _, height, width, self.channels = z.shape
         self.tiles, self.pixels = tiles, height * width
-        self.parts = np.empty((2, len(tiles), width * self.channels), z.dtype)
+        self.parts = np.empty((2, len(tiles), self.channels))  # of every tile
 
     def add_up(self, tile: int, a: Array, b: Array) -> None:
         """The sums of one tile: a and b (n, H, W, C), contiguous."""
         a, b = rows(a), rows(b)
-        total, dot = self.parts[:, tile]
-        np.matmul(constant(1, len(a), a.dtype), a, out=total)  # BLAS's fast column sum
-        np.einsum("rc,rc->c", a, b, out=dot)
-
-    def of_shards(self) -> Array:
-        """(sum a, sum a b) of every channel and shard, (2, S, C) float64."""
-        parts = self.parts.reshape(2, len(self.tiles), -1, self.channels)  # (2, T, W C) -> (2, T, W, C)
-        return self.tiles.lane_sums(np.add.reduce(parts, axis=2, dtype=np.float64), axis=1)
+        sums = np.empty((2, a.shape[1]), a.dtype)
+        np.matmul(constant(1, len(a), a.dtype), a, out=sums[0])  # BLAS's fast column sum
+        np.einsum("rc,rc->c", a, b, out=sums[1])
+        np.add.reduce(sums.reshape(2, -1, self.channels), axis=1, dtype=np.float64, out=self.parts[:, tile])  # over W
 
     def moments(self, runner: TileRunner) -> tuple[int, Array, Array]:
         """(M, mean, variance) of every channel over the batch, (C,) float64, if the sums are of a and a^2.
@@ -70,7 +67,7 @@ class Sums:
         all shards (Chan et al. 1979),
             M = sum n,    M mean = sum n mean,    M var = sum M2 + sum n (mean of the shard - mean)^2.
         """
-        total, dot = self.of_shards()
+        total, dot = self.tiles.lane_sums(self.parts, axis=1)  # each (S, C)
         parts = np.empty((len(total), 3, self.channels))  # n, mean, M2 of each shard
         parts[:, 0] = n = self.pixels * self.tiles.images
         np.divide(total, n, out=parts[:, 1])
@@ -99,10 +96,6 @@ class Normalization(NamedTuple):
     @property
     def scale(self) -> Array:
         return self.line[0]
-
-    def scale_and_shift(self, z: Array) -> Array:
-        """scale and shift, each `per_row` of z."""
-        return per_row(self.line, z.shape[2])
 
 
 class BatchNorms:
@@ -137,7 +130,7 @@ class BatchNorms:
         """
         pixels, mean, var = sums.moments(runner)
         if not _is_large(mean, var):
-            return self.with_moments(mean, var, pixels, large_mean=False)
+            return self.with_moments(mean, var, pixels, runner, large=False)
         center = mean.astype(z.dtype)
 
         def add_up(i: int, lane: int, scratch: Scratch) -> None:
@@ -147,24 +140,27 @@ class BatchNorms:
         runner.run(add_up, tiles)
         _, rest, var = sums.moments(runner)
         mean = center + rest
-        return self.with_moments(mean, var, pixels, _is_large(mean, var))
+        return self.with_moments(mean, var, pixels, runner, _is_large(mean, var))
 
-    def with_moments(self, mean: Array, var: Array, pixels: int, large_mean: bool = True) -> Normalization:
+    def with_moments(self, mean: Array, var: Array, pixels: int, runner: TileRunner, large=True) -> Normalization:
         """The same from mean and variance, (C,) float64, of z with the signs in it."""
         if pixels < 2:
             raise ShapeError(f"{self.layers[0].label}: training needs more than one value per channel, got one")
         gamma, var = self.param("gamma"), np.maximum(var, 0)
         signs = _signs(gamma)
+        runner.later(partial(self._move_running, mean, signs, var, pixels))
+        inv_std = 1 / np.sqrt(var + self._setting("eps"))
+        scale = np.abs(gamma) * inv_std
+        line = np.empty((2, self.channels), gamma.dtype)
+        line[0], line[1] = scale, self.param("beta") - mean * scale
+        return Normalization(line, signs, mean, inv_std, pixels, large)
+
+    def _move_running(self, mean: Array, signs: Array, var: Array, pixels: int) -> None:
         running = self._buffer("running_mean"), self._buffer("running_var")
         move_running(mean * signs, var, *running, self._setting("momentum"), pixels / (pixels - 1))
         for layer, own in zip(self.layers, self._slices, strict=True):
             layer.buffers["running_mean"][...] = running[0][own]
             layer.buffers["running_var"][...] = running[1][own]
-        inv_std = 1 / np.sqrt(var + self._setting("eps"))
-        scale = np.abs(gamma) * inv_std
-        line = np.empty((2, self.channels), gamma.dtype)
-        line[0], line[1] = scale, self.param("beta") - mean * scale
-        return Normalization(line, signs, mean, inv_std, pixels, large_mean)
 
     def folded(self) -> tuple[Array, Array]:
         """(scale, shift) from the running statistics: in INFER mode the layers compute y = z scale + shift."""
@@ -174,34 +170,36 @@ class BatchNorms:
     def backward(self, dbeta: Array, dot: Array, norm: Normalization, runner: TileRunner) -> Array:
         """(2, C) slope and offset from sum d and sum d (z - mean); adds dgamma and dbeta to the layers' gradients."""
         dgamma = norm.inv_std * dot
-        grads = (norm.signs * dgamma).astype(norm.line.dtype), dbeta.astype(norm.line.dtype)
-        for layer, own in zip(self.layers, self._slices, strict=True) if runner.leads else ():
-            layer.params["gamma"].grad += grads[0][own]
-            layer.params["beta"].grad += grads[1][own]
+        if runner.leads:
+            runner.later(partial(self._add_grads, norm.signs * dgamma, dbeta, norm.line.dtype))
         slope = norm.inv_std * dgamma / -norm.pixels
         line = np.empty_like(norm.line)
         line[0], line[1] = slope, dbeta / -norm.pixels - norm.mean * slope
         return line
 
+    def _add_grads(self, dgamma: Array, dbeta: Array, dtype: np.dtype) -> None:
+        dgamma, dbeta = dgamma.astype(dtype), dbeta.astype(dtype)
+        for layer, own in zip(self.layers, self._slices, strict=True):
+            layer.params["gamma"].grad += dgamma[own]
+            layer.params["beta"].grad += dbeta[own]
 
-class GradientSums:
+
+class GradientSums(Sums):
     """The sums of d and of d (z - mean) over the batch, computed tile by tile."""
 
     def __init__(self, tiles: Grid, z: Array, norm: Normalization) -> None:
-        self._sums, self._norm = Sums(tiles, z), norm
+        super().__init__(tiles, z)
+        self._mean, self._center = norm.mean, norm.mean.astype(z.dtype) if norm.large_mean else None
 
     def add_up(self, tile: int, d: Array, z: Array) -> None:
         """The sums of one tile: d and z (n, H, W, C), contiguous."""
-        self._sums.add_up(tile, d, z - self._center(z) if self._norm.large_mean else z)
+        super().add_up(tile, d, z if self._center is None else z - self._center)
 
     def over_batch(self, runner: TileRunner) -> tuple[Array, Array]:
         """dbeta, and dgamma without its factor inv_std; (C,) float64."""
-        total, dot = np.add.reduce(runner.merge(self._sums.of_shards().swapaxes(0, 1)))  # (S, 2, C) -> (2, C)
-        center = self._center(self._norm.line) if self._norm.large_mean else 0
-        return total, dot - (self._norm.mean - center) * total
-
-    def _center(self, like: Array) -> Array:
-        return self._norm.mean.astype(like.dtype)
+        shards = self.tiles.lane_sums(self.parts, axis=1).swapaxes(0, 1)
+        total, dot = np.add.reduce(runner.merge(shards))  # (S, 2, C) -> (2, C)
+        return total, dot - (self._mean if self._center is None else self._mean - self._center) * total
 
 
 # ---------------------------------------- work on one tile; z, d, y (n, H, W, C), contiguous unless said otherwise
@@ -230,10 +228,10 @@ def to_write(a: Array) -> Array:
     return rows(a) if a.flags.c_contiguous else a
 
 
-def per_row(vectors: Array, width: int) -> Array:
+def per_row(vectors: Array, width: int, empty: Empty = aligned) -> Array:
     """Vectors over channels, (..., C), repeated for all pixels of a row: (..., W C)."""
     *several, channels = vectors.shape
-    row = aligned((*several, width, channels), vectors.dtype)
+    row = empty((*several, width, channels), vectors.dtype)
     row[...] = vectors[..., None, :]
     return row.reshape(*several, -1)  # (..., W, C) -> (..., W C)
 

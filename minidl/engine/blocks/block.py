@@ -129,16 +129,17 @@ class Block(Fused):
             at.prepare(scale, turn=True)
         d = end.backward(dy, [job for at in (passes[-1], *around) for job in at.weights.jobs])
         del end
-        at_end, tiles, jobs = d if self.shortcut else None, passes[-1].tiles, []
+        at_end, tiles = d if self.shortcut else None, passes[-1].tiles
         for at in around:
             at.start_backward(False)
         while passes:
             at = passes.pop()
             at.start_backward(bool(passes) or need_dx)
             through = partial(_backward_around, around, at_end) if self.shortcut and not passes else _backward
-            self.runner.run(partial(through, at, d), tiles, [*jobs, *(passes[-1].weights.jobs if passes else [])])
-            d, jobs = partial(_tile_of, at.dx), at.grad_jobs()
-        self.runner.run(None, 0, [*jobs, *(job for at in around for job in at.grad_jobs())])
+            self.runner.run(partial(through, at, d), tiles, passes[-1].weights.jobs if passes else [])
+            self.runner.later(*at.grad_jobs())
+            d = partial(lambda dx, tile, scratch: dx[tile], at.dx)  # at itself would keep its z
+        self.runner.later(*(job for at in around for job in at.grad_jobs()))
         return at.dx
 
     # ----------------------------------------------------------------- inference
@@ -218,10 +219,8 @@ class Block(Fused):
         scales = list(scales)
         for s in reversed(range(len(self.stages) - 1)):
             if self.stages[s].passes:
-                scales[s] = np.resize(scales[s], self.stages[s].channels)
-                for linear, source, out in self.stages[s + 1].parts:
-                    if not linear.weighted:
-                        scales[s][source] = scales[s + 1][out]
+                passed = [scales[s + 1][out] for linear, _, out in self.stages[s + 1].parts if not linear.weighted]
+                scales[s] = np.concatenate([scales[s], *passed])
         return scales
 
 
@@ -248,7 +247,3 @@ def _backward_around(
         at.backward(i, above, d, scratch)
     if dx is not None:
         dx += d
-
-
-def _tile_of(d: Array, tile: slice, scratch: Scratch) -> Array:
-    return d[tile]

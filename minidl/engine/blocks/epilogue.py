@@ -16,15 +16,13 @@ window tie with y = f(beta)).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.maxpool import FusedMaxPool
-from minidl.engine.blocks.stage import Job
 from minidl.engine.blocks.training import Gradient, StagePass, Winners
-from minidl.engine.tiles.runner import Scratch
+from minidl.engine.tiles.runner import Job, Scratch
 from minidl.layers.pooling import MaxPoolCache
 
 Array = np.ndarray
@@ -72,10 +70,13 @@ class Epilogue:
         """
         if self._pooled:
             dy = self._pool.train_backward(dy, self._pooled, True)
-        d, tiles = partial(_product, dy, self._slope), self._last.tiles
+        slope, tiles = self._slope, self._last.tiles
         stages = [at for at in (self._last, self._shortcut) if isinstance(at, StagePass)]
         for at in stages:
             at.sum_gradients()
+
+        def d(tile: slice, scratch: Scratch) -> Array:
+            return np.multiply(dy[tile], slope[tile], out=scratch("d", dy[tile].shape, dy.dtype))
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
             of_tile = d(tiles[i], scratch)
@@ -84,8 +85,3 @@ class Epilogue:
 
         self._last.runner.run(task, tiles, jobs)
         return d
-
-
-def _product(a: Array, b: Array, tile: slice, scratch: Scratch) -> Array:
-    a = a[tile]
-    return np.multiply(a, b[tile], out=scratch("d", a.shape, a.dtype))

@@ -74,7 +74,7 @@ class Fused(TileLayer):
         self.runner.begin(x.shape)
         if ctx.mode is Mode.INFER:
             return self.infer(x), None
-        with self.runner.lock:
+        with self.runner.whole_pass():
             if self.kept:
                 self.kept.drop()
             y, cache = self.train(x)
@@ -95,7 +95,7 @@ class Fused(TileLayer):
             )
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
-        with self.runner.lock:
+        with self.runner.whole_pass():
             if cache is None or (isinstance(cache, FusedCache) and cache.spent):
                 require_cache(self, cache, 1)
             if isinstance(cache, FusedCache):

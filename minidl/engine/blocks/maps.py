@@ -57,9 +57,6 @@ class LinearMap:
         """dx = dz w.T"""
         raise NotImplementedError
 
-    def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape | None:
-        """The shape of the product that `backward` returns."""
-
     def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
         """dx = dz w.T unless None. Returns the two matrices whose product is dw, in scratch memory."""
         if dx is not None:
@@ -91,16 +88,15 @@ class Convolutions(LinearMap):
     weighted = True
 
     def __init__(self, convs: Sequence[Conv2D], factors: Sequence[float] = (1,)) -> None:
-        self.convs, self.factors = list(convs), list(factors)
-        self.columns = side_by_side([conv.params["weight"].shape[3] for conv in convs])
-        self._factors = np.repeat(self.factors, [own.stop - own.start for own in self.columns])  # (F,)
+        self.convs, self.columns = list(convs), side_by_side([conv.params["weight"].shape[3] for conv in convs])
         self.w_shape = *convs[0].params["weight"].shape[:3], self.columns[-1].stop
+        self.factors = np.repeat(factors, [own.stop - own.start for own in self.columns])  # (F,)
 
     def out_shape(self, x_shape: Shape) -> Shape:
         return *self.convs[0].out_shape(x_shape)[:3], self.w_shape[3]
 
     def filters(self, scale: Array, turn: bool, x_shape: Shape, dtype: np.dtype, empty: Empty) -> Array:
-        w = self._weight() * scale
+        w = self._weight() * (scale * self.factors.astype(scale.dtype))
         return self._form(x_shape, dtype).filters(turned(w) if turn else w, empty)
 
     def bias(self) -> Array | None:
@@ -113,15 +109,14 @@ class Convolutions(LinearMap):
     def input_grad(self, dz: Array, filters: Array, dx: Array, scratch: Scratch) -> None:
         self._form(dx.shape, dx.dtype).input_grad(dz, filters, dx, scratch)
 
-    def dw_shape(self, x_shape: Shape, dtype: np.dtype) -> Shape:
-        return self._form(x_shape, dtype).dw_shape(self.w_shape)
-
     def backward(self, dz: Array, x: Array, filters, dx: Array | None, scratch: Scratch) -> tuple[Array, ...]:
         return self._form(x.shape, x.dtype).backward(dz, x, filters, dx, scratch)
 
-    def weight_grad(self, dw: Array, scale: Array, x_shape: Shape) -> Array:
-        """dw, a sum of the products that `backward` returns, in the form of w and times scale (F,)."""
-        return self._form(x_shape, dw.dtype).weight_grad(dw) * (scale * self._factors.astype(scale.dtype))
+    def weight_grad(self, dw: Array, scale: Array, x_shape: Shape, piece: slice = slice(None)) -> Array:
+        """dw, a sum of the products that `backward` returns, in the form of w and times scale (F,); or of some C."""
+        kernel, _, channels, f = self.w_shape
+        grad = self._form(x_shape, dw.dtype).weight_grad(dw.reshape(-1, channels, f)[:, piece])
+        return grad.reshape(kernel, kernel, -1, f) * (scale * self.factors.astype(scale.dtype))
 
     def grad_jobs(self, dw: Array, scale: Array | None, x_shape: Shape) -> list[Callable[[], None]]:
         """Jobs that add dw, summed over all tiles, to the gradients of the weights; `weight_grad` of it unless scale
@@ -131,8 +126,7 @@ class Convolutions(LinearMap):
         pieces = cut(0, channels, min(PIECES, kernel**2, channels))
 
         def fill(piece: slice) -> None:
-            part = dw[..., piece, :]
-            grad = part if scale is None else self.weight_grad(part, scale, x_shape)
+            grad = dw[:, :, piece] if scale is None else self.weight_grad(dw, scale, x_shape, piece)
             for conv, own in zip(self.convs, self.columns, strict=True):
                 conv.params["weight"].grad[:, :, piece] += grad[..., own]
 
@@ -140,9 +134,7 @@ class Convolutions(LinearMap):
 
     def _weight(self) -> Array:
         parts = [conv.params["weight"].value for conv in self.convs]
-        if self.factors == [1]:
-            return parts[0]
-        return np.concatenate([part * factor for part, factor in zip(parts, self.factors, strict=True)], axis=3)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3)
 
     def _form(self, x_shape: Shape, dtype: np.dtype) -> TileConv:
         return tile_conv(self.w_shape, self.convs[0].stride, self.convs[0].padding, x_shape, dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,11 +12,10 @@ from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.activation import Activation
 from minidl.engine.blocks.maps import LinearMap, Shape
 from minidl.engine.tiles.recycler import Empty
-from minidl.engine.tiles.runner import Scratch
+from minidl.engine.tiles.runner import Job, Scratch
 from minidl.layers import BatchNorm2D
 
 Array = np.ndarray
-Job = Callable[[], None]
 
 
 class Part(NamedTuple):

@@ -51,26 +51,22 @@ class StagePass:
         self.weights = Weights(self.stage.parts, scale, turn, self.x.shape, self.x.dtype, self.runner.empty)
 
     def forward(self, i: int, scratch: Scratch) -> None:
-        z = self.z[self.tiles[i]]
-        self.stage.forward(self._input(self.tiles[i], False, scratch), self.weights, z, scratch)
+        tile = self.tiles[i]
+        z = self.z[tile]
+        self.stage.forward(self._input(tile, False, scratch), self.weights, z, scratch)
         if self.bias is not None:
             z += self.bias * self.weights.scale
-        self.add_up(i, scratch)
-
-    def add_up(self, i: int, scratch: Scratch) -> None:
-        """Called when tile i of z is complete."""
-        tile = self.tiles[i]
-        dense = self.stage.dense(self.z[tile], scratch)
+        dense = self.stage.dense(z, scratch)
         self.sums.add_up(i, dense, dense)
         if self.winners:
-            self.winners.pairs.forward(self.z[tile], self.winners.zmax[tile], self.winners.index[tile], scratch)
+            self.winners.pairs.forward(z, self.winners.zmax[tile], self.winners.index[tile], scratch)
 
     def normalize(self, norm: bn.Normalization | None = None) -> None:
         """Takes the statistics of z, unless others are given; `top` is what BN and the activation work on."""
         z = self.z[..., self.stage.normed]
         self.norm = norm or self.stage.bn.normalize(z, self.sums, self.tiles, self.runner)
         self.top = self.winners.zmax if self.winners else z
-        self.line = self.norm.scale_and_shift(self.top)
+        self.line = bn.per_row(self.norm.line, self.top.shape[2], self.runner.empty)
         self.sums = self.weights = None  # their memory is free for the next stage
 
     # ------------------------------------------------------------------ backward
@@ -82,11 +78,11 @@ class StagePass:
     def start_backward(self, need_dx: bool) -> None:
         """The `sums` of d are complete."""
         line = self.stage.bn.backward(*self.sums.over_batch(self.runner), self.norm, self.runner)
-        self.line_back = bn.per_row(line, self.z.shape[2])
-        dtype, empty = self.z.dtype, self.runner.empty
-        self.dws = [self._product_sum(part, dtype) for part in self.stage.parts]
+        self.line_back = bn.per_row(line, self.z.shape[2], self.runner.empty)
+        self.dws = [self._product_sum(part) if part.map.weighted else None for part in self.stage.parts]
         # Of z, a tile is not needed any more when dx of this tile is made.
-        self.dx = (self.z if self.z.shape == self.x.shape else empty(self.x.shape, dtype)) if need_dx else None
+        same = self.z.shape == self.x.shape
+        self.dx = (self.z if same else self.runner.empty(self.x.shape, self.z.dtype)) if need_dx else None
         if self.below:
             self.below.sum_gradients()
 
@@ -120,22 +116,17 @@ class StagePass:
 
     def grad_jobs(self) -> list[Job]:
         """Jobs that add dw, of all tiles and times scale, to the gradients of the weights."""
-        pairs, scale = (
-            zip(self.stage.parts, self.dws, strict=True),
-            None if self.runner.by_shard else self.weights.scale,
-        )
-        return [
-            job
-            for p, dw in pairs
-            if dw
-            for job in p.map.grad_jobs(dw.total, None if scale is None else scale[p.out], self.x.shape)
-        ]
+        jobs = []
+        for part, dw in zip(self.stage.parts, self.dws, strict=True):
+            if dw:
+                scale = None if self.runner.by_shard else self.weights.scale[part.out]
+                jobs += part.map.grad_jobs(dw.total, scale, self.x.shape)
+        return jobs
 
-    def _product_sum(self, part: Part, dtype: np.dtype) -> ProductSum | None:
-        shape, of_shard = part.map.dw_shape(self.x.shape, dtype), None
-        if self.runner.by_shard:
-            of_shard = partial(part.map.weight_grad, scale=self.weights.scale[part.out], x_shape=self.x.shape)
-        return shape and ProductSum(self.tiles, shape, dtype, self.runner.empty, of_shard)
+    def _product_sum(self, part: Part) -> ProductSum:
+        scale = self.weights.scale[part.out]
+        of_shard = partial(part.map.weight_grad, scale=scale, x_shape=self.x.shape) if self.runner.by_shard else None
+        return ProductSum(self.tiles, self.runner.empty, of_shard)
 
     def _input(self, tile: slice, slope: bool, scratch: Scratch) -> Input:
         if self.below is None:

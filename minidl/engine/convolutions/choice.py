@@ -7,12 +7,11 @@ from functools import lru_cache
 import numpy as np
 
 from minidl.engine.convolutions.patches import PatchConv
-from minidl.engine.convolutions.points import PointConv
 from minidl.engine.convolutions.winograd import KERNELS, WinogradConv
 from minidl.engine.convolutions.winograd2d import Winograd2DConv
 
 FEW_CHANNELS = 8  # below, windows and runs are too short for Winograd
-TileConv = WinogradConv | Winograd2DConv | PatchConv | PointConv
+TileConv = WinogradConv | Winograd2DConv | PatchConv
 
 
 @lru_cache(256)
@@ -25,9 +24,7 @@ def tile_conv(
     """
     kernel, _, c, f = w_shape
     n, h, w, _ = x_shape
-    if (kernel, stride, padding) == (1, 1, 0):
-        return PointConv()
     if kernel not in KERNELS or (stride, 2 * padding + 1) != (1, kernel) or min(c, f) < FEW_CHANNELS:
-        return PatchConv(stride, padding)
+        return PatchConv(kernel, stride, padding)
     both_axes = kernel < 7 and Winograd2DConv.work(kernel, h, w, c, f) < WinogradConv.work(kernel, h, w, c, f)
     return (Winograd2DConv if both_axes else WinogradConv)(kernel, n, h, w, dtype)

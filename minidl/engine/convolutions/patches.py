@@ -1,4 +1,7 @@
-"""The convolution of a tile by im2col, for all strides, paddings and kernels that `WinogradConv` can't do."""
+"""The convolution of a tile by im2col, for all strides, paddings and kernels that `WinogradConv` can't do.
+
+A pixel of a 1x1 convolution with stride 1 and no padding is its own patch: one matrix product, and nothing is copied.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minidl.engine.convolutions.winograd import turned
+from minidl.engine.tiles.products import product
 from minidl.engine.tiles.recycler import Empty, aligned, aligned_copy
 from minidl.engine.tiles.runner import Scratch
 from minidl.kernels import blocked
@@ -16,14 +20,12 @@ Array = np.ndarray
 class PatchConv:
     """The convolution of `kernels/reference.py` in scratch memory, with the methods and results of `WinogradConv`."""
 
-    def __init__(self, stride: int, padding: int) -> None:
+    def __init__(self, kernel: int, stride: int, padding: int) -> None:
         self.stride, self.padding = stride, padding
+        self.points = (kernel, stride, padding) == (1, 1, 0)
 
     def filters(self, w: Array, empty: Empty = aligned) -> Array:
         return aligned_copy(w, empty)
-
-    def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return w_shape
 
     def weight_grad(self, dw: Array) -> Array:
         return dw
@@ -31,7 +33,7 @@ class PatchConv:
     def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out (n, OH, OW, F) = the convolution of x (n, H, W, C)."""
         f = filters.shape[3]
-        np.matmul(self._patches(x, filters.shape, scratch), filters.reshape(-1, f), out=out.reshape(-1, f))
+        product(self._patches(x, filters.shape, scratch), filters.reshape(-1, f), out.reshape(-1, f))
 
     def backward(
         self, dz: Array, h: Array, filters: Array, out: Array | None, scratch: Scratch
@@ -43,10 +45,15 @@ class PatchConv:
 
     def input_grad(self, dz: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out = dx (n, H, W, C) from dz (n, OH, OW, F) and filters of `turned` w."""
+        if self.points:
+            self.forward(dz, filters, out, scratch)
+            return
         out[...] = blocked.conv2d_dx(dz, turned(filters), out.shape, self.stride, self.padding)
 
     def _patches(self, x: Array, w_shape: tuple[int, ...], scratch: Scratch) -> Array:
         """The windows of all output pixels as rows, (n OH OW, KH KW C)."""
+        if self.points:
+            return x.reshape(-1, x.shape[3])
         (n, h, w, c), (kh, kw), p, s = x.shape, w_shape[:2], self.padding, self.stride
         shape = n, h + 2 * p, w + 2 * p, c
         padded, pixels = scratch.bordered(f"padded by {p}", shape, x.dtype, lambda a: a[:, p : p + h, p : p + w])

@@ -125,7 +125,7 @@ def turned(w: Array) -> Array:
 class WinogradConv:
     """The convolution of a tile of images (n, H, W, C) and its gradients: stride 1, "same" padding, k in KERNELS.
 
-    Filters and dw have another form inside: see `filters`, filters of `turned` w; `dw_shape`, `weight_grad`.
+    Filters and dw have another form inside: see `filters`, filters of `turned` w; `weight_grad`.
     """
 
     def __init__(self, kernel: int, images: int, height: int, width: int, dtype: np.dtype) -> None:
@@ -151,14 +151,10 @@ class WinogradConv:
         np.matmul(self.matrices.filters, w.reshape(kh, -1), out=out.reshape(self.points, -1))  # KH -> a
         return out
 
-    def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape in which `backward` sums dw: (a, KW, C, F)."""
-        return self.points, *w_shape[1:]
-
     def weight_grad(self, dw: Array) -> Array:
-        """The sum dw (a, KW, C, F), over turned windows, as (KH, KW, C, F)."""
+        """The sum dw (a KW, C, F), over turned windows, as (KH, KW, C, F)."""
         dw_rows = self.matrices.filters.T @ dw.reshape(self.points, -1)  # (KH, a) @ (a, KW C F)
-        return dw_rows.reshape(self.k, *dw.shape[1:])[::-1, ::-1]
+        return dw_rows.reshape(self.k, self.k, *dw.shape[1:])[::-1, ::-1]
 
     def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""
@@ -170,7 +166,7 @@ class WinogradConv:
         self, dz: Array, h: Array, filters: Array, out: Array | None, scratch: Scratch
     ) -> tuple[Array, Array]:
         """out = dh (n, H, W, C) unless None, with filters of `turned` w. Returns two matrices (or stacks of them)
-        in scratch memory, whose product is dw in the shape of `dw_shape`.
+        in scratch memory, whose product is dw in the form for `weight_grad`.
         """
         spread = self._spread(dz, scratch)
         if out is not None:

@@ -59,14 +59,10 @@ class Winograd2DConv:
         np.matmul(self.transform, w.reshape(len(self.transform.T), -1), out=out.reshape(POINTS**2, -1))
         return out
 
-    def dw_shape(self, w_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape in which `backward` sums dw: (a, a, C, F)."""
-        return POINTS, POINTS, *w_shape[2:]
-
     def weight_grad(self, dw: Array) -> Array:
-        """The sum dw (a, a, C, F), over turned windows, as (KH, KW, C, F)."""
+        """The sum dw (a a, C, F), over turned windows, as (KH, KW, C, F)."""
         dw_rows = self.transform.T @ dw.reshape(POINTS**2, -1)  # (KH KW, a a) @ (a a, C F)
-        return dw_rows.reshape(self.k, self.k, *dw.shape[2:])[::-1, ::-1]
+        return dw_rows.reshape(self.k, self.k, *dw.shape[1:])[::-1, ::-1]
 
     def forward(self, x: Array, filters: Array, out: Array, scratch: Scratch) -> None:
         """out (n, H, W, F) = the convolution of x (n, H, W, C); both may be channel slices of wider maps."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.engine.tiles.recycler import ALIGNMENT, HUGE
 from minidl.engine.tiles.scratch import Scratch
 
 Array = np.ndarray
@@ -46,9 +47,16 @@ class Recorder(Scratch):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[Call] = []
+        self._room = np.empty(0, np.uint8)  # of large pages, for all blocks: the processor remembers few pages
 
     def _array(self, *of: Any) -> Array:
         return self.recorded(super()._array(*of))
+
+    def _bytes(self, size: int) -> Array:
+        if len(self._room) < size:
+            self._room = super()._bytes(max(size, HUGE))
+        block, self._room = self._room[:size], self._room[-(-size // ALIGNMENT) * ALIGNMENT :]
+        return block
 
     def bordered(self, *of: Any) -> tuple[Array, Array]:
         whole, part = super().bordered(*of)

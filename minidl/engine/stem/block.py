@@ -131,9 +131,10 @@ class FusedStem(Fused):
             gram = over_batch()
             mean, var, _ = _moments(gram, filters, pixels)
         moved = np.tile(center, 9).astype(np.float64) @ filters
-        norm = self.bn.with_moments(mean + moved, var, pixels)
+        norm = self.bn.with_moments(mean + moved, var, pixels, self.runner)
         y = self.runner.empty((n, h - 1, w - 2, f), x.dtype)
-        line = bn.per_row(np.stack([norm.scale, (self.bn.param("beta") - mean * norm.scale).astype(x.dtype)]), w - 2)
+        line = np.stack([norm.scale, (self.bn.param("beta") - mean * norm.scale).astype(x.dtype)])
+        line = bn.per_row(line, w - 2, self.runner.empty)
         maxima = Maxima.new(y.shape, h * w, self.runner.empty)
         rising = aligned_copy(filters * (self.bn.param("gamma") != 0))  # with gamma 0 all pixels tie
 

@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class OneBlasThread:
-    """`with ONE_BLAS_THREAD:` BLAS has one thread in the whole process, until the last such block ends.
+    """While `during` calls something, a block, BLAS has one thread in the whole process, until the last block ends.
 
     Blocks may be nested, and several threads may enter them. After the last block BLAS gets back the number of
     threads from before the first, also if a block raises. The model holds it over a whole pass, not over every call:
@@ -30,7 +30,7 @@ class OneBlasThread:
         self._before: list[int] = []  # the libraries' own numbers, while they may be limited
 
     def during(self, work: Callable[[], Result]) -> Result:
-        """Calls work() in such a block. Safer than `with`, where Ctrl-C at the very end may leave it open."""
+        """Calls work() in such a block."""
         me = threading.get_ident()
         if me in self._inside:
             return work()
@@ -45,16 +45,6 @@ class OneBlasThread:
                 self._surely_settle()
             finally:  # Ctrl-C may have come while it answered to another one
                 self._surely_settle()
-
-    def __enter__(self) -> None:
-        (here := threading.Lock()).acquire()
-        self._blocks.append((threading.get_ident(), here))
-        self._settle()
-
-    def __exit__(self, *_: object) -> None:
-        me = threading.get_ident()
-        next(here for thread, here in reversed(self._blocks) if thread == me and here.locked()).release()
-        self._settle()
 
     def in_forked_child(self) -> None:
         """After a fork: only this thread exists, and another one may have held the lock."""

@@ -24,13 +24,11 @@ SHARDS = 8  # of a batch of 32 images or more
 class Grid(tuple[slice, ...]):
     """The tiles of a batch in order, each a slice of its images, and the shard of each tile.
 
-    For sums over tiles a task has an accumulator for each shard, a *lane*: `lane` is the number of each tile's, and
-    `again` is true for each tile that isn't the first one of its lane, so that it has to be added.
+    For sums over tiles a task has an accumulator for each shard, a *lane*: `lane` is the number of each tile's.
     """
 
     lanes: tuple[range, ...]  # the numbers of each lane's tiles
     lane: tuple[int, ...]
-    again: tuple[bool, ...]
     images: Array  # (S, 1) float64: how many each shard has
 
     def __new__(cls, shards: list[list[slice]]) -> Grid:
@@ -40,7 +38,6 @@ class Grid(tuple[slice, ...]):
         grid.images = np.array([[shard[-1].stop - shard[0].start] for shard in shards], np.float64)
         grid.lanes = tuple(map(range, ends, ends[1:]))
         grid.lane = tuple(k for k, tiles in enumerate(grid.lanes) for _ in tiles)
-        grid.again = tuple(i != tiles.start for tiles in grid.lanes for i in tiles)
         return grid
 
     def lane_sums(self, parts: Array, axis: int = 0) -> Array:

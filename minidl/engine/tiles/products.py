@@ -12,12 +12,9 @@ from functools import cache, lru_cache
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from minidl.engine.tiles.scratch import Scratch
-
 Array = np.ndarray
 
 SMALL = 1_000_000  # multiply-adds
-LARGE = 1 << 18  # numbers
 WITH_SMALL_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names for its AVX-512 kernels
 
 
@@ -26,17 +23,6 @@ def product(a: Array, b: Array, out: Array) -> None:
     (p, k), n = a.shape, b.shape[1]
     rows = part(p, k * n)
     np.matmul(a.reshape(p // rows, rows, k), b, out=out.reshape(p // rows, rows, n))
-
-
-def add_product(a: Array, b: Array, out: Array, add: bool, scratch: Scratch) -> None:
-    """out += a @ b if `add`, otherwise out = a @ b. Large stacks are added in parts, which stay in the cache."""
-    if not add:
-        np.matmul(a, b, out=out)
-        return
-    for x, y, to in zip(a, b, out, strict=True) if out.size > LARGE and out.ndim > 2 else [(a, b, out)]:
-        part = scratch("product", to.shape, to.dtype)
-        np.matmul(x, y, out=part)
-        to += part
 
 
 @lru_cache(1024)

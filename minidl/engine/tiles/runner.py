@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import index
 from weakref import WeakSet
 
@@ -18,16 +19,16 @@ import numpy as np
 
 from minidl.backend.cgroup import cpu_quota
 from minidl.engine.tiles.blas import ONE_BLAS_THREAD
-from minidl.engine.tiles.grid import Grid, cut, grid_of
+from minidl.engine.tiles.grid import Grid, grid_of
 from minidl.engine.tiles.helpers import Helpers
 from minidl.engine.tiles.recycler import Recycler
 from minidl.engine.tiles.scratch import Scratch, Shelf
 from minidl.errors import UsageError
 
 Array = np.ndarray
+Job = Callable[[], None]
 
 PASSES = 16  # of a turn, see `scratch.py`
-LEAST_TILES = 4  # of a batch for INFER: with more the threads share evenly, with fewer the products are larger
 
 
 class TileRunner:
@@ -58,6 +59,7 @@ class TileRunner:
     def start_afresh(self) -> None:
         """Sets up the runner without helpers, scratch memory or running tasks, as in a forked child."""
         self._helpers, self._scratch, self.lock = Helpers(), Shelf(), threading.RLock()
+        self._jobs: list[Job] = []  # that were put off
 
     def __reduce__(self) -> tuple:
         return TileRunner, (self.threads,)  # a copy of a model has threads and memory of its own
@@ -87,15 +89,32 @@ class TileRunner:
         """(shards here, ...) -> (all shards, ...): numbers that BN needs of every shard of a batch."""
         return parts
 
-    def run(
-        self, task: Callable[[int, int, Scratch], None], tiles: Grid | int, jobs: Sequence[Callable[[], None]] = ()
-    ) -> None:
+    @contextmanager
+    def whole_pass(self) -> Iterator[None]:
+        """A pass that writes to the model, or a layer's part in it. One thread at a time is in one."""
+        outermost = not self.lock._is_owned()
+        with self.lock:
+            try:
+                yield
+                if outermost and self._jobs:
+                    self.run(None, 0)
+            finally:
+                if outermost:
+                    self._jobs = []  # of a pass that raised
+
+    def later(self, *jobs: Job) -> None:
+        """In a pass: the jobs are done beside the tiles of its next run, or at its end."""
+        self._jobs.extend(jobs)
+
+    def run(self, task: Callable[[int, int, Scratch], None], tiles: Grid | int, jobs: Sequence[Job] = ()) -> None:
         """Runs the task for every tile of a grid; or for 0 .. tiles - 1, each a lane of its own, in any order.
 
         A thread that finds no more tiles takes the next of the `jobs`. Jobs must not depend on the tiles or on each
         other. If a task or job raises, the error is raised here after all threads have stopped.
         """
         lanes = tiles.lanes if isinstance(tiles, Grid) else [(tile,) for tile in range(tiles)]
+        if self.lock._is_owned():  # the jobs are those of its own pass
+            jobs, self._jobs = [*jobs, *self._jobs], []
         parts = deque([*enumerate(lanes), *jobs])  # a free thread takes the next lane or job
 
         def work() -> None:
@@ -113,7 +132,7 @@ class TileRunner:
         ONE_BLAS_THREAD.during(lambda: self._helpers.share(work, parts, helpers))
 
 
-def _next(parts: deque) -> tuple[int, Sequence[int]] | Callable[[], None] | None:
+def _next(parts: deque) -> tuple[int, Sequence[int]] | Job | None:
     try:
         return parts.popleft()
     except IndexError:
@@ -145,12 +164,3 @@ def available_cores() -> int:
     """The cores that this process may use: those it is bound to, within its container's share of time."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(bound, cpu_quota() or bound, *_most_cores)
-
-
-def tile_slices(images: int, most: int) -> list[slice]:
-    """The batch in tiles of nearly equal size: at most `most` images each, and at least LEAST_TILES tiles if
-    possible.
-
-    This depends on the batch alone, never on the number of threads.
-    """
-    return cut(0, images, max(1, min(images, LEAST_TILES), -(-images // most)))

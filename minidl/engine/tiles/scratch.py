@@ -33,7 +33,7 @@ class Scratch:
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         """The array `name` of this shape and dtype. Anything may be in it."""
-        return self._array(name, shape, dtype, aligned)
+        return self._array(name, shape, dtype)
 
     def bordered(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype | type, inside: Callable[[np.ndarray], np.ndarray]
@@ -43,21 +43,28 @@ class Scratch:
         The whole can't be written to, so its border stays zero: its memory is its own. For one name, shape and dtype
         `inside` must always take the same part.
         """
-        array = self._array((name, shape, dtype), shape, dtype, _zeros)
+        array = self._array((name, shape, dtype), shape, dtype, True)
         whole = array.view()
         whole.flags.writeable = False
         return whole, inside(array)
 
-    def _array(self, name: Hashable, shape: tuple[int, ...], dtype: np.dtype | type, make: Callable) -> np.ndarray:
+    def _array(
+        self, name: Hashable, shape: tuple[int, ...], dtype: np.dtype | type, zero: bool = False
+    ) -> np.ndarray:
         array = self._arrays.get((name, shape, dtype))
         if array is None:
             size, block = math.prod(shape) * np.dtype(dtype).itemsize, self._blocks.get(name)
             if block is None or len(block) < size:
                 self._arrays = {key: array for key, array in self._arrays.items() if key[0] != name}
-                block = self._blocks[name] = make((size,), np.uint8)
+                block = self._blocks[name] = self._bytes(size)
+                if zero:
+                    block[...] = 0
             self._sizes[name] = max(size, self._sizes.get(name, 0))
             array = self._arrays[name, shape, dtype] = np.ndarray(shape, dtype, block)
         return array
+
+    def _bytes(self, size: int) -> np.ndarray:
+        return aligned((size,), np.uint8)
 
     def at_turn(self, turn: int) -> None:
         """Drops the memory that was not needed at its last turn."""
@@ -66,12 +73,6 @@ class Scratch:
                 name: self._blocks[name] for name, size in self._sizes.items() if len(self._blocks[name]) == size
             }
             self._arrays, self._sizes, self.turn = {}, {}, turn
-
-
-def _zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-    array = aligned(shape, dtype)
-    array[...] = 0
-    return array
 
 
 class Shelf(deque):

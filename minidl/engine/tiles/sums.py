@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from minidl.engine.tiles.grid import Grid
-from minidl.engine.tiles.products import add_product
 from minidl.engine.tiles.recycler import Empty
 from minidl.engine.tiles.scratch import Scratch
 
 Array = np.ndarray
+
+LARGE = 1 << 18  # numbers
 
 
 class ProductSum:
@@ -25,23 +26,19 @@ class ProductSum:
 
     total: Array
 
-    def __init__(
-        self,
-        tiles: Grid,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-        empty: Empty,
-        of_shard: Callable[[Array], Array] | None = None,
-    ) -> None:
-        self._tiles, self._of_shard, self._new = tiles, of_shard, lambda: empty(shape, dtype)
+    def __init__(self, tiles: Grid, empty: Empty, of_shard: Callable[[Array], Array] | None = None) -> None:
+        self._tiles, self._empty, self._of_shard = tiles, empty, of_shard
         self._lanes: dict[int, Array] = {}
         self._halves: dict[int, Array] = {}  # by the node of the tree at which they wait for the other half
 
     def add(self, i: int, a: Array, b: Array, scratch: Scratch) -> None:
-        """Adds a (..., P, K) @ b (..., K, N) of tile i; the sum may have the axes P split."""
-        lane, again = self._tiles.lane[i], self._tiles.again[i]
-        part = self._lanes[lane] if again else self._lanes.setdefault(lane, self._new())
-        add_product(a, b, part.reshape(*b.shape[:-2], a.shape[-2], -1), again, scratch)
+        """Adds a (..., P, K) @ b (..., K, N) of tile i. b has all axes of the product."""
+        lane = self._tiles.lane[i]
+        if lane in self._lanes:
+            _add_product(a, b, self._lanes[lane], scratch)
+        else:
+            self._lanes[lane] = self._empty((*b.shape[:-2], a.shape[-2], b.shape[-1]), b.dtype)
+            np.matmul(a, b, out=self._lanes[lane])
         if i == self._tiles.lanes[lane][-1]:
             part = self._lanes.pop(lane)
             self._join(len(self._tiles.lanes) + lane, self._of_shard(part) if self._of_shard else part)
@@ -56,3 +53,11 @@ class ProductSum:
             del self._halves[node]
             part += other  # a + b is b + a, to the last bit
         self.total = part
+
+
+def _add_product(a: Array, b: Array, out: Array, scratch: Scratch) -> None:
+    """out += a @ b, a large stack in parts that stay in the cache."""
+    for x, y, to in zip(a, b, out, strict=True) if out.size > LARGE and out.ndim > 2 else [(a, b, out)]:
+        part = scratch("product", to.shape, to.dtype)
+        np.matmul(x, y, out=part)
+        to += part
