@@ -70,7 +70,7 @@ class DataParallel:
                 self._sum([])
                 return loss, correct
             loss, correct = self._sum([loss * (len(y) / images), correct])
-            return loss, correct.astype(np.int64)  # a count, also where it was one of the flat vector's floats
+            return loss, correct.astype(np.int64)  # it was summed as a float
 
     def _sum(self, numbers: list[Array]) -> Iterable[Array]:
         """Sums all gradients over the ranks, and returns the sums of the numbers."""

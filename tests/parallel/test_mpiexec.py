@@ -1,6 +1,7 @@
 """Commands that `mpiexec` starts several times: who prints and writes, and how all of them end."""
 
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -105,6 +106,23 @@ def test_a_rank_that_raises_ends_all(tmp_path):
     assert errors[0].endswith(f"continue with: mpiexec -n 2 minidl train --resume {folder}")
 
 
+def test_ranks_that_find_no_way_to_the_sentinel_train_unwatched(tmp_path):
+    change = "import minidl.parallel.watch as w; w.Watch.connect = lambda *_: 'no route'"
+    process = start(2, *training(tmp_path / "run"), program=f"-c {ODD.format(change=change)}")
+    out, errors = process.communicate(timeout=600)
+    warnings = [line for line in errors.splitlines() if line.startswith("warning")]
+    assert process.returncode == 0 and "done" in out
+    assert warnings == ["warning  rank 1 can't be watched (no route): if one dies, the others may wait for ever"]
+
+
+def test_an_unwatched_rank_that_raises_ends_all(tmp_path):
+    change = "import minidl.parallel.watch as w; w.Watch.connect = lambda *_: 'no route'"
+    change += "; Trainer.run_epoch = fail(DataError('odd'))"
+    code, _, errors = odd(change, *training(tmp_path / "run"))
+    assert code != 0
+    assert errors[0].startswith(f"minidl: rank 1 on {HERE}: odd")
+
+
 def begun(folder, ranks, *flags):
     """A long training that has written a checkpoint."""
     process = start(ranks, *training(folder, "--epochs", "1000", "--checkpoint-minutes", "1e-9", *flags))
@@ -117,8 +135,10 @@ def test_a_rank_that_is_killed_ends_all(tmp_path, victim):
     process = begun(folder := tmp_path / "run", 3)
     os.kill(processes(folder)[victim], signal.SIGKILL)
     code, _, errors = ended(process)
-    again = f"continue with: mpiexec -n 3 minidl train --resume {folder}"
-    assert code != 0 and errors == [f"minidl: rank {victim} on {HERE} has died; {again}"]
+    again = re.escape(f"continue with: mpiexec -n 3 minidl train --resume {folder}")
+    assert code != 0 and len(errors) == 1
+    # Nearly always the victim; another one if MPI failed in it and the launcher killed it before the victim was gone
+    assert re.fullmatch(rf"minidl: rank [012] on {HERE} has died; {again}", errors[0])
     assert processes(folder) == {}
     assert load_arrays(folder / "checkpoints" / "last.safetensors")
 
