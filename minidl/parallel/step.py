@@ -69,7 +69,8 @@ class DataParallel:
             if self.exact:
                 self._sum([])
                 return loss, correct
-            return tuple(self._sum([loss * (len(y) / images), correct]))
+            loss, correct = self._sum([loss * (len(y) / images), correct])
+            return loss, correct.astype(np.int64)  # it was summed as a float
 
     def _sum(self, numbers: list[Array]) -> Iterable[Array]:
         """Sums all gradients over the ranks, and returns the sums of the numbers."""
