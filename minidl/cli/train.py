@@ -92,6 +92,8 @@ def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | 
     if not args.dry_run:
         stack.enter_context(run.owned())
     checkpoint = load_checkpoint(file) if file.is_file() else None
+    if checkpoint and not checkpoint.state.seconds:
+        resume.restore_times(run, checkpoint.state)
     return run, checkpoint, resume.settings(run, training_settings(args), args.preset)
 
 

@@ -1,4 +1,6 @@
-"""The only module that writes CSV files: every cell is in one line, and no cell is a formula in a spreadsheet."""
+"""The only module that reads and writes CSV files. In what it writes every cell is in one line, and no cell is a
+formula in a spreadsheet.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +31,12 @@ def csv_file(path: Path) -> Iterator[Callable[[Iterable[object]], None]]:
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         yield lambda row: writer.writerow([cell(value) for value in row])
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file by the names of its columns. Raises OSError, ValueError or KeyError."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def cell(value: object) -> object:

@@ -151,7 +151,13 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
         arrays |= {_OPTIMIZER + name: a for name, a in trainer.optimizer.state().items()}
         if average is not None:
             arrays |= {_TRAINED + name: a for name, a in average.trained.items()}
-    _save(path, arrays, about, trainer.state)
+    _save(path, arrays, about, _timeless(trainer.state) if about.config["exact"] else trainer.state)
+
+
+def _timeless(state: TrainState) -> TrainState:
+    """`state` without what clocks say, so that runs with the same bits write the same files."""
+    no_time = {"images_per_s": 0.0, "seconds": 0.0}
+    return replace(state, seconds=0.0, history=[row | no_time for row in state.history])
 
 
 def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 from minidl.data import Dataset, resolve
 from minidl.data.fingerprint import fingerprint
 from minidl.errors import DataError, UsageError
+from minidl.storage.tables import csv_rows
 from minidl.training import session
 from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import FREE_ON_RESUME, Config
 from minidl.training.runs import Run, newest_run
+from minidl.training.trainer import TrainState
 
 
 def find_run(text: str, output: Path) -> tuple[Run, Path]:
@@ -73,6 +76,15 @@ def changes(run: Run, dataset: Dataset) -> list[str]:
             f"new run (--init-from {run.path} takes over its weights)"
         )
     return [f"changed  {split}: {change}" for split, change in lines.items()]
+
+
+def restore_times(run: Run, state: TrainState) -> None:
+    """Takes over what clocks have said from metrics.csv, for a `state` that was saved without (--exact)."""
+    with suppress(OSError, ValueError, KeyError, UnicodeError):  # times are not essential
+        rows = {int(row["epoch"]): row for row in csv_rows(run.path / "metrics.csv")}
+        for row in state.history:
+            row |= {name: float(rows[row["epoch"]][name]) for name in ("images_per_s", "seconds")}
+            state.seconds = row["seconds"]
 
 
 def _change(before: dict[str, Any], now: dict[str, Any]) -> str | None:
