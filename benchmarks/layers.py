@@ -1,7 +1,7 @@
 """Speed of single layers of the refined net: minidl against torch, channels last.
 
-    python -m benchmarks.layers [--quick] [--json PATH] [--batch-size 64] [--threads N] [--rounds 7] [--steps 5]
-                                [--results FOLDER]
+    python -m benchmarks.layers [--quick] [--json PATH] [--batch-size 64] [--threads N] [--rounds 5] [--steps 5]
+                                [--only CASE ...] [--results FOLDER]
 
 Each contender runs in a process of its own, in alternating rounds. The report has milliseconds of a forward pass in
 training mode, and of a forward and a backward pass (without dx for the stem, which training doesn't need).
@@ -9,6 +9,7 @@ training mode, and of a forward and a backward pass (without dx for the stem, wh
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from benchmarks.cli import as_json, conditions, flags, results_folder, run, sett
 from benchmarks.contenders import choose
 from benchmarks.machine import describe
 from benchmarks.rounds import Task, alternate, working
+from minidl.text.progress import Progress
 
 
 class Case(NamedTuple):
@@ -38,15 +40,22 @@ CASES = {
     "linear": Case(("fc",), (320,), "linear 320->200"),
 }
 PASSES = {"forward": "forward_ms", "both": "forward_backward_ms"}  # methods of a case, and their keys in the figures
+BUDGET = 3.0  # seconds of a contender in one pass of one case
 
 
-def compare(names: list[str], batch_size: int, threads: int, rounds: int, steps: int) -> dict[str, Any]:
+def compare(
+    names: list[str], batch_size: int, threads: int, rounds: int, steps: int, cases: list[str]
+) -> dict[str, Any]:
     """Milliseconds by pass, contender and case."""
     figures: dict[str, Any] = {key: {name: {} for name in names} for key in PASSES.values()}
-    with working(Task("layers", name, batch_size, threads, steps) for name in names) as workers:
-        for case in CASES:
+    with (
+        Progress("layers", len(cases) * len(PASSES) * rounds, "round") as progress,
+        working(Task("layers", name, batch_size, threads, steps) for name in names) as workers,
+    ):
+        for case in cases:
             for method, key in PASSES.items():
-                for name, measured in alternate(workers, f"{case}.{method}", rounds).items():
+                tell = partial(progress.add, 1)
+                for name, measured in alternate(workers, f"{case}.{method}", rounds, BUDGET, tell).items():
                     figures[key][name][case] = round(1000 * median(m["seconds"] for m in measured) / steps, 3)
     return figures
 
@@ -58,7 +67,8 @@ def table(figures: dict[str, Any]) -> str:
     compared = {"minidl", "torch_channels_last"} <= both.keys()
     heads += ["minidl: times as fast as torch, forward", "both"] * compared
     lines = [f"| ms | in | {' | '.join(heads)} |", f"|---|---|{'---:|' * len(heads)}"]
-    for case, (_, in_shape, what, _) in CASES.items():
+    for case in next(iter(both.values())):
+        _, in_shape, what, _ = CASES[case]
         times = [f"{of[case]:.2f}" for by in (forward, both) for of in by.values()]
         if compared:
             times += [f"{by['torch_channels_last'][case] / by['minidl'][case]:.2f}" for by in (forward, both)]
@@ -77,16 +87,17 @@ def report(figures: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = flags("benchmarks.layers", __doc__, batch_size=(64, 16), rounds=(7, 1), steps=(5, 1))
+    parser = flags("benchmarks.layers", __doc__, batch_size=(64, 16), rounds=(5, 1), steps=(5, 1))
+    parser.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}")
     args = parser.parse_args()
     names = choose("layers")
     chosen = settings(parser, args)
     sizes = {name: chosen[name] for name in ("batch_size", "threads", "rounds", "steps")}
-    figures = {"machine": describe(), "settings": chosen, **compare(names, **sizes)}
+    figures = {"machine": describe(), "settings": chosen, **compare(names, **sizes, cases=args.only or [*CASES])}
     print(report(figures))
     if args.json:
         write(args.json, as_json(figures))
-    if folder := results_folder(args):
+    if (folder := results_folder(args)) and (args.results or not args.only):
         write(folder / "layers.md", f"# Layers\n\nWritten by `python -m benchmarks.layers`.\n\n{report(figures)}\n")
 
 

@@ -50,6 +50,7 @@ TARGETS = {
         *("avg_pool_dx", "_wide", "_channel_sum", "_channel_dot", "batch_statistics", "batch_norm_sums"),
         *("batch_norm_dx", "relu", "relu_dx"),
     },
+    "minidl/kernels/max_pooling.py": {"max_pool", "max_pool_dx", "_inside", "_line_maxima"},
     "minidl/losses.py": {"softmax_cross_entropy"},
 }
 TESTS = [
@@ -68,7 +69,6 @@ TESTS_OF = {
 NEVER_POINTWISE = "never takes the shortcut for 1x1 convolutions: slower, the same numbers"
 OTHER_WAY = "takes the other of two ways to dx: slower, the same numbers"
 BLOCK_SIZE = "changes the size of the blocks and no number"
-REDONE = "y holds the NaNs already; what it writes to other images is written again in their turn"
 WIDER_BORDER = "a wider border of padding that no window reaches"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("blocked.py", function, after): reason
@@ -84,58 +84,17 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ("_patches", "padded = np.zeros((most, h + 2 * padding, w + 3 * padding, c), x.dtype)", WIDER_BORDER),
         (
             "conv2d_dx",
-            "for block in _image_blocks(len(dy), oh * ow * math.prod(w.shape[:4]) * dy.itemsize):",
+            "for block in _image_blocks(len(dy), oh * ow * math.prod(w.shape[:4]) * dy.itemsize, PATCH_BYTES):",
             BLOCK_SIZE,
         ),
         ("_wide", "k = max(1, INNER_LENGTH * c)", BLOCK_SIZE),
         ("_wide", "step = k * max(1, ELEMENT_BYTES * (k * c * arrays[0].itemsize))", BLOCK_SIZE),
         ("_wide", "step = k * max(2, ELEMENT_BYTES // (k * c * arrays[0].itemsize))", BLOCK_SIZE),
         (
-            "max_pool",
-            "padded = np.full((h + 3 * padding, w + 2 * padding, c), -np.inf, x.dtype)",
-            WIDER_BORDER,
-        ),
-        (
-            "max_pool",
-            "padded = np.full((h + 2 * padding, w + 3 * padding, c), -np.inf, x.dtype)",
-            WIDER_BORDER,
-        ),
-        (
             "_patches",
             "buffer[:images, :, :, i] = runs[:images, i:i + stride * oh:stride, :]",
             "the strided view of the runs has exactly OW of them",
         ),
-        (
-            "max_pool_dx",
-            "dpadded = np.empty((h + 3 * padding, w + 2 * padding, c), dy.dtype)",
-            WIDER_BORDER,
-        ),
-        (
-            "max_pool_dx",
-            "dpadded = np.empty((h + 2 * padding, w + 3 * padding, c), dy.dtype)",
-            WIDER_BORDER,
-        ),
-        (
-            "max_pool",
-            "y[i:i + 0], index[i:i + 1] = reference.max_pool(x[i:i + 1], kernel, stride, padding)",
-            "y holds the NaNs already, np.maximum handed them on; only the index is done again",
-        ),
-        (
-            "max_pool",
-            "y[i:i - 1], index[i:i + 1] = reference.max_pool(x[i:i + 1], kernel, stride, padding)",
-            REDONE,
-        ),
-        (
-            "max_pool",
-            "y[i:i + 2], index[i:i + 1] = reference.max_pool(x[i:i + 1], kernel, stride, padding)",
-            REDONE,
-        ),
-        (
-            "max_pool",
-            "y[i:], index[i:i + 1] = reference.max_pool(x[i:i + 1], kernel, stride, padding)",
-            REDONE,
-        ),
-        ("max_pool", "if np.isnan(y[i].min()):", "a minimum, too, is NaN as soon as one value is"),
         (
             "batch_statistics",
             "n, mean, squares = (0, np.ones(c), np.zeros(c))",

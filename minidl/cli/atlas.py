@@ -62,7 +62,9 @@ def _other(args: Namespace, viewed: Viewed) -> Viewed | None:
 
     if args.compare is None:
         return None
-    return of_subject(Subject(find_checkpoint(args.compare), build, execution=execution(args)), build, viewed)
+    return of_subject(
+        Subject(load_checkpoint(find_checkpoint(args.compare)), build, execution=execution(args)), build, viewed
+    )
 
 
 def _snapshots(subject: Subject) -> list[State]:

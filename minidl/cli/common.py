@@ -16,6 +16,7 @@ from minidl.errors import OutOfMemoryError
 from minidl.models import build
 from minidl.text.console import warn
 from minidl.training import search, session
+from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import Config, network_in_words, unused_settings
 from minidl.training.trainer import Trainer
 
@@ -101,9 +102,9 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def new_trainer(config: Config, data: session.Data) -> tuple[Trainer, list[str], int]:
+def new_trainer(config: Config, data: session.Data, start: Checkpoint | None) -> tuple[Trainer, list[str], int]:
     """A trainer, the lines that describe it, and the bytes it needs; raises OutOfMemoryError if it can't fit."""
-    trainer = search.new_trainer(config, data, build)
+    trainer = search.new_trainer(config, data, build, start)
     model = session.make_model(config, data, build)
     costs = summary(model, (config.batch_size, *data.dataset.image_shape))
     needed = session.training_bytes(config, costs.memory)

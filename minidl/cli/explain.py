@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minidl.cli.flags import add_data_flags, add_trained_flags, count, trained_file
+from minidl.cli.flags import add_data_flags, add_trained_flags, count, read_trained
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import SPLITS, make_folder, photo_name
 from minidl.errors import DataError, UsageError
@@ -31,7 +31,7 @@ def explain(args: Namespace) -> int:
     from minidl.explain.build import make_page
     from minidl.explain.write import write_page
 
-    subject = Subject(trained_file(args), build, data=args.data, whole=args.whole, split=args.split)
+    subject = Subject(read_trained(args), build, data=args.data, whole=args.whole, split=args.split)
     with session.one_blas_thread():
         looked = _looked(args, subject)
         page = make_page(subject.model, looked, args.layer, args.unit, args.start, args.pretrained or subject.source)

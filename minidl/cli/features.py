@@ -10,10 +10,12 @@ from minidl.cli.flags import seed32
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import Pictures, add_run_flags, read_subject, say_written
 from minidl.data.classes import class_names, find_classes
+from minidl.parallel.world import world
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
 from minidl.training import session
 from minidl.training.config import CLASSES_HELP
+from minidl.training.together import same_data
 from minidl.visual.subject import Subject
 
 
@@ -21,7 +23,9 @@ def pca(args: Namespace) -> int:
     """Shows images of some classes on the main axes of the features before the last layer."""
     from minidl.visual import embedding
 
-    pictures, x, shown = _features(args)
+    if (features := _features(args)) is None:
+        return 0
+    pictures, x, shown = features
     found, everywhere = embedding.pca(x[shown], 3), embedding.pca(x, 3)
     points, titles = {}, {}
     for dims in (3, 2):  # the first axes are the same however many there are
@@ -39,7 +43,9 @@ def tsne(args: Namespace) -> int:
     """Shows images of some classes so that images with similar features before the last layer are close together."""
     from minidl.visual import embedding
 
-    pictures, x, shown = _features(args)
+    if (features := _features(args)) is None:
+        return 0
+    pictures, x, shown = features
     points = {}
     with Progress(f"t-SNE of {len(shown):,} images", 2, "embedding") as bar:
         for dims in (3, 2):
@@ -48,19 +54,21 @@ def tsne(args: Namespace) -> int:
     return _scatter(pictures, shown, points, dict.fromkeys(points, f"t-SNE of {x.shape[1]} features"), "t-SNE")
 
 
-def _features(args: Namespace) -> tuple[Pictures, np.ndarray, np.ndarray]:
-    """The features of all images of the split, and the positions of the images to show."""
+def _features(args: Namespace) -> tuple[Pictures, np.ndarray, np.ndarray] | None:
+    """The features of all images of the split, and the positions of the images to show; None except on rank 0."""
     from minidl.visual import embedding
 
-    subject = read_subject(args)
-    pictures = Pictures(args, subject)
+    comm = world()
+    subject = read_subject(args, comm)
+    pictures = Pictures(args, subject) if comm.rank == 0 else None
     classes = _classes(args, subject)
     names = class_names(subject.about.classes, subject.about.words)
     print_lines(f"classes {', '.join(names[c] for c in classes)}")
+    data = same_data(comm, lambda: subject.data)
     shown = embedding.of_classes(subject.split.labels, classes)
     with session.one_blas_thread(), Progress("features", len(subject.split), "image") as bar:
-        x = embedding.features(subject.running, subject.data.loader(subject.split), subject.xp, bar.add)
-    return pictures, x, shown
+        x = embedding.features(subject.running, data.loader(subject.split), subject.xp, bar.add, comm)
+    return None if pictures is None else (pictures, x, shown)
 
 
 def _classes(args: Namespace, subject: Subject) -> list[int]:
@@ -100,5 +108,5 @@ def _add_tsne_flags(parser: Parser) -> None:
     parser.add_argument("--seed", default=0, type=seed32, help="of t-SNE (default 0)")
 
 
-PCA = Command(pca, _add_pca_flags)
-TSNE = Command(tsne, _add_tsne_flags)
+PCA = Command(pca, _add_pca_flags, share=True)
+TSNE = Command(tsne, _add_tsne_flags, share=True)

@@ -13,6 +13,7 @@ from minidl.text.console import print_lines
 from minidl.text.progress import Progress
 from minidl.training import session
 from minidl.training.config import make_config
+from minidl.training.search import start_of
 
 NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs", "patience", *KEPT_BY_RUNS)
 
@@ -30,7 +31,7 @@ def find_lr(args: Namespace) -> int:
     config = make_config(args.preset or "quick", given_settings(args))
     with session.one_blas_thread():
         data = session.load_data(config)
-        trainer, lines, needed = new_trainer(config, data)
+        trainer, lines, needed = new_trainer(config, data, start_of(config))
         lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {seed_and_engine(config)}")
         print_lines(*lines)
         steps = min(args.steps, len(trainer.train))

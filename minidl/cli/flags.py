@@ -14,12 +14,15 @@ from minidl.data.folder import EXTENSIONS
 from minidl.data.naming import resolve
 from minidl.errors import UsageError
 from minidl.models import OPTIONS, REGISTRY, pretrained, weights_file
+from minidl.parallel.communicator import ALONE, Communicator
 from minidl.text import numbers
 from minidl.text.console import warn
+from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import ENGINE_HELP, ENGINES, PRESETS, TF32_HELP, THREADS_HELP, Config
 from minidl.training.folders import LONGEST_NAME
 from minidl.training.runs import find_checkpoint
 from minidl.training.session import Execution
+from minidl.training.together import same_checkpoint
 
 NAMES = {"model": tuple(REGISTRY), **OPTIONS}
 KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")  # settings of what a run folder keeps
@@ -133,6 +136,11 @@ def trained_file(args: Namespace) -> Path:
     if len(runs) > 1:
         warn(f"{len(runs)} runs are given, this is the newest: {run}")
     return find_checkpoint(run, args.checkpoint)
+
+
+def read_trained(args: Namespace, comm: Communicator = ALONE) -> Checkpoint:
+    """The network of `trained_file`, which rank 0 reads and the other ranks get from it."""
+    return same_checkpoint(comm, load_checkpoint(trained_file(args)) if comm.rank == 0 else None)
 
 
 def add_data_flags(parser: Parser) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.cli.flags import add_trained_flags, add_use_flags, execution, trained_file
+from minidl.cli.flags import add_trained_flags, add_use_flags, execution, read_trained
 from minidl.cli.parser import Parser
 from minidl.errors import DataError
 from minidl.models import build
+from minidl.parallel.communicator import ALONE, Communicator
 from minidl.storage.files import atomic, own_folder
 from minidl.text.console import print_lines
 from minidl.visual.file_names import file_name, with_digest
@@ -36,13 +37,13 @@ def add_output_flags(parser: Parser, where: str) -> None:
     parser.add_argument("--format", default="png", choices=("png", "svg"), help="of the pictures (default png)")
 
 
-def read_subject(args: Namespace) -> Subject:
+def read_subject(args: Namespace, comm: Communicator = ALONE) -> Subject:
     """The network that the flags of `add_run_flags` name."""
-    file = trained_file(args)
+    checkpoint = read_trained(args, comm)
     if "split" not in args:
-        return Subject(file, build)
+        return Subject(checkpoint, build)
     run_on = execution(args)
-    return Subject(file, build, data=args.data, whole=args.whole, split=args.split, execution=run_on)
+    return Subject(checkpoint, build, data=args.data, whole=args.whole, split=args.split, execution=run_on)
 
 
 class Pictures:

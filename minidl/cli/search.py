@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS, Namespace
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
 from minidl.models import build
 from minidl.parallel.communicator import Communicator
+from minidl.parallel.cores import ranks_in_words
 from minidl.parallel.world import world
-from minidl.storage.metadata import from_json, to_json
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
 from minidl.text.columns import align
@@ -27,6 +28,8 @@ from minidl.training.callbacks import Harmless, Interruption, StopRequested
 from minidl.training.config import Config, check_settings
 from minidl.training.reports import ProgressBar
 from minidl.training.rounds import run_trials
+from minidl.training.together import same_data
+from minidl.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from minidl.training.study import Study
@@ -38,19 +41,17 @@ def search_settings(args: Namespace) -> int:
     """Searches for a learning rate and a weight decay as the paper did: short trainings on a part of the data."""
     from minidl.training.study import create_search, import_optuna, open_study
 
-    comm = world()
+    comm, folder, plan = world(), None, None
     if comm.rank == 0:
         import_optuna()
         folder, plan = search_to_run(args)
-        comm.broadcast_bytes(to_json(plan.as_dict()).encode())
-    else:
-        settings = from_json(comm.broadcast_bytes(b"").decode(), "the plan of rank 0")
-        folder, plan = None, search.Plan.from_dict(settings)
+    plan = search.same_plan(comm, plan)
     config = plan.config
     stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
     with session.one_blas_thread(), stored:
-        data = session.load_data(config)
-        trainer, lines, needed = new_trainer(config, data)
+        data = same_data(comm, lambda: session.load_data(config))
+        start = search.start_of(config, comm)
+        trainer, lines, needed = new_trainer(config, data, start)
         steps, xp = len(trainer.train), trainer.xp
         del trainer
         lines.append(
@@ -58,17 +59,23 @@ def search_settings(args: Namespace) -> int:
             f"{config.optimizer}, {config.schedule} lr {plan.lr[0]:g} to {plan.lr[1]:g}, "
             f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {seed_and_engine(config)}"
         )
+        lines += ranks_in_words(comm, config.threads)
+
+        def train_trials(study: Study | None) -> int:
+            return _train_trials(study, config, needed, xp, comm, lambda c: search.new_trainer(c, data, build, start))
+
         if comm.rank:
-            return _train_trials(None, plan, data, needed, xp, comm)
+            return train_trials(None)
         if folder is None:
             folder = create_search(Path(args.output), args.name, plan)
+        args.watch.again(f"{call('search')} --resume {folder}")
         with open_study(folder, plan) as study:
             for line in [*lines, f"folder   {folder}"]:
                 study.run.say(line)
-            code = _train_trials(study, plan, data, needed, xp, comm)
+            code = train_trials(study)
             _show_trials(study, data)
             if code == INTERRUPTED:
-                study.run.say(f"stopped  continue with: {call('search')} --resume {folder}")
+                study.run.say(f"stopped  continue with: {args.watch.command}")
             else:
                 elsewhere = f"; {n} more in another process" if (n := study.elsewhere()) else ""
                 study.run.say(f"done     {folder}{elsewhere}")
@@ -97,14 +104,19 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
 
 
 def _train_trials(
-    study: Study | None, plan: search.Plan, data: session.Data, needed: int, xp: ModuleType, comm: Communicator
+    study: Study | None,
+    config: Config,
+    needed: int,
+    xp: ModuleType,
+    comm: Communicator,
+    new_trainer: Callable[[Config], Trainer],
 ) -> int:
     """Trains this rank's share of the trials; 0, or INTERRUPTED. Only rank 0 has the study."""
     say = show if study is None else study.run.say
     bar, interruption = ProgressBar(), Interruption()
 
     def train(config: Config) -> tuple[list[dict[str, Any]], bool]:
-        trainer = search.new_trainer(config, data, build)
+        trainer = new_trainer(config)
         trainer.callbacks += [Harmless(bar, say), interruption]
         try:
             return search.train_trial(trainer)
@@ -112,10 +124,10 @@ def _train_trials(
             bar.close()
 
     try:
-        with stopped_by_signals(interruption.stop), memory_guarded(plan.config, needed, xp):
-            for row in run_trials(study, plan.config, train, comm):
+        with stopped_by_signals(interruption.stop), memory_guarded(config, needed, xp):
+            for row in run_trials(study, config, train, comm):
                 others = comm.size - 1 + study.elsewhere()
-                say(search.trial_line(row, study.write_table(), plan.trials, others))
+                say(search.trial_line(row, study.write_table(), study.plan.trials, others))
     except StopRequested:
         return INTERRUPTED
     return 0

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from minidl.cli.pictures import Pictures, photo_name, save_raw
+from minidl.parallel.communicator import Communicator
 from minidl.storage.tables import csv_file
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
+from minidl.training.together import same_data
 from minidl.visual import sheets
 from minidl.visual.probe import LayerProbe, probe
 from minidl.visual.projection import Projector, project_units
@@ -23,16 +25,22 @@ from minidl.visual.units import by_selectivity, choose_units, table
 NORM_NAMES = {"inf": "L∞", "l2": "L2"}
 
 
-def save_units(pictures: Pictures, layer: str, projector: Projector | None) -> list[Path]:
+def scan(args: Namespace, subject: Subject, layer: str, comm: Communicator) -> LayerProbe:
+    """Which images of the split excite the units of a layer most. The ranks of `comm` share the images."""
+    same_data(comm, lambda: subject.data)
+    with Progress(f"scanning {args.split}", len(subject.split), "image") as bar:
+        return probe(
+            subject.plain, [layer], subject.data.loader(subject.split), len(subject.about.classes), xp=subject.xp,
+            engine=args.engine, threads=args.threads, on_batch=bar.add, comm=comm,
+        )[layer]  # fmt: skip
+
+
+def save_units(pictures: Pictures, layer: str, projector: Projector | None, comm: Communicator) -> list[Path]:
     """Saves sheets of the units, on the images of the split that excite them most, and a table of all units."""
     args, subject = pictures.args, pictures.subject
     units = subject.layer(layer).units
     choose_units(args.unit, units, np.arange(units))  # a wrong request is answered before the scan
-    with Progress(f"scanning {args.split}", len(subject.split), "image") as bar:
-        found = probe(
-            subject.plain, [layer], subject.data.loader(subject.split), len(subject.about.classes), xp=subject.xp,
-            engine=args.engine, threads=args.threads, on_batch=bar.add,
-        )[layer]  # fmt: skip
+    found = scan(args, subject, layer, comm)
     chosen = choose_units(args.unit, units, by_selectivity(found))
     middle = np.median(found.selectivity)
     print_lines(f"{layer}: {found.units} units, {found.dead.sum()} dead, median selectivity {middle:.2f}")

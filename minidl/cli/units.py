@@ -7,6 +7,7 @@ from argparse import Namespace
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import Pictures, add_run_flags, read_subject, say_written
 from minidl.layers import Rule
+from minidl.parallel.world import world
 from minidl.text.calls import call
 from minidl.text.console import print_lines
 from minidl.training import session
@@ -17,16 +18,22 @@ from minidl.visual.taps import NORMS
 
 
 def units(args: Namespace) -> int:
-    from minidl.cli.unit_pictures import save_photo, save_units
+    from minidl.cli.unit_pictures import save_photo, save_units, scan
 
-    subject = read_subject(args)
-    pictures = Pictures(args, subject)
+    comm = world()
+    subject = read_subject(args, comm)
     layer = args.layer or subject.last_map()
+    if comm.rank:  # only the scan is shared
+        with session.one_blas_thread():
+            if getattr(args, "image", None) is None:
+                scan(args, subject, layer, comm)
+        return 0
+    pictures = Pictures(args, subject)
     projector = None if args.command == "top" else _make_projector(args, subject, layer)
     with session.one_blas_thread():
         if projector is not None and args.image is not None:
             return say_written(save_photo(pictures, layer, projector))
-        return say_written(save_units(pictures, layer, projector))
+        return say_written(save_units(pictures, layer, projector, comm))
 
 
 def _make_projector(args: Namespace, subject: Subject, layer: str) -> Projector:
@@ -76,15 +83,19 @@ def _add_deconv_flags(parser: Parser) -> None:
     parser.add_argument("--unpool", default="sum", choices=("sum", "last", "max"), help=unpool)
 
 
-TOP = Command(units, _add_top_flags, "Shows the nine images of the split that excite a unit most.")
+TOP = Command(units, _add_top_flags, "Shows the nine images of the split that excite a unit most.", share=True)
 GRADIENT = Command(
     units,
     lambda parser: _add_projection_flags(parser, "gradient", "inf"),
     "Shows how a unit's activation changes with each pixel of its nine images.",
+    share=True,
 )
 GUIDED = Command(
     units,
     lambda parser: _add_projection_flags(parser, "guided", "inf"),
     "Like gradient, but without everything that would lower the activation (guided backpropagation).",
+    share=True,
 )
-DECONV = Command(units, _add_deconv_flags, "Shows what a unit responds to in its nine images, by a deconvnet.")
+DECONV = Command(
+    units, _add_deconv_flags, "Shows what a unit responds to in its nine images, by a deconvnet.", share=True
+)

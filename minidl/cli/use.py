@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from argparse import Namespace
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, trained_file
+from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, read_trained, trained_file
 from minidl.cli.parser import Command, Parser
 from minidl.data.classes import class_names
 from minidl.errors import DataError, UsageError
 from minidl.layers import Layer
 from minidl.models import build
+from minidl.parallel.communicator import Communicator
+from minidl.parallel.world import world
 from minidl.storage.files import own_folder
 from minidl.storage.metadata import to_json
 from minidl.text.calls import program
@@ -34,6 +38,7 @@ from minidl.training.prediction import (
     write_predictions,
 )
 from minidl.training.runs import run_folder
+from minidl.training.together import same_data
 
 
 @contextmanager
@@ -45,11 +50,12 @@ def _trained(checkpoint: Checkpoint, args: Namespace) -> Iterator[tuple[Layer, M
 
 def evaluate_run(args: Namespace) -> int:
     """Prints accuracy, accuracy per class and the most frequent mistakes of a trained network."""
-    checkpoint = load_checkpoint(trained_file(args))
-    data = session.saved_data(checkpoint, args.data, args.whole)
+    comm = world()
+    checkpoint = read_trained(args, comm)
+    data = same_data(comm, lambda: session.saved_data(checkpoint, args.data, args.whole))
     split = data.split(args.split)
     with _trained(checkpoint, args) as (model, xp), Progress("evaluating", len(split), "image") as bar:
-        result = evaluate(model, data.loader(split), xp, bar.add)
+        result = evaluate(model, data.loader(split), xp, bar.add, comm)
     if not math.isfinite(result.loss):
         raise DataError(f"{checkpoint.path}: the loss is not a number: its weights are too large, or damaged")
     _print_json(result, checkpoint, data, args) if args.json else _print_evaluation(result, checkpoint, data, args)
@@ -101,14 +107,13 @@ def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, 
 
 def predict_images(args: Namespace) -> int:
     """Prints the five likeliest classes of photos, or writes them for the images of a split."""
-    photos = _part_photos(args)
-    file = trained_file(args)
+    comm, photos = world(), _part_photos(args)
+    checkpoint = read_trained(args, comm)
     if bool(photos) == bool(args.split):
         raise UsageError("give either photos (files or folders) or --split")
     if photos and (args.data or args.whole):
         raise UsageError(f"{'--data' if args.data else '--whole'} goes with --split: photos need no data set")
-    checkpoint = load_checkpoint(file)
-    return _predict_photos(checkpoint, photos, args) if photos else _predict_split(checkpoint, args)
+    return _predict_photos(checkpoint, photos, args, comm) if photos else _predict_split(checkpoint, args, comm)
 
 
 def _part_photos(args: Namespace) -> list[str]:
@@ -121,8 +126,8 @@ def _part_photos(args: Namespace) -> list[str]:
     return [path for path in photos if path not in args.paths]
 
 
-def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace) -> int:
-    paths, about = find_photos(photos), checkpoint.about
+def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace, comm: Communicator) -> int:
+    paths, about = _same_photos(photos, comm), checkpoint.about
     problems: list[str] = []
 
     show = len(paths) > BATCH and (args.output is not None or not sys.stdout.isatty())
@@ -132,9 +137,9 @@ def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace) 
             problems.append(problem)
             bar.say(f"{program()}: {problem}")
 
-        predictions = predict_files(model, about, paths, xp, complain, bar.add)
+        predictions = predict_files(model, about, paths, xp, complain, bar.add, comm)
         if args.output is not None:
-            _write(Path(args.output), "photos", predictions, about)
+            _write(Path(args.output), "photos", predictions, about, comm)
         else:
             names = class_names(about.classes, about.words)
             for p in predictions:
@@ -148,24 +153,35 @@ def _predict_photos(checkpoint: Checkpoint, photos: list[str], args: Namespace) 
     return 0
 
 
-def _predict_split(checkpoint: Checkpoint, args: Namespace) -> int:
-    data = session.saved_data(checkpoint, args.data, args.whole)
+def _same_photos(photos: list[str], comm: Communicator) -> list[str]:
+    """The photos that rank 0 finds."""
+    found = find_photos(photos) if comm.rank == 0 else []
+    return [*map(os.fsdecode, comm.broadcast_bytes(b"\0".join(map(os.fsencode, found))).split(b"\0"))]
+
+
+def _predict_split(checkpoint: Checkpoint, args: Namespace, comm: Communicator) -> int:
+    data = same_data(comm, lambda: session.saved_data(checkpoint, args.data, args.whole))
     split = data.split(args.split)
     names = getattr(split, "names", None)
     files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)
     print_lines(f"{args.split}: {len(split):,} images{_extent(data, args)}")
     if args.output is not None:
         folder = Path(args.output)
-    elif args.pretrained:
+    elif args.pretrained or comm.rank:
         folder = Path("predictions")
     else:  # of its run, else beside the checkpoint
         folder = own_folder(run_folder(checkpoint.path) or checkpoint.path.parent, "predictions")
     with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(split), "image") as bar:
-        _write(folder, args.split, predict_split(model, data.loader(split), files, xp, bar.add), checkpoint.about)
+        predictions = predict_split(model, data.loader(split), files, xp, bar.add, comm)
+        _write(folder, args.split, predictions, checkpoint.about, comm)
     return 0
 
 
-def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: About) -> None:
+def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: About, comm: Communicator) -> None:
+    """Rank 0 writes; the others take part in the predictions."""
+    if comm.rank:
+        deque(predictions, maxlen=0)
+        return
     for path in write_predictions(folder, name, predictions, about):
         print_lines(f"wrote {path}")
 
@@ -202,6 +218,6 @@ def _add_export_flags(parser: Parser) -> None:
     parser.add_argument("--output", metavar="FILE", help="what to write (default: MODEL.safetensors)")
 
 
-EVAL = Command(evaluate_run, _add_eval_flags)
-PREDICT = Command(predict_images, _add_predict_flags)
+EVAL = Command(evaluate_run, _add_eval_flags, share=True)
+PREDICT = Command(predict_images, _add_predict_flags, share=True)
 EXPORT = Command(export_weights, _add_export_flags)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl import layers
 from minidl.backend.arrays import Array
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.recordings.recorder import Recorder
@@ -26,27 +27,17 @@ from minidl.engine.tiles.grid import cut
 from minidl.engine.tiles.runner import ONE_BLAS_THREAD, Scratch, TileRunner
 from minidl.errors import within
 from minidl.kernels.shapes import require_float
-from minidl.layers import (
-    AvgPool2D,
-    BatchNorm2D,
-    Dropout,
-    Flatten,
-    GlobalAvgPool,
-    LeakyReLU,
-    Linear,
-    MaxPool2D,
-    ReLU,
-    Sequential,
-    SiLU,
-)
+from minidl.layers import Sequential
 from minidl.layers.base import INFER, Context, Layer, Mode
 from minidl.layers.containers import require_pass
 
 TASK_IMAGES = 16
 FEW = 16  # images, of which there are only two tasks
 STAGE_NUMBERS = 1 << 18  # numbers at a layer's input or output that are worked on at once, at most
-ACTIVATIONS = (LeakyReLU, ReLU, SiLU)
-IMAGE_BY_IMAGE = (*ACTIVATIONS, AvgPool2D, BatchNorm2D, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2D)
+IMAGE_BY_IMAGE = (
+    *(layers.LeakyReLU, layers.ReLU, layers.SiLU, layers.AvgPool2D, layers.BatchNorm2D, layers.Dropout),
+    *(layers.Flatten, layers.GlobalAvgPool, layers.Linear, layers.MaxPool2D),
+)
 
 
 class Step(NamedTuple):
@@ -166,10 +157,8 @@ class FusedSequential(TileLayer, Sequential):
 
 def _infer(step: Step, x: Array, scratch: Scratch) -> Array:
     if isinstance(scratch, Recorder):
-        if plain := type(step.layer) in IMAGE_BY_IMAGE:
-            step = step._replace(
-                layer=deepcopy(step.layer)
-            )  # the calls hold its arrays: nobody else shall write to them
+        if plain := type(step.layer) in IMAGE_BY_IMAGE:  # its calls hold its arrays, which others may ask for
+            step = step._replace(layer=deepcopy(step.layer))
         return scratch.layer(partial(_by_layer, step), x, plain or isinstance(step.layer, Fused | FusedSequential))
     return _by_layer(step, x, scratch)
 

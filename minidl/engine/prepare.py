@@ -89,13 +89,12 @@ class Seen:
         composites = [at for at in below if isinstance(at, Fused)]
         for composite in composites:
             composite.require_own_parts()
-        plain = [at for at in below if type(at) in IMAGE_BY_IMAGE]
-        leaves = {id(leaf): leaf for leaf in (*plain, *(leaf for at in composites for leaf in at.plain.leaves()))}
-        leaves = leaves.values()
-        self._parts = [now for now in map(vars, leaves) if len(now) > 2]  # with settings, not only params and buffers
-        self._parts += [leaf.params for leaf in plain]
-        self._parts += [at.layers for at in below if isinstance(at, FusedSequential)]
-        self._parts += [part for at in composites for part in at.parts if part]
+        alone = [at for at in below if type(at) in IMAGE_BY_IMAGE]
+        leaves = {id(leaf): leaf for at in (*alone, *(c.plain for c in composites)) for leaf in at.leaves()}.values()
+        parts = [at.layers for at in below if isinstance(at, FusedSequential)] + [leaf.params for leaf in alone]
+        parts += [part for composite in composites for part in composite.parts]
+        parts += [now for now in map(vars, leaves) if len(now) > 2]  # with settings beside params and buffers
+        self._parts = list({id(part): part for part in parts if part}.values())
         self._were = [copy(part) for part in self._parts]
         self._weights = Snapshot(p for leaf in leaves for p in leaf.params.values())
         self._statistics = [(leaf.buffers, name) for leaf in leaves for name in leaf.buffers]

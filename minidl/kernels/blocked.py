@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from minidl.kernels import reference
+from minidl.kernels import max_pooling, reference
 from minidl.kernels.shapes import window_positions
 
 Array = np.ndarray
@@ -23,6 +23,7 @@ Shape = tuple[int, ...]
 
 MANY_FILTERS = 16  # for each channel, or more: dx is faster by col2im (`conv2d_dx`)
 PATCH_BYTES = 8 << 20  # the largest im2col block (one image at least)
+POOL_BYTES = 2 << 20  # of a pool's input (one image at least)
 ELEMENT_BYTES = 128 << 10  # of one operand of an element-wise block
 INNER_LENGTH = 512  # numbers in a row of an element-wise block: the length of NumPy's innermost loop
 
@@ -35,9 +36,9 @@ def _pointwise(kernel: tuple[int, int], stride: int, padding: int) -> bool:
     return kernel == (1, 1) and stride == 1 and padding == 0
 
 
-def _image_blocks(images: int, bytes_each: int) -> Iterator[slice]:
-    """Slices of nearly equal size, each of at most PATCH_BYTES (but at least one image)."""
-    most = max(1, PATCH_BYTES // bytes_each)
+def _image_blocks(images: int, bytes_each: int, most_bytes: int) -> Iterator[slice]:
+    """Slices of nearly equal size, each of at most `most_bytes` (but at least one image)."""
+    most = max(1, most_bytes // bytes_each)
     blocks = -(-images // most)
     bounds = [images * i // blocks for i in range(blocks + 1)]
     return (slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
@@ -56,7 +57,7 @@ def _patches(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> It
         yield slice(0, n), x.reshape(-1, c)  # (N, H, W, C) -> (N H W, C)
         return
     oh, ow = (window_positions(size, k, stride, padding) for size, k in ((h, kh), (w, kw)))
-    blocks = list(_image_blocks(n, oh * ow * kh * kw * c * x.itemsize))
+    blocks = list(_image_blocks(n, oh * ow * kh * kw * c * x.itemsize, PATCH_BYTES))
     most = max(block.stop - block.start for block in blocks)
     padded = np.zeros((most, h + 2 * padding, w + 2 * padding, c), x.dtype)  # its border stays zero
     lines = padded.reshape(most, h + 2 * padding, -1)  # (N, H, W, C) -> (N, H, W C)
@@ -106,7 +107,7 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
         return conv2d(dy, turned, 1, kh - 1 - padding)
     dx = np.empty(x_shape, dy.dtype)
     _, oh, ow, _ = dy.shape
-    for block in _image_blocks(len(dy), oh * ow * math.prod(w.shape[:3]) * dy.itemsize):
+    for block in _image_blocks(len(dy), oh * ow * math.prod(w.shape[:3]) * dy.itemsize, PATCH_BYTES):
         shape = (block.stop - block.start, *x_shape[1:])
         dx[block] = reference.conv2d_dx(dy[block], w, shape, stride, padding)
     return dx
@@ -116,58 +117,29 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
 
 
 def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, Array]:
-    """See reference.max_pool: one image at a time, with all index arithmetic in uint8.
-
-    The offset k rises, and a pixel replaces the maximum so far only if it is strictly larger. So the index is the
-    largest k that did so: max over k of k [wins]. It is the first of equal maxima. A comparison with NaN is always
-    false, but np.maximum passes NaNs on to y; an image with a NaN in y is done again by the reference.
-    """
+    """See reference.max_pool, and max_pooling.py: some images at a time."""
     n, h, w, c = x.shape
     oh, ow = (window_positions(size, kernel, stride, padding) for size in (h, w))
-    y = np.empty((n, oh, ow, c), x.dtype)
-    index = np.zeros(y.shape, np.uint8)
-    padded = np.full((h + 2 * padding, w + 2 * padding, c), -np.inf, x.dtype) if padding else None
-    wins = np.empty((oh, ow, c), bool)
-    for i in range(n):
-        if padding:
-            padded[padding : padding + h, padding : padding + w] = x[i]
-        else:
-            padded = x[i]
-        y[i] = padded[: stride * oh : stride, : stride * ow : stride]
-        for k, rows, columns in reference.offsets((kernel, kernel), stride, (oh, ow)):
-            if k == 0:
-                continue
-            candidate = padded[rows, columns]
-            np.greater(candidate, y[i], out=wins)
-            np.maximum(y[i], candidate, out=y[i])
-            offset = wins.view(np.uint8)
-            offset *= np.uint8(k)
-            np.maximum(index[i], offset, out=index[i])
-        if np.isnan(y[i].max()):
-            y[i : i + 1], index[i : i + 1] = reference.max_pool(x[i : i + 1], kernel, stride, padding)
+    y, index = np.empty((n, oh, ow, c), x.dtype), np.empty((n, oh, ow, c), np.uint8)
+    for block in _image_blocks(n, x[0].nbytes, POOL_BYTES):
+        max_pooling.max_pool(x[block], y[block], index[block], (kernel, stride, padding), _fresh)
     return y, index
 
 
 def max_pool_dx(
     dy: Array, index: Array, x_shape: Shape, kernel: int, stride: int, padding: int, overlap: str = "sum"
 ) -> Array:
-    """See reference.max_pool_dx: the sum is done one image at a time, the other two rules by the reference."""
+    """See reference.max_pool_dx, and max_pooling.py: the sum, some images at a time. The reference does the rest."""
     if overlap != "sum":
         return reference.max_pool_dx(dy, index, x_shape, kernel, stride, padding, overlap)
-    n, h, w, c = x_shape
-    _, oh, ow, _ = dy.shape
     dx = np.empty(x_shape, dy.dtype)
-    dpadded = np.empty((h + 2 * padding, w + 2 * padding, c), dy.dtype)
-    hit = np.empty((oh, ow, c), bool)
-    share = np.empty((oh, ow, c), dy.dtype)
-    for i in range(n):
-        dpadded[...] = 0
-        for k, rows, columns in reference.offsets((kernel, kernel), stride, (oh, ow)):
-            np.equal(index[i], np.uint8(k), out=hit)
-            np.multiply(dy[i], hit, out=share)
-            dpadded[rows, columns] += share
-        dx[i] = dpadded[padding : padding + h, padding : padding + w]
+    for block in _image_blocks(len(dx), dx[0].nbytes, POOL_BYTES):
+        max_pooling.max_pool_dx(dy[block], index[block], dx[block], (kernel, stride, padding), _fresh)
     return dx
+
+
+def _fresh(name: str, shape: Shape, dtype: np.dtype | type) -> Array:
+    return np.empty(shape, dtype)
 
 
 def avg_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:

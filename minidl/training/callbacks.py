@@ -42,12 +42,7 @@ class Interruption(Callback):
             raise StopRequested
 
     def on_evaluation_batch(self, trainer: Trainer, images: int) -> None:
-        if self.comm.size == 1:  # several ranks evaluate batches of their own, and agree after the last
-            self.on_step(trainer)
-
-    def on_epoch(self, trainer: Trainer) -> None:
-        if self.comm.size > 1:
-            self.on_step(trainer)
+        self.on_step(trainer)
 
 
 class Harmless(Callback):

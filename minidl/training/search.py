@@ -18,14 +18,16 @@ from tqdm import tqdm
 
 from minidl.errors import DataError, DivergedError, UsageError
 from minidl.layers import Layer
+from minidl.parallel.communicator import ALONE, Communicator
 from minidl.storage.files import atomic
-from minidl.storage.metadata import read_json, write_json
+from minidl.storage.metadata import from_json, read_json, to_json, write_json
 from minidl.storage.validate import array, blamed, choice, real, table, whole
 from minidl.training import session
-from minidl.training.checkpoints import load_checkpoint
+from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import PRESETS, SETTINGS, Config
 from minidl.training.folders import create_folder
 from minidl.training.runs import environment, find_checkpoint
+from minidl.training.together import same_checkpoint
 from minidl.training.trainer import Trainer
 
 TRIALS = 53
@@ -69,6 +71,14 @@ class Plan:
             write_json(temporary, self.as_dict())
 
 
+def same_plan(comm: Communicator, plan: Plan | None) -> Plan:
+    """The plan of rank 0; the other ranks give None."""
+    if comm.size == 1:
+        return plan
+    text = comm.broadcast_bytes(to_json(plan and plan.as_dict()).encode())
+    return Plan.from_dict(from_json(text.decode(), "rank 0"))
+
+
 def read_plan(folder: Path) -> Plan:
     """The plan of a search folder; raises DataError if `folder` is none or its plan is damaged."""
     path = folder / PLAN
@@ -88,12 +98,17 @@ def new_search_folder(output: Path, name: str | None) -> Path:
     return create_folder(output, name, "search", furnish)
 
 
-def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer]) -> Trainer:
-    """A trainer with new weights, or with those of config.init_from."""
+def start_of(config: Config, comm: Communicator = ALONE) -> Checkpoint | None:
+    """The weights with which trials begin, of config.init_from, which rank 0 reads; None for new ones."""
+    read = config.init_from and comm.rank == 0
+    return same_checkpoint(comm, load_checkpoint(find_checkpoint(Path(config.init_from))) if read else None)
+
+
+def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer], start: Checkpoint | None) -> Trainer:
+    """A trainer with new weights, or with those of `start`. It works alone, whatever the number of ranks."""
     trainer = session.make_trainer(config, data, session.make_model(config, data, build))
-    if config.init_from:
-        source = load_checkpoint(find_checkpoint(Path(config.init_from)))
-        session.initialise_from(trainer.model, source, data.dataset.classes)
+    if start is not None:
+        session.initialise_from(trainer.model, start, data.dataset.classes)
     return trainer
 
 

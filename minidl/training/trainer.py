@@ -19,6 +19,7 @@ from minidl.layers.base import Context, Layer, Mode
 from minidl.layers.parameter import FROZEN
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.optim import Optimizer
+from minidl.parallel.communicator import ALONE
 from minidl.parallel.step import DataParallel
 from minidl.schedules import Schedule
 from minidl.storage.weights import model_arrays
@@ -150,7 +151,8 @@ class Trainer:
         if self.parallel is not None:
             self.parallel.agree(self._statistics())
         with nullcontext() if self.average is None else self.average.used():
-            result = evaluate(self.model, self.val, self.xp, lambda n: self._tell("on_evaluation_batch", n))
+            comm = self.parallel.comm if self.parallel else ALONE
+            result = evaluate(self.model, self.val, self.xp, lambda n: self._tell("on_evaluation_batch", n), comm)
         batches = len(self.train)
         lr = self.schedule(state.step - 1)
         state.epoch += 1

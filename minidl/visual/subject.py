@@ -18,14 +18,14 @@ from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
 from minidl.training import session
-from minidl.training.checkpoints import load_checkpoint
+from minidl.training.checkpoints import Checkpoint
 from minidl.visual.truncate import LayerInfo, layer_table, truncate
 
 BATCH = 100
 
 
 class Subject:
-    """The network of a checkpoint `file`, with the images of a split of its data set.
+    """The network of a checkpoint, with the images of a split of its data set.
 
     model     of plain layers, on the host
     running   the same on the engine and backend that were asked for, whose array module is xp
@@ -40,7 +40,7 @@ class Subject:
 
     def __init__(
         self,
-        file: Path,
+        checkpoint: Checkpoint,
         build: Callable[..., Layer],
         *,
         data: str | None = None,
@@ -50,9 +50,7 @@ class Subject:
     ) -> None:
         self.split_name, self.execution = split, execution or session.Execution()
         self._data = data, whole
-        self.checkpoint = load_checkpoint(file)
-        self.about = self.checkpoint.about
-        self.model = self.checkpoint.build(build)
+        self.checkpoint, self.about, self.model = checkpoint, checkpoint.about, checkpoint.build(build)
 
     # ------------------------------------------------------------------- engine
 

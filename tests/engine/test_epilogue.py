@@ -10,7 +10,7 @@ from minidl.engine.blocks.activation import activation
 from minidl.engine.blocks.block import Block, Design
 from minidl.engine.blocks.box import box_sum
 from minidl.engine.blocks.maps import Box
-from minidl.engine.blocks.maxpool import PairPool
+from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.stage import Part, Stage
 from minidl.engine.tiles.grid import grid_of
 from minidl.engine.tiles.runner import Scratch, TileRunner
@@ -27,40 +27,40 @@ def drawn(rng, shape, ties):
     return rng.integers(-2, 2, shape).astype(float) if ties else rng.normal(size=shape)
 
 
-# ---------------------------------------------------------------- pairs of pixels
+# ---------------------------------------------------------------- the pool on tiles
 
 
 @pytest.mark.slow
 @cases(150)
 @given(st.integers(1, 3), sides, sides, st.integers(1, 3), st.integers(0, 1), st.booleans(), seeds, layouts)
-def test_pairs_of_pairs_are_the_windows_of_2x2(n, h, w, c, padding, ties, seed, layout):
+def test_a_tile_is_pooled_like_a_batch(n, h, w, c, padding, ties, seed, layout):
     assume(min(h, w) + 2 * padding >= 2)
     rng = np.random.default_rng(seed)
     x = arranged(drawn(rng, (n, h, w, c), ties), layout)
     y, index = reference.max_pool(x, 2, 2, padding)
-    pairs, scratch = PairPool(MaxPool2D(2, 2, padding)), Scratch()
+    pool, scratch = FusedMaxPool(MaxPool2D(2, 2, padding), None), Scratch()
     for _ in range(2):  # the second time with used scratch memory
         pooled, inferred, found = np.full(y.shape, np.nan), np.full(y.shape, np.nan), np.full(y.shape, 255, np.uint8)
-        pairs.forward(x, pooled, found, scratch)
-        pairs.forward(x, inferred, None, scratch)
+        pool.maxima(x, pooled, found, scratch)
+        pool.maxima(x, inferred, None, scratch)
         same_bits(pooled, y)
         same_bits(inferred, y)
         same_bits(found, index)
         dy = arranged(rng.normal(size=y.shape), layout)
         before = rng.integers(-9, 9, x.shape).astype(float)
         dx = before.copy()
-        pairs.add_backward(dy, found, dx, scratch)
+        pool.add_gradient(dy, found, dx, scratch)
         same_bits(dx, before + reference.max_pool_dx(dy, index, x.shape, 2, 2, padding))
 
 
 def test_the_tiles_of_a_batch_share_nothing():
     x = np.random.default_rng(0).normal(size=(5, 7, 6, 2))
-    pairs, scratch = PairPool(MaxPool2D(2, 2, 1)), Scratch()
+    pool, scratch = FusedMaxPool(MaxPool2D(2, 2, 1), None), Scratch()
     y, found = np.empty((5, 4, 4, 2)), np.empty((5, 4, 4, 2), np.uint8)
     dy, dx = np.random.default_rng(1).normal(size=y.shape), np.zeros(x.shape)
     for tile in grid_of(5, 2):
-        pairs.forward(x[tile], y[tile], found[tile], scratch)
-        pairs.add_backward(dy[tile], found[tile], dx[tile], scratch)
+        pool.maxima(x[tile], y[tile], found[tile], scratch)
+        pool.add_gradient(dy[tile], found[tile], dx[tile], scratch)
     want, index = reference.max_pool(x, 2, 2, 1)
     same_bits(y, want)
     same_bits(dx, reference.max_pool_dx(dy, index, x.shape, 2, 2, 1))

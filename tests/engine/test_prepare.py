@@ -346,6 +346,30 @@ def test_another_layer_in_a_chain_is_noticed():
     assert not np.array_equal(prepared.forward(X, INFER)[0], before)
 
 
+def another_weight(leaves):
+    leaves["fc"].params["weight"] = Parameter(leaves["fc"].params["weight"].value * 2)
+
+
+@pytest.mark.parametrize("change", [
+    lambda leaves: smallest_change(leaves["fc"].params["weight"].value), another_weight,
+    lambda leaves: leaves["fc"].params.pop("bias"),
+    lambda leaves: setattr(leaves["act"], "negative_slope", -1.0), lambda leaves: setattr(leaves["norm"], "eps", 0.5),
+    lambda leaves: leaves["norm"].buffers.update(running_mean=np.ones(6)),
+    lambda leaves: leaves["norm"].params["gamma"].value.fill(3),
+])  # fmt: skip
+def test_a_change_in_a_plain_layer_between_composites_is_noticed(change):
+    leaves = {"pool": MaxPool2D(2), "norm": BatchNorm2D(6, dtype=np.float64), "gap": GlobalAvgPool()}
+    leaves |= {"fc": Linear(6, 5, rng=0, dtype=np.float64), "act": LeakyReLU(0.1)}
+    plain = randomized(Sequential({**block(3, 6, padding=1), **leaves}), np.random.default_rng(0))
+    prepared = prepare(plain)
+    up_to_date(prepared, plain)
+    before = prepared.forward(X, INFER)[0]
+    change(leaves)
+    after = prepared.forward(X, INFER)[0]
+    assert not np.array_equal(after, before)
+    up_to_date(prepared, plain)
+
+
 # --------------------------------------------------------------- other models, threads
 
 

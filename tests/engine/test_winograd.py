@@ -148,7 +148,7 @@ def test_every_height_works(form, kernel, first):
 
 
 @every_form
-@pytest.mark.parametrize("height", [1, 2, 3, 4, 6, 7, 8, 11, 16, 30, 31, 32])
+@pytest.mark.parametrize("height", [1, 3, 6, 8, 16, 31])
 def test_float32_is_off_by_at_most_2e_5_of_the_largest_output(form, kernel, height):
     for width, c, f in ((height, 16, 24), (2, 96, 40)):
         found = winograd_errors(np.random.default_rng(height), form, kernel, (4, height, width, c), f, np.float32)

@@ -8,12 +8,17 @@ import models
 from minidl.data import Loader
 from minidl.engine import prepare
 from minidl.errors import DataError
+from minidl.optim import Adam
 from minidl.parallel.communicator import ALONE
 from minidl.parallel.deal import collect
+from minidl.parallel.share import Share
+from minidl.parallel.step import DataParallel
+from minidl.schedules import constant
 from minidl.training import prediction
 from minidl.training.checkpoints import About
 from minidl.training.evaluation import evaluate
 from minidl.training.prediction import predict_files, predict_split
+from minidl.training.trainer import Callback, Trainer
 from minidl.visual.embedding import features
 from minidl.visual.probe import NORMS, probe
 from tests.parallel.threads import on_ranks
@@ -79,6 +84,42 @@ def test_an_evaluation_has_the_same_bits(images, size):
         return result.images, result.loss, result.top1, result.top5, result.confusion.tobytes(), seen
 
     assert assert_as_alone(work, size)[0] == images
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_ranks_that_train_together_share_the_evaluation_of_an_epoch(size):
+    """All of them get the same figures, those of one process with these weights."""
+
+    class Seen(Callback):
+        def __init__(self):
+            self.images = []
+
+        def on_evaluation_batch(self, trainer, images):
+            self.images.append(images)
+
+    def work(comm):
+        model, seen, forwards = network(), Seen(), []
+        parallel = DataParallel(model, Share(comm))
+        t = Trainer(
+            model, Adam(model.named_parameters(), lr=1e-3), constant(1e-3), loader(24), loader(33), epochs=1,
+            parallel=parallel, callbacks=[seen],
+        )  # fmt: skip
+        forward = model.forward
+        model.forward = lambda x, ctx: forwards.append(len(x)) or forward(x, ctx)
+        row = t.fit().history[-1]
+        figures = {name: row[name] for name in ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5")}
+        whole = evaluate(model, loader(33))
+        return figures, (whole.loss, whole.top1, whole.top5), seen.images, forwards[-5 - len(own(comm)) : -5]
+
+    def own(comm):
+        return range(comm.rank, 5, comm.size)
+
+    ranks = on_ranks(size, work)
+    assert all(rank[:3] == ranks[0][:3] for rank in ranks)
+    figures, whole, seen, _ = ranks[0]
+    assert (figures["val_loss"], figures["val_top1"], figures["val_top5"]) == whole
+    assert seen == [8, 8, 8, 8, 1]
+    assert [images for *_, images in ranks] == [seen[r::size] for r in range(size)]
 
 
 @SIZES

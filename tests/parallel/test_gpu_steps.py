@@ -25,17 +25,18 @@ def xp(monkeypatch):
 
 
 def trained(comm, xp, data, sync_bn):
-    """(losses, all arrays in the end) of a rank; its batches come by the prefetcher, its arrays are on its device."""
+    """(losses, right answers, all arrays in the end) of a rank on its device. Batches are prefetched."""
     model = convert(plain_model(), xp=xp)
     parallel = DataParallel(model, Share(comm), sync_bn=sync_bn)
-    optimizer, losses = Adam(model.named_parameters(), lr=1e-3), []
+    optimizer, losses, right = Adam(model.named_parameters(), lr=1e-3), [], xp.zeros((), np.int64)
     parts = ((x[comm.share(len(x))], y[comm.share(len(x))]) for x, y in data)
     for step, (x, y) in enumerate(on_device(parts, xp)):
-        loss, _ = parallel.gradients(x, y, len(data[0][0]), Context(Mode.TRAIN, 3, step), SMOOTHING)
+        loss, correct = parallel.gradients(x, y, len(data[0][0]), Context(Mode.TRAIN, 3, step), SMOOTHING)
         optimizer.step()
         losses.append(float(loss))
+        right += correct
     parallel.agree(model.named_buffers().values())
-    return losses, {name: a.get() for name, a in model_arrays(model).items()}
+    return losses, int(right), {name: a.get() for name, a in model_arrays(model).items()}
 
 
 @pytest.mark.parametrize("sync_bn", [True, False])
@@ -43,10 +44,11 @@ def test_steps_on_gpus_are_those_of_ranks_on_numpy(sync_bn, xp):
     data = batches(5, 2)
     numpy = on_ranks(2, lambda comm: one_rank(comm, "plain", data, sync_bn=sync_bn))
     gpus = on_gpus(2, lambda comm: trained(comm, xp, data, sync_bn), xp)
-    for losses, arrays in gpus:
+    for losses, right, arrays in gpus:
+        assert right == sum(numpy[0][1])
         np.testing.assert_allclose(losses, numpy[0][0], rtol=0, atol=1e-10)
         for name, a in arrays.items():
-            assert a.tobytes() == gpus[0][1][name].tobytes(), name
+            assert a.tobytes() == gpus[0][2][name].tobytes(), name
             if sync_bn or "running" not in name:
                 np.testing.assert_allclose(a, numpy[0][3][name], rtol=0, atol=1e-10, err_msg=name)
 

@@ -187,7 +187,7 @@ class Block(Fused):
     def _pooled(self, z: Array, winners: bool, scratch: Scratch) -> tuple[Array, Array | None]:
         y = scratch(f"y of {self.key}", self.pool.out_shape(z.shape), z.dtype)
         index = scratch(f"winners of {self.key}", y.shape, np.uint8) if winners else None
-        self.pool.pairs.forward(z, y, index, scratch)
+        self.pool.maxima(z, y, index, scratch)
         return y, index
 
     # ------------------------------------------------------- geometry and weights

@@ -42,7 +42,7 @@ class Epilogue:
         self._last, self._shortcut, self._pool = last, shortcut, pool
         if pool_first and last.stage.bn.param("gamma").all():
             zmax = last.runner.empty(pool.out_shape(last.z.shape), last.z.dtype)
-            last.winners = Winners(pool.pairs, zmax, last.runner.empty(zmax.shape, np.uint8))
+            last.winners = Winners(pool, zmax, last.runner.empty(zmax.shape, np.uint8))
 
     def forward(self) -> Array:
         """y"""

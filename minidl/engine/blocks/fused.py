@@ -34,7 +34,7 @@ class Fused(TileLayer):
         self.plain, self.runner = plain, runner
         held = [(name, part) for _, layer in plain.places() for name, part in vars(layer).items()]
         self.parts = [part for name, part in held if isinstance(part, dict | list) and name != "buffers"]
-        self._were = [copy(part) for part in self.parts]
+        self._were = list(map(copy, self.parts))
         settings = [(vars(layer), name) for _, layer in plain.places() for name in GEOMETRY if name in vars(layer)]
         self._settings = [(of, name, of[name]) for of, name in settings]
 

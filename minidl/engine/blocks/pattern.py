@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from minidl.engine.blocks.activation import is_activation
-from minidl.engine.blocks.maxpool import PairPool
 from minidl.layers import BatchNorm2D, Conv2D, Layer, MaxPool2D, Sequential
 
 
@@ -41,7 +40,7 @@ class Reader:
         return self._take(is_activation)
 
     def pair_pool(self) -> MaxPool2D | None:
-        return self._take(lambda leaf: type(leaf) is MaxPool2D and PairPool.matches(leaf))
+        return self._take(lambda leaf: type(leaf) is MaxPool2D and (leaf.kernel, leaf.stride) == (2, 2))
 
     def conv_bn(self) -> ConvBN | None:
         """The next layers, if they are a convolution, BN and perhaps an activation."""

@@ -61,7 +61,7 @@ class BlockStep:
         if cache.index is not None:
             s, signal = scratch(f"unpooled {key}", (len(s), *self.folded.shapes[-1]), s.dtype), s
             s[...] = 0
-            self.block.pool.pairs.add_backward(signal, cache.index[of], s, scratch)
+            self.block.pool.add_gradient(signal, cache.index[of], s, scratch)
         through(stages[-1].activation, s, cache.slopes[-1], of, rule)
         around = s
         for i in reversed(range(len(stages))):

@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.engine.blocks import batchnorm as bn
 from minidl.engine.blocks.maps import Shape
-from minidl.engine.blocks.maxpool import PairPool
+from minidl.engine.blocks.maxpool import FusedMaxPool
 from minidl.engine.blocks.stage import Input, Job, Part, Stage, Weights
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch, TileRunner
@@ -23,7 +23,7 @@ Gradient = Callable[[slice, Scratch], Array]  # of a map, tile by tile
 class Winners(NamedTuple):
     """The result of a 2x2 max pool that comes before BN (`epilogue.py`)."""
 
-    pairs: PairPool
+    pool: FusedMaxPool
     zmax: Array  # (N, OH, OW, F)
     index: Array  # their offsets in the windows
 
@@ -59,7 +59,7 @@ class StagePass:
         dense = self.stage.dense(z, scratch)
         self.sums.add_up(i, dense, dense)
         if self.winners:
-            self.winners.pairs.forward(z, self.winners.zmax[tile], self.winners.index[tile], scratch)
+            self.winners.pool.maxima(z, self.winners.zmax[tile], self.winners.index[tile], scratch)
 
     def normalize(self, norm: bn.Normalization | None = None) -> None:
         """Takes the statistics of z, unless others are given; `top` is what BN and the activation work on."""
@@ -106,7 +106,7 @@ class StagePass:
         z = self.stage.dense(self.z[tile], scratch)
         dz = bn.affine(z, *self.line_back, scratch("dz", z.shape, z.dtype))
         if self.winners:
-            self.winners.pairs.add_backward(d, self.winners.index[tile], dz, scratch)
+            self.winners.pool.add_gradient(d, self.winners.index[tile], dz, scratch)
         elif self.stage.passes:
             d[..., self.stage.normed] += dz
             return d

@@ -48,9 +48,7 @@ class Scratch:
         whole.flags.writeable = False
         return whole, inside(array)
 
-    def _array(
-        self, name: Hashable, shape: tuple[int, ...], dtype: np.dtype | type, zero: bool = False
-    ) -> np.ndarray:
+    def _array(self, name: Hashable, shape: tuple, dtype: np.dtype | type, zero: bool = False) -> np.ndarray:
         array = self._arrays.get((name, shape, dtype))
         if array is None:
             size, block = math.prod(shape) * np.dtype(dtype).itemsize, self._blocks.get(name)
@@ -69,9 +67,7 @@ class Scratch:
     def at_turn(self, turn: int) -> None:
         """Drops the memory that was not needed at its last turn."""
         if turn != self.turn:
-            self._blocks = {
-                name: self._blocks[name] for name, size in self._sizes.items() if len(self._blocks[name]) == size
-            }
+            self._blocks = {k: block for k, block in self._blocks.items() if len(block) == self._sizes.get(k)}
             self._arrays, self._sizes, self.turn = {}, {}, turn
 
 
