@@ -39,7 +39,7 @@ class Watch:
         self.comm, self.program, self.host = comm, program, socket.gethostname()
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen | None = None  # the sentinel, on rank 0
-        self.command = ""
+        self.command, self._done = "", False
 
     def again(self, command: str) -> None:
         """Sets the command that continues the run, for the line about a failure. All ranks should know it."""
@@ -59,8 +59,8 @@ class Watch:
 
     def close(self) -> None:
         """The rank has done its work."""
+        self._done = True  # before the goodbye, after which the sentinel ends the connection
         self._send({"bye": True})
-        self._connection = None
 
     def start_sentinel(self) -> dict[str, Any]:
         """Starts the process, on rank 0. Returns what the others need to find it, or what the problem is."""
@@ -122,7 +122,7 @@ class Watch:
             for message in map(json.loads, lines):
                 if "end" in message:
                     os._exit(message["end"])
-        if self._connection is None:  # closed
+        if self._done:
             return
         time.sleep(TURN * self.comm.rank)
         self._say(f"rank 0 on {host} {what}" if self.comm.rank else f"the process that watches the ranks {what}")

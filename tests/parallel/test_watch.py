@@ -10,6 +10,8 @@ import pytest
 from minidl.errors import RankError
 from minidl.parallel import sentinel
 from minidl.parallel.addresses import addresses
+from minidl.parallel.communicator import ALONE
+from minidl.parallel.watch import Watch
 from minidl.parallel.world import PLACES, launched, place
 
 TOKEN = "right" + "ANSWR"
@@ -143,6 +145,24 @@ def test_ranks_that_have_done_their_work_leave_in_peace(ranks):
         two.tell(rank, {"bye": True})
     two.thread.join(60)
     assert not two.thread.is_alive() and two.said == []
+
+
+def test_the_sentinel_may_leave_as_soon_as_a_rank_says_goodbye(monkeypatch):
+    watch, (ours, theirs), told = Watch(ALONE, "minidl"), socket.socketpair(), []
+    monkeypatch.setattr("minidl.parallel.watch.os._exit", told.append)
+    monkeypatch.setattr(watch, "_say", told.append)
+    watch._connection = ours
+    listening = threading.Thread(target=watch._listen, args=["host"])
+    listening.start()
+
+    def send_and_wait(message):
+        if message:  # no sign of life
+            theirs.close()
+            listening.join(60)
+
+    monkeypatch.setattr(watch, "_send", send_and_wait)
+    watch.close()
+    assert not listening.is_alive() and told == []
 
 
 @pytest.mark.parametrize(
