@@ -181,7 +181,7 @@ def winograd(batch_size: int, threads: int) -> Iterator[Step]:
     for kernel, n, size, c, f in CONVOLUTIONS:
         where = f"{kernel}x{kernel} {c}->{f} at {size}x{size}"
         geometry, scratch = (kernel, n, size, size, np.dtype(np.float32)), Scratch()
-        patches = PatchConv(1, kernel // 2)
+        patches = PatchConv(kernel, 1, kernel // 2)
         columns, both = WinogradConv(*geometry), Winograd2DConv(*geometry)
         h, dz, w = normal(n, size, size, c), normal(n, size, size, f), normal(kernel, kernel, c, f)
         for names, pair in (("im2col -> 1-D Winograd", (patches, columns)), ("1-D -> 2-D", (columns, both))):
@@ -200,10 +200,11 @@ def forward_of(conv: Any, h: Array, dz: Array, w: Array, scratch: Scratch) -> Si
 
 
 def backward_of(conv: Any, h: Array, dz: Array, w: Array, scratch: Scratch) -> Side:
-    filters, dh, dw = conv.filters(turned(w)), np.empty_like(h), np.empty(conv.dw_shape(w.shape), w.dtype)
+    filters, dh = conv.filters(turned(w)), np.empty_like(h)
+    dw = np.matmul(*conv.backward(dz, h, filters, dh, scratch))
 
     def backward() -> Array:
-        conv.backward(dz, h, filters, dw, False, dh, scratch)
+        np.matmul(*conv.backward(dz, h, filters, dh, scratch), out=dw)
         return dh
 
     return backward

@@ -129,7 +129,7 @@ def _limited(run: Callable[[Path], int], folder: Path) -> dict[str, Any]:
 def judged(run: Callable[[Path], int], folder: Path) -> Outcome:
     """Runs the program on `folder`/input as at its edge, and judges what its user got."""
     errors: list[BaseException] = []
-    answer = boundary._answer
+    answer = boundary.answer
     with (
         (folder / "out").open("a", encoding="utf-8") as out,
         (folder / "err").open("a", encoding="utf-8", errors="backslashreplace") as err,
@@ -137,7 +137,7 @@ def judged(run: Callable[[Path], int], folder: Path) -> Outcome:
         contextlib.redirect_stderr(err),
         mock.patch.dict(os.environ, MINIDL_CACHE=str(folder / "cache")),
         mock.patch.object(tempfile, "tempdir", str(folder / "tmp")),
-        mock.patch.object(boundary, "_answer", lambda error: errors.append(error) or answer(error)),
+        mock.patch.object(boundary, "answer", lambda error: errors.append(error) or answer(error)),
     ):
         os.chdir(folder / "inside")
         code = boundary.run_guarded("fuzz", lambda: run(folder / "input"))
