@@ -103,7 +103,7 @@ def test_what_tpe_draws_follows_from_seed_and_number_of_ranks(tmp_path):
     assert one[:10] == two[:10] and one[11:] != two[11:]  # ten are drawn at random
 
 
-@pytest.mark.parametrize("stopped", [0, 1])
+@pytest.mark.parametrize("stopped", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_search_stopped_on_one_rank_keeps_the_other_trials_and_continues_on_other_ranks(stopped, tmp_path):
     search = Kept(tmp_path, trials=4)
 
