@@ -109,8 +109,10 @@ class Whole(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         if not self.share.images:
             return ctx.run("", self.inner, x)
-        y, cache = ctx.run("", self.inner, self.share.comm.allgather(x))
-        return y[self.share.rows], cache
+        x, rows = self.share.comm.allgather(x), self.share.rows
+        with self.share.of(0):
+            y, cache = ctx.run("", self.inner, x)
+        return y[rows], cache
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         if not self.share.images:
@@ -118,7 +120,8 @@ class Whole(Layer):
         dy = self.share.comm.allgather(dy)
         params = self.inner.named_parameters().values() if self.share.comm.rank else ()
         before = [p.grad.copy() for p in params]
-        dx = self.inner.backward(dy, cache, need_dx)  # not input_grad: layers may round otherwise there, or have none
+        with self.share.of(0):  # backward, not input_grad: a layer may round otherwise there, or have none
+            dx = self.inner.backward(dy, cache, need_dx)
         for p, grad in zip(params, before, strict=True):
             p.grad[...] = grad
         return dx[self.share.rows] if need_dx else None

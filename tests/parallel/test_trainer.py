@@ -68,9 +68,10 @@ def trainer(comm, batch=9, frozen=None, drop_last=True, **modes):
     return Trainer(model, Adam(learning, 1e-2), constant(1e-2), train, val, epochs=2, parallel=parallel)
 
 
-def test_exact_training_of_a_layer_without_input_grad_has_the_same_bits_on_all_ranks():
+@pytest.mark.parametrize("frozen", [None, "relu", "relu2"])  # relu2: a user's layer among frozen composites
+def test_exact_training_with_a_layer_of_ones_own_has_the_same_bits_on_all_ranks(frozen):
     def work(comm):
-        t = trainer(comm, exact=True)
+        t = trainer(comm, frozen=frozen, exact=True)
         losses = [(row["train_loss"], row["val_loss"]) for row in t.fit().history]
         return losses, model_arrays(t.model)
 
