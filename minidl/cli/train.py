@@ -19,6 +19,7 @@ from minidl.diagnostics.summary import summary
 from minidl.errors import MinidlError, UsageError
 from minidl.models import build
 from minidl.parallel.cores import ranks_in_words
+from minidl.parallel.step import check_batch
 from minidl.parallel.watch import Watch
 from minidl.parallel.world import launched, world
 from minidl.storage.validate import blamed
@@ -41,6 +42,7 @@ def train(args: Namespace) -> int:
         run, checkpoint, config = _begin(args, stack) if comm.rank == 0 else (None, None, None)
         run, config = together.same_run(comm, run), together.same_config(comm, config)
         checkpoint = together.same_checkpoint(comm, checkpoint)
+        check_batch(config.batch_size, comm.size, config.exact)
         if run and not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
             stack.enter_context(blamed(run.path / "config.json"))
         plugs = solved_in(args.exercises) if args.exercises else None

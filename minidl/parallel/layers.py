@@ -10,13 +10,14 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device
 from minidl.engine.blocks.fused import Fused
-from minidl.errors import ShapeError
+from minidl.errors import ShapeError, UsageError
 from minidl.kernels import kernels_for
 from minidl.layers import BatchNorm2D, Dropout, Layer
 from minidl.layers.base import Context, Shape
 from minidl.layers.frozen import Frozen
 from minidl.layers.norm import BatchNormCache
 from minidl.layers.tree import rebuilt
+from minidl.parallel.runner import RankRunner
 from minidl.parallel.share import Share
 
 
@@ -108,17 +109,21 @@ class Whole(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         if not self.share.images:
             return ctx.run("", self.inner, x)
-        y, cache = ctx.run("", self.inner, self.share.comm.allgather(x))
-        return y[self.share.rows], cache
+        x, rows = self.share.comm.allgather(x), self.share.rows
+        with self.share.of(0):
+            y, cache = ctx.run("", self.inner, x)
+        return y[rows], cache
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         if not self.share.images:
             return self.inner.backward(dy, cache, need_dx)
         dy = self.share.comm.allgather(dy)
-        if self.share.comm.rank == 0:
+        params = self.inner.named_parameters().values() if self.share.comm.rank else ()
+        before = [p.grad.copy() for p in params]
+        with self.share.of(0):  # backward, not input_grad: a layer may round otherwise there, or have none
             dx = self.inner.backward(dy, cache, need_dx)
-        else:
-            dx = self.inner.input_grad(dy, cache) if need_dx else None
+        for p, grad in zip(params, before, strict=True):
+            p.grad[...] = grad
         return dx[self.share.rows] if need_dx else None
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
@@ -132,6 +137,8 @@ def sharing(model: Layer, share: Share, sync_bn: bool, exact: bool) -> Layer:
     exact      all layers that are in no composite of the fused engine work on the whole batch
     """
     if isinstance(model, Fused):
+        if exact or (sync_bn and share.comm.size > 1):
+            _require_runner(model, share, exact)
         return model
     children = model.children()
     if exact and (not children or isinstance(model, Frozen)):
@@ -143,3 +150,12 @@ def sharing(model: Layer, share: Share, sync_bn: bool, exact: bool) -> Layer:
     if not children:
         return model
     return rebuilt(model, {name: sharing(child, share, sync_bn, exact) for name, child in children.items()})
+
+
+def _require_runner(model: Fused, share: Share, exact: bool) -> None:
+    runner = model.runner
+    if not (isinstance(runner, RankRunner) and runner.share is share and runner.by_shard == exact):
+        raise UsageError(
+            f"{model.label}: is on the fused engine without what its ranks need: "
+            f"prepare(model, threads, RankRunner(threads, share, exact={exact})) with this share"
+        )

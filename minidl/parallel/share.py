@@ -17,12 +17,12 @@ class Share:
 
     @contextmanager
     def of(self, images: int) -> Iterator[None]:
-        """A training step with a batch of `images`, over all ranks."""
-        self.images = images
+        """A training step with a batch of `images`, over all ranks; 0 within one: this rank has the whole batch."""
+        before, self.images = self.images, images
         try:
             yield
         finally:
-            self.images = 0
+            self.images = before
 
     @property
     def rows(self) -> slice:

@@ -42,12 +42,7 @@ class DataParallel:
 
     def require(self, batch: int) -> None:
         """Raises UsageError if a batch of so many images can't be cut for these ranks."""
-        size = self.comm.size
-        if self.exact and size not in (1, 2, 4, 8):
-            raise UsageError(f"--exact: {size} ranks can't share {SHARDS} shards evenly: start 1, 2, 4 or 8")
-        if batch < (least := SHARDS if self.exact else size):
-            what = "--exact cuts it into 8 shards" if self.exact else f"there are {size} ranks"
-            raise UsageError(f"a batch of {batch} is too small, because {what}: --batch-size {least} or more")
+        check_batch(batch, self.comm.size, self.exact)
 
     def gradients(self, x: Array, y: Array, images: int, ctx: Context, label_smoothing: float) -> tuple[Array, Array]:
         """Sets the gradients to those of a batch of `images`, of which x and y are this rank's part.
@@ -88,9 +83,31 @@ class DataParallel:
         return flat[at:]
 
     def agree(self, arrays: Iterable[Array]) -> None:
-        """Running statistics, which differ if every rank has its own, become their mean over the ranks."""
+        """Running statistics, which differ if every rank has its own, become their mean over the ranks.
+
+        Those that are equal already, such as those of frozen layers, keep their bits: a third three times is not one.
+        """
         if self.keeps_statistics:
             return
         for a in arrays:
-            a /= self.comm.size
+            first = a.copy()
+            self.comm.broadcast(first)
+            a -= first
             self.comm.allreduce(a)
+            a /= self.comm.size
+            a += first
+
+
+def least_batch(ranks: int, exact: bool) -> int:
+    """The fewest images that ranks can share: one for each, or for each shard."""
+    return SHARDS if exact else ranks
+
+
+def check_batch(batch: int, ranks: int, exact: bool) -> None:
+    """Raises UsageError if a batch of so many images can't be cut for the ranks."""
+    if exact and ranks not in (1, 2, 4, 8):
+        raise UsageError(f"--exact: {ranks} ranks can't share {SHARDS} shards evenly: start 1, 2, 4 or 8")
+    if batch < (least := least_batch(ranks, exact)):
+        what = f"--exact cuts it into {SHARDS} shards" if exact else f"there are {ranks} ranks"
+        fewer = "" if exact else ", or fewer ranks"
+        raise UsageError(f"a batch of {batch} is too small, because {what}: --batch-size {least} or more{fewer}")

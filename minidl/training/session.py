@@ -213,7 +213,6 @@ def make_trainer(
     parallel = None
     if config.exact or comm.size > 1:
         parallel = DataParallel(model, share, sync_bn=config.sync_bn, exact=config.exact)
-        parallel.require(config.batch_size)
     if resume is not None:
         check_classes(resume, data.dataset)
         check_progress(resume, config.epochs, len(train))

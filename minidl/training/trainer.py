@@ -20,7 +20,7 @@ from minidl.layers.parameter import FROZEN
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.optim import Optimizer
 from minidl.parallel.communicator import ALONE
-from minidl.parallel.step import DataParallel
+from minidl.parallel.step import DataParallel, least_batch
 from minidl.schedules import Schedule
 from minidl.storage.weights import model_arrays
 from minidl.training.averaging import WeightAverage
@@ -89,6 +89,8 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         _check(model, optimizer, schedule, train, val, epochs)
+        if parallel is not None:
+            _check_batches(parallel, train)
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train, self.val, self.epochs = train, val, epochs
         self.label_smoothing, self.patience, self.seed, self.xp = label_smoothing, patience, seed, xp
@@ -237,4 +239,15 @@ def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epoc
             f"Trainer: the optimizer doesn't have {len(missing)} of the model's {len(learning)} parameters, such as "
             f"{missing[0]}: make it from model.named_parameters() of this model, after convert or a new layer; "
             "minidl.freeze keeps layers from learning"
+        )
+
+
+def _check_batches(parallel: DataParallel, train: Loader) -> None:
+    """Raises UsageError if the ranks can't share each batch, the last one of an epoch too."""
+    parallel.require(train.images_of(0))
+    last, least = train.images_of(len(train) - 1), least_batch(parallel.comm.size, parallel.exact)
+    if last < least:
+        raise UsageError(
+            f"the last batch of an epoch has {last} images, and the ranks can share {least} or more: "
+            "Loader(..., drop_last=True) leaves it out"
         )

@@ -197,9 +197,10 @@ def test_statistics_of_each_rank_become_their_mean():
 
 
 def test_names_and_parameters_stay():
-    model = prepare(plain_model(), 1)
     for exact in (False, True):
-        shared = sharing(model, Share(ALONE), sync_bn=True, exact=exact)
+        share = Share(ALONE)
+        model = prepare(plain_model(), 1, RankRunner(1, share, exact))
+        shared = sharing(model, share, sync_bn=True, exact=exact)
         assert list(shared.named_parameters()) == list(model.named_parameters())
         for name, p in model.named_parameters().items():
             assert shared.named_parameters()[name] is p
