@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from minidl.errors import RankError
+from minidl.storage.metadata import write_json
 from minidl.storage.weights import load_arrays
+from minidl.training.config import Config
 from tests.kills import wait_for
 from tests.mpiexec import TINY, lines_of, processes, start
 
@@ -85,6 +87,13 @@ def test_a_wrong_flag_is_reported_once(arguments, code, says):
     ending, out, errors = ended(start(2, *arguments))
     assert (ending, out, len(errors)) == (code, "", 1)
     assert errors[0].startswith(says)
+
+
+def test_a_run_that_so_many_ranks_cannot_continue_is_a_wrong_use_not_a_wrong_file(tmp_path):
+    write_json(tmp_path / "config.json", Config(exact=True).as_dict())
+    code, out, errors = ended(start(3, "train", "--resume", str(tmp_path)))
+    assert (code, out) == (2, "")
+    assert errors == ["minidl: --exact: 3 ranks can't share 8 shards evenly: start 1, 2, 4 or 8"]
 
 
 def test_without_mpi4py_a_line_names_the_extra():
