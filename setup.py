@@ -42,7 +42,7 @@ setup(
         "search": ["optuna>=5"],
         "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "optuna>=5"],
         "browser": ["playwright>=1.50", "oxlint"],  # drives a browser that is installed; downloads none
-        "mpi": ["mpi4py>=4.1"],  # its wheels use the MPI that is there; `pip install mpich` is one
+        "mpi": ["mpi4py>=4.1"],  # it uses the MPI of the machine, or that of `pip install mpich`
         "parity": ["torch==2.13.0", "captum", "jax"],
         "benchmarks": ["torch==2.13.0", "captum", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
         "cuda-check": [

@@ -36,7 +36,6 @@ def save_scaling(
             axes.plot(2, measured[efficiency.__name__], "*", color="black", markersize=12, zorder=5)
         axes.set_xscale("log", base=2)
         axes.set_xticks(RANKS[::2], [f"{r:,}" for r in RANKS[::2]])
-        axes.set_ylim(bottom=0)
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_title(f"{name}, {size / 1e6:,.1f} MB of gradients\n{KINDS[efficiency]}", fontsize=9)
@@ -49,6 +48,7 @@ def save_scaling(
             for efficiency, axes in zip(KINDS, row, strict=True):
                 panel(axes, name, efficiency)
             row[0].set_ylabel("efficiency")
+        rows[0, 0].set_ylim(bottom=0)  # of all panels, when all lines are there
         for axes in rows[-1]:
             axes.set_xlabel("ranks")
         handles = [

@@ -25,9 +25,9 @@ def speed_part(figures: dict[str, Any]) -> str:
 ## Training steps, measured
 
 The refined net, 64x64 random images, float32, a batch of 64 over all ranks unless said otherwise; medians of
-{chosen["rounds"]} alternating rounds of {chosen["steps"]} steps.
+{chosen["rounds"]} alternating rounds of {chosen["steps"]} steps; the ratio is to the first setting in the same round.
 
-{table(["setting", "images/s", "times the first", "peak RSS of all processes"], rows)}
+{table(["setting", "images/s", "ratio", "peak RSS of all processes"], rows)}
 
 Against one process with the threads of one rank, two ranks have an efficiency of {measured["strong"]:.2f} with 64
 images in all (strong scaling), and of {measured["weak"]:.2f} with 32 images each (weak scaling). They share the

@@ -36,7 +36,7 @@ class Setting(NamedTuple):
     def __str__(self) -> str:
         if self.mode == "messages":
             return f"messages of {self.ranks} ranks"
-        processes = f"{self.ranks} ranks" if self.ranks > 1 else "1 process"
+        processes = f"{self.ranks} ranks" if self.ranks > 1 else "one process"
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         mode = "" if self.mode == "default" else f", --{self.mode}"
         return f"{processes} x {threads}{mode}" + (f", batch {self.batch_size}" if self.batch_size != 64 else "")

@@ -17,13 +17,13 @@ class Place(NamedTuple):
 
     host: str
     cores: frozenset[int]  # those it is bound to: by default all of the machine, but some launchers bind
-    quota: int  # the cores that the share of time of its container corresponds to
+    quota: int  # the cores for which its container has time; without a container, those of the machine
 
 
 def places(comm: Communicator) -> list[Place]:
     """The places of all ranks, by the names of their hosts. A collective."""
     bound = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    own = [socket.gethostname(), sorted(bound), cpu_quota() or len(bound)]
+    own = [socket.gethostname(), sorted(bound), cpu_quota() or os.cpu_count() or len(bound)]
     texts = comm.allgather_bytes(json.dumps(own).encode())
     return [Place(host, frozenset(cores), quota) for host, cores, quota in map(json.loads, texts)]
 
@@ -51,7 +51,7 @@ def ranks_in_words(comm: Communicator, threads: int) -> list[str]:
         lines.append(f"ranks    {work}")
         if len(here) * each > cores:
             advice = "give fewer --threads" if each > 1 else "start fewer of them"
-            lines.append(f"warning  {work}, and it has {cores} cores: slow; {advice}")
+            lines.append(f"warning  {work}, and it has {cores} core{'s' * (cores > 1)}: slow; {advice}")
     return lines
 
 

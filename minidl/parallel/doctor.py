@@ -47,7 +47,9 @@ def diagnosis() -> list[Finding]:
 
 def _mpi() -> list[Finding]:
     if find_spec("mpi4py") is None:
-        missing = "the package mpi4py is not installed: pip install 'minidl[mpi]', for mpiexec -n 2 minidl train"
+        missing = (
+            "the package mpi4py is not installed: pip install 'minidl[mpi]' mpich, for mpiexec -n 2 minidl train"
+        )
         return [Finding("MPI", "missing", missing), Finding("MPI on GPU", "unknown", "MPI comes first")]
     found, problem = _ask()
     mpi4py = f"mpi4py {found.get('mpi4py', '')}".strip()

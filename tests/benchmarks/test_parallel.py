@@ -109,9 +109,9 @@ def test_the_tables_and_the_picture(monkeypatch, tmp_path, nothing_starts, capsy
     figures = run(monkeypatch, tmp_path)
     text = (tmp_path / "parallel.md").read_text()
     assert text.endswith(capsys.readouterr().out)
-    assert "| 1 process x 2 threads | 200.0 | 1.000 | 600 MB |" in text
+    assert "| one process x 2 threads | 200.0 | 1.000 | 600 MB |" in text
     assert "| 2 ranks x 1 thread, --exact | 200.0 | 1.000 | 600 MB |" in text
-    assert "| 1 process x 1 thread, batch 32 | 100.0 | 0.500 | 600 MB |" in text
+    assert "| one process x 1 thread, batch 32 | 100.0 | 0.500 | 600 MB |" in text
     assert "efficiency of 1.00 with 64" in text
     assert "all ranks of a setting have the same weights. With --exact the weights on 1, 2 and 4 ranks have" in text
     assert "the same bits" in text and "(5.0000) to 2e-06" in text

@@ -1,9 +1,11 @@
 """Ranks on one machine share its cores."""
 
+import socket
+
 import pytest
 
 from minidl.parallel.communicator import ALONE
-from minidl.parallel.cores import Place, ranks_in_words, share_of_cores
+from minidl.parallel.cores import Place, places, ranks_in_words, share_of_cores
 from tests.parallel.threads import on_ranks
 
 EIGHT = frozenset(range(8))
@@ -24,6 +26,19 @@ EIGHT = frozenset(range(8))
 )
 def test_each_rank_gets_its_share(ranks, shares):
     assert [share_of_cores(ranks, rank) for rank in range(len(ranks))] == shares
+
+
+@pytest.mark.parametrize("quota, most", [(None, 8), (3, 3)])
+def test_a_rank_that_its_launcher_binds_takes_no_other_ranks_cores_from_them(monkeypatch, quota, most):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {2, 3}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("minidl.parallel.cores.cpu_quota", lambda: quota)
+    assert places(ALONE) == [Place(socket.gethostname(), frozenset({2, 3}), most)]
+
+
+def test_ranks_that_are_bound_to_a_core_each_are_not_too_many(monkeypatch):
+    ranks = [Place("a", frozenset({0}), 2), Place("a", frozenset({1}), 2)]
+    assert on_machines(monkeypatch, ranks, 0) == ["ranks    2 on a, 1 thread each"]
 
 
 def on_machines(monkeypatch, ranks, threads):
@@ -47,7 +62,7 @@ def test_more_threads_than_cores_are_noticed(monkeypatch, threads, advice):
 
 def test_more_ranks_than_cores_are_noticed(monkeypatch):
     lines = on_machines(monkeypatch, [Place("a", frozenset({0}), 1)] * 2, 0)
-    assert lines[1] == "warning  2 on a, 1 thread each, and it has 1 cores: slow; start fewer of them"
+    assert lines[1] == "warning  2 on a, 1 thread each, and it has 1 core: slow; start fewer of them"
 
 
 def test_one_process_has_nothing_to_say():
