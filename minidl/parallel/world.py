@@ -39,7 +39,9 @@ def launched() -> int:
 
 @cache
 def world() -> Communicator:
-    """The ranks that run this command together. Raises BackendError if there are several and mpi4py is missing."""
+    """The ranks that run this command together. Raises BackendError if there are several and mpi4py is missing, or
+    is of another MPI than the launcher: then each process is alone, and would do all the work.
+    """
     if launched() < 2:
         return ALONE
     try:
@@ -48,7 +50,13 @@ def world() -> Communicator:
         raise BackendError(
             f"{launched()} processes were started, and mpi4py can't be used ({error}): pip install 'minidl[mpi]'"
         ) from error
-    return MPICommunicator()
+    comm = MPICommunicator()
+    if comm.size != launched():
+        raise BackendError(
+            f"{launched()} processes were started, and mpi4py knows of {comm.size}: it needs the launcher of its own "
+            "MPI, which `doctor` names"
+        )
+    return comm
 
 
 def backend_of_rank(name: str, tf32: bool = False) -> ModuleType:
