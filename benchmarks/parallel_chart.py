@@ -57,7 +57,7 @@ def save_scaling(
         ]
         handles += [Line2D([], [], color="black", linestyle=line, label=name) for line, (_, name) in WAYS.items()]
         if measured:
-            about = "measured: 2 ranks of 1 thread here"
+            about = "measured here: 2 ranks, 32 images each"
             handles.append(Line2D([], [], color="black", marker="*", markersize=10, linestyle="", label=about))
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
         add_title(figure, f"A prediction, not a measurement: computing as on {machine}", 10)
