@@ -21,7 +21,7 @@ from minidl.engine.tiles.runner import TileRunner
 
 PASSES = {  # what the runs of a module with a pool do, by pass
     "forward": ["1x1, sums", "3x3 and 5x5,\nsums, pool", "BN,\nReLU"],
-    "backward": ["ReLU,\nsums", "pool, BN, 5x5 and 3x3,\nsums", "BN, 1x1", ""],
+    "backward": ["ReLU,\nsums", "pool, BN, 5x5 and 3x3,\nsums", "BN, 1x1"],
 }
 PLUS, MINUS = "+", "\u2212"
 STEPS = 40  # of which the fastest is drawn

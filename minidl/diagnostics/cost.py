@@ -20,9 +20,9 @@ from minidl.layers.tree import rebuilt
 # Resident over allocated memory. Measured with the refined net and Linux's allocator, which keeps freed blocks below
 # 32 MB for later: 1.36 at batch 32, 1.52 at 64, 1.48 at 128.
 _GAPS = 1.45
-# Bytes of working memory for each thread of the fused engine. Measured with the refined net on 2 threads: 39 MB at
-# batch 8, 64 at 32, 78 at 64, 59 at 256.
-_SCRATCH = 60_000_000
+# Of the fused engine: its maps over the arrays of the plain one, and bytes of working memory for each thread.
+# Measured with the refined net on 2 threads: 102 MB in all at batch 8, 244 at 32, 412 at 64, 742 at 128.
+_MAPS, _SCRATCH = 0.82, 30_000_000
 _STEP = TRAIN.at_step(0)
 
 
@@ -49,8 +49,8 @@ class TrainingMemory:
         return round(_GAPS * self.arrays)
 
     def fused(self, threads: int) -> int:
-        """The engine keeps other maps of about the same size, without gaps, and working memory for each thread."""
-        return self.arrays + _SCRATCH * threads
+        """The engine keeps fewer maps, without gaps, and working memory for each thread."""
+        return round(_MAPS * self.arrays) + _SCRATCH * threads
 
     def __str__(self) -> str:
         resident, arrays, state, caches = (

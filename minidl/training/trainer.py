@@ -117,9 +117,10 @@ class Trainer:
     def run_epoch(self) -> None:
         """The rest of the current epoch, and its evaluation."""
         state, first, begun = self.state, self.state.batch, time.monotonic()
-        part = self.parallel.comm.share if self.parallel else None
+        alone = self.parallel is None
+        part, step = (None, self.train_step) if alone else (self.parallel.comm.share, self.shared_step)
         for x, y in on_device(self.train.epoch(state.epoch, first, part), self.xp):
-            loss, correct = self.train_step(x, y)
+            loss, correct = step(x, y)
             self._loss_sum += loss
             self._correct += correct
             state.batch += 1
@@ -136,17 +137,20 @@ class Trainer:
     def train_step(self, x: Array, y: Array) -> tuple[Array, Array]:
         """One update of the weights; returns the batch's loss and its number of right answers, on the device."""
         context = Context(Mode.TRAIN, self.seed, self.state.step)
-        if self.parallel is None:
-            logits, cache = self.model.forward(x, context)
-            loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing)
-            self.model.zero_grad()
-            self.model.backward(dlogits, cache, need_dx=False)
-            correct = top_k_correct(logits, y, 1)
-        else:
-            images = self.train.images_of(self.state.batch)
-            loss, correct = self.parallel.gradients(x, y, images, context, self.label_smoothing)
+        logits, cache = self.model.forward(x, context)
+        loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing)
+        self.model.zero_grad()
+        self.model.backward(dlogits, cache, need_dx=False)
         self.optimizer.step(self.schedule(self.state.step))
-        return loss, correct
+        return loss, top_k_correct(logits, y, 1)
+
+    def shared_step(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """The same if x and y are this process's part of the batch."""
+        context = Context(Mode.TRAIN, self.seed, self.state.step)
+        images = self.train.images_of(self.state.batch)
+        numbers = self.parallel.gradients(x, y, images, context, self.label_smoothing)
+        self.optimizer.step(self.schedule(self.state.step))
+        return numbers
 
     def _finish_epoch(self, images_per_s: float) -> None:
         state = self.state
