@@ -151,7 +151,7 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
         arrays |= {_OPTIMIZER + name: a for name, a in trainer.optimizer.state().items()}
         if average is not None:
             arrays |= {_TRAINED + name: a for name, a in average.trained.items()}
-    _save(path, arrays, about, _timeless(trainer.state) if about.config["exact"] else trainer.state)
+    _save(path, arrays, about, _timeless(trainer.state) if about.config.get("exact") else trainer.state)
 
 
 def _timeless(state: TrainState) -> TrainState:
