@@ -104,6 +104,7 @@ class _Beside(str):
 
 def _import_beside(folder: Path) -> None:
     """From now on an import finds the other files of this folder too, after all installed modules."""
+    sys.dont_write_bytecode = True  # Python would take a compiled file for a text that was changed in the same second
     sys.path[:] = [path for path in sys.path if not isinstance(path, _Beside)] + [_Beside(folder)]
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")
