@@ -12,22 +12,8 @@ from tests.mpiexec import ROOT, processes, start
 
 pytestmark = pytest.mark.mpi
 # 30 steps with dropout and online augmentation; --exact brings synchronized statistics
-FLAGS = [
-    "train",
-    "--subset",
-    "0.12",
-    "--batch-size",
-    "16",
-    "--epochs",
-    "1",
-    "--dropout",
-    "0.3",
-    "--augment",
-    "online",
-    "--threads",
-    "1",
-    "--exact",
-]
+SETTINGS = "--subset 0.06 --batch-size 8 --epochs 1 --dropout 0.3 --augment online --threads 1 --exact"
+FLAGS = ["train", *SETTINGS.split()]
 
 
 def run(ranks, folder, *flags):
