@@ -199,13 +199,13 @@ def test_a_whole_network_and_its_loss(name):
 @pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
 @pytest.mark.parametrize("name", models.REGISTRY)
 def test_a_whole_network_and_its_loss_on_larger_images(name, mode):
-    check_whole_network(name, mode, 32, ["loss"], coordinates=2)
+    check_whole_network(name, mode, 32, ["loss"], coordinates=1 if name == "resnet18" else 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
 def test_the_refined_network_for_any_gradient_of_its_logits(mode):
-    check_whole_network("refined", mode, 32, ["logits"], coordinates=2)
+    check_whole_network("refined", mode, 16, ["logits"])
 
 
 # ------------------------------------------------------- the check itself
