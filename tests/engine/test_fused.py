@@ -44,6 +44,7 @@ from minidl.layers import (
 from minidl.optim import Adam
 from models.inception import Inception, conv_bn_relu, inception
 from tests.conftest import HANGS
+from tests.engine import chains
 from tests.examples import STEP as TRAIN
 from tests.examples import leaf_names
 from tests.strategies import arranged, cases, layouts, randomized, seeds
@@ -690,6 +691,8 @@ def test_a_cache_may_be_dropped_without_a_backward_pass():
     lambda: Sequential(block(9, 9, padding=1)),
     lambda: inception(9, Inception(2, 3, 2, 2, 3, 2), np.random.default_rng(0), np.float64),
     lambda: MaxPool2D(3, 1, 1),
+    lambda: chains.network((chains.Block((chains.Conv(9, 3, padding=1),), nested=False),), 9),
+    lambda: chains.network((chains.Block((chains.Conv(9, 3, padding=1),), projected=True, nested=False),), 9),
 ])  # fmt: skip
 def test_a_layer_may_stand_at_two_places(net):
     layer, rng = net(), np.random.default_rng(1)

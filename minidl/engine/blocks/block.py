@@ -170,6 +170,8 @@ class Block(Fused):
         for s, (stage, shape) in enumerate(zip(self.stages, folded.shapes, strict=True)):
             is_y = stage is self.stages[-1] and not self.pool  # which outlives the block
             z = scratch(f"y of {self.key}" if is_y else f"z{s}", (len(x), *shape), x.dtype)
+            if is_y and self.shortcut and np.may_share_memory(x, z):  # x is this block's last y, and is still needed
+                z = scratch(f"second y of {self.key}", z.shape, z.dtype)
             stage.forward(a, folded.weights[s], z, scratch)
             if stage is not self.stages[-1]:
                 a = stage.shifted(z, folded.shifts[s], None, kept[s], scratch)
