@@ -7,8 +7,9 @@ No image is padded, counted twice or left out, whatever the number of images, ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,14 @@ from minidl.parallel.communicator import Communicator
 Result = tuple[Array, ...]  # of one batch
 
 
-def collect(results: Iterator[Result], batches: int, comm: Communicator) -> Iterator[Result]:
-    """The results of batches 0 .. batches - 1 in their order, of which `results` gives those of this rank: of
-    batches rank, rank + size, rank + 2 size, ...
+def dealt(loader: Any, comm: Communicator) -> Iterator[tuple[Array, Array]]:
+    """The batches (x, y) of a Loader that are this rank's."""
+    return loader.epoch(0) if comm.size == 1 else loader.epoch(0, comm.rank, step=comm.size)
+
+
+def collect(results: Iterator[Result], batches: Sized, comm: Communicator) -> Iterator[Result]:
+    """The results of all `batches` in their order, of which `results` gives those of this rank: of number rank,
+    rank + size, rank + 2 size, ...
 
     A collective: all ranks must take all results. Those of one process pass through, those of several are on the
     host. The arrays may differ in shape from batch to batch.
@@ -28,8 +34,8 @@ def collect(results: Iterator[Result], batches: int, comm: Communicator) -> Iter
     if comm.size == 1:
         yield from results
         return
-    for first in range(0, batches, comm.size):  # of a round; in the last one some ranks may have no batch
-        own = _packed(next(results)) if first + comm.rank < batches else b""
+    for first in range(0, len(batches), comm.size):  # of a round; in the last one some ranks may have no batch
+        own = _packed(next(results)) if first + comm.rank < len(batches) else b""
         yield from (_unpacked(data) for data in comm.allgather_bytes(own) if data)
 
 

@@ -15,7 +15,7 @@ from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.parallel.communicator import ALONE, Communicator
-from minidl.parallel.deal import collect
+from minidl.parallel.deal import collect, dealt
 
 
 @dataclass
@@ -50,8 +50,8 @@ def predict(
     if not hasattr(loader, "epoch"):
         raise UsageError(f"got a {type(loader).__name__}: give a Loader, of arrays Loader((images, labels), 32, ...)")
     keep(model)
-    own = on_device(loader.epoch(0, comm.rank, step=comm.size), xp)
-    for logits, y in collect(((model.forward(x, INFER)[0], y) for x, y in own), len(loader), comm):
+    own = on_device(dealt(loader, comm), xp)
+    for logits, y in collect(((model.forward(x, INFER)[0], y) for x, y in own), loader, comm):
         yield to_device(logits, xp), to_device(y, xp)
 
 

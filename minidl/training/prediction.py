@@ -94,7 +94,7 @@ def predict_files(
                     probabilities = to_host(softmax(model.forward(to_device(x, xp), INFER)[0]))
                 yield np.array(good, int), probabilities, np.array([p for p in found if isinstance(p, str)], str)
 
-    for start, (good, probabilities, problems) in zip(starts, collect(answers(), len(starts), comm), strict=True):
+    for start, (good, probabilities, problems) in zip(starts, collect(answers(), starts, comm), strict=True):
         for problem in problems.tolist():
             on_error(problem)
         yield from _ranked([paths[start + i] for i in good], probabilities)

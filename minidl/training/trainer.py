@@ -117,9 +117,10 @@ class Trainer:
     def run_epoch(self) -> None:
         """The rest of the current epoch, and its evaluation."""
         state, first, begun = self.state, self.state.batch, time.monotonic()
-        alone = self.parallel is None
-        part, step = (None, self.train_step) if alone else (self.parallel.comm.share, self.shared_step)
-        for x, y in on_device(self.train.epoch(state.epoch, first, part), self.xp):
+        part, step = {}, self.train_step
+        if self.parallel is not None:
+            part, step = {"part": self.parallel.comm.share}, self.shared_step
+        for x, y in on_device(self.train.epoch(state.epoch, start=first, **part), self.xp):
             loss, correct = step(x, y)
             self._loss_sum += loss
             self._correct += correct

@@ -14,7 +14,7 @@ from minidl.data.loader import Loader
 from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Layer, Shape
 from minidl.parallel.communicator import ALONE, Communicator
-from minidl.parallel.deal import Result, collect
+from minidl.parallel.deal import Result, collect, dealt
 from minidl.visual.taps import NORMS, Taps
 
 TOP = 9
@@ -113,12 +113,12 @@ def probe(
 
     def passed() -> Iterator[Result]:
         """Of each batch: the labels (n,) and the MapNorms (n, 3, units) of each layer."""
-        for x, labels in loader.epoch(0, comm.rank, step=comm.size):
+        for x, labels in dealt(loader, comm):
             parts = [dict(taps(to_device(x[i : i + MAPS], xp))) for i in range(0, len(x), MAPS)]
             yield labels, *(np.concatenate([to_host(part[name]) for part in parts]) for name in scans)
 
     seen = 0
-    for labels, *found in collect(passed(), len(loader), comm):
+    for labels, *found in collect(passed(), loader, comm):
         for (name, scan), sizes in zip(scans.items(), found, strict=True):
             if not np.isfinite(sizes).all():
                 raise DivergedError(f"{name}: its activations are not finite numbers, so the network has diverged")

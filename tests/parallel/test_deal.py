@@ -55,7 +55,7 @@ def assert_as_alone(work, size):
 def test_results_come_in_the_order_of_batches_each_once(batches, size):
     def work(comm):
         own = ((np.full((k, 2), k), np.array([f"batch {k}"])) for k in range(comm.rank, batches, comm.size))
-        return [(a.tolist(), words.tolist()) for a, words in collect(own, batches, comm)]
+        return [(a.tolist(), words.tolist()) for a, words in collect(own, range(batches), comm)]
 
     assert assert_as_alone(work, size) == [([[k, k]] * k, [f"batch {k}"]) for k in range(batches)]
 
@@ -68,7 +68,7 @@ def test_arrays_keep_their_type_and_shape():
         np.array([True]),
         np.array([], str),
     )
-    for rank in on_ranks(2, lambda comm: list(collect(iter([arrays]), 2, comm))):
+    for rank in on_ranks(2, lambda comm: list(collect(iter([arrays]), range(2), comm))):
         for result in rank:
             assert [(a.dtype, a.shape, a.tobytes()) for a in result] == [
                 (a.dtype, a.shape, a.tobytes()) for a in arrays

@@ -58,3 +58,18 @@ def test_a_fused_model_shares_its_parameters_and_frozen_ones_need_no_optimizer()
     before = model["hidden"].weight.value.copy()
     assert trainer(md.freeze(model, "relu"), md.SGD(head, 0.1)).fit().epoch == 1
     np.testing.assert_array_equal(model["hidden"].weight.value, before)
+
+
+def test_a_loader_of_ones_own_needs_epoch_length_and_batch_size_only():
+    class Own:
+        batch_size = 2
+
+        def __len__(self):
+            return len(BATCHES)
+
+        def epoch(self, epoch, start=0):
+            return BATCHES.epoch(epoch, start)
+
+    model = net()
+    own, optimizer = Own(), md.SGD(model.named_parameters(), 0.1)
+    assert md.Trainer(model, optimizer, RATE, own, own, epochs=1).fit().epoch == 1
