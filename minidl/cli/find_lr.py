@@ -9,11 +9,12 @@ from minidl.cli.common import memory_guarded, new_trainer, seed_and_engine
 from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, add_preset_flag, count, given_settings, positive
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
+from minidl.parallel.communicator import ALONE
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
 from minidl.training import session
 from minidl.training.config import make_config
-from minidl.training.search import start_of
+from minidl.training.together import same_start
 
 NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs", "patience", *KEPT_BY_RUNS)
 
@@ -31,7 +32,7 @@ def find_lr(args: Namespace) -> int:
     config = make_config(args.preset or "quick", given_settings(args))
     with session.one_blas_thread():
         data = session.load_data(config)
-        trainer, lines, needed = new_trainer(config, data, start_of(config))
+        trainer, lines, needed = new_trainer(config, data, same_start(ALONE, config))
         lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {seed_and_engine(config)}")
         print_lines(*lines)
         steps = min(args.steps, len(trainer.train))

@@ -28,7 +28,7 @@ from minidl.training.callbacks import Harmless, Interruption, StopRequested
 from minidl.training.config import Config, check_settings
 from minidl.training.reports import ProgressBar
 from minidl.training.rounds import run_trials
-from minidl.training.together import same_data
+from minidl.training.together import same_data, same_start
 from minidl.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def search_settings(args: Namespace) -> int:
     stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
     with session.one_blas_thread(), stored:
         data = same_data(comm, lambda: session.load_data(config))
-        start = search.start_of(config, comm)
+        start = same_start(comm, config)
         trainer, lines, needed = new_trainer(config, data, start)
         steps, xp = len(trainer.train), trainer.xp
         del trainer

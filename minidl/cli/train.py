@@ -31,7 +31,7 @@ from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import Config, make_config
 from minidl.training.folders import check_name
 from minidl.training.reports import ProgressBar, Records
-from minidl.training.runs import Run, find_checkpoint
+from minidl.training.runs import Run
 from minidl.training.trainer import Trainer
 
 
@@ -59,8 +59,7 @@ def train(args: Namespace) -> int:
         )
         lines += ranks_in_words(comm, config.threads)
         if config.init_from and checkpoint is None:
-            source = load_checkpoint(find_checkpoint(Path(config.init_from))) if comm.rank == 0 else None
-            source = together.same_checkpoint(comm, source)
+            source = together.same_start(comm, config)
             new = session.initialise_from(trainer.model, source, data.dataset.classes)
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
         if run and comm.rank == 0:

@@ -19,6 +19,7 @@ from minidl.training.callbacks import StopRequested
 from minidl.training.config import Config
 from minidl.training.search import RANGES
 from minidl.training.study import Draw, Study
+from minidl.training.together import same_json
 
 Result = tuple[list[dict[str, Any]], bool]  # of `train_trial`: rows of epochs, and whether the trial diverged
 
@@ -37,7 +38,7 @@ def run_trials(
     while True:
         draws = [] if study is None else _draw(study, comm.size)
         drawn = [{name: getattr(draw.config, name) for name in RANGES} for draw in draws]
-        settings = from_json(comm.broadcast_bytes(to_json(drawn).encode()).decode(), "settings of rank 0")
+        settings = same_json(comm, drawn)
         if not settings:
             return
         own = _train(train, replace(config, **settings[comm.rank])) if comm.rank < len(settings) else None

@@ -18,16 +18,16 @@ from tqdm import tqdm
 
 from minidl.errors import DataError, DivergedError, UsageError
 from minidl.layers import Layer
-from minidl.parallel.communicator import ALONE, Communicator
+from minidl.parallel.communicator import Communicator
 from minidl.storage.files import atomic
-from minidl.storage.metadata import from_json, read_json, to_json, write_json
+from minidl.storage.metadata import read_json, write_json
 from minidl.storage.validate import array, blamed, choice, real, table, whole
 from minidl.training import session
-from minidl.training.checkpoints import Checkpoint, load_checkpoint
+from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import PRESETS, SETTINGS, Config
 from minidl.training.folders import create_folder
-from minidl.training.runs import environment, find_checkpoint
-from minidl.training.together import same_checkpoint
+from minidl.training.runs import environment
+from minidl.training.together import same_json
 from minidl.training.trainer import Trainer
 
 TRIALS = 53
@@ -75,8 +75,7 @@ def same_plan(comm: Communicator, plan: Plan | None) -> Plan:
     """The plan of rank 0; the other ranks give None."""
     if comm.size == 1:
         return plan
-    text = comm.broadcast_bytes(to_json(plan and plan.as_dict()).encode())
-    return Plan.from_dict(from_json(text.decode(), "rank 0"))
+    return Plan.from_dict(same_json(comm, plan and plan.as_dict()))
 
 
 def read_plan(folder: Path) -> Plan:
@@ -96,12 +95,6 @@ def new_search_folder(output: Path, name: str | None) -> Path:
         write_json(folder / "env.json", environment())
 
     return create_folder(output, name, "search", furnish)
-
-
-def start_of(config: Config, comm: Communicator = ALONE) -> Checkpoint | None:
-    """The weights with which trials begin, of config.init_from, which rank 0 reads; None for new ones."""
-    read = config.init_from and comm.rank == 0
-    return same_checkpoint(comm, load_checkpoint(find_checkpoint(Path(config.init_from))) if read else None)
 
 
 def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer], start: Checkpoint | None) -> Trainer:

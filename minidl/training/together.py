@@ -9,25 +9,30 @@ import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from minidl.data.fingerprint import fingerprint
 from minidl.errors import DataError, MinidlError
 from minidl.parallel.communicator import Communicator
 from minidl.storage.metadata import from_json, to_json
-from minidl.training.checkpoints import Checkpoint, pack_checkpoint, unpack_checkpoint
+from minidl.training.checkpoints import Checkpoint, load_checkpoint, pack_checkpoint, unpack_checkpoint
 from minidl.training.config import Config, config_from_dict
-from minidl.training.runs import Run, RunElsewhere
+from minidl.training.runs import Run, RunElsewhere, find_checkpoint
 from minidl.training.session import Data
 
 _SOURCE = "rank 0"  # in the messages about what doesn't arrive as it was sent
+
+
+def same_json(comm: Communicator, value: Any) -> Any:
+    """The value of rank 0, as JSON gives it back."""
+    return from_json(comm.broadcast_bytes(to_json(value).encode()).decode(), _SOURCE)
 
 
 def same_config(comm: Communicator, config: Config | None) -> Config:
     """The settings of rank 0; the other ranks give None."""
     if comm.size == 1:
         return config
-    text = comm.broadcast_bytes(to_json(config and config.as_dict()).encode())
-    return config_from_dict(from_json(text.decode(), _SOURCE), _SOURCE)
+    return config_from_dict(same_json(comm, config and config.as_dict()), _SOURCE)
 
 
 def same_run(comm: Communicator, run: Run | None) -> Run | None:
@@ -45,6 +50,12 @@ def same_checkpoint(comm: Communicator, checkpoint: Checkpoint | None) -> Checkp
     if comm.rank == 0 or not path:
         return checkpoint
     return unpack_checkpoint(content, Path(path))
+
+
+def same_start(comm: Communicator, config: Config) -> Checkpoint | None:
+    """The weights with which training begins, of config.init_from, which rank 0 reads; None for new ones."""
+    read = config.init_from and comm.rank == 0
+    return same_checkpoint(comm, load_checkpoint(find_checkpoint(Path(config.init_from))) if read else None)
 
 
 def same_data(comm: Communicator, load: Callable[[], Data]) -> Data:
