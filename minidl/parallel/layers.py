@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from minidl.backend.arrays import Array, array_module, to_device
+from minidl.backend.arrays import Array, array_module
 from minidl.engine.blocks.fused import Fused
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels import kernels_for
@@ -60,11 +58,11 @@ class SyncBatchNorm2D(BatchNorm2D):
         own = kernels.batch_norm_sums(dy, cache.x, cache.mean, cache.inv_std)
         gamma.grad += own[0]
         beta.grad += own[1]
+        if not need_dx:
+            return None
         m, M = self._counts(cache.x)
         sums = array_module(dy).stack(own)
         self.share.comm.allreduce(sums)
-        if not need_dx:
-            return None
         # The kernel divides by m, the numbers that are here.
         dgamma, dbeta = sums * (m / M)
         return kernels.batch_norm_dx(dy, cache.x, cache.mean, cache.inv_std, gamma.value, dgamma, dbeta)
@@ -84,9 +82,8 @@ class RankDropout(Dropout):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
         if not (self.share.images and ctx.training and self.p):
             return super().forward(x, ctx)
-        whole = ctx.rng().random((self.share.images, *x.shape[1:]), dtype=np.float32)
-        keep = whole[self.share.rows] >= self.p
-        mask = to_device(keep.astype(x.dtype) * (1 / (1 - self.p)), array_module(x))
+        ones = array_module(x).ones((self.share.images, *x.shape[1:]), x.dtype)
+        mask = super().forward(ones, ctx)[1][self.share.rows]
         return x * mask, mask
 
 

@@ -32,7 +32,7 @@ class FusedMaxPool(Fused):
         index, tiles = self.runner.empty(y.shape, np.uint8), self.tiles(x)
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
-            max_pool(x[tiles[i]], y[tiles[i]], index[tiles[i]], self.window, scratch)
+            self.maxima(x[tiles[i]], y[tiles[i]], index[tiles[i]], scratch)
 
         self.runner.run(task, tiles)
         return y, MaxPoolCache(index, x.shape)
@@ -58,12 +58,13 @@ class FusedMaxPool(Fused):
     def infer_tile(self, x: Array, folded: None, scratch: Scratch) -> Array:
         """y of some images, in scratch memory of this layer."""
         y = scratch(f"y of {self.key}", self.plain.out_shape(x.shape), x.dtype)
-        max_pool(x, y, None, self.window, scratch)
+        self.maxima(x, y, None, scratch)
         return y
 
-    # ------------------------------------------------------------- on a tile, for a block
+    # ------------------------------------------------------------- on a tile, also for a block
 
     def maxima(self, x: Array, y: Array, index: Array | None, scratch: Scratch) -> None:
+        """y (n, OH, OW, C) = the maxima of x (n, H, W, C), and their offsets in `index` unless it is None."""
         max_pool(x, y, index, self.window, scratch)
 
     def add_gradient(self, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
