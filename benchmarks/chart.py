@@ -13,6 +13,7 @@ from minidl.visual.canvas import COLOURS, MARKERS, Figure, NullFormatter, save_f
 from minidl.visual.lettering import add_title
 
 DARK, LIGHT = "#0072B2", "#D9D9D9"  # minidl dark, the others light, so that they differ in gray too
+SPEEDS = [digit * 10**zeros for zeros in range(6) for digit in (1, 2, 3, 5)]  # with a mark on the axis
 PANELS = {"train_img_s": "training, images/s", "infer_img_s": "inference, images/s"}
 
 
@@ -62,6 +63,8 @@ def save_curves(path: Path, figures: dict[str, Any]) -> None:
             axes.set_xscale("log", base=2)
             axes.set_yscale("log", base=2)
             axes.set_xticks(sizes, [str(size) for size in sizes])
+            low, high = axes.get_ylim()
+            axes.set_yticks([speed for speed in SPEEDS if low <= speed <= high])
             axes.yaxis.set_major_formatter("{x:,.0f}")
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.grid(color="#E5E5E5", linewidth=0.6)
