@@ -40,8 +40,8 @@ class SideHeads:
             dlogits[:, h] = d * self.share
         return array_module(logits).asarray(loss), dlogits
 
-    def weight(self, labels: Array) -> Array | int:
-        """What the mean of `loss` divides by."""
+    def weight(self, labels: Array) -> Array | None:
+        """What the mean of `loss` divides by; None: the number of labels."""
         return mean_weight(self.loss, labels)
 
 

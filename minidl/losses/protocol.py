@@ -10,6 +10,6 @@ from minidl.backend.arrays import Array
 Loss: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]  # (logits, labels) -> (loss, dlogits)
 
 
-def mean_weight(loss: Loss, labels: Array) -> Array | int:
-    """What the mean of `loss` over these labels divides by: its `weight(labels)`, or the number of labels."""
-    return loss.weight(labels) if hasattr(loss, "weight") else len(labels)
+def mean_weight(loss: Loss | None, labels: Array) -> Array | None:
+    """What the mean of `loss` over these labels divides by, a 0-d array; None if it is the number of labels."""
+    return loss.weight(labels) if hasattr(loss, "weight") else None
