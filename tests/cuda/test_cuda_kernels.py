@@ -330,7 +330,7 @@ PLANTED = [  # (file, what it says, what it says with a bug)
     ("adaptive_avg_pool.cu", "return h * bins / size", "return (h * bins + size - 1) / size"),
     ("adaptive_avg_pool.cu", "/ (rows * columns)", "/ rows"),
     ("avg_pool.cu", "h < H && w >= 0", "h <= H && w >= 0 && i"),
-    ("avg_pool.cu", "ow >= left; --ow", "ow > left; --ow"),
+    ("avg_pool.cu", "ow >= leftmost; --ow", "ow > leftmost; --ow"),
     ("batch_norm.cu", "(gamma[c] * inv_std[c]) + beta[c]", "gamma[c] + beta[c]"),
     ("batch_norm.cu", "dbeta[c] * per_pixel", "dbeta[c]"),
     ("batch_norm.cu", "var[i] * unbias", "var[i]"),
