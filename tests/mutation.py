@@ -16,6 +16,7 @@ import copy
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -310,7 +311,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="all of them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="how many test runs at a time")
-    parser.add_argument("--only", metavar="TEXT", help="only of files with this in their path")
+    parser.add_argument("--only", metavar="PATTERN", help="only of files whose path this pattern finds")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     args = parser.parse_args()
 
@@ -326,7 +327,7 @@ def prove(project: Path, args: argparse.Namespace) -> int:
         print(f"EQUIVALENT explains mutants that do not exist: {stale}", file=sys.stderr)
         return 2
     if args.only:
-        mutants = [m for m in mutants if args.only in m.file]
+        mutants = [m for m in mutants if re.search(args.only, m.file)]
         total = len(mutants)
     if not args.all:
         chosen = random.Random(args.seed).sample(range(total), min(args.mutants, total))

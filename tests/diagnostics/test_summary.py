@@ -129,7 +129,8 @@ def test_an_array_that_several_layers_keep_counts_once():
     ("layer", "kept"),
     [(ReLU(), 96), (LeakyReLU(), 96), (SiLU(), 4 * 96), (MaxPool2D(2), 24), (Dropout(0.4), 4 * 96), (AvgPool2D(2), 0),
      (Flatten(), 0), (GeneralMaxPool2D(2, 3, ceil_mode=True), 24), (GeneralAvgPool2D(2), 0),
-     (AdaptiveAvgPool2D(1), 0), (GeneralConv2D(3, 3, 1, groups=3), 4 * 96), (Sigmoid(), 0), (Tanh(), 0), (Flatten(channels_first=True), 0)],
+     (AdaptiveAvgPool2D(1), 0), (GeneralConv2D(3, 3, 1, groups=3), 4 * 96), (Sigmoid(), 0), (Tanh(), 0),
+     (Flatten(channels_first=True), 0)],
 )  # fmt: skip
 def test_a_cache_is_a_mask_an_index_its_input_its_output_or_nothing(layer, kept):
     conv = Conv2D(1, 3, 1)  # its output is not kept by the layer after it
