@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
+from minidl.kernels.general.window import Window, square
 from minidl.kernels.shapes import (
     MAX_POOL_WINDOW,
     one_number,
@@ -34,6 +35,10 @@ class _Pool2D(Layer):
     @property
     def _geometry(self) -> tuple[int, int, int]:
         return self.kernel, self.stride, self.padding
+
+    def window(self, in_shape: Shape) -> Window:
+        """Where the windows lie, as a general pool says it."""
+        return square(*self._geometry)
 
     def out_shape(self, in_shape: Shape) -> Shape:
         return window_out_shape(self.label, in_shape, (self.kernel, self.kernel), self.stride, self.padding)
