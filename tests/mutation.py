@@ -75,20 +75,7 @@ TESTS = [
     "tests/layers/test_gradients.py",
 ]
 SELECTION = "not whole_network and not papers_width and not refined_network"  # slow, and no mutant needs them
-GENERAL_TESTS = [
-    "tests/kernels/test_general.py",
-    "tests/layers/test_general_layers.py",
-    "tests/layers/test_contract.py",
-]
 TESTS_OF = {
-    **{
-        f"minidl/{name}.py": GENERAL_TESTS
-        for name in (
-            *("layers/adaptive_pooling", "layers/general_conv", "layers/general_pooling", "layers/squashing"),
-            *("kernels/general/window", "kernels/general/reference", "kernels/general/blocked"),
-        )
-    },
-    "minidl/kernels/max_pooling.py": ["tests/kernels/test_general.py", *TESTS],
     "minidl/kernels/reference.py": [*TESTS, "tests/test_losses.py"],
     "minidl/losses.py": ["tests/test_losses.py", "tests/layers/test_gradients.py"],
 }
@@ -129,6 +116,22 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "the first block has all the weight: its mean replaces any start",
         ),
     ]
+}
+
+GENERAL_TESTS = [
+    "tests/kernels/test_general.py",
+    "tests/layers/test_general_layers.py",
+    "tests/layers/test_contract.py",
+]
+TESTS_OF |= {
+    **{
+        f"minidl/{name}.py": GENERAL_TESTS
+        for name in (
+            *("layers/adaptive_pooling", "layers/general_conv", "layers/general_pooling", "layers/squashing"),
+            *("kernels/general/window", "kernels/general/reference", "kernels/general/blocked"),
+        )
+    },
+    "minidl/kernels/max_pooling.py": ["tests/kernels/test_general.py", *TESTS],
 }
 
 SWAPS = {
