@@ -61,7 +61,7 @@ class Config:
     model: str = _setting("refined", "network: {models}")
     stem: str | None = _setting(
         None,
-        "of a ResNet: small (3x3, for images of 32 to 96 pixels) or imagenet (7x7 and a pool); small if not given",
+        "ResNets: small (3x3, for images of 32 to 96 pixels) or imagenet (7x7 and a pool); small if not given",
     )
     activation: str | None = _setting(
         None, "after every convolution and sum, but not in the paper's networks; relu if not given"
