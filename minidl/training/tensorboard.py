@@ -42,19 +42,16 @@ class EventFile:
     """A new event file in `folder`, a logger (`Logging`) that also takes pictures, histograms and texts.
 
     TensorBoard reads all event files of a folder in the order of their names as one run. If the run was resumed after
-    `steps` steps, what earlier files have from a later step is hidden: those steps are made again. Every call is on
-    the disk when it returns, as far as the operating system is concerned, so that a killed process loses nothing that
-    it has logged.
+    `steps` steps, what earlier files have from a later step is hidden: those steps are made again. Every call
+    hands what it got to the operating system before it returns, so a process that is killed loses nothing of it.
     """
 
     def __init__(self, folder: Path, steps: int = 0) -> None:
-        self._event, self._summary, record_writer = import_tensorboard()
+        self._event, self._summary, self._record_writer = import_tensorboard()
         numbers = [int(found[1]) for path in folder.iterdir() if (found := _NAME.fullmatch(path.name))]
         self.is_first = not numbers
         number = max(int(time.time()), *(n + 1 for n in numbers)) if numbers else int(time.time())
         self.path = folder / f"events.out.tfevents.{number}.minidl"
-        self._file = os.fdopen(open_own(self.path, os.O_WRONLY | os.O_APPEND), "ab")
-        self._writer = record_writer(self._file)
         self._write(file_version="brain.Event:2")
         if steps:
             start = self._event.SessionLog(status=self._event.SessionLog.START)
@@ -79,9 +76,6 @@ class EventFile:
         plugin = {"plugin_data": {"plugin_name": "text"}}
         self._add(step, {"tag": name, "tensor": tensor, "metadata": plugin})
 
-    def close(self) -> None:
-        self._file.close()
-
     def _histo(self, a: np.ndarray) -> Any:
         numbers = a.reshape(-1)[:: -(-a.size // MOST) or 1].astype(np.float64)
         numbers = numbers[np.isfinite(numbers)]
@@ -93,7 +87,7 @@ class EventFile:
             max=numbers.max(),
             num=numbers.size,
             sum=numbers.sum(),
-            sum_squares=numbers @ numbers,
+            sum_squares=np.square(numbers).sum(),
             bucket_limit=edges[1:],
             bucket=counts,
         )
@@ -103,8 +97,9 @@ class EventFile:
         self._write(step=step, summary=summary)
 
     def _write(self, **content: Any) -> None:
-        self._writer.write(self._event.Event(wall_time=time.time(), **content).SerializeToString())
-        self._file.flush()
+        event = self._event.Event(wall_time=time.time(), **content)
+        with os.fdopen(open_own(self.path, os.O_WRONLY | os.O_APPEND), "ab") as file:
+            self._record_writer(file).write(event.SerializeToString())
 
 
 class Pictures(Callback):
