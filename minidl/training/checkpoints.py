@@ -24,7 +24,7 @@ from minidl.training.runs import find_checkpoint
 from minidl.training.trainer import Trainer, TrainState
 
 FORMAT = 1
-_KEY = "minidl"  # in the file's metadata: the JSON below
+METADATA = "minidl"  # in the file's metadata: the JSON below
 _OPTIMIZER = "optimizer/"  # prefix of the optimizer's arrays
 _TRAINED = "trained/"  # prefix of the weights that training continues with, if the others are an average
 _PREFIXES = (_OPTIMIZER, _TRAINED)
@@ -182,7 +182,7 @@ def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -
 
 
 def _metadata(about: About, state: TrainState) -> dict[str, str]:
-    return {_KEY: to_json({"format": FORMAT, "about": asdict(about), "state": asdict(state)})}
+    return {METADATA: to_json({"format": FORMAT, "about": asdict(about), "state": asdict(state)})}
 
 
 def pack_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -205,9 +205,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _checkpoint(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Checkpoint:
-    if _KEY not in metadata:
+    if METADATA not in metadata:
         raise DataError(f"{path}: a weight file without minidl's metadata, not a checkpoint")
-    header = _HEADER(from_json(metadata[_KEY], path), f"{path}:")
+    header = _HEADER(from_json(metadata[METADATA], path), f"{path}:")
     about, state = About(**header["about"]), TrainState(**header["state"])
     _fit_together(about, state, path)
     for key, a in arrays.items():
