@@ -10,7 +10,10 @@ _KINDS = (
     (rb"version https://git-lfs", "a pointer of Git LFS, not the weights: fetch them with `git lfs pull`"),
     (rb"\x89HDF", "an HDF5 file, as of Keras: its names aren't torch's"),
     (rb"(\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd)", "a compressed file: unpack it first"),
-    (rb"\x08[\x03-\x20][\x12\x1a\x22\x3a]", "an ONNX model, whose names needn't be torch's: import the .pth it was made of"),
+    (
+        rb"\x08[\x03-\x20][\x12\x1a\x22\x3a]",
+        "an ONNX model, whose names needn't be torch's: import the .pth it was made of",
+    ),
     (rb"GGUF", "a GGUF file, not one of torch.save"),
     (rb"\x93NUMPY", "an array of NumPy, not a file of torch.save"),
     (rb"PK", "a zip file that is cut short, damaged or empty: get it again"),

@@ -40,9 +40,9 @@ class TorchWeights:
 def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     """The state dict in a file of PyTorch, as NumPy arrays with torch's names and layout. Torch isn't needed.
 
-    Reads `.pth` files (`.pt`, `.bin`) of torch.save in both forms, and safetensors. In a checkpoint with other things,
-    such as {"model": ..., "optimizer": ...}, it is looked for. bfloat16 becomes float32. Tensors that share memory in
-    torch share it here. `md.load_torch_state_dict(model, state)` takes the result.
+    Reads `.pth` files (`.pt`, `.bin`) of torch.save in both forms, and safetensors. In a checkpoint with other
+    things, such as {"model": ..., "optimizer": ...}, it is looked for. bfloat16 becomes float32. Tensors that share
+    memory in torch share it here. `md.load_torch_state_dict(model, state)` takes the result.
 
     No code of the file is run: `minidl/exchange/pickle_reader.py` says what is read of it. Raises DataError in one
     line for every other content, and for a damaged file; OutOfMemoryError if the arrays are larger than the free
@@ -80,8 +80,8 @@ def _read(file: BinaryIO, path: Path) -> TorchWeights:
         raise UnreadableError(what_it_is(head))
     inside, tensors = _state_dict(form.content)
     storages = {t.storage.key: t.storage for t in tensors.values()}
-    # Storages are no larger than the file, but that may be sparse. A tensor can be larger than its storage: one number
-    # that is expanded to a million is a million where it is copied.
+    # Storages are no larger than the file, but that may be sparse. A tensor can be larger than its storage: one
+    # number that is expanded to a million is a million where it is copied.
     _check_room(path, sum(s.nbytes for s in storages.values()) + sum(t.nbytes for t in tensors.values()))
     numbers = form.numbers(storages.values())
     return TorchWeights({name: t.array(numbers[t.storage.key]) for name, t in tensors.items()}, inside)
@@ -109,8 +109,8 @@ def _state_dict(content: Any) -> tuple[str, dict[str, Tensor]]:
     else:
         names = ", ".join(name[:_SHOWN] for name in list(found)[:5])
         raise UnreadableError(
-            f"holds {len(found)} state dicts ({names}), and none has a usual name. With torch, save one of them alone: "
-            "torch.save(torch.load(FILE)[NAME], NEW)"
+            f"holds {len(found)} state dicts ({names}), and none has a usual name. With torch, save one of them "
+            "alone: torch.save(torch.load(FILE)[NAME], NEW)"
         )
     return place, found[place]
 

@@ -32,8 +32,8 @@ class ZipForm:
         pickles = [name for name in names if name.rpartition("/")[2] == _PICKLE]
         if any(name.endswith(("/constants.pkl", "/serialized_exported_program.json")) for name in names):
             raise UnreadableError(
-                "it holds a program (TorchScript, or of torch.export), not a state dict. With torch, save its weights "
-                "alone: torch.save(torch.jit.load(FILE).state_dict(), NEW)"
+                "it holds a program (TorchScript, or of torch.export), not a state dict. With torch, save its "
+                "weights alone: torch.save(torch.jit.load(FILE).state_dict(), NEW)"
             )
         if len(pickles) != 1:
             other = "it is NumPy's, not torch's" if any(name.endswith(".npy") for name in names) else "not torch's"

@@ -118,7 +118,7 @@ class Tensors:
         match more:
             case [] | [None]:
                 return View(found, 0, count)
-            case [(str(), int(start), int(part))] if 0 <= start and 0 <= part and start + part <= count:
+            case [(str(), int(start), int(part))] if min(start, part) >= 0 and start + part <= count:
                 return View(found, start, part)
         raise UnreadableError(f"it has a part of its storage {key[:40]} that leaves it")
 

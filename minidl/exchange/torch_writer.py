@@ -68,7 +68,9 @@ def _tensor(key: int, a: np.ndarray) -> bytes:
     storage = b"(" + _text("storage") + kind + _text(str(key)) + _text("cpu") + _whole(a.size) + b"tQ"
     strides = [math.prod(a.shape[i + 1 :]) for i in range(a.ndim)]
     view = storage + _whole(0) + _tuple(a.shape) + _tuple(strides)
-    return _name("torch._utils _rebuild_tensor_v2") + b"(" + view + b"\x89" + _name("collections OrderedDict") + b")RtR"
+    return (
+        _name("torch._utils _rebuild_tensor_v2") + b"(" + view + b"\x89" + _name("collections OrderedDict") + b")RtR"
+    )
 
 
 def _name(text: str) -> bytes:

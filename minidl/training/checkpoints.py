@@ -18,6 +18,7 @@ from minidl.optim import Optimizer
 from minidl.storage.metadata import from_json, to_json
 from minidl.storage.validate import array, blamed, fits, plain_name, real, table, text, whole
 from minidl.storage.weights import load_arrays, model_arrays, pack_arrays, save_arrays, unpack_arrays
+from minidl.text.calls import call
 from minidl.training.averaging import WeightAverage
 from minidl.training.config import SETTINGS, of_network
 from minidl.training.runs import find_checkpoint
@@ -206,7 +207,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 def _checkpoint(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Checkpoint:
     if METADATA not in metadata:
-        raise DataError(f"{path}: a weight file without minidl's metadata, not a checkpoint")
+        raise DataError(
+            f"{path}: a weight file without minidl's metadata, not a checkpoint; of weights with torch's names "
+            f"`{call('import-torch')} {path} --model NAME` makes one"
+        )
     header = _HEADER(from_json(metadata[METADATA], path), f"{path}:")
     about, state = About(**header["about"]), TrainState(**header["state"])
     _fit_together(about, state, path)
