@@ -37,7 +37,7 @@ def write_state_dict(path: str | Path, arrays: Mapping[str, Array]) -> None:
         if a.dtype.name not in _STORAGES:
             raise UsageError(f"{name} is {a.dtype}: torch.load reads {', '.join(sorted(_STORAGES))}")
     with atomic(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as file:
-        _add(file, "data.pkl", _pickle(host))
+        _add(file, "data.pkl", pickle_of(host))
         _add(file, ".format_version", b"1")
         _add(file, "byteorder", b"little")
         for key, a in enumerate(host.values()):
@@ -56,7 +56,7 @@ def _add(file: ZipFile, name: str, content: bytes | memoryview) -> None:
         target.write(content)
 
 
-def _pickle(arrays: Mapping[str, np.ndarray]) -> bytes:
+def pickle_of(arrays: Mapping[str, np.ndarray]) -> bytes:
     """An OrderedDict with a tensor for each array, whose numbers are in data/0, data/1, ... (pickle protocol 2)."""
     tensors = b"".join(_text(name) + _tensor(key, a) for key, (name, a) in enumerate(arrays.items()))
     return b"\x80\x02" + _name("collections OrderedDict") + b")R(" + tensors + b"u."

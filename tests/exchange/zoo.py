@@ -7,10 +7,14 @@ writes them with the torch that is installed: of torch 2.13.0 those called torch
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 
 import numpy as np
+
+from minidl.exchange.torch_forms import MAGIC, PROTOCOL
+from minidl.exchange.torch_writer import pickle_of
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -57,6 +61,16 @@ def tensors(torch):
         "empty": torch.zeros(0, 3),
         "parameter": torch.nn.Parameter(torch.full((3,), 0.5)),
     }
+
+
+def stream_of(arrays) -> bytes:
+    """The arrays as a stream of torch before 1.6."""
+    facts = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    head = b"".join(pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, facts))
+    host = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
+    keys = pickle.dumps([str(key) for key in range(len(host))], 2)
+    storages = b"".join(a.size.to_bytes(8, "little") + a.tobytes() for a in host.values())
+    return head + pickle_of(host) + keys + storages
 
 
 def write_all(torch, folder: Path) -> None:
