@@ -129,7 +129,7 @@ def best_fit(arrays: Mapping[str, np.ndarray], model: str, networks: Networks) -
         small = sketch(build, 2, **options)
         own, heads = torch_shapes(small), names_of_classes(build, **options)
         given, prefix = without_prefix(arrays, own)
-        sizes = [given[name].shape[0] for name in heads if name in given and given[name].ndim]
+        sizes = [given[name].shape[0] for name in heads if name in given and given[name].shape[1:] == own[name][1:]]
         classes = max(sizes[-1], 2) if sizes else 2
         if classes > 2:
             own = torch_shapes(sketch(build, classes, **options))

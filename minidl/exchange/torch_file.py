@@ -25,6 +25,8 @@ _DEEP = 3  # how far inside a checkpoint a state dict is looked for
 # Where it is in the checkpoints of others, the first of them that is there
 _PLACES = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params")
 _SHOWN = 60  # letters of a name
+_WITHOUT = {Tensor: "a single tensor", dict: "a dict without tensors", OrderedDict: "a dict without tensors"}
+_WITHOUT |= {list: "a list", tuple: "a tuple"}
 
 
 @dataclass
@@ -97,11 +99,13 @@ def _state_dict(content: Any) -> tuple[str, dict[str, Tensor]]:
     """Where the state dict is in what was saved, and its tensors."""
     found = _dicts_of_tensors(content)
     if not found:
-        what = "a single tensor" if isinstance(content, Tensor) else f"a {type(content).__name__} without one"
-        raise UnreadableError(f"holds no state dict, but {what}")
+        what = _WITHOUT.get(type(content), "something else")
+        raise UnreadableError(f"it holds no state dict (names with tensors), but {what}")
+    if "" in found and len(found) > 1 and len(found[""]) < max(map(len, found.values())):
+        del found[""]  # {"model": {...}, "accuracy": tensor(0.9)}
     known = [place for name in _PLACES for place in found if place.rpartition(".")[2] == name]
-    if "" in found and not (known and len(found[known[0]]) > len(found[""])):
-        place = ""  # and not {"model": {...}, "accuracy": tensor(0.9)}
+    if "" in found:
+        place = ""
     elif known:
         place = known[0]
     elif len(found) == 1:
@@ -109,7 +113,7 @@ def _state_dict(content: Any) -> tuple[str, dict[str, Tensor]]:
     else:
         names = ", ".join(name[:_SHOWN] for name in list(found)[:5])
         raise UnreadableError(
-            f"holds {len(found)} state dicts ({names}), and none has a usual name. With torch, save one of them "
+            f"it holds {len(found)} state dicts ({names}), and none has a usual name. With torch, save one of them "
             "alone: torch.save(torch.load(FILE)[NAME], NEW)"
         )
     return place, found[place]
