@@ -107,7 +107,8 @@ def import_weights(
         network, drawn = unfilled(networks.builders[model], fit.classes, **options), {}
     with blamed(f"--image-size {images.size}"):
         network.out_shape((1, images.size, images.size, 3))
-    load_torch_state_dict(network, fit.arrays | drawn)
+    with np.errstate(over="ignore"):  # is found below
+        load_torch_state_dict(network, fit.arrays | drawn)
     arrays = {name: to_host(a) for name, a in model_arrays(network).items()}
     if bad := [name for name, a in arrays.items() if not np.isfinite(a).all()]:
         raise DataError(f"{path}: {torch_name(bad[0])} holds a weight that is not a number, or too large for float32")

@@ -18,7 +18,7 @@ from minidl.exchange.safetensors_file import is_safetensors, read_safetensors
 from minidl.exchange.torch_forms import open_form
 from minidl.exchange.torch_tensors import Tensor
 from minidl.storage.files import open_regular
-from minidl.training.checkpoints import METADATA as OWN
+from minidl.storage.metadata import CHECKPOINT
 
 _HEAD = 512  # bytes that tell what a file is
 _DEEP = 3  # how far inside a checkpoint a state dict is looked for
@@ -74,7 +74,7 @@ def _read(file: BinaryIO, path: Path) -> TorchWeights:
     if is_safetensors(head):
         _check_room(path, 2 * os.fstat(file.fileno()).st_size)  # the file, and the arrays
         arrays, metadata = read_safetensors(file)
-        if OWN in metadata:
+        if CHECKPOINT in metadata:
             raise UnreadableError("a checkpoint of minidl already, which all commands read as it is")
         return TorchWeights(arrays)
     form = open_form(file, head)
