@@ -11,8 +11,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from minidl.errors import DataError
 from minidl.exchange import pickle_reader
 from minidl.exchange.pickle_reader import OPCODES, Meaning, UnreadableError, read_pickle
+from minidl.exchange.torch_file import read_torch_file
 from minidl.exchange.torch_tensors import Tensors
 from minidl.exchange.torch_writer import pickle_of
 from tests.exchange.test_torch_file import refused, zip_of
@@ -208,3 +210,30 @@ def test_opcodes_of_good_files_are_the_ones_that_are_read():
 def test_a_name_has_nothing_behind_it():
     value, _ = read_pickle(b"\x80\x02cos\nsystem\n.", 0, Meaning({}, {"os.system"}, None))
     assert type(value) is pickle_reader.Name and not callable(value)
+
+
+def test_places_beyond_32_bits_stand_in_the_extra_field(tmp_path):
+    """As in the directory of a zip of more than 4 GB: here they are small, and written in that way."""
+    content = with_pickle(PICKLE)
+    first, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    row = content[first : content.index(b"PK\x01\x02", first + 1)]
+    size, header = struct.unpack_from("<I", row, 24)[0], struct.unpack_from("<I", row, 42)[0]
+    extra = struct.pack("<2H2H3Q", 7, 0, 1, 24, size, size, header)
+    wide = (
+        row[:20]
+        + b"\xff" * 8
+        + row[28:30]
+        + struct.pack("<H", len(extra))
+        + row[32:42]
+        + b"\xff" * 4
+        + row[46:]
+        + extra
+    )
+    rest = content[first + len(row) : end]
+    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 2, 2, len(wide + rest), first, 0)
+    path = tmp_path / "large.pth"
+    path.write_bytes(content[:first] + wide + rest + tail)
+    np.testing.assert_array_equal(read_torch_file(path)["a"], STATE["a"])
+    path.write_bytes(content[:first] + wide[: -len(extra)] + extra[:4] + b"\x02" + extra[5:] + rest + tail)
+    with pytest.raises(DataError, match="cut short or damaged|overlaps another"):
+        read_torch_file(path)
