@@ -24,7 +24,7 @@ _HEAD = 512  # bytes that tell what a file is
 _DEEP = 3  # how far inside a checkpoint a state dict is looked for
 # Where it is in the checkpoints of others, the first of them that is there
 _PLACES = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params")
-_SHOWN = 60  # letters of a name
+SHOWN = 60  # letters of a name
 _WITHOUT = {Tensor: "a single tensor", dict: "a dict without tensors", OrderedDict: "a dict without tensors"}
 _WITHOUT |= {list: "a list", tuple: "a tuple"}
 
@@ -111,7 +111,7 @@ def _state_dict(content: Any) -> tuple[str, dict[str, Tensor]]:
     elif len(found) == 1:
         (place,) = found
     else:
-        names = ", ".join(name[:_SHOWN] for name in list(found)[:5])
+        names = ", ".join(name[:SHOWN] for name in list(found)[:5])
         raise UnreadableError(
             f"it holds {len(found)} state dicts ({names}), and none has a usual name. With torch, save one of them "
             "alone: torch.save(torch.load(FILE)[NAME], NEW)"

@@ -8,8 +8,7 @@ import pytest
 
 import minidl as md
 import models
-import train
-import visualize
+from minidl.cli.programs import TRAIN_PY, VISUALIZE_PY
 from minidl.errors import DataError
 from minidl.exchange.class_names import read_class_names
 from minidl.exchange.imports import Images, MisfitError, Networks, import_weights
@@ -51,7 +50,7 @@ def saved(path, name, classes=5, prefix="", change=lambda state: state, **option
 
 
 def run(*arguments):
-    return train.main([str(argument) for argument in arguments])
+    return TRAIN_PY.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_every_command_takes_the_checkpoint_that_is_made(convnet, tmp_path, caps
         np.testing.assert_array_equal(a, contents(convnet)[name])
     assert run("eval", "own.safetensors", "--data", data, "--threads", 1) == 0
     assert run("predict", "own.safetensors", data / "val" / "cat" / "0.png", "--threads", 1) == 0
-    assert visualize.main(["layers", "own.safetensors"]) == 0
+    assert VISUALIZE_PY.main(["layers", "own.safetensors"]) == 0
     assert run("export", "own.safetensors", "--output", "again.safetensors") == 0
     again = ["--model", "convnet", "--image-size", 16, "--data", data, "--batch-size", 2, "--threads", 1]
     assert run("fit", *again, "--epochs", 1, "--init-from", "own.safetensors", "--output", "runs") == 0
