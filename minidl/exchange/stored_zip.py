@@ -1,8 +1,8 @@
 """The zip files of torch.save: every entry lies in them uncompressed.
 
-Python's zipfile reads what an entry says it is; here nothing may be larger than the file. Compressed entries (a program
-of TorchScript has some) are never unpacked, entries may not overlap, and no name is there twice. So the memory for all
-of them is at most the size of the file.
+Python's zipfile reads what an entry says it is; here nothing may be larger than the file. Compressed entries (a
+program of TorchScript has some) are never unpacked, entries may not overlap, and no name is there twice. So the
+memory for all of them is at most the size of the file.
 
 Source: PKWARE's APPNOTE 6.3.10, sections 4.3.7 (local header), 4.3.12 (directory) and 4.3.14 to 4.3.16 (its end).
 """
