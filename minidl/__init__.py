@@ -24,6 +24,7 @@ from minidl.layers import (
     INFER,
     PROBE,
     TRAIN,
+    AdaptiveAvgPool2D,
     AvgPool2D,
     BatchNorm2D,
     Concat,
@@ -31,6 +32,9 @@ from minidl.layers import (
     Conv2D,
     Dropout,
     Flatten,
+    GeneralAvgPool2D,
+    GeneralConv2D,
+    GeneralMaxPool2D,
     GlobalAvgPool,
     Layer,
     LeakyReLU,
@@ -42,7 +46,9 @@ from minidl.layers import (
     Residual,
     Rule,
     Sequential,
+    Sigmoid,
     SiLU,
+    Tanh,
     freeze,
 )
 from minidl.layers.convert import convert
@@ -106,6 +112,7 @@ __all__ = [
     "TRAIN",
     "Adam",
     "AdamW",
+    "AdaptiveAvgPool2D",
     "AvgPool2D",
     "BatchNorm2D",
     "Concat",
@@ -113,6 +120,9 @@ __all__ = [
     "Conv2D",
     "Dropout",
     "Flatten",
+    "GeneralAvgPool2D",
+    "GeneralConv2D",
+    "GeneralMaxPool2D",
     "GlobalAvgPool",
     "Layer",
     "LeakyReLU",
@@ -128,6 +138,8 @@ __all__ = [
     "Run",
     "Sequential",
     "SiLU",
+    "Sigmoid",
+    "Tanh",
     "Trainer",
     "__version__",
     "activations",
@@ -165,7 +177,6 @@ __all__ = [
 
 
 _MEANT = {  # what people look for who know another framework, without regard to case
-    "adaptiveavgpool2d": "md.GlobalAvgPool",
     "batchnormalization": "md.BatchNorm2D",
     "crossentropyloss": "md.softmax_cross_entropy(logits, labels)",
     "cross_entropy": "md.softmax_cross_entropy(logits, labels)",

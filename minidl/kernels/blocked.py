@@ -347,6 +347,39 @@ def _sigmoid(block: Array) -> Array:
     return np.divide(1, s, out=s)
 
 
+def sigmoid(x: Array) -> Array:
+    """See reference.sigmoid."""
+    y = np.empty(x.shape, x.dtype)
+    for xb, yb in _wide([x, y]):
+        yb[...] = _sigmoid(xb)
+    return y
+
+
+def sigmoid_dx(dy: Array, y: Array) -> Array:
+    """See reference.sigmoid_dx."""
+    dx = np.empty(dy.shape, dy.dtype)
+    for dyb, yb, dxb in _wide([dy, y, dx]):
+        np.subtract(1, yb, out=dxb)
+        dxb *= yb
+        dxb *= dyb
+    return dx
+
+
+def tanh(x: Array) -> Array:
+    """See reference.tanh: one pass over memory."""
+    return np.tanh(x)
+
+
+def tanh_dx(dy: Array, y: Array) -> Array:
+    """See reference.tanh_dx."""
+    dx = np.empty(dy.shape, dy.dtype)
+    for dyb, yb, dxb in _wide([dy, y, dx]):
+        np.multiply(yb, yb, out=dxb)
+        np.subtract(1, dxb, out=dxb)
+        dxb *= dyb
+    return dx
+
+
 # --------------------------------------------------------------------- loss
 
 

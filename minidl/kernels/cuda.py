@@ -268,18 +268,40 @@ def leaky_relu_dx(dy: Array, mask: Array, slope: float) -> Array:
 
 def silu(x: Array) -> Array:
     """See reference.silu."""
-    (x,) = contiguous(x, x)
-    y = array_module(x).empty(x.shape, x.dtype)
-    launch_each("silu", x.size, x, x, y)
-    return y
+    return _each("silu", x)
 
 
 def silu_dx(dy: Array, x: Array) -> Array:
     """See reference.silu_dx."""
-    dy, x = contiguous(dy, dy, x)
-    dx = array_module(dy).empty(dy.shape, dy.dtype)
-    launch_each("silu_dx", dy.size, dy, dy, x, dx)
-    return dx
+    return _each("silu_dx", dy, x)
+
+
+def sigmoid(x: Array) -> Array:
+    """See reference.sigmoid."""
+    return _each("sigmoid", x)
+
+
+def sigmoid_dx(dy: Array, y: Array) -> Array:
+    """See reference.sigmoid_dx."""
+    return _each("sigmoid_dx", dy, y)
+
+
+def tanh(x: Array) -> Array:
+    """See reference.tanh."""
+    return _each("tanh_forward", x)
+
+
+def tanh_dx(dy: Array, y: Array) -> Array:
+    """See reference.tanh_dx."""
+    return _each("tanh_dx", dy, y)
+
+
+def _each(name: str, *arrays: Array) -> Array:
+    """A new array of the first one's shape; the kernel computes every element from those of `arrays`."""
+    arrays = contiguous(arrays[0], *arrays)
+    out = array_module(arrays[0]).empty(arrays[0].shape, arrays[0].dtype)
+    launch_each(name, out.size, out, *arrays, out)
+    return out
 
 
 # --------------------------------------------------------------------- loss

@@ -296,19 +296,34 @@ def leaky_relu_dx(dy: Array, mask: Array, slope: float) -> Array:
 
 def silu(x: Array) -> Array:
     """y = x sigmoid(x)."""
-    return x * _sigmoid(x)
+    return x * sigmoid(x)
 
 
 def silu_dx(dy: Array, x: Array) -> Array:
     """dx = dy s (1 + x (1 - s)),  s = sigmoid(x)."""
-    s = _sigmoid(x)
+    s = sigmoid(x)
     return dy * (s * (1 + x * (1 - s)))
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), and where x < 0 the same as exp(x) / (1 + exp(x)): no exponential becomes too large."""
     xp = array_module(x)
     return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-abs(x)))
+
+
+def sigmoid_dx(dy: Array, y: Array) -> Array:
+    """dx = dy y (1 - y);  `y` is what `sigmoid` returned."""
+    return dy * (y * (1 - y))
+
+
+def tanh(x: Array) -> Array:
+    """y = (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+    return array_module(x).tanh(x)
+
+
+def tanh_dx(dy: Array, y: Array) -> Array:
+    """dx = dy (1 - y^2);  `y` is what `tanh` returned."""
+    return dy * (1 - y * y)
 
 
 # --------------------------------------------------------------------- loss

@@ -3,15 +3,19 @@ docstring.
 """
 
 from minidl.layers.activation import ACTIVATIONS, LeakyReLU, ReLU, SiLU
+from minidl.layers.adaptive_pooling import AdaptiveAvgPool2D
 from minidl.layers.base import INFER, PROBE, TRAIN, Context, Layer, Mode, Parameter, Rule
 from minidl.layers.containers import Concat, Sequential
 from minidl.layers.conv import Conv2D
 from minidl.layers.dropout import Dropout
 from minidl.layers.frozen import Frozen, freeze
+from minidl.layers.general_conv import GeneralConv2D
+from minidl.layers.general_pooling import GeneralAvgPool2D, GeneralMaxPool2D
 from minidl.layers.linear import Flatten, Linear
 from minidl.layers.norm import BatchNorm2D
 from minidl.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
 from minidl.layers.residual import Residual
+from minidl.layers.squashing import Sigmoid, Tanh
 from minidl.layers.tree import map_leaves
 
 __all__ = [
@@ -19,6 +23,7 @@ __all__ = [
     "INFER",
     "PROBE",
     "TRAIN",
+    "AdaptiveAvgPool2D",
     "AvgPool2D",
     "BatchNorm2D",
     "Concat",
@@ -27,6 +32,9 @@ __all__ = [
     "Dropout",
     "Flatten",
     "Frozen",
+    "GeneralAvgPool2D",
+    "GeneralConv2D",
+    "GeneralMaxPool2D",
     "GlobalAvgPool",
     "Layer",
     "LeakyReLU",
@@ -39,6 +47,8 @@ __all__ = [
     "Rule",
     "Sequential",
     "SiLU",
+    "Sigmoid",
+    "Tanh",
     "freeze",
     "map_leaves",
 ]

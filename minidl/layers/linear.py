@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minidl.backend.arrays import Array
+from minidl.backend.arrays import Array, array_module
 from minidl.kernels.shapes import require_channels, require_float, require_rank
 from minidl.layers.base import Context, Layer, Parameter, Shape
 from minidl.layers.init import he_normal
@@ -67,14 +67,30 @@ class Linear(Layer):
 
 
 class Flatten(Layer):
-    """(N, ...) -> (N, D): joins all axes but the first into one, in memory order (H, then W, then C)."""
+    """(N, ...) -> (N, D): joins all axes but the first into one, in memory order (H, then W, then C).
+
+    channels_first: in the order C, then H, then W, which is torch's. The Linear after it then has torch's rows.
+
+    Backward: dx is dy, each number back in its place.
+    """
+
+    def __init__(self, channels_first: bool = False) -> None:
+        self.channels_first = bool(channels_first)
 
     def out_shape(self, in_shape: Shape) -> Shape:
         return in_shape[0], math.prod(in_shape[1:])
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:
-        y = x.reshape(self.out_shape(x.shape))  # (N, H, W, C) -> (N, H W C)
+        ordered = array_module(x).moveaxis(x, -1, 1) if self.channels_first else x  # (N, H, W, C) -> (N, C, H, W)
+        y = ordered.reshape(self.out_shape(x.shape))  # (N, H, W, C) -> (N, H W C), or (N, C, H, W) -> (N, C H W)
         return y, (x.shape if ctx.keeps_cache else None)
 
     def input_grad(self, dy: Array, cache: Shape) -> Array:
-        return dy.reshape(cache)  # (N, H W C) -> (N, H, W, C)
+        if not self.channels_first:
+            return dy.reshape(cache)  # (N, H W C) -> (N, H, W, C)
+        n, *sides, c = cache
+        xp = array_module(dy)
+        return xp.ascontiguousarray(xp.moveaxis(dy.reshape(n, c, *sides), 1, -1))  # (N, C, H, W) -> (N, H, W, C)
+
+    def __repr__(self) -> str:
+        return "Flatten(channels_first)" if self.channels_first else "Flatten()"
