@@ -39,8 +39,8 @@ def _model(onnx: Any, graph: Graph, name: str, metadata: Mapping[str, str]) -> A
     content = helper.make_graph(
         [helper.make_node(n.op, n.inputs, [n.output], name=n.output, **n.options) for n in graph.nodes],
         name,
-        [helper.make_tensor_value_info(graph.input, float32, [BATCH, *graph.shape])],
-        [helper.make_tensor_value_info(LOGITS, float32, [BATCH, graph.outputs])],
+        [helper.make_tensor_value_info(graph.input, float32, [BATCH, *graph.in_shape])],
+        [helper.make_tensor_value_info(LOGITS, float32, [BATCH, *graph.out_shape])],
         [onnx.numpy_helper.from_array(a, key) for key, a in graph.arrays.items()],
     )
     opset = [helper.make_opsetid("", OPSET)]

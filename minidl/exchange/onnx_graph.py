@@ -27,6 +27,11 @@ class Value(NamedTuple):
     shape: Shape  # in minidl: (1, H, W, C) or (1, D); a batch has any number
 
 
+def channels_first(shape: Shape) -> Shape:
+    """(H, W, C) -> (C, H, W), (D,) -> (D,)."""
+    return (shape[-1], *shape[:-1])
+
+
 @dataclass
 class Node:
     """One operation, which makes one value."""
@@ -42,10 +47,10 @@ class Graph:
     """Nodes in the order in which they run, and the arrays that they read."""
 
     input: str
-    shape: tuple[int, ...]  # of the input without the batch: (C, H, W) or (D,)
+    in_shape: Shape  # of the input, without the batch: (C, H, W) or (D,)
     nodes: list[Node] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    outputs: int = 0  # numbers per image in the output
+    out_shape: Shape = ()  # of the output, without the batch
     _learned: dict[int, tuple[Array, str]] = field(default_factory=dict)  # by id: a layer may stand in two places
 
     def add(self, op: str, inputs: Sequence[str], name: str, **options: Any) -> str:
@@ -73,7 +78,7 @@ class Graph:
         if value.name not in {node.output for node in self.nodes}:  # a model that leaves its input as it is
             value = value._replace(name=self.add("Identity", [value.name], LOGITS))
         self.rename(value.name, LOGITS)
-        self.outputs = value.shape[-1]
+        self.out_shape = channels_first(value.shape[1:])
 
     def rename(self, old: str, new: str) -> None:
         for node in self.nodes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.engine.tile_layer import TileLayer
 from minidl.errors import UsageError, within
-from minidl.exchange.onnx_graph import Graph, Value
+from minidl.exchange.onnx_graph import Graph, Value, channels_first
 from minidl.exchange.onnx_layers import LAYERS
 from minidl.layers import Layer, Residual
 from minidl.layers.context import join
@@ -25,7 +25,7 @@ def onnx_graph(model: Layer, in_shape: tuple[int, ...], pixels: tuple[Any, Any] 
     name = "pixels" if pixels else "images" if len(in_shape) == 3 else "x"
     value = Value(name, (1, *in_shape))
     model.out_shape(value.shape)
-    graph = Graph(name, (in_shape[-1], *in_shape[:-1]))  # (C, H, W)
+    graph = Graph(name, channels_first(in_shape))
     if pixels:
         mean, std = (np.asarray(v, np.float64).reshape(-1, 1, 1) for v in pixels)  # (C, 1, 1)
         scale, shift = graph.constant(1 / (255 * std), "scale"), graph.constant(-mean / std, "shift")

@@ -78,9 +78,7 @@ def general_max_pool(graph: Graph, layer: GeneralMaxPool2D, name: str, x: Value)
 
 def _max_pool(graph: Graph, name: str, x: Value, window: Window) -> str:
     """ONNX pads with -inf too."""
-    return graph.add(
-        "MaxPool", [x.name], name, kernel_shape=window.kernel, strides=window.stride, pads=_pads(window)
-    )
+    return graph.add("MaxPool", [x.name], name, kernel_shape=window.kernel, strides=window.stride, pads=_pads(window))
 
 
 def avg_pool(graph: Graph, layer: AvgPool2D, name: str, x: Value) -> str:
