@@ -43,7 +43,7 @@ def to_first(x):
 
 
 def error(model, x, fold=False, pixels=None, runtimes=RUNTIMES, y=None):
-    """The largest difference from minidl's answer, for the first image and for all, relative to the largest number."""
+    """The largest difference from minidl's answer, of the first image and of all, by the largest number."""
     content = exported(model, x.shape[1:], fold, pixels)
     y = to_first(model(x) if y is None else y)
     worst = max(abs(run(content, to_first(x[:n])) - y[:n]).max() for run in runtimes for n in (1, len(x)))
