@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse, prepare
+    from minidl.exchange.torch_file import read_torch_file
     from minidl.explain.own import explain_unit
     from minidl.models import Run
     from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict
@@ -101,6 +102,7 @@ _LATER = {  # names that are imported when they are first used, and where they a
     "normalise": "minidl.data.normalise",
     "picture": "minidl.visual.picture.picture",
     "prepare": "minidl.engine.prepare",
+    "read_torch_file": "minidl.exchange.torch_file.read_torch_file",
     "save": "minidl.storage.weights.save_weights",
     "to_torch_state_dict": "minidl.storage.weights.to_torch_state_dict",
 }
@@ -165,6 +167,7 @@ __all__ = [
     "normalise",
     "picture",
     "prepare",
+    "read_torch_file",
     "save",
     "schedules",
     "softmax",

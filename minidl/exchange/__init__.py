@@ -1,4 +1,4 @@
-"""Weights and networks from others, and for others: torch's files, ONNX graphs, model cards.
+"""Weights and graphs of other frameworks, read and written without them: torch's files, ONNX, model cards.
 
-Begin with `onnx_graph`, then `onnx_layers`.
+Internal: its names may change. What is public of it is in `minidl` itself.
 """

@@ -9,6 +9,7 @@ from minidl.backend.arrays import Array
 from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer, Mode, Rule, Shape
 from minidl.layers.containers import require_layer
+from minidl.layers.heads import main_line
 from minidl.layers.parameter import FROZEN
 from minidl.layers.tree import rebuilt
 
@@ -58,18 +59,34 @@ def freeze(model: Layer, last: str) -> Layer:
     The frozen Parameters get the tag "frozen", and every optimizer leaves them as they are, also in `model`. In
     training call `backward(dlogits, cache, need_dx=False)`: nothing goes back through frozen layers.
 
+    Heads that only help in training (`SideHead`) go on learning, by frozen maps if they stand that low.
+
     Raises UsageError if `last` is not one of the chain's own layers, if nothing would be left to learn, or if `model`
     is not a chain of layers.
     """
-    layers = model.children() if model.wiring == "chain" else {}
-    names = list(layers)
-    if last not in names[:-1]:
-        raise UsageError(f"can't freeze up to {last!r}: choose one of {', '.join(names[:-1])}")
-    count = names.index(last) + 1
-    inner = rebuilt(model, {name: layers[name] for name in names[:count]})
+    line = {name: keys for name, keys, _ in main_line(model)}
+    names = list(line)[:-1]
+    if last not in names:
+        raise UsageError(f"can't freeze up to {last!r}: choose one of {', '.join(names)}")
+    return _frozen(model, line[last])
+
+
+def _frozen(layer: Layer, keys: tuple[str, ...]) -> Layer:
+    """`layer` with all layers up to the one at `keys` frozen; a head beside them goes on learning."""
+    children, key, below = layer.children(), keys[0], keys[1:]
+    if layer.training_only:
+        return rebuilt(layer, {**children, key: _frozen(children[key], below)})
+    names = list(children)
+    count = names.index(key) + (not below)
+    rest = {name: children[name] for name in names[count:]}
+    if below:
+        rest[key] = _frozen(children[key], below)
+    if not count:
+        return rebuilt(layer, rest)
+    inner = rebuilt(layer, {name: children[name] for name in names[:count]})
     for p in inner.named_parameters().values():
         p.tags |= {FROZEN}
-    key = "+".join(names[:count])
-    frozen = rebuilt(model, {key: Frozen(inner), **{name: layers[name] for name in names[count:]}})
-    frozen.unnamed |= {key}  # the names of the layers in it stay what they were
+    joined = "+".join(names[:count])
+    frozen = rebuilt(layer, {joined: Frozen(inner), **rest})
+    frozen.unnamed |= {joined}  # the names of the layers in it stay what they were
     return frozen
