@@ -46,9 +46,12 @@ def _emit(graph: Graph, layer: Layer, path: str, x: Value) -> Value:
         for name in children:
             x = _child(graph, layer, path, name, x)
         return x
-    if children and layer.wiring == "parallel" and layer.outputs(x.shape).keys() == children.keys():
-        names = [_child(graph, layer, path, name, x).name for name in children]
-        return Value(graph.add("Concat", names, path, axis=1), layer.out_shape(x.shape))
+    used = [name for name in children if name not in layer.training_only]
+    if used and layer.wiring == "parallel" and [*layer.outputs(x.shape)] == used:
+        ways = [_child(graph, layer, path, name, x) for name in used]
+        if len(ways) == 1:
+            return ways[0]
+        return Value(graph.add("Concat", [way.name for way in ways], path, axis=1), layer.out_shape(x.shape))
     if isinstance(layer, TileLayer):
         raise UsageError(f"{layer.label}: part of the fused engine: export the model that it was made of")
     raise UsageError(f"{layer.label}: not a layer of minidl's own: ONNX can't be told what it computes")

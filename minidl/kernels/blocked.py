@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minidl.kernels import max_pooling, reference
+from minidl.kernels.general.window import square
 from minidl.kernels.shapes import window_positions
 
 Array = np.ndarray
@@ -122,7 +123,7 @@ def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, A
     oh, ow = (window_positions(size, kernel, stride, padding) for size in (h, w))
     y, index = np.empty((n, oh, ow, c), x.dtype), np.empty((n, oh, ow, c), np.uint8)
     for block in _image_blocks(n, x[0].nbytes, POOL_BYTES):
-        max_pooling.max_pool(x[block], y[block], index[block], (kernel, stride, padding), _fresh)
+        max_pooling.max_pool(x[block], y[block], index[block], square(kernel, stride, padding), _fresh)
     return y, index
 
 
@@ -134,7 +135,7 @@ def max_pool_dx(
         return reference.max_pool_dx(dy, index, x_shape, kernel, stride, padding, overlap)
     dx = np.empty(x_shape, dy.dtype)
     for block in _image_blocks(len(dx), dx[0].nbytes, POOL_BYTES):
-        max_pooling.max_pool_dx(dy[block], index[block], dx[block], (kernel, stride, padding), _fresh)
+        max_pooling.max_pool_dx(dy[block], index[block], dx[block], square(kernel, stride, padding), _fresh)
     return dx
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError
-from minidl.kernels.general import general_kernels_for
+from minidl.kernels.general.sets import general_kernels_for
 from minidl.kernels.general.window import pair
 from minidl.kernels.shapes import require_rank
 from minidl.layers.base import Context, Layer, Shape

@@ -6,7 +6,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError, UsageError
-from minidl.kernels.general import general_kernels_for
+from minidl.kernels.general.sets import general_kernels_for
 from minidl.kernels.general.window import Window, pair, same_padding, shown
 from minidl.kernels.shapes import require_channels, require_float, require_rank
 from minidl.layers.base import Context, Layer, Parameter, Shape

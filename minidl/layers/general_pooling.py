@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError
-from minidl.kernels.general import general_kernels_for
+from minidl.kernels.general.sets import general_kernels_for
 from minidl.kernels.general.window import Window, ceil_padding, pair, shown
 from minidl.kernels.shapes import MAX_POOL_WINDOW, require_rank
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule

@@ -37,6 +37,8 @@ from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
 from minidl.layers.heads import last_leaves
 from minidl.layers.parameter import FROZEN
+from minidl.losses import CrossEntropy, SideHeads, balanced_weights
+from minidl.losses.protocol import Loss
 from minidl.optim import Optimizer, get_optimizer
 from minidl.parallel.communicator import ALONE, Communicator
 from minidl.parallel.runner import RankRunner
@@ -229,6 +231,7 @@ def make_trainer(
         train,
         data.loader(data.val, workers=config.workers),
         epochs=config.epochs,
+        loss=make_loss(config, data, model),
         label_smoothing=config.label_smoothing,
         patience=config.patience,
         seed=config.seed,
@@ -237,6 +240,18 @@ def make_trainer(
         parallel=parallel,
         state=None if resume is None else resume.state,
     )
+
+
+def make_loss(config: Config, data: Data, model: Layer) -> Loss | None:
+    """The loss of `config`, over all heads of `model`; None for softmax_cross_entropy of one head."""
+    weights = None
+    if config.class_weights == "balanced":
+        weights = balanced_weights(data.train.labels, len(data.dataset.classes))
+    has_side_heads = any(layer.training_only for _, layer in model.places())
+    if weights is None and not has_side_heads:
+        return None
+    loss = CrossEntropy(weights, config.label_smoothing)
+    return SideHeads(loss) if has_side_heads else loss
 
 
 def train_loader(config: Config, data: Data) -> Loader:
@@ -287,6 +302,7 @@ def make_optimizer(config: Config, model: Layer) -> Optimizer:
     groups = {} if config.decay_all else {tag: {"weight_decay": 0.0} for tag in ("norm", "bias")}
     groups["head"] = {"lr_scale": config.head_lr}
     rule = get_optimizer(config.optimizer)
+    options["clip_norm"] = config.clip_norm or None
     return rule(learning, config.lr, weight_decay=config.weight_decay, groups=groups, **options)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch
+from minidl.kernels.general.window import Window, square
 from minidl.kernels.max_pooling import max_pool, max_pool_dx
 from minidl.layers import Layer
 from minidl.layers.pooling import MaxPool2D, MaxPoolCache
@@ -24,8 +25,8 @@ class FusedMaxPool(Fused):
         return int(type(layers[0]) is MaxPool2D)
 
     @property
-    def window(self) -> tuple[int, int, int]:
-        return self.plain.kernel, self.plain.stride, self.plain.padding
+    def window(self) -> Window:
+        return square(self.plain.kernel, self.plain.stride, self.plain.padding)
 
     def train(self, x: Array) -> tuple[Array, MaxPoolCache]:
         y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)

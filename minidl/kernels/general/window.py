@@ -53,6 +53,11 @@ class Window(NamedTuple):
         return f"a {kh}x{kw} window (stride {shown(self.stride)}, padding {shown(sides)}{dilation})"
 
 
+def square(kernel: int, stride: int, padding: int) -> Window:
+    """A window with the same sizes on both axes."""
+    return Window((kernel, kernel), (stride, stride), ((padding, padding), (padding, padding)))
+
+
 def shown(pair: tuple) -> str:
     """(2, 2) as 2, (2, 1) as (2, 1)."""
     return str(pair[0] if pair[0] == pair[1] else pair)
