@@ -37,21 +37,27 @@ def write_onnx(path: Path, graph: Graph, name: str, metadata: Mapping[str, str])
 
 def _model(onnx: Any, graph: Graph, name: str, metadata: Mapping[str, str], weights: bool = True) -> Any:
     """The model as a protobuf. Without `weights`, arrays of floats are inputs of the same shape."""
-    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    helper = onnx.helper
     inputs = {graph.input: [BATCH, *graph.in_shape]}
     arrays = dict(graph.arrays)
     if not weights:
         inputs |= {key: arrays.pop(key).shape for key, a in graph.arrays.items() if a.dtype.kind == "f"}
-    content = helper.make_graph(
-        [helper.make_node(n.op, n.inputs, [n.output], name=n.output, **n.options) for n in graph.nodes],
-        name,
-        [helper.make_tensor_value_info(key, float32, shape) for key, shape in inputs.items()],
-        [helper.make_tensor_value_info(LOGITS, float32, [BATCH, *graph.out_shape])],
-        [onnx.numpy_helper.from_array(a, key) for key, a in arrays.items()],
-    )
-    opset = [helper.make_opsetid("", OPSET)]
+    nodes = [helper.make_node(n.op, n.inputs, [n.output], name=n.output, **n.options) for n in graph.nodes]
+    values = [
+        [helper.make_tensor_value_info(key, onnx.TensorProto.FLOAT, shape) for key, shape in shapes.items()]
+        for shapes in (inputs, {LOGITS: [BATCH, *graph.out_shape]})
+    ]
     model = helper.make_model(
-        content, opset_imports=opset, ir_version=IR_VERSION, producer_name="minidl", producer_version=__version__
+        helper.make_graph(nodes, name, *values),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="minidl",
+        producer_version=__version__,
     )
+    for key, a in arrays.items():  # in place: `make_graph` and `make_model` would each copy half a gigabyte
+        kind = helper.np_dtype_to_tensor_dtype(a.dtype)
+        model.graph.initializer.add(
+            name=key, data_type=kind, dims=a.shape, raw_data=a.astype(a.dtype.newbyteorder("<"), copy=False).tobytes()
+        )
     helper.set_model_props(model, dict(sorted(metadata.items())))
     return model

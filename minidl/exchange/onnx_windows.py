@@ -1,9 +1,9 @@
 """What convolutions and pools become in an ONNX graph.
 
 Runtimes disagree where a pool meets the border of a map: whether padding counts in a mean, and how many windows there
-are with `ceil_mode`. So an average pool gets its padding from a node of its own, no node has a ceil_mode, and what
-depends on the size of the map (the last windows, "same", the bins of an adaptive pool) is worked out here. H and W are
-fixed in the file; the batch is not.
+are with `ceil_mode`. So an average pool gets its padding from a node of its own, and no node has a ceil_mode. What
+depends on the size of the map (the last windows, "same", the bins of an adaptive pool) is worked out here: H and W
+are fixed in the file, the batch is not.
 """
 
 from __future__ import annotations
