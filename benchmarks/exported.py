@@ -3,10 +3,10 @@
     python -m benchmarks.exported --data DATA [--quick] [--results FOLDER]     the shipped network on all of val
     python -m benchmarks.exported --seeded [NAME ...]                          the others, with seeded weights
 
-It needs `.[benchmarks]`. The shipped network is exported with batch normalization kept and folded, and its top-1 on the
-real images of Tiny ImageNet compared. Every image on which a runtime decides otherwise is listed with the margin
-between the two largest logits; the bar is a margin below 1e-4. Of the other networks the logits are compared, on random
-images; their running statistics are those of one batch.
+It needs `.[benchmarks]`. The shipped network is exported with batch normalization kept and folded, and its top-1 on
+the real images of Tiny ImageNet compared. Every image on which a runtime decides otherwise is listed with the margin
+between the two largest logits; the bar is a margin below 1e-4. Of the other networks the logits are compared, on
+random images; their running statistics are those of one batch.
 """
 
 from __future__ import annotations
