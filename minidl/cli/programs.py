@@ -5,6 +5,7 @@ from __future__ import annotations
 from minidl.cli.atlas import ATLAS
 from minidl.cli.data import CHECK_DATA, DOWNLOAD, EXPORT_SHAPES, SHOW_BATCH
 from minidl.cli.explain import EXPLAIN
+from minidl.cli.export import EXPORT
 from minidl.cli.features import PCA, TSNE
 from minidl.cli.find_lr import FIND_LR
 from minidl.cli.import_torch import IMPORT_TORCH
@@ -16,7 +17,7 @@ from minidl.cli.saliency import GRADCAM, OCCLUSION
 from minidl.cli.search import SEARCH
 from minidl.cli.train import TRAIN
 from minidl.cli.units import DECONV, GRADIENT, GUIDED, TOP
-from minidl.cli.use import EVAL, EXPORT, PREDICT
+from minidl.cli.use import EVAL, PREDICT
 
 UNITS = {"top": TOP, "gradient": GRADIENT, "guided": GUIDED, "deconv": DECONV}
 CLASSES = {"occlusion": OCCLUSION, "gradcam": GRADCAM}

@@ -42,7 +42,18 @@ def pack_arrays(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None 
     """The content of the safetensors file."""
     # order="C": safetensors writes the memory as it is and ignores strides
     host = {name: np.asarray(to_host(a), order="C") for name, a in arrays.items()}
-    return save(host, dict(metadata) if metadata else None)
+    content = save(host, dict(metadata) if metadata else None)
+    return _sorted(content) if metadata and len(metadata) > 1 else content
+
+
+def _sorted(content: bytes) -> bytes:
+    """The safetensors file with its metadata in the order of their keys: the library gives them a random one."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[start:]])
 
 
 def unpack_arrays(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:

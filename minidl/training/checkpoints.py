@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -160,15 +160,21 @@ def _timeless(state: TrainState) -> TrainState:
     return replace(state, seconds=0.0, history=[row | no_time for row in state.history])
 
 
-def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint for other people: without the optimizer's arrays, and with names instead of paths."""
+def portable_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint for other people: without the optimizer's arrays, and with names instead of paths."""
     config = dict(checkpoint.about.config)
     config["data"] = portable(_of_here(config["data"]))
     if config.get("init_from"):
         config["init_from"] = Path(_of_here(config["init_from"])).name
     about = replace(checkpoint.about, config=config)
     arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_PREFIXES)}
-    _save(path, arrays, about, checkpoint.state)
+    return replace(checkpoint, about=about, arrays=arrays)
+
+
+def export_checkpoint(path: Path, checkpoint: Checkpoint, more: Mapping[str, str] | None = None) -> None:
+    """Writes a checkpoint for other people (`portable_checkpoint`), with `more` metadata beside minidl's."""
+    made = portable_checkpoint(checkpoint)
+    save_arrays(path, made.arrays, {**(more or {}), **_metadata(made.about, made.state)})
 
 
 def _of_here(path: str) -> str:
