@@ -19,8 +19,10 @@ from minidl.exchange.torch_forms import open_form
 from minidl.exchange.torch_tensors import Tensor
 from minidl.storage.files import open_regular
 from minidl.storage.metadata import CHECKPOINT
+from minidl.text.progress import Progress
 
 _HEAD = 512  # bytes that tell what a file is
+_LARGE = 100_000_000  # bytes that take so long that progress is shown
 _DEEP = 3  # how far inside a checkpoint a state dict is looked for
 # Where it is in the checkpoints of others, the first of them that is there
 _PLACES = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params")
@@ -84,8 +86,10 @@ def _read(file: BinaryIO, path: Path) -> TorchWeights:
     storages = {t.storage.key: t.storage for t in tensors.values()}
     # Storages are no larger than the file, but that may be sparse. A tensor can be larger than its storage: one
     # number that is expanded to a million is a million where it is copied.
-    _check_room(path, sum(s.nbytes for s in storages.values()) + sum(t.nbytes for t in tensors.values()))
-    numbers = form.numbers(storages.values())
+    stored = sum(s.nbytes for s in storages.values())
+    _check_room(path, stored + sum(t.nbytes for t in tensors.values()))
+    with Progress("reading", stored, "B", show=stored > _LARGE, leave=False) as bar:
+        numbers = form.numbers(storages.values(), bar.add)
     return TorchWeights({name: t.array(numbers[t.storage.key]) for name, t in tensors.items()}, inside)
 
 
