@@ -234,3 +234,17 @@ def test_reading_imports_neither_torch_nor_pickletools():
         "print([m for m in ('torch', 'pickletools') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("form", ["zip", "stream"])
+def test_the_progress_of_reading_counts_all_bytes(tmp_path, monkeypatch, form):
+    bars = []
+
+    class Bar(torch_file.Progress):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            bars.append(self)
+
+    monkeypatch.setattr(torch_file, "Progress", Bar)
+    read_torch_file(GOLDEN / f"torch2-{form}.pth")
+    assert bars[0].done == bars[0].total == 400 and not bars[0].live  # bytes of the zoo's twelve storages

@@ -87,6 +87,8 @@ HOSTILE = [
     (with_pickle(b"\x80\x02}K\x01\x85K\x02s."), "a dict whose keys aren't texts or numbers"),
     (with_pickle(b"\x80\x02}(K\x01u."), "a dict whose keys aren't texts or numbers"),
     (with_pickle(b"\x80\x02c" + b"a" * 300 + b"\nb\n."), "a name of more than 200 letters"),
+    (with_pickle(b"\x80\x02c" + b"a" * 201 + b"\nb\n."), "a name of more than 200 letters"),
+    (with_pickle(b"\x80\x02c" + b"a" * 200 + b"\nb\n."), "a Python object, aaa"),
     (with_pickle(b"\x80\x02X\xff\xff\xff\xffa."), "its pickle is cut short"),
     (with_pickle(b"\x80\x02T\xff\xff\xff\xffa."), "its pickle is cut short"),
     (with_pickle(b"\x80\x02X\1\0\0\0\xff."), "a text that isn't UTF-8"),
