@@ -61,6 +61,8 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse, prepare
+    from minidl.exchange.torch_file import read_torch_file
+    from minidl.exchange.own import save_onnx
     from minidl.explain.own import explain_unit
     from minidl.models import Run
     from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict
@@ -103,7 +105,9 @@ _LATER = {  # names that are imported when they are first used, and where they a
     "normalise": "minidl.data.normalise",
     "picture": "minidl.visual.picture.picture",
     "prepare": "minidl.engine.prepare",
+    "read_torch_file": "minidl.exchange.torch_file.read_torch_file",
     "save": "minidl.storage.weights.save_weights",
+    "save_onnx": "minidl.exchange.own.save_onnx",
     "to_torch_state_dict": "minidl.storage.weights.to_torch_state_dict",
 }
 
@@ -169,7 +173,9 @@ __all__ = [
     "normalise",
     "picture",
     "prepare",
+    "read_torch_file",
     "save",
+    "save_onnx",
     "schedules",
     "softmax",
     "softmax_cross_entropy",

@@ -84,7 +84,9 @@ def graph(model: Layer, image_shape: Shape, shown: Sequence[str], groups: Sequen
     """The network as nested blocks."""
     layers = {name: i for i, name in enumerate(shown)}
     grouped = {group.name: i for i, group in enumerate(groups)}
-    shapes = {place.name: _shape(model, place, image_shape) for place in walk(model) if place.named and not place.helps}
+    shapes = {
+        place.name: _shape(model, place, image_shape) for place in walk(model) if place.named and not place.helps
+    }
 
     def block(layer: Layer, name: str, path: str) -> Block:
         children = {key: child for key, child in layer.children().items() if key not in layer.training_only}

@@ -1,4 +1,4 @@
-"""The commands `eval`, `predict` and `export`: how to use a trained network."""
+"""The commands `eval` and `predict`: how to use a trained network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, read_trained, trained_file
+from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, read_trained
 from minidl.cli.parser import Command, Parser
 from minidl.data.classes import class_names
 from minidl.errors import DataError, UsageError
@@ -26,7 +26,7 @@ from minidl.text.calls import program
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
 from minidl.training import session
-from minidl.training.checkpoints import About, Checkpoint, export_checkpoint, load_checkpoint
+from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.evaluation import Evaluation, evaluate
 from minidl.training.prediction import (
     BATCH,
@@ -198,16 +198,6 @@ def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: Ab
         print_lines(f"wrote {path}")
 
 
-def export_weights(args: Namespace) -> int:
-    """Writes a checkpoint for other people: the weights, their meaning and how they were trained."""
-    checkpoint = load_checkpoint(trained_file(args))
-    checkpoint.build(build)  # make sure that the checkpoint can be used: a registered network, and its weights
-    path = Path(args.output or f"{checkpoint.about.model}.safetensors")
-    export_checkpoint(path, checkpoint)
-    print_lines(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
-    return 0
-
-
 def _add_eval_flags(parser: Parser) -> None:
     add_trained_flags(parser)
     add_use_flags(parser)
@@ -225,11 +215,5 @@ def _add_predict_flags(parser: Parser) -> None:
     )  # fmt: skip
 
 
-def _add_export_flags(parser: Parser) -> None:
-    add_trained_flags(parser)
-    parser.add_argument("--output", metavar="FILE", help="what to write (default: MODEL.safetensors)")
-
-
 EVAL = Command(evaluate_run, _add_eval_flags, share=True)
 PREDICT = Command(predict_images, _add_predict_flags, share=True)
-EXPORT = Command(export_weights, _add_export_flags)

@@ -38,7 +38,11 @@ def block(channels, filters, rng):
 
 
 def head(channels, rng, dropout=0.0):
-    layers = {"pool": GlobalAvgPool(), "dropout": Dropout(dropout), "fc": Linear(channels, K, rng=rng, dtype=np.float64)}
+    layers = {
+        "pool": GlobalAvgPool(),
+        "dropout": Dropout(dropout),
+        "fc": Linear(channels, K, rng=rng, dtype=np.float64),
+    }
     return Sequential({name: layer for name, layer in layers.items() if dropout or name != "dropout"})
 
 
@@ -89,7 +93,11 @@ def test_in_training_come_the_scores_of_all_heads_its_own_first(engine):
     plain = network()
     a, _ = plain["a"].forward(x, TRAIN)
     b, _ = plain["b"].forward(a, TRAIN)
-    heads = [alone(network()).forward(x, TRAIN)[0], plain["side2"].forward(b, TRAIN)[0], plain["side1"].forward(a, TRAIN)[0]]
+    heads = [
+        alone(network()).forward(x, TRAIN)[0],
+        plain["side2"].forward(b, TRAIN)[0],
+        plain["side1"].forward(a, TRAIN)[0],
+    ]
     for i, want in enumerate(heads):
         np.testing.assert_allclose(y[:, i], want, rtol=1e-9, atol=1e-12)
 

@@ -72,7 +72,9 @@ LARGE = [name for name, build in models.REGISTRY.items() if NARROW[name] is not 
 TORCHVISIONS = ["resnet18", "resnet34", "resnext50", "vgg11", "vgg11-bn", "vgg16", "vgg16-bn", "googlenet"]
 
 
-def narrow(name: str, classes: int = 5, *, dropout: float = 0.0, seed: int = 0, dtype: type = np.float32, **options: Any) -> Layer:
+def narrow(
+    name: str, classes: int = 5, *, dropout: float = 0.0, seed: int = 0, dtype: type = np.float32, **options: Any
+) -> Layer:
     """As `models.build`, but narrow."""
     rng = np.random.default_rng([seed, 0])
     return NARROW[name](classes=classes, dropout=dropout, rng=rng, dtype=dtype, **options)
