@@ -85,7 +85,6 @@ def torch_pass(net: torch.nn.Module, x: np.ndarray, training: bool) -> Result:
     if isinstance(y, tuple):
         y = torch.stack(tuple(y), dim=1)  # logits, aux_logits2, aux_logits1: minidl's order
     y.backward(torch.from_numpy(gradient(tuple(y.shape))).to(y.dtype))
-    net.zero_grad(set_to_none=True)
     net.load_state_dict(kept, strict=False)  # so that the next pass begins with the same statistics
     return Result(y.detach().numpy(), x.grad.permute(0, 2, 3, 1).numpy())
 
@@ -96,7 +95,8 @@ def minidl_pass(net: Layer, x: np.ndarray, training: bool) -> Result:
     if not training:
         np.testing.assert_allclose(net(x), y, rtol=0, atol=1e-3 * np.abs(y).max())  # INFER
         y = net(x)
-    dx = net.backward(gradient(y.shape).astype(y.dtype), cache)
+    dy = gradient(y.shape).astype(y.dtype)
+    dx = net.backward(dy, cache) if training else net.input_grad(dy, cache)
     for name, b in net.named_buffers().items():
         b[...] = statistics[name]
     return Result(y, dx)
@@ -109,7 +109,8 @@ def error(a: np.ndarray, b: np.ndarray) -> float:
 
 def compare(name: str, sides: list[int]) -> bool:
     """Prints a line for each comparison; returns whether all hold."""
-    net, plain = seeded(theirs(name), seed=7), ours(name)
+    net, plain = seeded(theirs(name), seed=7).requires_grad_(False), ours(name)
+    modes = (False, True) if plain.named_buffers() else (False,)  # without BN and dropout both do the same
     state = {key: a for key, a in net.state_dict().items() if not key.endswith("num_batches_tracked")}
     own = to_torch_state_dict(plain)
     same = {key: tuple(a.shape) for key, a in state.items()} == {key: a.shape for key, a in own.items()}
@@ -124,7 +125,7 @@ def compare(name: str, sides: list[int]) -> bool:
         model = convert(plain, dtype=dtype)
         for side in sides:
             x = images(IMAGES.get(side, 2), side).astype(dtype)
-            for training in (False, True):
+            for training in modes:
                 want = torch_pass(net, x, training)
                 right = exact.setdefault((side, training), want)
                 rounding = [error(a, b) for a, b in zip(want, right, strict=True)]  # 0 in float64
@@ -162,7 +163,7 @@ def golden(name: str) -> dict[str, Any]:
         "first": [f"{key} {shape}" for key, shape in list(shapes.items())[:3]],
         "last": [f"{key} {shape}" for key, shape in list(shapes.items())[-2:]],
     }
-    net = net.double()
+    net = net.double().requires_grad_(False)
     for mode in ("infer", "train"):
         result = torch_pass(net, images(2, 64).astype(np.float64), mode == "train")
         logits = result.logits if result.logits.ndim == 3 else result.logits[:, None]

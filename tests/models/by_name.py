@@ -59,13 +59,13 @@ def torch_shapes(net: Layer) -> dict[str, tuple[int, ...]]:
     for name, a in model_arrays(net).items():
         layer, _, last = name.rpartition(".")
         shape = tuple(a.shape[axis] for axis in {4: (3, 2, 0, 1), 2: (1, 0)}.get(a.ndim, range(a.ndim)))
-        found[f"{layer}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last)}"] = shape
+        found[f"{layer}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }"] = shape
     return found
 
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Networks that are built meanwhile have weights of zero, which takes no time and no memory until they are used."""
+    """Networks that are built meanwhile have weights of zero, which take no time, and no memory until they are used."""
     with ExitStack() as stack:
         for module in DRAWN:
             zeros = lambda rng, shape, fan_in, dtype=np.float32: np.zeros(shape, dtype)  # noqa: E731

@@ -15,8 +15,8 @@ from tests.models.by_name import CLASSES, array_of, checksum, gradient, images, 
 from tests.models.narrow import TORCHVISIONS
 
 GOLDEN = {name: json.loads((Path(__file__).parent / "golden" / f"{name}.json").read_text()) for name in TORCHVISIONS}
-# Those of VGG have 130 million parameters and more: one with and one without BN, in float32, where a number near 0 may
-# fall on the other side of a ReLU.
+# VGGs have 130 million parameters and more: one with and one without BN, in float32, where a number near 0 may fall on
+# the other side of a ReLU.
 TOLERANCES = {name: (1e-6, 1e-6) for name in TORCHVISIONS if not name.startswith("vgg")}
 TOLERANCES |= {"vgg11": (1e-4, 2e-2), "vgg16-bn": (1e-4, 2e-2)}
 
