@@ -65,7 +65,7 @@ def torch_shapes(net: Layer) -> dict[str, tuple[int, ...]]:
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Networks that are built meanwhile have weights of zero, which take no time, and no memory until they are used."""
+    """Networks that are built meanwhile have weights of zero, which take no time, and no memory at first."""
     with ExitStack() as stack:
         for module in DRAWN:
             zeros = lambda rng, shape, fan_in, dtype=np.float32: np.zeros(shape, dtype)  # noqa: E731

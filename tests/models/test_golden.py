@@ -14,7 +14,8 @@ from minidl.storage.weights import load_torch_state_dict
 from tests.models.by_name import CLASSES, array_of, checksum, gradient, images, torch_shapes, undrawn
 from tests.models.narrow import TORCHVISIONS
 
-GOLDEN = {name: json.loads((Path(__file__).parent / "golden" / f"{name}.json").read_text()) for name in TORCHVISIONS}
+FILES = Path(__file__).parent / "golden"
+GOLDEN = {name: json.loads((FILES / f"{name}.json").read_text()) for name in TORCHVISIONS}
 # VGGs have 130 million parameters and more: one with and one without BN, in float32, where a number near 0 may fall on
 # the other side of a ReLU.
 TOLERANCES = {name: (1e-6, 1e-6) for name in TORCHVISIONS if not name.startswith("vgg")}
