@@ -16,8 +16,8 @@ from tests.models.narrow import TORCHVISIONS
 
 FILES = Path(__file__).parent / "golden"
 GOLDEN = {name: json.loads((FILES / f"{name}.json").read_text()) for name in TORCHVISIONS}
-# VGGs have 130 million parameters and more: one with and one without BN, in float32, where a number near 0 may fall on
-# the other side of a ReLU.
+# VGGs have 130 million parameters and more: one with BN and one without, in float32, where a number near 0 may fall
+# on the other side of a ReLU.
 TOLERANCES = {name: (1e-6, 1e-6) for name in TORCHVISIONS if not name.startswith("vgg")}
 TOLERANCES |= {"vgg11": (1e-4, 2e-2), "vgg16-bn": (1e-4, 2e-2)}
 
