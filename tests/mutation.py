@@ -87,7 +87,7 @@ TESTS_OF = {
     "minidl/kernels/reference.py": [*TESTS, "tests/losses/test_cross_entropy.py"],
     "minidl/layers/side_head.py": ["tests/layers/test_side_head.py"],
     "minidl/layers/heads.py": ["tests/layers/test_side_head.py"],
-    "minidl/layers/frozen.py": ["tests/layers/test_side_head.py", "tests/training/test_transfer.py"],
+    "minidl/layers/frozen.py": ["tests/layers/test_side_head.py"],
     "minidl/clipping.py": ["tests/test_clipping.py"],
     "minidl/losses/cross_entropy.py": ["tests/losses/test_cross_entropy.py", "tests/layers/test_gradients.py"],
     "minidl/losses/binary.py": ["tests/losses/test_binary.py"],
