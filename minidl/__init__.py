@@ -52,7 +52,7 @@ from minidl.layers import (
     freeze,
 )
 from minidl.layers.convert import convert
-from minidl.losses import softmax, softmax_cross_entropy, top_k_correct
+from minidl.losses import binary_cross_entropy, softmax, softmax_cross_entropy, top_k_correct
 from minidl.optim import SGD, Adam, AdamW
 from minidl.version import __version__
 
@@ -61,6 +61,8 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse, prepare
+    from minidl.exchange.torch_file import read_torch_file
+    from minidl.exchange.own import save_onnx
     from minidl.explain.own import explain_unit
     from minidl.models import Run
     from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict
@@ -68,6 +70,7 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl.storage.weights import save_weights as save
     from minidl.training.checkpoints import load_checkpoint
     from minidl.training.evaluation import evaluate
+    from minidl.training.loggers import Logging
     from minidl.training.trainer import Trainer
     from minidl.visual.looking import activations, deconv, gradient, guided
     from minidl.visual.picture import picture
@@ -79,6 +82,7 @@ if not _INSIDE.is_file() and _BESIDE.is_file():  # a checkout: minidl.models is 
 
 _LATER = {  # names that are imported when they are first used, and where they are
     "Loader": "minidl.data.Loader",
+    "Logging": "minidl.training.loggers.Logging",
     "Run": "minidl.models.Run",
     "Trainer": "minidl.training.trainer.Trainer",
     "activations": "minidl.visual.looking.activations",
@@ -101,7 +105,9 @@ _LATER = {  # names that are imported when they are first used, and where they a
     "normalise": "minidl.data.normalise",
     "picture": "minidl.visual.picture.picture",
     "prepare": "minidl.engine.prepare",
+    "read_torch_file": "minidl.exchange.torch_file.read_torch_file",
     "save": "minidl.storage.weights.save_weights",
+    "save_onnx": "minidl.exchange.own.save_onnx",
     "to_torch_state_dict": "minidl.storage.weights.to_torch_state_dict",
 }
 
@@ -128,6 +134,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "Loader",
+    "Logging",
     "MaxPool2D",
     "MinidlError",
     "Mode",
@@ -143,6 +150,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "activations",
+    "binary_cross_entropy",
     "channel_statistics",
     "convert",
     "deconv",
@@ -165,7 +173,9 @@ __all__ = [
     "normalise",
     "picture",
     "prepare",
+    "read_torch_file",
     "save",
+    "save_onnx",
     "schedules",
     "softmax",
     "softmax_cross_entropy",
@@ -178,6 +188,8 @@ __all__ = [
 
 _MEANT = {  # what people look for who know another framework, without regard to case
     "batchnormalization": "md.BatchNorm2D",
+    "bcewithlogitsloss": "md.binary_cross_entropy(logits, targets)",
+    "clip_grad_norm_": "md.Adam(..., clip_norm=1.0), or md.optim.clip_norm(parameters, 1.0)",
     "crossentropyloss": "md.softmax_cross_entropy(logits, labels)",
     "cross_entropy": "md.softmax_cross_entropy(logits, labels)",
     "dataloader": "md.Loader((images, labels), 32, ...)",

@@ -12,12 +12,13 @@ from typing import Any
 
 from minidl.backend.arrays import Array, array_module
 from minidl.backend.named import assign, check_arrays
+from minidl.clipping import clip_norm, gradient_norm
 from minidl.errors import UsageError
 from minidl.kernels import kernels_for
 from minidl.layers.base import Parameter
 from minidl.layers.parameter import FROZEN
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get_optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "clip_norm", "get_optimizer", "gradient_norm"]
 
 _TAGS = {"weight", "bias", "norm"}  # the tags of minidl's own layers: a group may name one that no parameter has
 
@@ -35,7 +36,8 @@ class Optimizer:
     `params` is Layer.named_parameters(); the optimizer's state has the same names. `groups` sets weight_decay and
     lr_scale for all parameters with a tag: {"norm": {"weight_decay": 0.0}, "bias": {"lr_scale": 2.0}}. A parameter
     with several tags takes the options of all their groups; if two groups set the same option, the later one counts.
-    A parameter with the tag "frozen" stays as it is (`layers.freeze`).
+    A parameter with the tag "frozen" stays as it is (`layers.freeze`). With `clip_norm`, each step first shortens the
+    gradients to this norm if they are longer (`minidl/clipping.py`); `norm` is what they had before, on the device.
     Raises UsageError for a rate or decay below zero, and for an unknown tag or option.
     """
 
@@ -47,6 +49,7 @@ class Optimizer:
         lr: float,
         weight_decay: float = 0.0,
         groups: Mapping[str, Mapping[str, float]] | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         if not isinstance(params, Mapping):
             raise UsageError(
@@ -56,10 +59,14 @@ class Optimizer:
             raise UsageError(f"{type(self).__name__}: {other[0]} is no Parameter: give model.named_parameters()")
         _require("lr", lr, lambda v: 0 <= v < math.inf)
         _require("weight_decay", weight_decay, lambda v: v >= 0)
+        if clip_norm is not None:
+            _require("clip_norm", clip_norm, lambda v: v > 0)
         first = {id(p): name for name, p in reversed(params.items())}
         self.params = {name: p for name, p in params.items() if first[id(p)] == name}  # each once
         self.lr = float(lr)
         self.steps = 0
+        self.clip_norm = None if clip_norm is None else float(clip_norm)
+        self.norm: Array | None = None  # of the gradients of the last step, if they are clipped
         self.options = _options(self.params, float(weight_decay), groups or {})
         self._state = {
             f"{name}/{slot}": array_module(p.value).zeros_like(p.value)
@@ -72,6 +79,8 @@ class Optimizer:
         """One update of every parameter that isn't frozen, with the learning rate `lr` (by default `self.lr`)."""
         lr = self.lr if lr is None else _number("lr", lr)  # no np.float64: float32 arrays would compute in float64
         self.steps += 1
+        if self.clip_norm is not None:
+            self.norm = clip_norm(self.params.values(), self.clip_norm)
         for name, p in self.params.items():
             if FROZEN in p.tags:
                 continue
@@ -158,12 +167,13 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         groups: Mapping[str, Mapping[str, float]] | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         _require("momentum", momentum, lambda v: 0 <= v < 1)
         _require("nesterov", nesterov, lambda v: bool(momentum) or not v)
         self.momentum, self.nesterov = float(momentum), nesterov
         self.slots = ("v",) if momentum else ()
-        super().__init__(params, lr, weight_decay, groups)
+        super().__init__(params, lr, weight_decay, groups, clip_norm)
 
     def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:
         xp = array_module(w)
@@ -203,6 +213,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         groups: Mapping[str, Mapping[str, float]] | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         try:
             b1, b2 = betas
@@ -212,7 +223,7 @@ class Adam(Optimizer):
             _require("betas", beta, lambda v: 0 <= v < 1)
         _require("eps", eps, lambda v: v >= 0)
         self.betas, self.eps = (float(b1), float(b2)), float(eps)
-        super().__init__(params, lr, weight_decay, groups)
+        super().__init__(params, lr, weight_decay, groups, clip_norm)
 
     def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:
         (m, v), (b1, b2) = state, self.betas

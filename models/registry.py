@@ -11,8 +11,10 @@ import numpy as np
 from minidl.errors import UsageError
 from minidl.layers import ACTIVATIONS, Sequential
 from minidl.models.convnet import build_convnet
+from minidl.models.googlenet import GOOGLENET, build_googlenet
 from minidl.models.inception import BASELINE, REFINED, THREE_MODULE, build_inception
-from minidl.models.resnet import RESNET18, STEMS, build_resnet
+from minidl.models.resnet import RESNET18, RESNET34, RESNEXT50, STEMS, build_resnet
+from minidl.models.vgg import VGG11, VGG16, build_vgg
 
 REGISTRY = {
     "baseline": partial(build_inception, BASELINE),
@@ -20,6 +22,13 @@ REGISTRY = {
     "three-module": partial(build_inception, THREE_MODULE),
     "convnet": build_convnet,
     "resnet18": partial(build_resnet, RESNET18),
+    "resnet34": partial(build_resnet, RESNET34),
+    "resnext50": partial(build_resnet, RESNEXT50),
+    "vgg11": partial(build_vgg, VGG11),
+    "vgg11-bn": partial(build_vgg, VGG11, norm=True),
+    "vgg16": partial(build_vgg, VGG16),
+    "vgg16-bn": partial(build_vgg, VGG16, norm=True),
+    "googlenet": partial(build_googlenet, GOOGLENET),
 }
 OPTIONS = {"stem": tuple(STEMS), "activation": tuple(ACTIVATIONS)}  # that some networks have, and their values
 WEIGHTS = Path(__file__).parent / "weights"

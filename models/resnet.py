@@ -7,11 +7,13 @@ is a second stem, which keeps the size of the image.
 Weights start as everywhere in minidl, He normal by fan in, and gamma as 1. (torchvision takes fan out, which differs
 where the number of channels changes; BN divides by it again.)
 
-Source: He et al., Deep residual learning for image recognition, 2015, section 3.3, Table 1 and section 4.1.
+Sources: He et al., Deep residual learning for image recognition, 2015, section 3.3, Table 1 and section 4.1; Xie et
+al., Aggregated residual transformations for deep neural networks, 2016, Table 1 (ResNeXt-50, 32x4d).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from minidl.layers import (
     BatchNorm2D,
     Conv2D,
     Dropout,
+    GeneralConv2D,
     GlobalAvgPool,
     Layer,
     Linear,
@@ -35,6 +38,7 @@ class Convolution(NamedTuple):
 
     kernel: int
     widening: int = 1  # it has so many times the filters of its row
+    groups: int = 1  # into which its channels are divided, each with filters of its own
 
 
 class Blocks(NamedTuple):
@@ -53,11 +57,24 @@ class Stem(NamedTuple):
 
 
 BASIC = (Convolution(3), Convolution(3))  # Figure 5, left
+SPLIT = (Convolution(1, widening=2), Convolution(3, widening=2, groups=32), Convolution(1, widening=4))
 RESNET18 = {
     "layer1": Blocks(2, 64, 1, BASIC),
     "layer2": Blocks(2, 128, 2, BASIC),
     "layer3": Blocks(2, 256, 2, BASIC),
     "layer4": Blocks(2, 512, 2, BASIC),
+}
+RESNET34 = {
+    "layer1": Blocks(3, 64, 1, BASIC),
+    "layer2": Blocks(4, 128, 2, BASIC),
+    "layer3": Blocks(6, 256, 2, BASIC),
+    "layer4": Blocks(3, 512, 2, BASIC),
+}
+RESNEXT50 = {
+    "layer1": Blocks(3, 64, 1, SPLIT),
+    "layer2": Blocks(4, 128, 2, SPLIT),
+    "layer3": Blocks(6, 256, 2, SPLIT),
+    "layer4": Blocks(3, 512, 2, SPLIT),
 }
 STEMS = {"small": Stem(3, 1, pool=False), "imagenet": Stem(7, 2, pool=True)}
 
@@ -100,9 +117,11 @@ def _conv_bn(
     names: tuple[str, str],
     rng: np.random.Generator,
     dtype: type,
+    groups: int = 1,
 ) -> dict[str, Layer]:
     """Convolution and batch normalization; with padding, so that stride 1 keeps the size of the map."""
-    conv = Conv2D(channels, filters, kernel, stride, padding=kernel // 2, bias=False, rng=rng, dtype=dtype)
+    kind = Conv2D if groups == 1 else partial(GeneralConv2D, groups=groups)
+    conv = kind(channels, filters, kernel, stride, padding=kernel // 2, bias=False, rng=rng, dtype=dtype)
     return dict(zip(names, (conv, BatchNorm2D(filters, dtype=dtype)), strict=True))
 
 
@@ -113,9 +132,9 @@ def _block(channels: int, row: Blocks, stride: int, activation: str, rng: np.ran
     """
     body: dict[str, Layer] = {}
     inside, left = channels, stride
-    for i, (kernel, widening) in enumerate(row.body, start=1):
+    for i, (kernel, widening, groups) in enumerate(row.body, start=1):
         filters, own = row.filters * widening, left if kernel > 1 else 1
-        body |= _conv_bn(inside, filters, kernel, own, (f"conv{i}", f"bn{i}"), rng, dtype)
+        body |= _conv_bn(inside, filters, kernel, own, (f"conv{i}", f"bn{i}"), rng, dtype, groups)
         if i < len(row.body):
             body[f"relu{i}"] = ACTIVATIONS[activation]()
         inside, left = filters, left // own

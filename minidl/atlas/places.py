@@ -9,6 +9,7 @@ from minidl.errors import MinidlError, UsageError
 from minidl.layers import Layer
 from minidl.layers.base import Shape
 from minidl.layers.context import join
+from minidl.layers.heads import spine
 from minidl.layers.naming import no_such_layer
 from minidl.visual.connections import unit_layers
 from minidl.visual.taps import links, outputs_of
@@ -83,16 +84,18 @@ def graph(model: Layer, image_shape: Shape, shown: Sequence[str], groups: Sequen
     """The network as nested blocks."""
     layers = {name: i for i, name in enumerate(shown)}
     grouped = {group.name: i for i, group in enumerate(groups)}
-    shapes = {place.name: _shape(model, place, image_shape) for place in walk(model) if place.named}
+    shapes = {
+        place.name: _shape(model, place, image_shape) for place in walk(model) if place.named and not place.helps
+    }
 
     def block(layer: Layer, name: str, path: str) -> Block:
-        children = layer.children()
+        children = {key: child for key, child in layer.children().items() if key not in layer.training_only}
         return Block(
             name=name,
             kind=type(layer).__name__ if children else repr(layer),
             shape=shapes.get(name, []) if name else list(model.out_shape((1, *image_shape))[1:]),
             parameters=sum(p.size for p in layer.named_parameters().values()),
-            wiring=(layer.wiring or "") if children else "",
+            wiring=("chain" if spine(layer) else layer.wiring or "") if children else "",
             layer=layers.get(name, -1) if name else -1,
             group=grouped.get(name, -1) if name else -1,
             children=[

@@ -25,7 +25,7 @@ from minidl.training.session import Execution
 from minidl.training.together import same_checkpoint
 
 NAMES = {"model": tuple(REGISTRY), **OPTIONS}
-KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep")  # settings of what a run folder keeps
+KEPT_BY_RUNS = ("checkpoint_minutes", "snapshot_epochs", "keep", "log")  # settings of what a run folder keeps
 
 
 def flag(parse: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -56,7 +56,7 @@ def plugged_in(plugs: Plugs, trainer: Trainer, config: Config, run: Run) -> Iter
     def one_step() -> None:
         twin = copy(trainer)
         twin.model, twin.optimizer = deepcopy((trainer.model, trainer.optimizer))
-        twin.train_step(*next(iter(trainer.train.epoch(0))))
+        twin.step(*next(iter(trainer.train.epoch(0))))
 
     drop_unfit(plugs, one_step)
     used = ", ".join(plugs.functions) or "none"

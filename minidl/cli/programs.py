@@ -5,8 +5,10 @@ from __future__ import annotations
 from minidl.cli.atlas import ATLAS
 from minidl.cli.data import CHECK_DATA, DOWNLOAD, EXPORT_SHAPES, SHOW_BATCH
 from minidl.cli.explain import EXPLAIN
+from minidl.cli.export import EXPORT
 from minidl.cli.features import PCA, TSNE
 from minidl.cli.find_lr import FIND_LR
+from minidl.cli.import_torch import IMPORT_TORCH
 from minidl.cli.learn import LEARN
 from minidl.cli.machine import DOCTOR
 from minidl.cli.overview import HISTORY, LAYERS, SEARCH_PLOT
@@ -15,7 +17,7 @@ from minidl.cli.saliency import GRADCAM, OCCLUSION
 from minidl.cli.search import SEARCH
 from minidl.cli.train import TRAIN
 from minidl.cli.units import DECONV, GRADIENT, GUIDED, TOP
-from minidl.cli.use import EVAL, EXPORT, PREDICT
+from minidl.cli.use import EVAL, PREDICT
 
 UNITS = {"top": TOP, "gradient": GRADIENT, "guided": GUIDED, "deconv": DECONV}
 CLASSES = {"occlusion": OCCLUSION, "gradcam": GRADCAM}
@@ -32,6 +34,7 @@ MINIDL = Program(
         "Settings:": {"find-lr": FIND_LR, "search": SEARCH, "search-plot": SEARCH_PLOT},
         "Data:": DATA,
         "A run and its network:": {"history": HISTORY, "layers": LAYERS, "export": EXPORT},
+        "Weights of others:": {"import-torch": IMPORT_TORCH},
         "Units, features and classes:": {
             **UNITS, **FEATURES, **CLASSES, "explain": EXPLAIN
         },
@@ -40,7 +43,7 @@ MINIDL = Program(
 )  # fmt: skip
 
 _TRAIN = {"fit": TRAIN, "search": SEARCH, "find-lr": FIND_LR, "eval": EVAL, "predict": PREDICT, "export": EXPORT}
-_TRAIN |= {**DATA, "learn": LEARN, "doctor": DOCTOR}
+_TRAIN |= {"import-torch": IMPORT_TORCH, **DATA, "learn": LEARN, "doctor": DOCTOR}
 _VISUALIZE = {
     "atlas": ATLAS,
     "explain": EXPLAIN,

@@ -1,4 +1,4 @@
-"""The commands `eval`, `predict` and `export`: how to use a trained network."""
+"""The commands `eval` and `predict`: how to use a trained network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, read_trained, trained_file
+from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, read_trained
 from minidl.cli.parser import Command, Parser
 from minidl.data.classes import class_names
 from minidl.errors import DataError, UsageError
@@ -26,7 +26,7 @@ from minidl.text.calls import program
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
 from minidl.training import session
-from minidl.training.checkpoints import About, Checkpoint, export_checkpoint, load_checkpoint
+from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.evaluation import Evaluation, evaluate
 from minidl.training.prediction import (
     BATCH,
@@ -68,12 +68,21 @@ def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.
     if args.data:
         print_lines(f"of {args.data}, in place of {checkpoint.about.config['data']}")
     print_lines(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
-    print_lines("", "accuracy per class")
-    rows = list(zip(names, result.class_accuracy, strict=True))
-    for name, accuracy in sorted((row for row in rows if row[1] == row[1]), key=lambda row: -row[1]):
-        print_lines(f"{100 * accuracy:6.1f} %  {name}")
-    for name in (name for name, accuracy in rows if accuracy != accuracy):  # NaN
-        print_lines(f"       -  {name}: no {args.split} images")
+    scores = result.classes
+    means = "   ".join(f"{name} {100 * mean:.2f} %" for name, mean in scores.macro().items())
+    print_lines(f"means over classes: {means}".replace("f1", "F1"))
+    print_lines("", "accuracy per class, beside the precision of its name and F1", " accuracy  precision        F1")
+    columns = (result.class_accuracy, scores.precision, scores.f1)
+    rows = list(zip(names, *columns, strict=True))
+    for name, *shares in sorted((row for row in rows if row[1] == row[1]), key=lambda row: -row[1]):
+        print_lines("".join(f"{100 * share:7.1f} %  " for share in shares) + name)
+    for name, accuracy, *shares in rows:
+        if accuracy != accuracy:  # NaN
+            print_lines(
+                f"{'-':>7}    "
+                + "".join(f"{100 * share:7.1f} %  " for share in shares)
+                + f"{name}: no {args.split} images"
+            )
     mistakes = result.worst_confusions()
     print_lines("", "most frequent mistakes" if mistakes else "no mistakes")
     for true, predicted, images in mistakes:
@@ -98,6 +107,9 @@ def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, 
         "top1": result.top1,
         "top5": result.top5,
         "class_accuracy": dict(zip(classes, result.class_accuracy.tolist(), strict=True)),
+        "class_precision": dict(zip(classes, result.classes.precision.tolist(), strict=True)),
+        "class_f1": dict(zip(classes, result.classes.f1.tolist(), strict=True)),
+        "macro": result.classes.macro(),
         "confusions": [
             {"true": classes[t], "predicted": classes[p], "images": n} for t, p, n in result.worst_confusions()
         ],
@@ -186,16 +198,6 @@ def _write(folder: Path, name: str, predictions: Iterable[Prediction], about: Ab
         print_lines(f"wrote {path}")
 
 
-def export_weights(args: Namespace) -> int:
-    """Writes a checkpoint for other people: the weights, their meaning and how they were trained."""
-    checkpoint = load_checkpoint(trained_file(args))
-    checkpoint.build(build)  # make sure that the checkpoint can be used: a registered network, and its weights
-    path = Path(args.output or f"{checkpoint.about.model}.safetensors")
-    export_checkpoint(path, checkpoint)
-    print_lines(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
-    return 0
-
-
 def _add_eval_flags(parser: Parser) -> None:
     add_trained_flags(parser)
     add_use_flags(parser)
@@ -213,11 +215,5 @@ def _add_predict_flags(parser: Parser) -> None:
     )  # fmt: skip
 
 
-def _add_export_flags(parser: Parser) -> None:
-    add_trained_flags(parser)
-    parser.add_argument("--output", metavar="FILE", help="what to write (default: MODEL.safetensors)")
-
-
 EVAL = Command(evaluate_run, _add_eval_flags, share=True)
 PREDICT = Command(predict_images, _add_predict_flags, share=True)
-EXPORT = Command(export_weights, _add_export_flags)

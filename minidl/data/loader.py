@@ -190,6 +190,11 @@ class Loader:
         """The number of images in batch number `batch`: the last one may be smaller."""
         return min(self.batch_size, len(self.split) - batch * self.batch_size)
 
+    def labelled(self, epoch: int) -> int:
+        """How many of the images in the batches of `epoch` have a label."""
+        labels, seen = self.split.labels, len(self) * self.batch_size
+        return 0 if labels is None else int((labels[self.order(epoch)[:seen]] >= 0).sum())
+
     def epoch(
         self, epoch: int, start: int = 0, part: Callable[[int], slice] | None = None, *, step: int = 1
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -64,6 +64,8 @@ class Blank(np.ndarray):
             shape = list(arrays[0].shape)
             shape[axis] = sum(a.shape[axis] for a in arrays)
             return self._meter.array(tuple(shape), np.result_type(*(a.dtype for a in arrays)))
+        if function in (np.zeros_like, np.empty_like) and len(args) == 1 and not options:
+            return self.like(args[0].shape)
         return self._counted(function(*map(_plain, args), **options))
 
     def like(self, shape: tuple[int, ...], dtype: Any = None) -> Blank:

@@ -42,12 +42,17 @@ def require_out_shape(layer: Layer, in_shape: Shape, y: Any) -> None:
     """Raises UsageError if the output `y` doesn't have the shape that the layer promises."""
     if layer.children() and type(layer).out_shape is Layer.out_shape:
         return  # it promises nothing
-    promised, shape = layer.out_shape(in_shape), getattr(y, "shape", None)
-    if shape != tuple(promised):
+    promised, shape = tuple(layer.out_shape(in_shape)), getattr(y, "shape", None)
+    if shape != promised and not (_has_side_heads(layer) and (*shape[:1], *shape[2:]) == promised):
         raise UsageError(
             f"{layer.label}: forward returns y as {_kind(y)} for x of shape {in_shape}, but out_shape says "
-            f"{tuple(promised)}: a layer whose y has another shape than x needs an out_shape(self, in_shape)"
+            f"{promised}: a layer whose y has another shape than x needs an out_shape(self, in_shape)"
         )
+
+
+def _has_side_heads(layer: Layer) -> bool:
+    """Whether a TRAIN pass gives the scores of several heads, (N, J, K) in place of (N, K)."""
+    return any(at.training_only for _, at in layer.places())
 
 
 class _Checked:

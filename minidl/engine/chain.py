@@ -30,6 +30,7 @@ from minidl.kernels.shapes import require_float
 from minidl.layers import Sequential
 from minidl.layers.base import INFER, Context, Layer, Mode
 from minidl.layers.containers import require_pass
+from minidl.layers.heads import spine
 
 TASK_IMAGES = 16
 FEW = 16  # images, of which there are only two tasks
@@ -125,6 +126,7 @@ class FusedSequential(TileLayer, Sequential):
         """Every layer's folded weights, and how many images it takes at once."""
         steps = []
         for name, layer in self.layers.items():
+            layer = _used(layer)
             with within(self.level(name)):
                 y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
             images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
@@ -173,9 +175,17 @@ def _by_layer(step: Step, x: Array, scratch: Scratch) -> Array:
 
 def _tiled(layer: Layer) -> bool:
     """Whether the layer can take the images of a batch a few at a time; for a user's own layer this isn't known."""
+    layer = _used(layer)
     if isinstance(layer, FusedSequential):
         return all(_tiled(child) for child in layer.layers.values())
     return isinstance(layer, TileLayer) or type(layer) in IMAGE_BY_IMAGE
+
+
+def _used(layer: Layer) -> Layer:
+    """What INFER mode runs of the layer: of one with a head that only helps in training, the rest."""
+    while layer.training_only and (names := spine(layer)):
+        layer = layer.children()[names[0]]
+    return layer
 
 
 def _tiles(images: int) -> list[slice]:

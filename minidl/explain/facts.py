@@ -13,6 +13,7 @@ from minidl.explain.records import Block
 from minidl.explain.watch import Seen
 from minidl.layers import Layer
 from minidl.layers.base import Shape
+from minidl.layers.heads import main_line
 from minidl.visual.truncate import Keys, walk
 
 
@@ -48,10 +49,10 @@ def blocks(model: Layer, shape: Shape, keys: Keys) -> list[Block]:
     if model.wiring != "chain":
         return [Block("model", model.label, list(model.out_shape(shape)[1:]), [])]
     found = []
-    for key, child in model.children().items():
+    for name, place, child in main_line(model):
         shape = child.out_shape(shape)
-        parts = _branches(child, key) if key == keys[0] else []
-        found.append(Block(key, child.label, list(shape[1:]), parts))
+        parts = _branches(child, name) if place == keys[: len(place)] else []
+        found.append(Block(name, child.label, list(shape[1:]), parts))
     return found
 
 

@@ -8,6 +8,7 @@ from minidl.errors import UsageError
 from minidl.explain.watch import Seen
 from minidl.layers import AvgPool2D, BatchNorm2D, Conv2D, Dropout, GeneralConv2D, Layer, MaxPool2D, ReLU
 from minidl.layers.base import Shape
+from minidl.layers.heads import spine
 from minidl.visual.truncate import Keys, Place, layer_table, walk
 
 Passed = dict[Keys, Seen]
@@ -38,8 +39,8 @@ def _back(seen: Passed, keys: Keys, unit: int) -> Iterator[tuple[Seen, int]]:
     children = here.layer.children()
     if not children:
         yield here, unit
-    elif here.layer.wiring == "chain":
-        for key in reversed(children):
+    elif names := spine(here.layer):
+        for key in reversed(names):
             yield from _back(seen, (*keys, key), unit)
     elif here.layer.wiring == "parallel":
         outputs = here.layer.outputs(here.x.shape) or {next(iter(children)): slice(0, None)}  # a sum: its body
@@ -74,7 +75,7 @@ def _rank(pool: Seen) -> tuple[bool, bool]:
 
 def join(seen: Passed, conv: Seen) -> Seen | None:
     """The module of branches around the convolution, or the nearest one before it, or the first one after it."""
-    found = [s for s in seen.values() if s.layer.wiring == "parallel" and s.layer.children()]
+    found = [s for s in seen.values() if s.layer.wiring == "parallel" and s.layer.children() and not spine(s.layer)]
     around = [s for s in found if s.keys == conv.keys[: len(s.keys)]]
     return next(iter([*around, *_in_line(seen, found, conv)]), None)
 
@@ -103,7 +104,7 @@ def place_of_layer(model: Layer, name: str) -> Place:
 
 def middle(model: Layer, image_shape: Shape) -> str:
     """A layer in the middle that ends with a convolution whose filters are larger than 1x1, if there is one."""
-    convolutions = [place for place in walk(model) if isinstance(place.layer, Conv2D)]
+    convolutions = [place for place in walk(model) if isinstance(place.layer, Conv2D) and not place.helps]
     if not convolutions:
         raise UsageError("no layer of this network is a convolution, so there is no page to make")
     larger = [place for place in convolutions if place.layer.params["weight"].shape[0] > 1] or convolutions

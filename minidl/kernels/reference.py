@@ -330,7 +330,7 @@ def tanh_dx(dy: Array, y: Array) -> Array:
 
 
 def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
-    """The loss (0-d) and dlogits (N, K) of logits (N, K) and labels (N,); `minidl/losses.py` derives them.
+    """The loss (0-d) and dlogits (N, K) of logits (N, K) and labels (N,); `minidl/losses/` derives them.
 
     log p = z - logsumexp(z),  q = (1 - s) [j = y] + s / K,  loss = -(1/N) sum q log p,  dz = (p - q) / N.
     Without smoothing (s = 0) that is loss = -(1/N) sum over rows of log p[y].

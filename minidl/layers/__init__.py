@@ -15,6 +15,7 @@ from minidl.layers.linear import Flatten, Linear
 from minidl.layers.norm import BatchNorm2D
 from minidl.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
 from minidl.layers.residual import Residual
+from minidl.layers.side_head import SideHead
 from minidl.layers.squashing import Sigmoid, Tanh
 from minidl.layers.tree import map_leaves
 
@@ -47,6 +48,7 @@ __all__ = [
     "Rule",
     "Sequential",
     "SiLU",
+    "SideHead",
     "Sigmoid",
     "Tanh",
     "freeze",

@@ -61,7 +61,10 @@ class Layer(Named):
     """
 
     def out_shape(self, in_shape: Shape) -> Shape:
-        """The output's shape, computed from integers only. Raises ShapeError if `in_shape` doesn't fit."""
+        """The output's shape, computed from integers only. Raises ShapeError if `in_shape` doesn't fit.
+
+        (In training a network with side heads has several outputs of this shape: see `SideHead`.)
+        """
         if self.children():
             raise UsageError(f"{self.label}: a container needs an out_shape of its own")
         return in_shape

@@ -35,6 +35,7 @@ class Named:
     # None: only its forward pass knows. With one of the first two, a part of a network is cut out shorter.
     wiring: str | None = None
     unnamed: frozenset[str] = frozenset()  # children that add no level to the names of what is in them
+    training_only: frozenset[str] = frozenset()  # children that only a TRAIN pass runs, as `SideHead` does its head
 
     params: dict[str, Parameter]  # learned, ordered
     buffers: dict[str, Array]  # saved, not learned, written in place

@@ -11,7 +11,8 @@ from minidl.engine.tiles.grid import SHARDS
 from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer
 from minidl.layers.parameter import FROZEN
-from minidl.losses import softmax_cross_entropy, top_k_correct
+from minidl.losses import label_ranks, main_head, softmax_cross_entropy, top_k_correct
+from minidl.losses.protocol import Loss, call_loss, mean_weight
 from minidl.parallel.layers import sharing
 from minidl.parallel.share import Share
 
@@ -23,9 +24,11 @@ class DataParallel:
 
         loss = sum_r (n_r / n) loss_r        dw = sum_r (n_r / n) dw_r
 
-    Each rank multiplies dlogits by n_r / n. All gradients, the loss and the number of right answers are one flat
-    vector, which is summed over ranks once in a step. It is not begun before the end of backward: for 568,000
-    parameters the sum takes a millisecond on one machine, a step several hundred.
+    Each rank multiplies dlogits by n_r / n. A loss of the user's own may be a mean over weights W_r instead, of which
+    only all ranks together know the sum W. The way back is linear in dlogits. So each rank multiplies them by W_r,
+    and the sum of all gradients is divided by W, which is added up with them. All gradients, the loss and the number
+    of right answers are one flat vector, which is summed over ranks once in a step. It is not begun before the end of
+    backward: for 568,000 parameters the sum takes a millisecond on one machine, a step several hundred.
 
     sync_bn    batch normalization takes the statistics of the whole batch; else each rank takes its part's, as in
                PyTorch's DistributedDataParallel
@@ -44,28 +47,45 @@ class DataParallel:
         """Raises UsageError if a batch of so many images can't be cut for these ranks."""
         check_batch(batch, self.comm.size, self.exact)
 
-    def gradients(self, x: Array, y: Array, images: int, ctx: Context, label_smoothing: float) -> tuple[Array, Array]:
+    def gradients(
+        self, x: Array, y: Array, images: int, ctx: Context, label_smoothing: float, loss: Loss | None = None
+    ) -> tuple[Array, Array]:
         """Sets the gradients to those of a batch of `images`, of which x and y are this rank's part.
 
-        Returns the batch's loss and number of right answers, on the device.
+        Returns the batch's loss and number of right answers, on the device. `loss` None: softmax_cross_entropy.
         """
         with self.share.of(images):
             logits, cache = self.model.forward(x, ctx)
             if self.exact:
                 logits, y = self.comm.allgather(logits), self.comm.allgather(y)
-            loss, dlogits = softmax_cross_entropy(logits, y, label_smoothing)
-            correct = top_k_correct(logits, y, 1)
+            if loss is None:
+                value, dlogits = softmax_cross_entropy(logits, y, label_smoothing)
+                correct = top_k_correct(logits, y, 1)
+            else:
+                value, dlogits = call_loss(loss, logits, y)
+                correct = (label_ranks(main_head(logits), y) == 0).sum()
+            weight = mean_weight(loss, y)
             if self.exact:
                 dlogits = dlogits[self.share.rows]
             else:
-                dlogits *= len(y) / images
+                factor = len(y) / images if weight is None else weight.astype(value.dtype)
+                dlogits *= factor
             self.model.zero_grad()
             self.model.backward(dlogits, cache, need_dx=False)
             if self.exact:
                 self._sum([])
-                return loss, correct
-            loss, correct = self._sum([loss * (len(y) / images), correct])
-            return loss, correct.astype(np.int64)  # it was summed as a float
+                return value, correct
+            value, correct, *total = self._sum([value * factor, correct, *([] if weight is None else [factor])])
+            for sum_of_weights in total:
+                value = self._divide(value, sum_of_weights)
+            return value, correct.astype(np.int64)  # it was summed as a float
+
+    def _divide(self, value: Array, weight: Array) -> Array:
+        """The loss, from the sum over ranks; the gradients become those of the loss too. 0 if the weight is 0."""
+        scale = (weight != 0) / (weight + (weight == 0))
+        for p in self._params:
+            p.grad *= scale.astype(p.dtype)
+        return value * scale
 
     def _sum(self, numbers: list[Array]) -> Iterable[Array]:
         """Sums all gradients over the ranks, and returns the sums of the numbers."""

@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -48,6 +48,22 @@ def atomic(path: str | Path) -> Iterator[Path]:
     if os.name == "posix":
         with suppress(OSError):  # the file is complete already; some file systems can't sync a folder
             _sync(path.parent, os.O_RDONLY)
+
+
+@contextmanager
+def together(*paths: Path) -> Iterator[list[Path]]:
+    """Like `atomic`, for files that belong together: all of them are complete before the first one appears.
+
+    The last one of `paths` appears first. Raises DataError as `atomic`; then none has appeared.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise DataError(f"can't write {path}: it is a folder")
+    with ExitStack() as stack:
+        temporary = [stack.enter_context(atomic(path)) for path in paths]
+        yield temporary
+        for path in temporary:
+            _sync(path, os.O_RDWR)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ This is the only module that converts between the layouts of minidl and torch.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,8 +22,10 @@ from minidl.backend.named import assign, check_arrays
 from minidl.errors import DataError, OutOfMemoryError, UsageError
 from minidl.layers.base import Layer
 from minidl.storage.files import atomic
+from minidl.text.calls import call
 
 _TORCH_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}  # (KH, KW, C, F) -> (F, C, KH, KW); (in, out) -> (out, in)
+_LEVELS = 4  # of a prefix that is looked for
 _TORCH_NAMES = {"gamma": "weight", "beta": "bias"}  # of a batch normalization
 
 
@@ -39,7 +42,18 @@ def pack_arrays(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None 
     """The content of the safetensors file."""
     # order="C": safetensors writes the memory as it is and ignores strides
     host = {name: np.asarray(to_host(a), order="C") for name, a in arrays.items()}
-    return save(host, dict(metadata) if metadata else None)
+    content = save(host, dict(metadata) if metadata else None)
+    return _sorted(content) if metadata and len(metadata) > 1 else content
+
+
+def _sorted(content: bytes) -> bytes:
+    """The safetensors file with its metadata in the order of their keys: the library gives them a random one."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[start:]])
 
 
 def unpack_arrays(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -77,8 +91,8 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
     with suppress(OSError), path.open("rb") as file:
         if file.read(4).startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file, or an older file of torch
             return DataError(
-                f"{path}: not safetensors; a file of torch.save is read with "
-                f"minidl.load_torch_state_dict(model, torch.load(path, weights_only=True))"
+                f"{path}: not safetensors but a file of torch.save: `{call('import-torch')} {path} --model NAME` "
+                "makes a checkpoint of it, minidl.read_torch_file(path) reads its arrays"
             )
     return DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})")
 
@@ -130,26 +144,47 @@ def to_torch_state_dict(model: Layer) -> dict[str, np.ndarray]:
     its weight have another order, which is not corrected here. After Flatten(channels_first=True), and after a global
     average pool, there is no such problem.
     """
-    return {_torch_name(name): _to_torch(to_host(a)).copy() for name, a in model_arrays(model).items()}
+    return {torch_name(name): _to_torch(to_host(a)).copy() for name, a in model_arrays(model).items()}
 
 
 def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
     """The reverse of `to_torch_state_dict`; `state` contains torch tensors or NumPy arrays.
 
-    num_batches_tracked, which minidl doesn't have, is ignored, and every array is cast to the model's dtype. If an
-    array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them, with
-    torch's names.
+    num_batches_tracked, which minidl doesn't have, is ignored, and so is a prefix that the module's names have in
+    common, such as "module." of DataParallel. Every array is cast to the model's dtype. If an array is missing,
+    unexpected or of the wrong shape, nothing is changed and DataError names all of them, with torch's names.
     """
     if not isinstance(model, Layer) or not isinstance(state, Mapping):
         raise UsageError(
             f"got ({type(model).__name__}, {type(state).__name__}): the model comes first, then the state dict, "
             "as in (model, network.state_dict())"
         )
-    given = {name: _from_tensor(a) for name, a in state.items() if not name.endswith("num_batches_tracked")}
+    shapes = torch_shapes(model)
+    given = {name: _from_tensor(a) for name, a in without_prefix(state, shapes)[0].items()}
     own = model_arrays(model)
-    check_arrays({_torch_name(name): _to_torch(a).shape for name, a in own.items()}, given, "the torch state dict")
+    check_arrays(shapes, given, "the torch state dict")
     for name, a in own.items():
-        assign(_to_torch(a), given[_torch_name(name)])  # a view in torch's layout: writing to it transposes
+        assign(_to_torch(a), given[torch_name(name)])  # a view in torch's layout: writing to it transposes
+
+
+def torch_shapes(model: Layer) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights of `model` by torch's names, in torch's layout."""
+    return {torch_name(name): _to_torch(a).shape for name, a in model_arrays(model).items()}
+
+
+def without_prefix(state: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The arrays of a torch state dict without BN's counters, and with the names that are `expected` if they had a
+    prefix in common, such as "module."; and that prefix.
+    """
+    state = {name: a for name, a in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
+    if state.keys() & expected.keys():
+        return state, ""
+    cuts = [(name, name.split(".", level)) for name in state for level in range(1, _LEVELS + 1)]
+    heads = Counter(name[: -len(rest)] for name, (*_, rest) in cuts if rest in expected)
+    if not heads:
+        return state, ""
+    prefix = max(heads, key=heads.__getitem__)
+    return {name.removeprefix(prefix): a for name, a in state.items()}, prefix
 
 
 def model_arrays(model: Layer) -> dict[str, Array]:
@@ -160,7 +195,8 @@ def model_arrays(model: Layer) -> dict[str, Array]:
     return values | buffers
 
 
-def _torch_name(name: str) -> str:
+def torch_name(name: str) -> str:
+    """The name that torch has for an array of minidl."""
     prefix, dot, last = name.rpartition(".")
     return prefix + dot + _TORCH_NAMES.get(last, last)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -15,16 +15,16 @@ from minidl.data.naming import portable
 from minidl.errors import DataError, DivergedError
 from minidl.layers.base import Layer
 from minidl.optim import Optimizer
-from minidl.storage.metadata import from_json, to_json
+from minidl.storage.metadata import CHECKPOINT, from_json, to_json
 from minidl.storage.validate import array, blamed, fits, plain_name, real, table, text, whole
 from minidl.storage.weights import load_arrays, model_arrays, pack_arrays, save_arrays, unpack_arrays
+from minidl.text.calls import call
 from minidl.training.averaging import WeightAverage
 from minidl.training.config import SETTINGS, of_network
 from minidl.training.runs import find_checkpoint
 from minidl.training.trainer import Trainer, TrainState
 
 FORMAT = 1
-_KEY = "minidl"  # in the file's metadata: the JSON below
 _OPTIMIZER = "optimizer/"  # prefix of the optimizer's arrays
 _TRAINED = "trained/"  # prefix of the weights that training continues with, if the others are an average
 _PREFIXES = (_OPTIMIZER, _TRAINED)
@@ -160,15 +160,21 @@ def _timeless(state: TrainState) -> TrainState:
     return replace(state, seconds=0.0, history=[row | no_time for row in state.history])
 
 
-def export_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint for other people: without the optimizer's arrays, and with names instead of paths."""
+def portable_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint for other people: without the optimizer's arrays, and with names instead of paths."""
     config = dict(checkpoint.about.config)
     config["data"] = portable(_of_here(config["data"]))
     if config.get("init_from"):
         config["init_from"] = Path(_of_here(config["init_from"])).name
     about = replace(checkpoint.about, config=config)
     arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_PREFIXES)}
-    _save(path, arrays, about, checkpoint.state)
+    return replace(checkpoint, about=about, arrays=arrays)
+
+
+def export_checkpoint(path: Path, checkpoint: Checkpoint, more: Mapping[str, str] | None = None) -> None:
+    """Writes a checkpoint for other people (`portable_checkpoint`), with `more` metadata beside minidl's."""
+    made = portable_checkpoint(checkpoint)
+    save_arrays(path, made.arrays, {**(more or {}), **_metadata(made.about, made.state)})
 
 
 def _of_here(path: str) -> str:
@@ -182,7 +188,7 @@ def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -
 
 
 def _metadata(about: About, state: TrainState) -> dict[str, str]:
-    return {_KEY: to_json({"format": FORMAT, "about": asdict(about), "state": asdict(state)})}
+    return {CHECKPOINT: to_json({"format": FORMAT, "about": asdict(about), "state": asdict(state)})}
 
 
 def pack_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -205,9 +211,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _checkpoint(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Checkpoint:
-    if _KEY not in metadata:
-        raise DataError(f"{path}: a weight file without minidl's metadata, not a checkpoint")
-    header = _HEADER(from_json(metadata[_KEY], path), f"{path}:")
+    if CHECKPOINT not in metadata:
+        raise DataError(
+            f"{path}: a weight file without minidl's metadata, not a checkpoint; of weights with torch's names "
+            f"`{call('import-torch')} {path} --model NAME` makes one"
+        )
+    header = _HEADER(from_json(metadata[CHECKPOINT], path), f"{path}:")
     about, state = About(**header["about"]), TrainState(**header["state"])
     _fit_together(about, state, path)
     for key, a in arrays.items():

@@ -93,6 +93,12 @@ class Config:
         0.0, "epochs at the start in which the learning rate rises linearly", type=not_negative
     )
     label_smoothing: float = _setting(0.0, "share of the target spread over all classes", type=share)
+    class_weights: str = _setting(
+        "none",
+        "balanced: in the loss all classes count alike, however many images each has; none: all images do",
+        choices=("none", "balanced"),
+    )
+    clip_norm: float = _setting(0.0, "shorten gradients whose norm is above this (0: never)", type=not_negative)
     ema: float = _setting(
         0.0, "evaluate and save a moving average of the weights with this decay, such as 0.999 (0: none)", type=share
     )
@@ -107,6 +113,11 @@ class Config:
     workers: int = _setting(1, "threads that prepare batches", type=thread_count)
     checkpoint_minutes: float = _setting(3.0, "minutes between checkpoints within an epoch", type=positive)
     snapshot_epochs: int = _setting(0, "epochs between snapshots: checkpoints that are kept (0: none)", type=whole)
+    log: str = _setting(
+        "none",
+        "tensorboard: also write curves, pictures and histograms for TensorBoard into the run folder",
+        choices=("none", "tensorboard"),
+    )
     keep: int = _setting(0, "number of snapshots to keep, the newest ones (0: all)", type=whole)
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,7 +126,17 @@ class Config:
 
 # A run may continue on a machine with or without a GPU: the same training, with other rounding. Its data may have
 # moved; `resume` checks that they are the same.
-FREE_ON_RESUME = ("data", "backend", "tf32", "threads", "workers", "checkpoint_minutes", "snapshot_epochs", "keep")
+FREE_ON_RESUME = (
+    "data",
+    "backend",
+    "tf32",
+    "threads",
+    "workers",
+    "checkpoint_minutes",
+    "snapshot_epochs",
+    "keep",
+    "log",
+)
 
 NETWORK = ("dropout", "stem", "activation")  # the settings that, with the name of the model, say what it is built of
 

@@ -80,7 +80,7 @@ def range_test(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's warnings of overflow, in all threads
         for x, y in on_device(trainer.train.epoch(0), trainer.xp):
-            loss = float(trainer.train_step(x, y)[0])
+            loss = float(trainer.step(x, y)[0])
             if not math.isfinite(loss):
                 break
             losses.append(loss)

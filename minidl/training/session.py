@@ -35,7 +35,10 @@ from minidl.engine.tiles.runner import TileRunner, available_cores
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
+from minidl.layers.heads import last_leaves
 from minidl.layers.parameter import FROZEN
+from minidl.losses import CrossEntropy, SideHeads, balanced_weights
+from minidl.losses.protocol import Loss
 from minidl.optim import Optimizer, get_optimizer
 from minidl.parallel.communicator import ALONE, Communicator
 from minidl.parallel.runner import RankRunner
@@ -221,6 +224,7 @@ def make_trainer(
         else:
             resume.restore_average(average)
         resume.restore_optimizer(optimizer)
+    loss = make_loss(config, data, model)
     return Trainer(
         model,
         optimizer,
@@ -228,7 +232,8 @@ def make_trainer(
         train,
         data.loader(data.val, workers=config.workers),
         epochs=config.epochs,
-        label_smoothing=config.label_smoothing,
+        loss=loss,
+        label_smoothing=config.label_smoothing if loss is None else 0.0,
         patience=config.patience,
         seed=config.seed,
         xp=xp,
@@ -236,6 +241,18 @@ def make_trainer(
         parallel=parallel,
         state=None if resume is None else resume.state,
     )
+
+
+def make_loss(config: Config, data: Data, model: Layer) -> Loss | None:
+    """The loss of `config`, over all heads of `model`; None for softmax_cross_entropy of one head."""
+    weights = None
+    if config.class_weights == "balanced":
+        weights = balanced_weights(data.train.labels, len(data.dataset.classes))
+    has_side_heads = any(layer.training_only for _, layer in model.places())
+    if weights is None and not has_side_heads:
+        return None
+    loss = CrossEntropy(weights, config.label_smoothing)
+    return SideHeads(loss) if has_side_heads else loss
 
 
 def train_loader(config: Config, data: Data) -> Loader:
@@ -275,14 +292,18 @@ def first_size(config: Config, data: Data) -> int:
 
 
 def make_optimizer(config: Config, model: Layer) -> Optimizer:
-    """The optimizer of `config` for all Parameters that aren't frozen; those of the last layer form a group."""
+    """The optimizer of `config` for all Parameters that aren't frozen; those of the last layer, and of the last
+    one of each side head, form a group.
+    """
     options = {"momentum": config.momentum, "nesterov": config.momentum > 0} if config.optimizer == "sgd" else {}
-    for p in list(model.leaves())[-1].params.values():
-        p.tags |= {"head"}
+    for layer in last_leaves(model):
+        for p in layer.params.values():
+            p.tags |= {"head"}
     learning = {name: p for name, p in model.named_parameters().items() if FROZEN not in p.tags}
     groups = {} if config.decay_all else {tag: {"weight_decay": 0.0} for tag in ("norm", "bias")}
     groups["head"] = {"lr_scale": config.head_lr}
     rule = get_optimizer(config.optimizer)
+    options["clip_norm"] = config.clip_norm or None
     return rule(learning, config.lr, weight_decay=config.weight_decay, groups=groups, **options)
 
 
@@ -313,15 +334,16 @@ def about(config: Config, data: Data) -> About:
 
 
 def initialise_from(model: Layer, source: Checkpoint, classes: list[str]) -> list[str]:
-    """Copies the weights of `source`, and returns the names of the head's arrays that stay new.
+    """Copies the weights of `source`, and returns the names of the arrays that stay new: those of the head, and of
+    each side head, whose shapes depend on the classes.
 
-    The head is copied too if `source` was trained on exactly these classes, in this order. Raises DataError if
+    They are copied too if `source` was trained on exactly these classes, in this order. Raises DataError if
     anything else differs.
     """
-    head = [name for name, layer in model.named_layers().items() if not layer.children()][-1]
     own = model.named_parameters()
+    of_classes = {id(p) for layer in last_leaves(model) for p in layer.params.values()}
     same = source.about.classes == classes
-    new = [] if same else [name for name in own if name.startswith(head + ".") and name in source.arrays]
+    new = [] if same else [name for name, p in own.items() if id(p) in of_classes and name in source.arrays]
     arrays = {name: own[name].value if name in new else array for name, array in source.arrays.items()}
     Checkpoint(source.path, source.about, source.state, arrays).restore_weights(model)
     return new

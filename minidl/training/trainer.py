@@ -17,7 +17,8 @@ from minidl.data.loader import Loader
 from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Context, Layer, Mode
 from minidl.layers.parameter import FROZEN
-from minidl.losses import softmax_cross_entropy, top_k_correct
+from minidl.losses import label_ranks, main_head, softmax_cross_entropy, top_k_correct
+from minidl.losses.protocol import Loss, call_loss
 from minidl.optim import Optimizer
 from minidl.parallel.communicator import ALONE
 from minidl.parallel.step import DataParallel, least_batch
@@ -62,6 +63,11 @@ class Trainer:
         logits, cache = model.forward(x)          loss, dlogits = softmax_cross_entropy(logits, y)
         model.backward(dlogits, cache)            optimizer.step(rate)
 
+    A `loss` (logits, labels) -> (loss, dlogits) takes the place of softmax_cross_entropy; minidl.losses has some.
+    Logits are those of one head (N, K), or of several (N, heads, K) with the main one first, and dlogits has their
+    shape. Images whose label is below 0 have none: they count neither as right nor as wrong. Evaluation takes the
+    cross-entropy, whatever the loss.
+
     With an `average`, the averaged weights are the ones that are evaluated, and saved for use. With `parallel`, each
     of several processes computes a part of every batch, and all of them have the same weights and state.
 
@@ -79,6 +85,7 @@ class Trainer:
         val: Loader,
         *,
         epochs: int,
+        loss: Loss | None = None,
         label_smoothing: float = 0.0,
         patience: int = 0,
         seed: int = 0,
@@ -88,12 +95,18 @@ class Trainer:
         state: TrainState | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        _check(model, optimizer, schedule, train, val, epochs)
+        _check(model, optimizer, schedule, train, val, epochs, loss)
+        if loss is not None and label_smoothing:
+            raise UsageError(
+                "Trainer: label_smoothing is that of softmax_cross_entropy: give it to the loss, such as "
+                f"loss=CrossEntropy(label_smoothing={label_smoothing})"
+            )
         if parallel is not None:
             _check_batches(parallel, train)
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train, self.val, self.epochs = train, val, epochs
-        self.label_smoothing, self.patience, self.seed, self.xp = label_smoothing, patience, seed, xp
+        self.loss, self.label_smoothing = loss, label_smoothing
+        self.patience, self.seed, self.xp = patience, seed, xp
         self.average, self.parallel = average, parallel
         self.state = state or TrainState()
         self.callbacks = list(callbacks)
@@ -117,11 +130,9 @@ class Trainer:
     def run_epoch(self) -> None:
         """The rest of the current epoch, and its evaluation."""
         state, first, begun = self.state, self.state.batch, time.monotonic()
-        part, step = {}, self.train_step
-        if self.parallel is not None:
-            part, step = {"part": self.parallel.comm.share}, self.shared_step
+        part = {} if self.parallel is None else {"part": self.parallel.comm.share}
         for x, y in on_device(self.train.epoch(state.epoch, start=first, **part), self.xp):
-            loss, correct = step(x, y)
+            loss, correct = self.step(x, y)
             self._loss_sum += loss
             self._correct += correct
             state.batch += 1
@@ -135,6 +146,12 @@ class Trainer:
         self.read_sums()
         self._finish_epoch(speed)
 
+    def step(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """`train_step`, or what this trainer needs in its place."""
+        if self.parallel is not None:
+            return self.shared_step(x, y)
+        return self.train_step(x, y) if self.loss is None else self.loss_step(x, y)
+
     def train_step(self, x: Array, y: Array) -> tuple[Array, Array]:
         """One update of the weights; returns the batch's loss and its number of right answers, on the device."""
         context = Context(Mode.TRAIN, self.seed, self.state.step)
@@ -145,11 +162,20 @@ class Trainer:
         self.optimizer.step(self.schedule(self.state.step))
         return loss, top_k_correct(logits, y, 1)
 
+    def loss_step(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """The same with a loss of one's own."""
+        logits, cache = self.model.forward(x, Context(Mode.TRAIN, self.seed, self.state.step))
+        loss, dlogits = call_loss(self.loss, logits, y)
+        self.model.zero_grad()
+        self.model.backward(dlogits, cache, need_dx=False)
+        self.optimizer.step(self.schedule(self.state.step))
+        return loss, (label_ranks(main_head(logits), y) == 0).sum()
+
     def shared_step(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """The same if x and y are this process's part of the batch."""
+        """The same if x and y are this process's part of the batch, with either loss."""
         context = Context(Mode.TRAIN, self.seed, self.state.step)
         images = self.train.images_of(self.state.batch)
-        numbers = self.parallel.gradients(x, y, images, context, self.label_smoothing)
+        numbers = self.parallel.gradients(x, y, images, context, self.label_smoothing, self.loss)
         self.optimizer.step(self.schedule(self.state.step))
         return numbers
 
@@ -160,16 +186,15 @@ class Trainer:
         with nullcontext() if self.average is None else self.average.used():
             comm = self.parallel.comm if self.parallel else ALONE
             result = evaluate(self.model, self.val, self.xp, lambda n: self._tell("on_evaluation_batch", n), comm)
-        batches = len(self.train)
-        lr = self.schedule(state.step - 1)
+        lr, top1 = self.schedule(state.step - 1), state.correct / max(self._labelled(), 1)
         state.epoch += 1
         if result.top1 > state.best_top1:
             state.best_epoch, state.best_top1 = state.epoch, result.top1
         state.history.append(
             {
                 "epoch": state.epoch,
-                "train_loss": state.loss_sum / batches,
-                "train_top1": state.correct / (batches * self.train.batch_size),
+                "train_loss": state.loss_sum / len(self.train),
+                "train_top1": top1,
                 "val_loss": result.loss,
                 "val_top1": result.top1,
                 "val_top5": result.top5,
@@ -193,6 +218,12 @@ class Trainer:
         self.state.seconds = time.monotonic() - self._started
         return self.state.seconds
 
+    def _labelled(self) -> int:
+        """The images of this epoch that have a label."""
+        if hasattr(self.train, "labelled"):
+            return self.train.labelled(self.state.epoch)
+        return len(self.train) * self.train.batch_size
+
     def read_sums(self) -> None:
         """Copies the running sums from the device into `state`; raises DivergedError if the loss is NaN."""
         self.state.loss_sum, self.state.correct = float(self._loss_sum), int(self._correct)
@@ -211,7 +242,7 @@ class Trainer:
             getattr(callback, event)(self, *details)
 
 
-def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epochs: Any) -> None:
+def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epochs: Any, loss: Any) -> None:
     """Raises UsageError for an argument of the Trainer that is another thing, with what is meant."""
     loader = "a Loader, of arrays Loader((images, labels), 32, ...)"
     for name, value, fits, meant in (
@@ -231,6 +262,12 @@ def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epoc
         ("train", train, hasattr(train, "epoch"), loader),
         ("val", val, hasattr(val, "epoch"), loader),
         ("epochs", epochs, isinstance(epochs, int | np.integer), "a whole number"),
+        (
+            "loss",
+            loss,
+            loss is None or (callable(loss) and not isinstance(loss, Layer | type)),
+            "a function (logits, labels) -> (loss, dlogits)",
+        ),
     ):
         if not fits:
             kind = "class" if isinstance(value, type) else type(value).__name__

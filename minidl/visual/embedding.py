@@ -16,6 +16,7 @@ from minidl.data.loader import Loader
 from minidl.errors import UsageError
 from minidl.layers import Flatten, Layer, Linear
 from minidl.layers.context import join
+from minidl.layers.heads import spine
 from minidl.parallel.communicator import ALONE, Communicator
 from minidl.training.evaluation import predict
 from minidl.visual.truncate import part
@@ -134,16 +135,13 @@ def ends(model: Layer) -> tuple[str, str]:
 
     "" stands for a layer without a name, and for one whose output isn't known to enter the last.
     """
-    path, before, last, children = "", "", "", model.children()
-    layer = model
-    while children and layer.wiring == "chain":  # of another container only its own code knows what comes last
-        names = list(children)
+    path, before, last, layer = "", "", "", model
+    while names := spine(layer):  # of another container only its own code knows what comes last
         before = "" if len(names) < 2 or names[-2] in layer.unnamed else join(path, names[-2])
         last = "" if names[-1] in layer.unnamed else join(path, names[-1])
         path = join(path, layer.level(names[-1]))
-        layer = children[names[-1]]
+        layer = layer.children()[names[-1]]
         before = before if isinstance(layer, Linear) else ""
-        children = layer.children()
     return last, before
 
 
@@ -160,9 +158,9 @@ def _in_range(x: np.ndarray) -> np.ndarray:
 def _without_head(model: Layer) -> Layer:
     """`model` without its last layer, over the same layers and on the same engine."""
     keys, last, path = (), model, ""
-    while (children := last.children()) and last.wiring != "parallel":  # which ends in several layers
-        path, (key, last) = join(path, last.level(list(children)[-1])), list(children.items())[-1]
-        keys += (key,)
+    while names := spine(last) or (tuple(last.children()) if last.wiring is None else ()):  # else it has several ends
+        path, last = join(path, last.level(names[-1])), last.children()[names[-1]]
+        keys += (names[-1],)
     if not isinstance(last, Linear) or not keys:
         name = f"{path} ({last.label})" if path else last.label
         raise UsageError(f"features are what enters a Linear layer at the model's end: it ends in {name}")

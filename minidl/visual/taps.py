@@ -8,7 +8,7 @@ or it is the end of a chain of its own over the Concat's input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from minidl.errors import UsageError
 from minidl.layers import Layer, Sequential
 from minidl.layers.base import INFER, Context, Shape
 from minidl.layers.context import join
+from minidl.layers.heads import spine
 from minidl.visual.truncate import truncate, walk
 
 NORMS = ("inf", "l2")  # the first two rows of MapNorms; the third is the mean
@@ -107,9 +108,11 @@ def _cut(model: Layer, names: Sequence[str], shape: Shape) -> list[Piece]:
         if not left:
             break
         outputs = {name: channels for name, channels in outputs_of(link, shape).items() if name in left}
-        below = {join(link.path, place.name): place.name for place in walk(link.layer)}
+        below = {join(link.path, place.name): (link.layer, place.name) for place in walk(link.layer)}
+        for path, layer in link.beside.items():
+            below |= {join(path, place.name): (layer, place.name) for place in walk(layer) if place.helps}
         inside = [name for name in left if name not in outputs and name in below]
-        pieces[-1].inside = {name: truncate(link.layer, below[name]) for name in inside}
+        pieces[-1].inside = {name: truncate(*below[name]) for name in inside}
         if pieces[-1].looked_at:
             pieces.append(Piece())
         pieces[-1].links[link.ends[0] or "model"] = link.layer  # a model of one link has no name
@@ -125,17 +128,21 @@ class Link(NamedTuple):
     layer: Layer
     path: str  # with which the names of what is in it begin
     ends: list[str]  # the names of all layers that end with it, its own first
+    beside: Mapping[str, Layer] = {}  # containers whose side heads read the same input, by the path of their names
 
 
 def links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
     """The layers that `layer` and the chains in it run one after the other."""
-    children = layer.children()
-    if layer.wiring != "chain" or not children:
+    children, names = layer.children(), spine(layer)
+    if not names:
         yield Link(layer, path, list(ends))
         return
-    for key, child in children.items():
-        also = ends if key == list(children)[-1] else []
-        yield from links(child, join(path, layer.level(key)), [join(path, key), *also])
+    beside = {path: layer} if layer.training_only else {}
+    for key in names:
+        also = ends if key == names[-1] else []
+        for link in links(children[key], join(path, layer.level(key)), [join(path, key), *also]):
+            yield link._replace(beside={**beside, **link.beside})
+            beside = {}
 
 
 def outputs_of(link: Link, shape: Shape) -> dict[str, slice]:

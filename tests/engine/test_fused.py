@@ -47,6 +47,7 @@ from tests.conftest import HANGS
 from tests.engine import chains
 from tests.examples import STEP as TRAIN
 from tests.examples import leaf_names
+from tests.models.narrow import narrow
 from tests.strategies import arranged, cases, layouts, randomized, seeds
 
 TOL = 1e-12
@@ -225,7 +226,7 @@ def test_a_pool_of_2x2_joins_what_stands_in_front(pool):
 
 @pytest.mark.parametrize("name", models.REGISTRY)
 def test_names_order_and_arrays_are_those_of_the_given_model(name):
-    model = models.build(name, classes=4, dropout=0.2)
+    model = narrow(name, classes=4, dropout=0.2)
     names = list(model.named_parameters()), list(model.named_buffers())
     fused = fuse(model)
     for m in (model, fused):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickletools
 import random
 import re
 import sqlite3
@@ -62,6 +63,11 @@ TEXTS = (
 VALUES: tuple[Any, ...] = (
     *(None, True, False, [], {}, [[]], {"a": {}}, 0.5, -0.0, 1e308, 1e-320, float("nan"), float("inf")),
     *([0] * 1000, ["a"] * 1000, [None], ["a", 1], {"": ""}),
+)
+_FUNCTIONS = (
+    *("os system", "builtins eval", "__main__ Net", "torch FloatStorage", "torch HalfStorage", "torch BoolStorage"),
+    *("torch BFloat16Storage", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor"),
+    *("torch._utils _rebuild_parameter", "collections OrderedDict", "torch ComplexFloatStorage"),
 )
 SQL = (
     *['UPDATE "{table}" SET "{column}" = ?'] * 4,
@@ -192,7 +198,7 @@ def safetensors(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
         return any_bytes(rng, data, others)
     length = int.from_bytes(data[:8], "little")
     header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
-    if rng.random() < 0.8:
+    if "minidl" in header.get("__metadata__", {}) and rng.random() < 0.8:
         header["__metadata__"]["minidl"] = json_text(rng, header["__metadata__"]["minidl"].encode(), others).decode()
     else:
         header = value(rng, header, times(data))
@@ -247,6 +253,88 @@ def archive(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
                 info.linkname, info.size, content = rng.choice(TEXTS), 0, b""
             new_tar.addfile(info, io.BytesIO(content))
     return out.getvalue()[:MOST]
+
+
+def torch_file(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
+    """A file of torch.save with opcodes, entries or numbers changed; its checksums are right."""
+    if rng.random() < 0.15:
+        return any_bytes(rng, data, others)
+    if data[:2] == b"PK":
+        return _torch_zip(rng, data, others)
+    pickles, at = [], 0
+    for _ in range(5):
+        end = at + _pickle_length(data[at:])
+        pickles.append(data[at:end])
+        at = end
+    k = rng.choice((3, 3, 3, 3, 4, 4, 2, 1, 0))
+    pickles[k] = opcodes(rng, pickles[k], others)
+    storages = any_bytes(rng, data[at:], others) if rng.random() < 0.1 else data[at:]
+    return (b"".join(pickles) + storages)[:MOST]
+
+
+def _torch_zip(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as old:
+        entries = [(i.filename, old.read(i)) for i in old.infolist()]
+    k = next(k for k, (name, _) in enumerate(entries) if name.endswith("data.pkl"))
+    if rng.random() < 0.2:
+        k = rng.randrange(len(entries))
+    name, content = entries[k]
+    new = opcodes(rng, content, others) if name.endswith("data.pkl") else any_bytes(rng, content, others)
+    renamed = name.replace(name.split("/")[-1], rng.choice(("data.pkl", "0", "1", "byteorder", "constants.pkl")))
+    changed = [(name, new)]
+    if rng.random() < 0.1:
+        changed = rng.choice(
+            ([], [(renamed, new)], [(name, new), (name, content)], [(name, content), (renamed, new)])
+        )
+    entries[k : k + 1] = changed
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", 8 if rng.random() < 0.03 else 0) as file:
+        for name, content in entries:
+            file.writestr(name.encode("utf-8", "replace").decode(), content)
+    return out.getvalue()[:MOST]
+
+
+def _pickle_length(data: bytes) -> int:
+    return next(at for opcode, _, at in pickletools.genops(data) if opcode.name == "STOP") + 1
+
+
+def opcodes(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
+    """A pickle with opcodes dropped, doubled, exchanged, added or given other arguments."""
+    if rng.random() < 0.1:
+        return any_bytes(rng, data, others)
+    starts = [at for _, _, at in pickletools.genops(data)]
+    parts = [data[a:b] for a, b in zip(starts, [*starts[1:], None], strict=True)]
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        k, other = rng.randrange(len(parts)), rng.randrange(len(parts))
+        part = parts[k]
+        parts[k : k + 1] = rng.choice(
+            (
+                *([], [part] * 2, [part] * rng.choice((10, times(data))), [parts[other]], [part, parts[other]]),
+                *([_opcode(rng), part], [part, _opcode(rng)], [_opcode(rng)], [part[:1] + _argument(rng)]),
+                *([part[:1] + _argument(rng, len(part) - 1)], parts[min(k, other) : max(k, other)]),
+            )
+        )
+        parts = parts or [b"."]
+    return b"".join(parts)
+
+
+def _opcode(rng: random.Random) -> bytes:
+    """Any opcode, with an argument that may be right."""
+    code = rng.choice(pickletools.opcodes)
+    name = code.arg.name if code.arg else ""
+    if name in ("string1", "unicodestring1", "bytes1", "long1"):
+        text = rng.choice(TEXTS).encode("utf-8", "replace")[:255]
+        return code.code.encode("latin-1") + bytes([len(text)]) + text
+    if name == "stringnl_noescape_pair":
+        function = rng.choice(_FUNCTIONS)
+        return b"c" + function.replace(" ", "\n").encode() + b"\n"
+    lengths = {"uint1": 1, "uint2": 2, "int4": 4, "uint4": 4, "uint8": 8, "float8": 8}
+    return code.code.encode("latin-1") + (_argument(rng, lengths[name]) if name in lengths else b"")
+
+
+def _argument(rng: random.Random, size: int | None = None) -> bytes:
+    size = rng.choice((1, 2, 4, 8)) if size is None else size
+    return (rng.choice(NUMBERS) % 2 ** (8 * size)).to_bytes(size, "little") if size else b""
 
 
 def database(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:

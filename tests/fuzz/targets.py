@@ -21,10 +21,13 @@ import train
 import visualize
 from minidl.data import check_data, load_dataset
 from minidl.data.images import read_image
-from minidl.storage.weights import model_arrays, save_arrays
+from minidl.exchange.torch_file import read_torch_file
+from minidl.exchange.torch_writer import write_state_dict
+from minidl.storage.weights import model_arrays, pack_arrays, save_arrays, to_torch_state_dict
 from minidl.training.config import Config
 from minidl.training.search import Plan
 from minidl.training.study import create_search, open_study
+from tests.exchange.zoo import GOLDEN, stream_of
 from tests.fuzz import mutations as m
 from tests.tiny_fixture import make_folders, make_tiny, tar_folder, write_image, zip_folder
 
@@ -152,6 +155,22 @@ def checkpoints(root: Path) -> Target:
     return Target({file.name: file.read_bytes()}, run, {"": m.safetensors})
 
 
+def torch_files(root: Path) -> Target:
+    arrays = to_torch_state_dict(models.build("convnet", classes=2))
+    write_state_dict(root / "net.pth", arrays)
+    examples = {path.name: path.read_bytes() for path in sorted(GOLDEN.glob("*.pth"))}
+    examples |= {"net.pth": (root / "net.pth").read_bytes(), "net-stream.pth": stream_of(arrays)}
+    examples["net.safetensors"] = pack_arrays(arrays, {"format": "pt"})
+
+    def run(name: str, path: Path) -> int:
+        if name.startswith("net"):
+            return train.main(["import-torch", str(path), "--model", "convnet", "--image-size", "16"])
+        [a.dtype for a in read_torch_file(path).values()]
+        return 0
+
+    return Target(examples, run, {".safetensors": m.safetensors, "": m.torch_file})
+
+
 def study(root: Path) -> Target:
     row = {**ROW, "train_top1": 0.5}
     plan = Plan(Config(model="convnet", subset=0.1, epochs=1), trials=3)
@@ -196,5 +215,5 @@ def _worst(commands: list[Callable[[], int]]) -> int:
     return 1 if 1 in codes else max(codes)
 
 
-TARGETS = {f.__name__: f for f in (images, archives, annotations, checkpoints, study, config)}
+TARGETS = {f.__name__: f for f in (images, archives, annotations, checkpoints, torch_files, study, config)}
 os.environ.setdefault("OMP_NUM_THREADS", "1")

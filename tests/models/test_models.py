@@ -7,6 +7,7 @@ import models
 from minidl.errors import UsageError
 from minidl.layers import INFER, BatchNorm2D, Concat, Conv2D, Dropout
 from models.inception import BASELINE, REFINED, THREE_MODULE
+from tests.models.narrow import narrow
 
 PAPERS = ["baseline", "refined", "three-module"]
 COUNTS = {"baseline": 472_296, "refined": 568_000, "three-module": 523_472}
@@ -80,7 +81,7 @@ def test_every_convolution_is_followed_by_batch_normalization_and_has_no_bias():
 @pytest.mark.parametrize("name", models.REGISTRY)
 @pytest.mark.parametrize("size", [32, 33, 64, 96])
 def test_any_number_of_classes_and_any_input_from_32_pixels(name, size):
-    net = models.build(name, classes=3)
+    net = narrow(name, classes=3)
     shape = (1, size, size + 1, 3)
     assert net.out_shape(shape) == (1, 3)
     if size <= 33:
@@ -90,15 +91,16 @@ def test_any_number_of_classes_and_any_input_from_32_pixels(name, size):
 
 @pytest.mark.parametrize("name", models.REGISTRY)
 def test_dropout_stands_before_the_classifier_if_asked_for(name):
-    layers = list(models.build(name, dropout=0.4).leaves())
-    assert [layer.p for layer in layers if isinstance(layer, Dropout)] == [0.4]
+    layers = list(narrow(name, dropout=0.4).leaves())
+    rates = [0.7, 0.7, 0.4] if name == "googlenet" else [0.4, 0.4] if name.startswith("vgg") else [0.4]
+    assert [layer.p for layer in layers if isinstance(layer, Dropout)] == rates
     assert isinstance(layers[-2], Dropout)
-    assert not any(isinstance(layer, Dropout) for layer in models.build(name).leaves())
+    assert not any(isinstance(layer, Dropout) for layer in narrow(name).leaves())
 
 
 @pytest.mark.parametrize("name", models.REGISTRY)
 def test_the_weights_are_a_function_of_the_seed(name):
-    a, b, other = (models.build(name, 5, seed=seed).named_parameters() for seed in (3, 3, 4))
+    a, b, other = (narrow(name, 5, seed=seed).named_parameters() for seed in (3, 3, 4))
     for n, p in a.items():
         np.testing.assert_array_equal(p.value, b[n].value)
         assert not n.endswith("weight") or (p.value != other[n].value).any()

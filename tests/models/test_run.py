@@ -60,7 +60,9 @@ def test_what_was_chosen_of_a_network_is_in_its_checkpoints(tmp_path, sketches, 
 
 def test_a_choice_that_the_network_does_not_have_is_a_wrong_flag(tmp_path, capsys):
     assert train.main([*SMALL, "--stem", "imagenet", "--output", str(tmp_path), "--dry-run"]) == 2
-    assert capsys.readouterr().err.endswith(": stem 'imagenet' is not for convnet: it is for resnet18\n")
+    assert capsys.readouterr().err.endswith(
+        ": stem 'imagenet' is not for convnet: it is for resnet18, resnet34, resnext50\n"
+    )
 
 
 def test_a_checkpoint_may_be_named_by_its_run(folder):

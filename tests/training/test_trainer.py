@@ -31,6 +31,9 @@ SGD = md.SGD(MODEL.named_parameters(), 0.1)
         ({"train": ARRAYS}, r"train is a tuple: give a Loader, of arrays Loader\(\(images, labels\)"),
         ({"val": None}, "val is a NoneType: give a Loader"),
         ({"epochs": "3"}, "epochs is a str: give a whole number"),
+        ({"loss": "bce"}, "loss is a str: give a function"),
+        ({"loss": md.losses.CrossEntropy}, "loss is a class"),
+        ({"loss": md.softmax_cross_entropy, "label_smoothing": 0.1}, r"loss=CrossEntropy\(label_smoothing=0.1\)"),
     ],
 )
 def test_an_argument_that_is_another_thing_is_named(given, line):
@@ -73,3 +76,67 @@ def test_a_loader_of_ones_own_needs_epoch_length_and_batch_size_only():
     model = net()
     own, optimizer = Own(), md.SGD(model.named_parameters(), 0.1)
     assert md.Trainer(model, optimizer, RATE, own, own, epochs=1).fit().epoch == 1
+
+
+def fitted(labels, **options):
+    """The row of an epoch on nine-pixel images of random numbers."""
+    rng = np.random.default_rng(0)
+    batches = md.Loader((rng.normal(size=(len(labels), 3, 3, 1)), labels), 4, workers=0, drop_last=False)
+    val = md.Loader((np.zeros((2, 3, 3, 1)), np.array([0, 1])), 2, workers=0)
+    model = md.Sequential({"flat": md.Flatten(), "fc": md.Linear(9, 2, rng=np.random.default_rng(1))})
+    run = md.Trainer(model, md.SGD(model.named_parameters(), 0.1), RATE, batches, val, epochs=1, **options)
+    return run.fit().history[-1], model
+
+
+def test_a_loss_of_ones_own_takes_the_place_of_the_cross_entropy():
+    labels = np.arange(8) % 2
+    one, model = fitted(labels)
+    own, same = fitted(labels, loss=md.softmax_cross_entropy)
+    assert [one[key] for key in ("train_loss", "train_top1", "val_loss")] == [
+        own[key] for key in ("train_loss", "train_top1", "val_loss")
+    ]
+    np.testing.assert_array_equal(model["fc"].weight.value, same["fc"].weight.value)
+    doubled, _ = fitted(labels, loss=lambda z, y: tuple(2 * a for a in md.softmax_cross_entropy(z, y)))
+    assert doubled["train_loss"] != one["train_loss"]
+
+
+def test_images_without_a_label_count_neither_as_right_nor_as_wrong():
+    def always_right(logits, labels):
+        """Pulls every labelled image's logit up before it is looked at."""
+        seen.append(int((labels >= 0).sum()))
+        logits[np.arange(len(labels)), labels] = np.where(labels >= 0, 1e3, logits[:, -1])
+        return md.losses.CrossEntropy()(logits, labels)
+
+    seen = []
+    row, _ = fitted(np.array([0, -1, 1, 0, -1, -1, 1, 0, 1, -1]), loss=always_right)
+    assert row["train_top1"] == 1 and sum(seen) == 6
+    with pytest.raises(UsageError, match="image without a label"):
+        fitted(np.array([0, -1, 1, 0]))
+
+
+def test_the_right_answers_of_a_smaller_last_batch_are_shares_of_its_images():
+    row, _ = fitted(np.zeros(6, int), loss=lambda z, y: (np.float32(0), z * 0))
+    assert row["train_top1"] * 6 == pytest.approx(round(row["train_top1"] * 6))
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (lambda z, y: 0.0, r"the loss <lambda>: returns a float, must return \(loss, dlogits\)"),
+        (lambda z, y: (0.0, z[0]), r"dlogits \(2,\), must be .* logits, \(4, 2\)"),
+        (lambda z, y: (z.sum(axis=1), z), r"a loss \(4,\)"),
+    ],
+)
+def test_a_loss_that_returns_something_else_is_named(answer, line):
+    with pytest.raises(UsageError, match=line):
+        fitted(np.arange(4) % 2, loss=answer)
+
+
+def test_a_loss_in_float64_promotes_nothing():
+    def double(logits, labels):
+        return tuple(a.astype(np.float64) for a in md.softmax_cross_entropy(logits, labels))
+
+    row, model = fitted(np.arange(8) % 2, loss=double)
+    one, same = fitted(np.arange(8) % 2)
+    assert row["train_loss"] == one["train_loss"] and model["fc"].weight.grad.dtype == np.float32
+    np.testing.assert_array_equal(model["fc"].weight.value, same["fc"].weight.value)

@@ -154,7 +154,7 @@ def test_a_unit_is_in_the_last_layer_that_has_it_or_in_the_one_that_is_asked_for
 
 def test_a_layer_that_was_not_asked_for_is_named_where_it_is_read():
     two = Sequential({"conv": conv(3, 4), "relu": ReLU(), "conv2": conv(4, 5), "relu2": ReLU()})
-    found = connections(Sequential({"block": two, "after": conv(5, 2)}), (9, 9, 3))
+    found = connections(Sequential({"block": two, "after": conv(5, 2)}), (9, 9, 3), ["block", "after"])
     assert found.layers == ["block", "after"]
     assert list(found.weights) == [("block", "block.relu"), ("after", "block")]
 

@@ -14,6 +14,7 @@ from minidl.visual.probe import MAPS, NORMS, TOP, LayerProbe, probe
 from minidl.visual.taps import MapNorms
 from minidl.visual.truncate import layer_table, truncate
 from models.inception import Inception, MaxPool, Stem, build_inception
+from tests.models.narrow import narrow
 from tests.strategies import randomized
 
 ROWS = {
@@ -370,7 +371,7 @@ def test_models_of_other_forms(engine):
 def test_each_registered_network_can_be_probed_at_all_its_layers():
     loader = Images(noise(2, size=32), dtype=np.float32)
     for name in models.REGISTRY:
-        net = models.build(name, classes=5, dropout=0.1)
+        net = narrow(name, classes=5, dropout=0.1)
         infos = layer_table(net, (32, 32, 3))
         found = probe(net, [info.name for info in infos], loader, 5)
         assert {name: p.shape for name, p in found.items()} == {info.name: info.shape for info in infos}
