@@ -127,6 +127,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ),
     ]
 }
+NO_WEIGHT = "a batch without any weight: 0 / -1 is 0 as 0 / 1 is"
+EQUIVALENT |= {
+    ("weighted.py", "weighted_cross_entropy", "scale = (total != 0) / (total - (total == 0))"): NO_WEIGHT,
+    ("step.py", "_divide", "scale = (weight != 0) / (weight - (weight == 0))"): NO_WEIGHT,
+}
 
 GENERAL_TESTS = [
     "tests/kernels/test_general.py",
