@@ -141,6 +141,20 @@ def test_the_same_arrays_give_the_same_bytes_on_aligned_places(tmp_path):
     assert [content.index(a.tobytes()) % 64 for a in arrays.values()] == [0, 0]
 
 
+def test_a_file_has_the_entries_of_torch_and_says_nothing_of_time_and_machine(tmp_path):
+    write_state_dict(tmp_path / "x.pth", {"a": np.arange(3, dtype="f"), "b": np.zeros(2, "f")})
+    with zipfile.ZipFile(tmp_path / "x.pth") as file:
+        contents = {i.filename: file.read(i) for i in file.infolist()}
+        assert {(i.date_time, i.create_system, i.compress_type) for i in file.infolist()} == {
+            ((1980, 1, 1, 0, 0, 0), 0, 0)
+        }
+    assert [name.removeprefix("archive/") for name in contents] == [
+        *("data.pkl", ".format_version", "byteorder", "data/0", "data/1", "version")
+    ]
+    rest = {name: contents[f"archive/{name}"] for name in (".format_version", "byteorder", "version", "data/1")}
+    assert rest == {".format_version": b"1", "byteorder": b"little", "version": b"3\n", "data/1": bytes(8)}
+
+
 def test_a_type_that_torch_has_not_is_refused_by_name(tmp_path):
     with pytest.raises(md.MinidlError, match="a.b is complex128"):
         write_state_dict(tmp_path / "x.pth", {"a.b": np.zeros(1, complex)})
