@@ -13,7 +13,9 @@ import pytest
 import minidl as md
 from minidl.errors import DataError, OutOfMemoryError
 from minidl.exchange import torch_file
+from minidl.exchange.pickle_reader import read_pickle
 from minidl.exchange.torch_file import read_torch_file, read_weights
+from minidl.exchange.torch_tensors import Tensors
 from minidl.exchange.torch_writer import pickle_of, write_state_dict
 from tests.exchange.zoo import GOLDEN, expected, stream_of
 
@@ -262,3 +264,22 @@ def test_the_progress_of_reading_counts_all_bytes(tmp_path, monkeypatch, form):
     monkeypatch.setattr(torch_file, "Progress", Bar)
     read_torch_file(GOLDEN / f"torch2-{form}.pth")
     assert bars[0].done == bars[0].total == 400 and not bars[0].live  # bytes of the zoo's twelve storages
+
+
+def test_safetensors_larger_than_the_free_memory_are_refused(tmp_path, monkeypatch):
+    md.save(tmp_path / "a.safetensors", md.Linear(10, 10))
+    size = (tmp_path / "a.safetensors").stat().st_size
+    for free, refused in ((2 * size, False), (2 * size - 1, True)):
+        monkeypatch.setattr(torch_file, "available_memory", lambda xp, free=free: free)
+        if refused:
+            with pytest.raises(OutOfMemoryError, match=r"a.safetensors: 0.0 GB of arrays"):
+                read_torch_file(tmp_path / "a.safetensors")
+        else:
+            assert read_torch_file(tmp_path / "a.safetensors")["weight"].shape == (10, 10)
+
+
+@pytest.mark.parametrize("count", [2**31 - 1, 2**31, 2**40])
+def test_numbers_beyond_31_bits_are_written(count):
+    pickled = pickle_of({"a": np.broadcast_to(np.zeros((), "f"), count)})
+    (tensor,) = read_pickle(pickled, 0, Tensors().meaning)[0].values()
+    assert tensor.shape == (count,) and tensor.storage.count == count
