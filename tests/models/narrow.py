@@ -48,7 +48,7 @@ _KINDS: dict[Any, Callable] = {build_resnet: _resnet, build_vgg: _vgg, build_goo
 def _narrow(build: Callable, share: int) -> Callable:
     if not isinstance(build, partial) or build.func not in _KINDS:
         return build  # the paper's, and the convnet, are small
-    more = {"hidden": 16} if build.func is build_vgg else {}
+    more = {"hidden": 48} if build.func is build_vgg else {}
     return partial(build.func, _KINDS[build.func](build.args[0], share), **build.keywords, **more)
 
 
