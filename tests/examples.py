@@ -7,12 +7,16 @@ import numpy as np
 import models
 from minidl.layers import (
     TRAIN,
+    AdaptiveAvgPool2D,
     AvgPool2D,
     BatchNorm2D,
     Concat,
     Conv2D,
     Dropout,
     Flatten,
+    GeneralAvgPool2D,
+    GeneralConv2D,
+    GeneralMaxPool2D,
     GlobalAvgPool,
     Layer,
     LeakyReLU,
@@ -21,7 +25,9 @@ from minidl.layers import (
     ReLU,
     Residual,
     Sequential,
+    Sigmoid,
     SiLU,
+    Tanh,
 )
 from models.inception import Inception, inception
 from tests.strategies import randomized
@@ -36,6 +42,23 @@ EXAMPLES: dict[str, tuple[Callable[[type], Layer], tuple[int, ...]]] = {
     "SiLU": (lambda dtype: SiLU(), IMAGES),
     "MaxPool2D": (lambda dtype: MaxPool2D(4, 2, 1), IMAGES),
     "AvgPool2D": (lambda dtype: AvgPool2D(3, 1, 1), IMAGES),
+    "GeneralConv2D": (
+        lambda dtype: GeneralConv2D(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), groups=2, rng=0, dtype=dtype),
+        (2, 7, 6, 4),
+    ),
+    "GeneralConv2D of one size": (
+        lambda dtype: GeneralConv2D(3, 4, 3, padding="same", bias=False, rng=0, dtype=dtype),
+        IMAGES,
+    ),
+    "GeneralMaxPool2D": (lambda dtype: GeneralMaxPool2D((3, 2), 2, (1, 0), ceil_mode=True), IMAGES),
+    "GeneralAvgPool2D": (
+        lambda dtype: GeneralAvgPool2D(3, (2, 1), 1, ceil_mode=True, count_include_pad=False),
+        IMAGES,
+    ),
+    "AdaptiveAvgPool2D": (lambda dtype: AdaptiveAvgPool2D((3, 4)), IMAGES),
+    "Sigmoid": (lambda dtype: Sigmoid(), IMAGES),
+    "Tanh": (lambda dtype: Tanh(), IMAGES),
+    "Flatten in torch's order": (lambda dtype: Flatten(channels_first=True), IMAGES),
     "GlobalAvgPool": (lambda dtype: GlobalAvgPool(), IMAGES),
     "Dropout": (lambda dtype: Dropout(0.4), IMAGES),
     "Linear": (lambda dtype: Linear(5, 4, rng=0, dtype=dtype), (3, 5)),

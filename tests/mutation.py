@@ -16,6 +16,7 @@ import copy
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -40,15 +41,29 @@ TARGETS = {
     "minidl/layers/linear.py": BACKWARD,
     "minidl/layers/norm.py": BACKWARD | {"forward"},
     "minidl/layers/pooling.py": BACKWARD,
+    "minidl/layers/adaptive_pooling.py": BACKWARD,
+    "minidl/layers/general_conv.py": BACKWARD | {"window", "full_weight"},
+    "minidl/layers/general_pooling.py": BACKWARD | {"window", "_counted"},
+    "minidl/layers/squashing.py": BACKWARD | {"forward"},
     "minidl/kernels/reference.py": {
         *("unpad2d", "offsets", "im2col", "col2im", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),
         *("avg_pool_dx", "batch_statistics", "batch_norm_sums", "batch_norm_dx", "relu", "relu_dx"),
-        *("batch_norm_moments", "move_running", "softmax_cross_entropy"),
+        *("batch_norm_moments", "move_running", "softmax_cross_entropy", "sigmoid", "sigmoid_dx", "tanh_dx"),
+    },
+    "minidl/kernels/general/window.py": {"span", "positions", "same_padding", "ceil_padding", "square"},
+    "minidl/kernels/general/reference.py": {
+        *("pad", "unpad", "padded_zeros", "offsets", "im2col", "col2im", "grouped", "conv2d_dw", "conv2d_dx"),
+        *("max_pool", "max_pool_dx", "counts", "shares", "avg_pool_dx", "bins", "adaptive_avg_pool_dx"),
+    },
+    "minidl/kernels/general/blocked.py": {
+        *("_joined", "_finite", "_wide_filters", "_narrow_gradients", "_blocks", "_patches", "_inside", "_by_parts"),
+        *("_convolution", "conv2d_dw", "conv2d_dx", "_image_blocks", "max_pool", "max_pool_dx", "avg_pool_dx"),
+        "adaptive_avg_pool_dx",
     },
     "minidl/kernels/blocked.py": {
         *("_pointwise", "_image_blocks", "_patches", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),
         *("avg_pool_dx", "_wide", "_channel_sum", "_channel_dot", "batch_statistics", "batch_norm_sums"),
-        *("batch_norm_dx", "relu", "relu_dx"),
+        *("batch_norm_dx", "relu", "relu_dx", "sigmoid", "sigmoid_dx", "tanh_dx"),
     },
     "minidl/kernels/max_pooling.py": {"max_pool", "max_pool_dx", "_inside", "_line_maxima"},
     "minidl/losses/cross_entropy.py": {"softmax_cross_entropy"},
@@ -107,6 +122,22 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "the first block has all the weight: its mean replaces any start",
         ),
     ]
+}
+
+GENERAL_TESTS = [
+    "tests/kernels/test_general.py",
+    "tests/layers/test_general_layers.py",
+    "tests/layers/test_contract.py",
+]
+TESTS_OF |= {
+    **{
+        f"minidl/{name}.py": GENERAL_TESTS
+        for name in (
+            *("layers/adaptive_pooling", "layers/general_conv", "layers/general_pooling", "layers/squashing"),
+            *("kernels/general/window", "kernels/general/reference", "kernels/general/blocked"),
+        )
+    },
+    "minidl/kernels/max_pooling.py": ["tests/kernels/test_general.py", *TESTS],
 }
 
 SWAPS = {
@@ -289,6 +320,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="all of them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="how many test runs at a time")
+    parser.add_argument("--only", metavar="PATTERN", help="only of files whose path this pattern finds")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     args = parser.parse_args()
 
@@ -303,6 +335,9 @@ def prove(project: Path, args: argparse.Namespace) -> int:
     if stale := [key for key in EQUIVALENT if key not in known]:
         print(f"EQUIVALENT explains mutants that do not exist: {stale}", file=sys.stderr)
         return 2
+    if args.only:
+        mutants = [m for m in mutants if re.search(args.only, m.file)]
+        total = len(mutants)
     if not args.all:
         chosen = random.Random(args.seed).sample(range(total), min(args.mutants, total))
         mutants = [mutants[i] for i in sorted(chosen)]

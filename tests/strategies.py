@@ -41,6 +41,53 @@ def windows(draw, pool: bool, max_channels: int = 4) -> Window:
     return Window(shape, kernel, draw(st.integers(1, 4)), padding)
 
 
+@dataclass(frozen=True)
+class GeneralWindow:
+    """Options of a general convolution or pool, and an input (N, H, W, C) that its window fits."""
+
+    shape: tuple[int, int, int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] | str
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    ceil_mode: bool = False
+
+    @property
+    def pool(self) -> tuple:
+        return self.kernel, self.stride, self.padding, self.ceil_mode
+
+
+def pairs(low: int, high: int) -> st.SearchStrategy:
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+@st.composite
+def general_convolutions(draw, max_groups: int = 3) -> GeneralWindow:
+    """Other sizes on each axis, "same", dilation, gaps, and groups of one channel or several."""
+    kernel, stride, dilation = draw(pairs(1, 3)), draw(pairs(1, 3)), draw(pairs(1, 3))
+    padding = draw(st.one_of(st.just("same"), pairs(0, 3)))
+    room = (0, 0) if padding == "same" else padding
+    spans = [d * (k - 1) + 1 - 2 * p for k, d, p in zip(kernel, dilation, room, strict=True)]
+    fits = [1, 1] if padding == "same" else [max(1, span) for span in spans]
+    h, w = (draw(st.integers(fit, fit + 5)) for fit in fits)
+    groups = draw(st.integers(1, max_groups))
+    shape = (draw(st.integers(1, 3)), h, w, groups * draw(st.integers(1, 2)))
+    return GeneralWindow(shape, kernel, stride, padding, dilation, groups)
+
+
+@st.composite
+def general_pools(draw, max_channels: int = 3) -> GeneralWindow:
+    """Other sizes on each axis, and last windows that hang over: of a kernel larger than the image, too."""
+    kernel, stride, ceil_mode = draw(pairs(1, 4)), draw(pairs(1, 4)), draw(st.booleans())
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    over = [min(s - 1, k - 1) if ceil_mode else 0 for k, s in zip(kernel, stride, strict=True)]
+    fits = [max(1, k - 2 * p - o) for k, p, o in zip(kernel, padding, over, strict=True)]
+    h, w = (draw(st.integers(fit, fit + 5)) for fit in fits)
+    shape = (draw(st.integers(1, 3)), h, w, draw(st.integers(1, max_channels)))
+    return GeneralWindow(shape, kernel, stride, padding, ceil_mode=ceil_mode)
+
+
 def shapes(max_side: int = 6, min_batch: int = 1) -> st.SearchStrategy:
     """(N, H, W, C)"""
     side = st.integers(1, max_side)

@@ -10,11 +10,14 @@ import numpy as np
 
 from minidl.diagnostics.blank import Blank, Meter, blank
 from minidl.layers.activation import LeakyReLU, ReLU
+from minidl.layers.adaptive_pooling import AdaptiveAvgPool2D
 from minidl.layers.base import TRAIN, Context, Layer, Parameter, Shape
 from minidl.layers.dropout import Dropout
+from minidl.layers.general_pooling import GeneralAvgPool2D, GeneralMaxPool2D
 from minidl.layers.linear import Flatten
 from minidl.layers.parameter import FROZEN
 from minidl.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
+from minidl.layers.squashing import Sigmoid, Tanh
 from minidl.layers.tree import rebuilt
 
 # Resident over allocated memory. Measured with the refined net and Linux's allocator, which keeps freed blocks below
@@ -24,6 +27,7 @@ _GAPS = 1.45
 # Measured with the refined net on 2 threads: 102 MB in all at batch 8, 244 at 32, 412 at 64, 742 at 128.
 _MAPS, _SCRATCH = 0.82, 30_000_000
 _STEP = TRAIN.at_step(0)
+_KEEP_NOTHING = AvgPool2D | GeneralAvgPool2D | AdaptiveAvgPool2D | GlobalAvgPool | Flatten  # but a shape
 
 
 @dataclass(frozen=True)
@@ -127,19 +131,26 @@ class _StandIn(Layer):
 
     def forward(self, x: Blank, ctx: Context) -> tuple[Blank, Any]:
         self.in_shape, shape = x.shape, self.out_shape(x.shape)
-        y = x.reshape(shape) if isinstance(self.leaf, Flatten) else x.like(shape)
-        return y, (self._kept(x, shape), x.shape)
+        y = x.reshape(shape) if _is_view(self.leaf) else x.like(shape)
+        return y, (self._kept(x, y), x.shape)
 
     def backward(self, dy: Blank, cache: Any, need_dx: bool = True) -> Blank | None:
         return self.input_grad(dy, cache) if need_dx else None
 
     def input_grad(self, dy: Blank, cache: Any) -> Blank:
-        return dy.reshape(cache[1]) if isinstance(self.leaf, Flatten) else dy.like(cache[1])
+        return dy.reshape(cache[1]) if _is_view(self.leaf) else dy.like(cache[1])
 
-    def _kept(self, x: Blank, y_shape: Shape) -> Blank | None:
+    def _kept(self, x: Blank, y: Blank) -> Blank | None:
         """What the leaf's cache contains besides shapes and vectors of channels."""
-        if isinstance(self.leaf, ReLU | LeakyReLU | MaxPool2D):
-            return x.like(y_shape, np.uint8)  # the mask or the index
+        if isinstance(self.leaf, ReLU | LeakyReLU | MaxPool2D | GeneralMaxPool2D):
+            return x.like(y.shape, np.uint8)  # the mask or the index
         if isinstance(self.leaf, Dropout):
-            return x.like(y_shape)  # the mask
-        return None if isinstance(self.leaf, AvgPool2D | GlobalAvgPool | Flatten) else x
+            return x.like(y.shape)  # the mask
+        if isinstance(self.leaf, Sigmoid | Tanh):
+            return y
+        return None if isinstance(self.leaf, _KEEP_NOTHING) else x
+
+
+def _is_view(leaf: Layer) -> bool:
+    """Whether the leaf's y is x in another shape."""
+    return isinstance(leaf, Flatten) and not leaf.channels_first

@@ -11,6 +11,7 @@ from minidl.diagnostics.cost import TrainingMemory, input_shapes, training_memor
 from minidl.layers.base import Layer, Shape
 from minidl.layers.context import join
 from minidl.layers.conv import Conv2D
+from minidl.layers.general_conv import GeneralConv2D
 from minidl.layers.linear import Linear
 from minidl.text.columns import align
 from minidl.text.html import html_table
@@ -95,7 +96,9 @@ def _rows(layer: Layer, name: str, path: str, in_shape: Shape, depth: int, row: 
         return
     parameters = sum(p.size for p in layer.named_parameters().values())
     multiply_adds = sum(r.multiply_adds for r in below if r.depth == depth + 1)
-    if isinstance(layer, Conv2D | Linear):  # each of the output's pixels (a linear layer has one) uses each weight
+    if isinstance(
+        layer, Conv2D | GeneralConv2D | Linear
+    ):  # each of the output's pixels (a linear layer has one) uses each weight
         multiply_adds = math.prod(out[1:-1]) * layer.params["weight"].size
     yield Row(name, repr(layer), depth, not below, out[1:], parameters, multiply_adds)
     yield from below

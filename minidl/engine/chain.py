@@ -38,6 +38,8 @@ STAGE_NUMBERS = 1 << 18  # numbers at a layer's input or output that are worked 
 IMAGE_BY_IMAGE = (
     *(layers.LeakyReLU, layers.ReLU, layers.SiLU, layers.AvgPool2D, layers.BatchNorm2D, layers.Dropout),
     *(layers.Flatten, layers.GlobalAvgPool, layers.Linear, layers.MaxPool2D),
+    *(layers.GeneralConv2D, layers.GeneralMaxPool2D, layers.GeneralAvgPool2D, layers.AdaptiveAvgPool2D),
+    *(layers.Sigmoid, layers.Tanh),
 )
 
 

@@ -19,7 +19,7 @@ from minidl.explain.records import JoinStage, NormStage, Page, PoolStage, ReluSt
 from minidl.explain.watch import Pass
 from minidl.layers import PROBE, TRAIN, BatchNorm2D, Layer, ReLU
 from minidl.layers.convert import convert
-from minidl.losses import softmax, softmax_cross_entropy
+from minidl.losses import SideHeads, softmax, softmax_cross_entropy
 from minidl.visual.truncate import truncate
 
 STARTS = ("loss", "unit")
@@ -144,7 +144,7 @@ class _Making:
         except ShapeError as error:  # a single number has no variance
             return f"The batch is too small: {error}."
         from_loss = self.start == "loss"
-        dy = softmax_cross_entropy(passed.y, self.labels)[1] if from_loss else self._one_hot(passed.y)
+        dy = SideHeads()(passed.y, self.labels)[1] if from_loss else self._one_hot(passed.y)
         return norm_stage(passed.back(dy).seen[seen.keys], seen.cache, self.filter, self.made_at)
 
     def _join(self) -> JoinStage | str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from minidl.errors import UsageError
 from minidl.explain.watch import Seen
-from minidl.layers import AvgPool2D, BatchNorm2D, Conv2D, Dropout, Layer, MaxPool2D, ReLU
+from minidl.layers import AvgPool2D, BatchNorm2D, Conv2D, Dropout, GeneralConv2D, Layer, MaxPool2D, ReLU
 from minidl.layers.base import Shape
 from minidl.layers.heads import spine
 from minidl.visual.truncate import Keys, Place, layer_table, walk
@@ -23,6 +23,11 @@ def convolution(seen: Passed, name: str, keys: Keys, unit: int) -> tuple[Seen, i
         for leaf, filter_ in _back(seen, end, unit):
             if isinstance(leaf.layer, Conv2D):
                 return leaf, filter_
+            if isinstance(leaf.layer, GeneralConv2D):
+                raise UsageError(
+                    f"{name}: unit {unit} is made by {leaf.layer!r}, and the pages show windows of Conv2D only: "
+                    "name a layer with one"
+                )
             if leaf.x.shape[-1] != leaf.y.shape[-1]:
                 break
     raise UsageError(f"{name}: no convolution is found that makes unit {unit}: name one, or what follows one")

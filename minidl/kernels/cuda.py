@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 from minidl.backend.arrays import Array, array_module
 from minidl.kernels import reference
+from minidl.kernels.general import cuda as general
+from minidl.kernels.general.window import square
 from minidl.kernels.launch import BLOCK, contiguous, launch, launch_each
 from minidl.kernels.shapes import window_positions
 
@@ -114,49 +116,24 @@ def conv2d_dx(dy: Array, w: Array, x_shape: Shape, stride: int, padding: int) ->
 
 def max_pool(x: Array, kernel: int, stride: int, padding: int) -> tuple[Array, Array]:
     """See reference.max_pool."""
-    (x,) = contiguous(x, x)
-    xp = array_module(x)
-    n, h, w, c = x.shape
-    oh, ow = _positions(x.shape, (kernel, kernel), stride, padding)
-    y = xp.empty((n, oh, ow, c), x.dtype)
-    index = xp.empty(y.shape, xp.uint8)
-    launch_each("max_pool", y.size, x, x, y, index, h, w, c, oh, ow, kernel, stride, padding)
-    return y, index
+    return general.max_pool(x, square(kernel, stride, padding))
 
 
 def max_pool_dx(
     dy: Array, index: Array, x_shape: Shape, kernel: int, stride: int, padding: int, overlap: str = "sum"
 ) -> Array:
-    """See reference.max_pool_dx. Every thread serves one pixel and looks for it in the index of its windows."""
-    (dy,) = contiguous(dy, dy)
-    xp = array_module(dy)
-    _, h, w, c = x_shape
-    dx = xp.empty(x_shape, dy.dtype)
-    index = xp.ascontiguousarray(index)
-    geometry = (h, w, c, *dy.shape[1:3], kernel, stride, padding)
-    rule = ("sum", "last", "max").index(overlap)
-    launch_each("max_pool_dx", dx.size, dy, dy, index, dx, *geometry, rule)
-    return dx
+    """See reference.max_pool_dx."""
+    return general.max_pool_dx(dy, index, x_shape, square(kernel, stride, padding), overlap)
 
 
 def avg_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
-    """See reference.avg_pool."""
-    (x,) = contiguous(x, x)
-    n, h, w, c = x.shape
-    oh, ow = _positions(x.shape, (kernel, kernel), stride, padding)
-    y = array_module(x).empty((n, oh, ow, c), x.dtype)
-    launch_each("avg_pool", y.size, x, x, y, h, w, c, oh, ow, kernel, stride, padding, 1 / kernel**2)
-    return y
+    """See reference.avg_pool: all of the padding counts."""
+    return general.avg_pool(x, square(kernel, stride, padding), (padding, padding))
 
 
 def avg_pool_dx(dy: Array, x_shape: Shape, kernel: int, stride: int, padding: int) -> Array:
     """See reference.avg_pool_dx."""
-    (dy,) = contiguous(dy, dy)
-    _, h, w, c = x_shape
-    dx = array_module(dy).empty(x_shape, dy.dtype)
-    geometry = (h, w, c, *dy.shape[1:3], kernel, stride, padding)
-    launch_each("avg_pool_dx", dx.size, dy, dy, dx, *geometry, 1 / kernel**2)
-    return dx
+    return general.avg_pool_dx(dy, x_shape, square(kernel, stride, padding), (padding, padding))
 
 
 # ------------------------------------------- batch normalization, activation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import index
 from typing import Any
 
@@ -64,13 +65,24 @@ def require_float(label: str, x: Any) -> None:
         )
 
 
-def one_number(label: str, name: str, value: Any) -> int:
-    """A window's size, stride or padding as one number for both axes; a pair (3, 3) is one number too."""
+def one_number(label: str, name: str, value: Any, general: str) -> int:
+    """A window's size, stride or padding as one number for both axes; a pair (3, 3) is one number too.
+
+    `general` says which class takes others.
+    """
     if isinstance(value, tuple | list) and len(value) == 2 and value[0] == value[1]:
         value = value[0]
     if not hasattr(value, "__index__") or isinstance(value, bool):
-        raise UsageError(f"{label}: {name} is {value!r}, must be a whole number, the same for height and width")
+        raise UsageError(
+            f"{label}: {name} is {value!r}, must be a whole number, the same for height and width: {general}"
+        )
     return index(value)
+
+
+def require_no_more(label: str, more: Mapping[str, Any], general: str) -> None:
+    """Options that a class doesn't have; `general` says which class has more of them."""
+    if more:
+        raise UsageError(f"{label}: has no option {', '.join(more)}: {general}")
 
 
 def require_window(label: str, kernel: int, stride: int, padding: int) -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minidl.backend.arrays import Array
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
-from minidl.kernels.shapes import one_number, require_channels, require_float, require_rank, window_out_shape
+from minidl.kernels.shapes import (
+    one_number,
+    require_channels,
+    require_float,
+    require_no_more,
+    require_rank,
+    window_out_shape,
+)
 from minidl.layers.base import Context, Layer, Parameter, Shape
 from minidl.layers.init import he_normal
+
+GENERAL = 'GeneralConv2D takes pairs, padding="same", dilation and groups'
 
 
 class Conv2D(Layer):
@@ -45,9 +56,11 @@ class Conv2D(Layer):
         bias: bool = True,
         rng: np.random.Generator | int | None = None,
         dtype: type = np.float32,
+        **more: Any,
     ) -> None:
+        require_no_more("Conv2D", more, GENERAL)
         kernel, stride, padding = (
-            one_number("Conv2D", name, value)
+            one_number("Conv2D", name, value, GENERAL)
             for name, value in (("kernel", kernel), ("stride", stride), ("padding", padding))
         )
         if min(in_channels, filters, kernel, stride) < 1 or padding < 0:

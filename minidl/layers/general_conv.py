@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.backend.arrays import Array
+from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels.general.sets import general_kernels_for
 from minidl.kernels.general.window import Window, pair, same_padding, shown
@@ -76,6 +76,15 @@ class GeneralConv2D(Layer):
         self.params["weight"] = Parameter(w, tags=["weight"])
         if bias:
             self.params["bias"] = Parameter(np.zeros(filters, dtype), tags=["bias"])
+
+    def full_weight(self) -> Array:
+        """The filters as those of a single group, (KH, KW, C, F): 0 at the channels that a filter does not see."""
+        w, g = self.params["weight"].value, self.groups
+        xp, (kh, kw, c, f) = array_module(w), w.shape
+        full = xp.zeros((kh, kw, g, c, g, f // g), w.dtype)
+        own = xp.arange(g)
+        full[:, :, own, :, own] = xp.moveaxis(w.reshape(kh, kw, c, g, f // g), 3, 0)  # (KH, KW, C/G, F) -> (G, ...)
+        return full.reshape(kh, kw, g * c, f)
 
     def window(self, in_shape: Shape) -> Window:
         """Where the windows lie on an image of an input (N, H, W, C)."""

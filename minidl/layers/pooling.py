@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
-from minidl.kernels.shapes import MAX_POOL_WINDOW, one_number, require_rank, require_window, window_out_shape
+from minidl.kernels.general.window import Window, square
+from minidl.kernels.shapes import (
+    MAX_POOL_WINDOW,
+    one_number,
+    require_no_more,
+    require_rank,
+    require_window,
+    window_out_shape,
+)
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 
 
 class _Pool2D(Layer):
     """Slides a square window over every channel separately."""
 
-    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
+    general = "GeneralMaxPool2D and GeneralAvgPool2D take pairs and ceil_mode, the latter also count_include_pad"
+
+    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0, **more: Any) -> None:
+        require_no_more(self.label, more, self.general)
         geometry = {"kernel": kernel, "stride": kernel if stride is None else stride, "padding": padding}
-        self.kernel, self.stride, self.padding = (one_number(self.label, *pair) for pair in geometry.items())
+        self.kernel, self.stride, self.padding = (
+            one_number(self.label, name, value, self.general) for name, value in geometry.items()
+        )
         require_window(self.label, self.kernel, self.stride, self.padding)
 
     @property
     def _geometry(self) -> tuple[int, int, int]:
         return self.kernel, self.stride, self.padding
+
+    def window(self, in_shape: Shape) -> Window:
+        """Where the windows lie, as a general pool says it."""
+        return square(*self._geometry)
 
     def out_shape(self, in_shape: Shape) -> Shape:
         return window_out_shape(self.label, in_shape, (self.kernel, self.kernel), self.stride, self.padding)
@@ -51,8 +68,8 @@ class MaxPool2D(_Pool2D):
     Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 2.1.
     """
 
-    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0) -> None:
-        super().__init__(kernel, stride, padding)
+    def __init__(self, kernel: int, stride: int | None = None, padding: int = 0, **more: Any) -> None:
+        super().__init__(kernel, stride, padding, **more)
         if self.kernel**2 > MAX_POOL_WINDOW:
             raise ShapeError(
                 f"MaxPool2D: a {self.kernel}x{self.kernel} window has more than {MAX_POOL_WINDOW} pixels"

@@ -141,7 +141,8 @@ def to_torch_state_dict(model: Layer) -> dict[str, np.ndarray]:
     num_batches_tracked doesn't exist in minidl and starts at 0.
 
     The linear layer after a Flatten can't be exchanged: minidl flattens (H, W, C) and torch (C, H, W), so the rows of
-    its weight have another order, which is not corrected here. After a global average pool there is no such problem.
+    its weight have another order, which is not corrected here. After Flatten(channels_first=True), and after a global
+    average pool, there is no such problem.
     """
     return {torch_name(name): _to_torch(to_host(a)).copy() for name, a in model_arrays(model).items()}
 

@@ -18,7 +18,7 @@ from minidl.data.base import Split
 from minidl.data.loader import normalise
 from minidl.engine import fuse, unfuse
 from minidl.errors import UsageError
-from minidl.layers import BatchNorm2D, Conv2D, Layer, Linear
+from minidl.layers import BatchNorm2D, Conv2D, GeneralConv2D, Layer, Linear
 from minidl.layers.base import TRAIN
 from minidl.layers.convert import convert
 from minidl.layers.frozen import Frozen
@@ -54,8 +54,8 @@ def randomised(
               with mean_b and var_b the moments of the batch's M numbers for a channel. So the order of the batches
               makes no difference. Without any, the statistics are 0 and 1.
     fresh     fresh(seed) is a new network of the same architecture, with weights from its own initialiser. Without
-              it, each layer is drawn anew: the weights of Conv2D and Linear as these classes draw them, biases 0,
-              BN's gamma 1 and beta 0. What another class draws is unknown: each of its parameters keeps its numbers,
+              it, each layer is drawn anew: the weights of convolutions and Linear as their classes draw them, biases
+              0, BN's gamma 1 and beta 0. What another class draws is unknown: its parameters keep their numbers,
               in random order.
     threads   of the TRAIN passes; 0: all cores
 
@@ -80,7 +80,7 @@ def _draw(layer: Layer, rng: np.random.Generator) -> None:
     """New values for the layer's own parameters, in place."""
     for name, p in layer.params.items():
         shape = p.shape
-        if isinstance(layer, Conv2D | Linear):
+        if isinstance(layer, Conv2D | GeneralConv2D | Linear):
             fan_in = int(np.prod(shape[:-1])) * (2 if isinstance(layer, Linear) else 1)  # see Linear
             p.value[...] = he_normal(rng, shape, fan_in) if name == "weight" else 0
         elif isinstance(layer, BatchNorm2D):

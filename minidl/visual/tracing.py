@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.layers import BatchNorm2D, Conv2D, Layer, Linear
+from minidl.layers import BatchNorm2D, Conv2D, Flatten, GeneralConv2D, Layer, Linear
 from minidl.layers.base import INFER, Context, Shape
 from minidl.layers.context import join
 from minidl.layers.tree import rebuilt
@@ -147,8 +147,9 @@ class Walk:
 
     def leaf(self, name: str, path: str, layer: Layer, x: np.ndarray, units: Units) -> tuple[np.ndarray, Units]:
         y = self.random(layer.out_shape(x.shape))
-        if type(layer).forward in (Conv2D.forward, Linear.forward):
-            w = layer.params["weight"].value.astype(np.float64)
+        if type(layer).forward in (Conv2D.forward, GeneralConv2D.forward, Linear.forward):
+            grouped = type(layer).forward is GeneralConv2D.forward
+            w = (layer.full_weight() if grouped else layer.params["weight"].value).astype(np.float64)
             self.matrices[name] = self.matrix(units, w.reshape(-1, *w.shape[-2:]))  # (KH, KW, C, F) -> (KH KW, C, F)
             return y, self.new(name, w.shape[-1])
         if type(layer).forward is BatchNorm2D.forward:
@@ -159,6 +160,8 @@ class Walk:
     def other(self, name: str, layer: Layer, x: np.ndarray, units: Units) -> Units:
         """The units after a layer of any kind, found by changing its input."""
         y = layer.forward(x, INFER)[0]
+        if isinstance(layer, Flatten) and layer.channels_first:  # all pixels of a channel, then those of the next
+            return units.take(np.arange(y.shape[-1]) // (y[0].size // x.shape[-1]))
         if np.array_equal(y.reshape(-1), x.reshape(-1)):  # a dropout, or a Flatten: the channels in turn
             return units.take(np.arange(y.shape[-1]) % x.shape[-1])
         if not _each_on_its_own(layer, x, y, self.random(x.shape)):

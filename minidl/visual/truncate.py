@@ -153,17 +153,22 @@ def layer_table(model: Layer, image_shape: Shape, leaves: bool = False) -> list[
     """The layers of `model` in forward order, for images (H, W, C).
 
     Without `leaves`, the parts of a block (convolution, BN, ReLU) are left out; a block is a container with a name
-    and with leaf layers alone. Layers that their container doesn't run are left out too, such as a side head.
+    and with leaf layers alone, of which one has weights. Layers that their container doesn't run are left out too, such as a side head.
     """
     infos, places = [], list(walk(model))
     named = {(): False} | {place.keys: place.named for place in places}
     for place in places:
-        block = named[place.keys[:-1]] and not any(child.children() for child in place.parent)
+        block = named[place.keys[:-1]] and _is_block(place.parent)
         if place.named and not place.helps and (leaves or not block):
             with suppress(NotRun):
                 shape = part(model, place.keys, place.layer).out_shape((1, *image_shape))[1:]
                 infos.append(LayerInfo(place.name, repr(place.layer), shape))
     return infos
+
+
+def _is_block(layer: Layer) -> bool:
+    weighted = sum(any("weight" in p.tags for p in child.params.values()) for child in layer)
+    return weighted < 2 and not any(child.children() for child in layer)
 
 
 def gradient_at(model: Layer, dy: Array, cache: Any, name: str) -> Array:

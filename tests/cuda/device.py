@@ -11,17 +11,24 @@ import numpy as np
 from minidl import kernels
 from minidl.backend.arrays import to_device, to_host
 from minidl.kernels import reference
+from minidl.kernels.general import reference as general_reference
+from minidl.kernels.general import sets
+from tests.kernels.test_general import general_calls
 from tests.kernels.test_kernels import calls
 
 
 class OnDevice:
-    """minidl.kernels.cuda with arguments and results moved; what a kernel writes to its arguments comes back too."""
+    """The CUDA kernels with arguments and results moved; what a kernel writes to its arguments comes back too.
 
-    def __init__(self, xp: ModuleType) -> None:
-        self.xp = xp
+    Those of minidl.kernels.cuda, or of minidl.kernels.general.cuda.
+    """
+
+    def __init__(self, xp: ModuleType, general: bool = False) -> None:
+        self.xp, self.general = xp, general
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        kernel = getattr(kernels.cuda, name)  # the stand-in may have put the reference there
+        chosen = sets if self.general else kernels
+        kernel = getattr(chosen.cuda, name)  # the stand-in may have put the reference there
         if not callable(kernel):
             return kernel
 
@@ -38,12 +45,12 @@ class OnDevice:
         return function
 
 
-def largest_difference(name: str, dtype: type, xp: ModuleType) -> float:
+def largest_difference(name: str, dtype: type, xp: ModuleType, general: bool = False) -> float:
     """Between the kernel and the reference, over results and arguments, relative to each array's largest entry."""
     worst = 0.0
     pair = []
-    for one in (OnDevice(xp), reference):
-        arguments = calls(dtype)[name]
+    for one in (OnDevice(xp, general), general_reference if general else reference):
+        arguments = (general_calls if general else calls)(dtype)[name]
         result = getattr(one, name)(*arguments)
         pair.append([*(result if isinstance(result, tuple) else [result]), *arguments])
     for a, b in zip(*pair, strict=True):

@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl.kernels import cuda, launch, reference
+from minidl.kernels.general import cuda as general
+from minidl.kernels.general import reference as other
+from minidl.kernels.general.window import Window
 from tests.cuda.host import HostModule, host_module, on_the_host
 from tests.kernels.test_kernels import (
     IN_PLACE,
@@ -198,6 +201,18 @@ def test_silu_is_the_references(shape, seed, dtype, x_layout, dy_layout):
     assert_close(cuda.silu_dx(dy, x), reference.silu_dx(dy, x), dtype)
 
 
+@cases(30)
+@given(shapes(), seeds, dtypes, layouts, layouts)
+def test_sigmoid_and_tanh_are_the_references(shape, seed, dtype, x_layout, dy_layout):
+    rng = np.random.default_rng(seed)
+    x = arranged(rng.choice(np.array([-1e4, -90, -20, -1, 0, 0.5, 3, 90, 1e4, np.nan], dtype), shape), x_layout)
+    dy = arranged(rng.normal(size=shape).astype(dtype), dy_layout)
+    for name in ("sigmoid", "tanh"):
+        y = getattr(reference, name)(x)
+        assert_close(getattr(cuda, name)(x), y, dtype)
+        assert_close(getattr(cuda, f"{name}_dx")(dy, y), getattr(reference, f"{name}_dx")(dy, y), dtype)
+
+
 # --------------------------------------------------------------------- loss
 
 
@@ -289,14 +304,33 @@ PLANTED = [  # (file, what it says, what it says with a bug)
     ("max_pool.cu", "value != value && best == best", "value != value"),
     ("max_pool.cu", "(value != value && best == best)", "false"),
     ("max_pool.cu", "real best = __int_as_float(0xff800000)", "real best = 0"),
-    ("max_pool.cu", "offset = kh * K + kw", "offset = kw * K + kh"),
+    ("max_pool.cu", "offset = kh * KW + kw", "offset = kw * KH + kh"),
     ("max_pool.cu", "joined += value", "joined = value"),
     ("max_pool.cu", "overlap == 1 || !touched || ", "!touched || "),
     ("max_pool.cu", "!touched || ", ""),
     ("max_pool.cu", "value > joined || value != value", "value > joined"),
-    ("avg_pool.cu", "y[i] = sum * share", "y[i] = sum"),
+    ("avg_pool.cu", "y[i] = sum * ((real)1 / (rows * columns))", "y[i] = sum"),
+    ("avg_pool.cu", "start > -counted ? start : -counted", "start"),
+    ("avg_pool.cu", "end < size + counted ? end : size + counted", "end"),
+    (
+        "avg_pool.cu",
+        "count_pixels(ow, W, KW, stride_w, left, counted_w)",
+        "count_pixels(oh, H, KH, stride_h, top, 0)",
+    ),
+    ("max_pool.cu", "w = stride_w * ow + kw - left", "w = stride_h * ow + kw - left"),
+    ("max_pool.cu", "(h + top - stride_h * oh) * KW + w", "(h + top - stride_h * oh) * KH + w"),
+    ("general_im2col.cu", "dilation_h * kh - top", "kh - top"),
+    ("general_im2col.cu", "* G + g) * C + c] : 0", "* G) * C + c] : 0"),
+    ("general_im2col.cu", "inside ? x", "h >= 0 && h < H && w + n >= 0 ? x"),
+    ("general_im2col.cu", "|| y % stride_h ||", "||"),
+    ("general_im2col.cu", "/ stride_w >= OW) continue", "/ stride_w > OW) continue"),
+    ("general_im2col.cu", "dilation_w * kw;", "kw;"),
+    ("adaptive_avg_pool.cu", "((i + 1) * size + bins - 1) / bins", "(i + 1) * size / bins"),
+    ("adaptive_avg_pool.cu", "((h + 1) * bins + size - 1) / size - 1", "h * bins / size"),
+    ("adaptive_avg_pool.cu", "return h * bins / size", "return (h * bins + size - 1) / size"),
+    ("adaptive_avg_pool.cu", "/ (rows * columns)", "/ rows"),
     ("avg_pool.cu", "h < H && w >= 0", "h <= H && w >= 0 && i"),
-    ("avg_pool.cu", "ow >= left; --ow", "ow > left; --ow"),
+    ("avg_pool.cu", "ow >= leftmost; --ow", "ow > leftmost; --ow"),
     ("batch_norm.cu", "(gamma[c] * inv_std[c]) + beta[c]", "gamma[c] + beta[c]"),
     ("batch_norm.cu", "dbeta[c] * per_pixel", "dbeta[c]"),
     ("batch_norm.cu", "var[i] * unbias", "var[i]"),
@@ -323,12 +357,22 @@ PLANTED = [  # (file, what it says, what it says with a bug)
     ("leaky_relu.cu", "mask[i] ? dy[i] : dy[i] * slope", "dy[i] * slope"),
     ("silu.cu", "y[i] = x[i] * s", "y[i] = s"),
     ("silu.cu", "(1 + x[i] * (1 - s))", "(1 + x[i] * s)"),
+    ("sigmoid.cu", "1 / (1 + exp(-x[i]))", "1 / (1 + exp(x[i]))"),
+    ("sigmoid.cu", "y[i] * (1 - y[i])", "y[i] * y[i]"),
+    ("tanh.cu", "tanh(x[i])", "x[i]"),
+    ("tanh.cu", "1 - y[i] * y[i]", "1 - y[i]"),
     ("channel_sums.cu", "t += width", "t += 2 * width"),
     ("channel_sums.cu", "origin = active ? x[start * C + c] : real(0)", "origin = 0"),
     ("channel_sums.cu", "+ n * d * d", "+ d * d"),
     ("channel_sums.cu", "d_squares - d_sum * d_sum / n", "d_squares"),
     ("channel_sums.cu", "partial[(blocks + b) * C + c];\n", "partial[b * C + c];\n"),
     ("channel_sums.cu", "min(rows, M - b * rows)", "rows"),
+]
+
+
+OTHER_WINDOWS = [  # (shape of x, window, padding that counts)
+    ((2, 6, 7, 4), Window((3, 2), (2, 3), ((1, 2), (1, 1)), (1, 2)), (1, 0)),
+    ((1, 8, 5, 2), Window((2, 3), (1, 2), ((1, 0), (1, 0)), (3, 1)), (0, 1)),
 ]
 
 
@@ -353,6 +397,25 @@ def everything_agrees():
         assert_same(cuda.avg_pool(x, kernel, stride, padding), y)
         arguments = y, shape, kernel, stride, padding
         assert_same(cuda.avg_pool_dx(*arguments), reference.avg_pool_dx(*arguments))
+    for shape, window, counted in OTHER_WINDOWS:
+        x = rng.normal(size=shape)
+        patches = other.im2col(x, window, 2)
+        assert_same(general.im2col(x, window, 2), patches)
+        assert_same(
+            general.col2im(patches, shape, window), np.ascontiguousarray(other.col2im(patches, shape, window))
+        )
+        window = window._replace(dilation=(1, 1))
+        y, index = other.max_pool(x, window)
+        assert_same(general.max_pool(x, window), (y, index))
+        dx = other.max_pool_dx(y, index, shape, window)
+        assert_same(general.max_pool_dx(y, index, shape, window), np.ascontiguousarray(dx))
+        assert_same(general.avg_pool(x, window, counted), other.avg_pool(x, window, counted))
+        dx = other.avg_pool_dx(y, shape, window, counted)
+        assert_same(general.avg_pool_dx(y, shape, window, counted), np.ascontiguousarray(dx))
+        for size in ((3, 4), (9, 5)):
+            y = other.adaptive_avg_pool(x, size)
+            assert_close(general.adaptive_avg_pool(x, size), y)
+            assert_close(general.adaptive_avg_pool_dx(y, shape), other.adaptive_avg_pool_dx(y, shape))
     for c in (3, 300):
         assert_batch_norm_agrees(batch_norm_calls((1, 300, c), 0, np.float64), np.float64)
     test_batch_statistics_keep_their_digits_far_from_zero(300, np.float64, 1e3, 1e-10)
@@ -363,6 +426,9 @@ def everything_agrees():
     assert_same(cuda.leaky_relu_dx(x + 1, x > 0, 0.1), reference.leaky_relu_dx(x + 1, x > 0, 0.1))
     assert_close(cuda.silu(x), reference.silu(x))
     assert_close(cuda.silu_dx(x + 1, x), reference.silu_dx(x + 1, x))
+    for name in ("sigmoid", "sigmoid_dx", "tanh_dx", "tanh"):
+        arguments = (x + 1, x) if name.endswith("dx") else (x,)
+        assert_close(getattr(cuda, name)(*arguments), getattr(reference, name)(*arguments))
     assert_adam_agrees(cuda, (3, 5), 0, np.float64, decay=0.1)
     assert_moments_agree(cuda, 5, np.float64)
     for kind in LOGITS:

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from minidl.kernels import cuda, launch
+from minidl.kernels.general import cuda as general
+from minidl.kernels.general.window import Window
 from tests.cuda.host import recorded, sanitized, signatures
+from tests.kernels.test_general import general_calls
 from tests.kernels.test_kernels import calls
 
 MEMORY, RACES = "address,undefined", "thread"
@@ -48,6 +51,8 @@ def launches(real, sanitizer):
     ):
         for name, arguments in calls(dtype).items():
             getattr(cuda, name)(*arguments)
+        for name, arguments in general_calls(dtype).items():
+            getattr(general, name)(*arguments)
         x = np.random.default_rng(0).normal(size=(1, 9, 7, 5)).astype(dtype)  # 63 rows, 315 numbers
         y, index = cuda.max_pool(x, 3, 1, 1)
         cuda.max_pool_dx(y, index, x.shape, 3, 1, 1)
@@ -55,6 +60,12 @@ def launches(real, sanitizer):
         cuda.col2im(cuda.im2col(x, (3, 2), 1, 1), x.shape, (3, 2), 1, 1)
         mean, var = cuda.batch_statistics(x)
         cuda.batch_norm_sums(x, x, mean, var)
+        wide = np.concatenate([x, x], axis=3)
+        general.col2im(
+            general.im2col(wide, window := Window((3, 2), (1, 1), ((1, 1), (0, 1))), 2), wide.shape, window
+        )
+        general.adaptive_avg_pool_dx(general.adaptive_avg_pool(x, (7, 9)), x.shape)
+        cuda.tanh_dx(cuda.sigmoid_dx(cuda.sigmoid(x), x), cuda.tanh(x))
     names = list(signatures(code))
     return [(names[int.from_bytes(record[:4], "little")], record) for record in records]
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from minidl.kernels import cuda, launch
+from minidl.kernels.general import cuda as general
+from minidl.kernels.general.window import Window
 from tests.cuda.host import signatures
 from tests.cuda.traffic import counted, refined_layers
 
@@ -20,6 +22,12 @@ def test_no_kernel_moves_twice_what_it_must():
         cuda.leaky_relu_dx(x, mask, 0.1)
         cuda.silu(x)
         cuda.silu_dx(x, x)
+        cuda.sigmoid_dx(cuda.sigmoid(x), x)
+        cuda.tanh_dx(cuda.tanh(x), x)
+        window = Window((3, 3), (1, 1), ((1, 1), (1, 1)))  # other windows: two groups, and bins that share lines
+        general.conv2d(x, np.ones((3, 3, 32, 64), np.float32), window)
+        general.conv2d_dx(x, np.ones((3, 3, 32, 64), np.float32), x.shape, window)
+        general.adaptive_avg_pool_dx(general.adaptive_avg_pool(x, (7, 7)), x.shape)
     assert {t.kernel for t in launches} == set(signatures(code))
     for t in launches:
         assert t.excess <= 1.25, t

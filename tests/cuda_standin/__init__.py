@@ -40,6 +40,7 @@ def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None, devic
     """
     from minidl.kernels import launch as launches
     from minidl.kernels import reference
+    from minidl.kernels.general import reference as general
 
     cupy = make_cupy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
@@ -54,6 +55,7 @@ def install(monkeypatch: pytest.MonkeyPatch, launch: Launch | None = None, devic
     monkeypatch.setattr(TF32, "on", None)
     if launch is None:
         monkeypatch.setattr("minidl.kernels.cuda", reference)
+        monkeypatch.setattr("minidl.kernels.general.sets.cuda", general)
     RECORD.clear()
     streams.reset()
     memory.reset()

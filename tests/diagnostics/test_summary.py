@@ -16,22 +16,29 @@ from minidl.diagnostics.summary import summary
 from minidl.errors import ShapeError
 from minidl.layers import (
     TRAIN,
+    AdaptiveAvgPool2D,
     AvgPool2D,
     Concat,
     Conv2D,
     Dropout,
     Flatten,
+    GeneralAvgPool2D,
+    GeneralConv2D,
+    GeneralMaxPool2D,
     LeakyReLU,
     Linear,
     MaxPool2D,
     ReLU,
     Sequential,
+    Sigmoid,
     SiLU,
+    Tanh,
 )
-from minidl.losses import softmax_cross_entropy
+from minidl.losses import SideHeads
 from minidl.optim import Adam
 from minidl.text.columns import align
 from tests.examples import leaf_names
+from tests.models.narrow import narrow
 from tests.models.test_resnet import thin
 
 SMALL = Sequential({"conv": Conv2D(3, 5, 3, stride=2), "flat": Flatten(), "fc": Linear(5 * 3 * 2, 4)})
@@ -42,7 +49,7 @@ def train_step(model, batch, size=64):
     x = np.zeros((batch, size, size, 3), np.float32)
     optimizer = Adam(model.named_parameters(), 1e-3)
     logits, cache = model.forward(x, TRAIN.at_step(0))
-    _, dlogits = softmax_cross_entropy(logits, np.zeros(batch, int))
+    _, dlogits = SideHeads()(logits, np.zeros(batch, int))
     model.backward(dlogits, cache, need_dx=False)
     optimizer.step()
 
@@ -81,6 +88,11 @@ def test_multiply_adds_are_outputs_times_weights_that_each_one_sums():
     assert summary(SMALL, (7, 8, 6, 3)).multiply_adds == conv + fc  # of one image, whatever the batch
 
 
+def test_a_filter_of_a_group_sums_the_groups_channels():
+    conv = GeneralConv2D(32, 64, (3, 1), groups=8)  # (3, 1, 4, 64) weights, on 6 x 8 pixels
+    assert summary(conv, (8, 8, 32)).multiply_adds == 6 * 8 * 64 * (3 * 1 * 4)
+
+
 def test_the_refined_net_takes_239_million_operations_an_image():
     assert 2 * summary(models.build("refined"), (64, 64, 3)).multiply_adds == pytest.approx(239e6, rel=2e-3)
 
@@ -117,9 +129,11 @@ def test_an_array_that_several_layers_keep_counts_once():
 @pytest.mark.parametrize(
     ("layer", "kept"),
     [(ReLU(), 96), (LeakyReLU(), 96), (SiLU(), 4 * 96), (MaxPool2D(2), 24), (Dropout(0.4), 4 * 96), (AvgPool2D(2), 0),
-     (Flatten(), 0)],
+     (Flatten(), 0), (GeneralMaxPool2D(2, 3, ceil_mode=True), 24), (GeneralAvgPool2D(2), 0),
+     (AdaptiveAvgPool2D(1), 0), (GeneralConv2D(3, 3, 1, groups=3), 4 * 96), (Sigmoid(), 0), (Tanh(), 0),
+     (Flatten(channels_first=True), 0)],
 )  # fmt: skip
-def test_a_cache_is_a_mask_an_index_its_input_or_nothing(layer, kept):
+def test_a_cache_is_a_mask_an_index_its_input_its_output_or_nothing(layer, kept):
     conv = Conv2D(1, 3, 1)  # its output is not kept by the layer after it
     out = 4 * np.prod(Sequential([conv, layer]).out_shape((2, 4, 4, 1)))
     assert training_memory(Sequential([conv, layer]), (2, 4, 4, 1)).caches == kept + out
@@ -144,6 +158,9 @@ NETWORKS = {
     "convnet": (lambda: models.build("convnet", dropout=0.4), 32),
     "convnet with SiLU": (lambda: models.build("convnet", activation="silu"), 32),
     "a thin resnet18": (lambda: thin(filters=16, dtype=np.float32), 8),
+    "a narrow resnext50": (lambda: narrow("resnext50"), 16),
+    "a narrow vgg16": (lambda: narrow("vgg16", dropout=0.5), 32),
+    "a narrow googlenet": (lambda: narrow("googlenet", dropout=0.4), 64),
 }
 
 

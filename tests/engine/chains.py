@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from minidl.errors import ShapeError
 from minidl.layers import (
+    AdaptiveAvgPool2D,
     AvgPool2D,
     BatchNorm2D,
     Concat,
     Conv2D,
     Dropout,
+    GeneralAvgPool2D,
+    GeneralConv2D,
+    GeneralMaxPool2D,
     GlobalAvgPool,
     Layer,
     LeakyReLU,
@@ -21,7 +26,9 @@ from minidl.layers import (
     ReLU,
     Residual,
     Sequential,
+    Sigmoid,
     SiLU,
+    Tanh,
 )
 
 Activation = str | float | None  # "relu", "silu", the slope of a LeakyReLU, or none
@@ -77,8 +84,22 @@ class Layers(NamedTuple):
     names: tuple[str, ...]  # of CLASSES
 
 
-Row = Conv | MaxPool | AvgPool | Branches | Block | Own | Layers
-CLASSES = {"relu": ReLU, "silu": SiLU, "dropout": lambda: Dropout(0)}
+class Grouped(NamedTuple):
+    """A GeneralConv2D with as many groups as divide the channels on both sides."""
+
+    filters: int
+    kernel: tuple[int, int]
+    stride: int = 1
+    dilation: int = 1
+
+
+Row = Conv | MaxPool | AvgPool | Branches | Block | Own | Layers | Grouped
+CLASSES = {
+    **{"relu": ReLU, "silu": SiLU, "sigmoid": Sigmoid, "tanh": Tanh, "dropout": lambda: Dropout(0)},
+    "hanging max": lambda: GeneralMaxPool2D((3, 2), 2, ceil_mode=True),
+    "hanging mean": lambda: GeneralAvgPool2D(3, (2, 1), 1, ceil_mode=True, count_include_pad=False),
+    "bins": lambda: AdaptiveAvgPool2D((5, 4)),
+}
 
 
 class OwnContainer(Layer):
@@ -136,6 +157,10 @@ def _made(row: Row, channels: int) -> tuple[dict[str, Layer], int]:
             return {"pool": AvgPool2D(*row)}, channels
         case Layers():
             return {f"{name}_{i}": CLASSES[name]() for i, name in enumerate(row.names)}, channels
+        case Grouped():
+            groups, sizes = math.gcd(channels, row.filters), (row.kernel, row.stride, "same", row.dilation)
+            conv = GeneralConv2D(channels, row.filters, *sizes, groups=groups, rng=0, dtype=np.float64)
+            return {"grouped": conv}, row.filters
         case Own():
             layers, out = _chain(row.rows, channels)
             return {"own": OwnContainer(Sequential(layers))}, out
@@ -264,6 +289,10 @@ def random_module(rng: np.random.Generator) -> Branches:
     return Branches(tuple(branch() for _ in range(rng.integers(1, 5))))
 
 
-def random_others(rng: np.random.Generator) -> Layers:
-    names = [("relu",), ("silu",), ("dropout",), ("dropout", "relu")]
+def random_others(rng: np.random.Generator) -> Layers | Grouped:
+    names = [("relu",), ("silu",), ("dropout",), ("dropout", "relu"), ("sigmoid",), ("tanh",)]
+    names += [("hanging max",), ("hanging mean",), ("bins",)]
+    if rng.random() < 0.4:
+        sizes = tuple(int(k) for k in rng.integers(1, 4, 2)), int(rng.choice([1, 1, 2])), int(rng.choice([1, 1, 2]))
+        return Grouped(int(rng.choice(WIDTHS)), *sizes)
     return Layers(names[rng.integers(len(names))])

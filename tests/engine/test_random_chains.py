@@ -8,7 +8,19 @@ import pytest
 
 from minidl.engine import fuse
 from minidl.layers import LeakyReLU, Rule
-from tests.engine.chains import AvgPool, Block, Branches, Conv, MaxPool, Own, network, random_rows, random_shape
+from tests.engine.chains import (
+    AvgPool,
+    Block,
+    Branches,
+    Conv,
+    Grouped,
+    Layers,
+    MaxPool,
+    Own,
+    network,
+    random_rows,
+    random_shape,
+)
 from tests.engine.random_chains import Case, composites_of, main, outcome, random_case, shortest, tried
 
 EVERY_ACTIVATION = (None, "relu", "silu", 0.2, 0.0, -0.3)
@@ -45,6 +57,10 @@ ROWS |= {
     "ImageNet's stem": (Conv(9, 7, 2, 3), MaxPool(3, 2, 1), basic(9, projected=True)),
     "side by side": (Conv(8, 3, 1, 1, nested=False), basic(8, nested=False), POOL),
     "a user's container": (Own((Conv(9, 3, 1, 1), POOL)), Own((basic(9),))),
+    "other windows": (
+        *(Conv(8, 3, 1, 1), Grouped(12, (3, 3)), Layers(("relu", "hanging max")), basic(12)),
+        *(Grouped(9, (1, 3), 1, 2), Layers(("tanh", "hanging mean")), module("silu"), Layers(("bins", "sigmoid"))),
+    ),
     "pool padded at the start": (POOL_1, Conv(24, 5, 1, 2, bias=True), POOL_1, Conv(9, 3, 2)),
 }
 
@@ -83,7 +99,7 @@ def test_random_networks():
 def test_random_networks_have_parts_of_every_kind():
     rng = np.random.default_rng(0)
     rows = [row for _ in range(120) for row in random_rows(rng, random_shape(rng))]
-    assert {Conv, MaxPool, AvgPool, Branches, Block, Own} <= {type(row) for row in rows}
+    assert {Conv, MaxPool, AvgPool, Branches, Block, Own, Layers, Grouped} == {type(row) for row in rows}
     convolutions = [row for row in rows if isinstance(row, Conv)]
     assert {conv.act for conv in convolutions} == {*EVERY_ACTIVATION, 0.01}
     assert {(conv.kernel, conv.stride) for conv in convolutions} >= {(k, s) for k in (1, 3, 5, 7) for s in (1, 2)}

@@ -8,7 +8,7 @@ from minidl.errors import UsageError
 from minidl.explain import trail
 from minidl.explain.build import Looked, make_page
 from minidl.kernels import reference
-from minidl.layers import PROBE, TRAIN, Conv2D, GlobalAvgPool, Linear, MaxPool2D, Sequential
+from minidl.layers import PROBE, TRAIN, Conv2D, GeneralConv2D, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
 from minidl.layers.convert import convert
 from minidl.losses import softmax_cross_entropy
 from minidl.visual.truncate import gradient_at, truncate
@@ -292,6 +292,14 @@ def test_a_wrong_request_gets_one_line(layer, unit, start, words):
     with pytest.raises(UsageError) as error:
         page_of(layer, unit, start)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_unit_of_groups_has_no_page_and_is_not_taken_for_one_before_it():
+    conv, grouped = Conv2D(3, 4, 3, rng=0), GeneralConv2D(4, 4, 3, groups=2, rng=0)
+    model = Sequential({"conv": conv, "grouped": grouped, "relu": ReLU()})
+    with pytest.raises(UsageError, match=r"relu: unit 1 is made by GeneralConv2D\(.*windows of Conv2D only"):
+        page_of("relu", 1, "unit", model=model)
+    assert page_of("conv", 1, "unit", model=model).unit == 1
 
 
 def test_a_network_without_a_convolution_has_no_page():

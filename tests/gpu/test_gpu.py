@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from minidl.backend.doctor import cupy_problem
+from tests.cuda import test_cuda_general as general_on_host
 from tests.cuda import test_cuda_kernels as on_host
 from tests.cuda.device import OnDevice, largest_difference
 from tests.cuda_standin import RECORD, install, run_on_the_host
 from tests.gpu import test_strict_cupy as strict
+from tests.kernels.test_general import GENERAL_KERNELS
 from tests.kernels.test_kernels import KERNELS, assert_close
 
 FLOATS = (np.float32, np.float64)
@@ -49,17 +51,29 @@ def test_every_kernel_is_the_references(name, dtype, any_xp):
     assert largest_difference(name, dtype, any_xp) <= (1e-12 if dtype == np.float64 else 1e-5)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", sorted(GENERAL_KERNELS))
+def test_every_kernel_of_general_windows_is_the_references(name, dtype, any_xp):
+    assert largest_difference(name, dtype, any_xp, general=True) <= (1e-12 if dtype == np.float64 else 1e-5)
+
+
 def about_the_same(a, b):
     """In the place of bit for bit: a GPU multiplies and adds in one rounding."""
     for x, y in zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]:
         assert_close(x, y, y.dtype)
 
 
+def ask_the_device(xp, monkeypatch):
+    monkeypatch.setattr(on_host, "cuda", OnDevice(xp))
+    monkeypatch.setattr(general_on_host, "cuda", OnDevice(xp, general=True))
+    for tests in (on_host, general_on_host):
+        monkeypatch.setattr(tests, "assert_same", about_the_same)
+
+
 @pytest.fixture
 def kernels_there(any_xp, monkeypatch):
     """The host's tests of kernels ask the device."""
-    monkeypatch.setattr(on_host, "cuda", OnDevice(any_xp))
-    monkeypatch.setattr(on_host, "assert_same", about_the_same)
+    ask_the_device(any_xp, monkeypatch)
 
 
 def test_the_cases_that_show_planted_bugs_agree(kernels_there):
@@ -74,6 +88,12 @@ BODIES = {
     "relu": on_host.test_relu_is_the_references,
     "leaky relu": on_host.test_leaky_relu_is_the_references,
     "silu": on_host.test_silu_is_the_references,
+    "sigmoid, tanh": on_host.test_sigmoid_and_tanh_are_the_references,
+    "general im2col, col2im": general_on_host.test_im2col_and_col2im_are_the_references,
+    "general convolution": general_on_host.test_convolution_is_the_references_in_blocks_of_any_size,
+    "general max pool": general_on_host.test_max_pool_is_the_references_with_ties_nans_and_padding,
+    "general average pool": general_on_host.test_average_pooling_is_the_references,
+    "adaptive average pool": general_on_host.test_adaptive_pooling_is_the_references,
     **{
         f"unpooling, {overlap}": partial(on_host.test_unpooling_is_the_references, overlap)
         for overlap in ("sum", "last", "max")
@@ -108,8 +128,7 @@ ON_XP = {
 @pytest.mark.gpu
 @pytest.mark.parametrize("what", BODIES)
 def test_a_kernel_is_the_references_over_random_geometry(what, xp, monkeypatch):
-    monkeypatch.setattr(on_host, "cuda", OnDevice(xp))
-    monkeypatch.setattr(on_host, "assert_same", about_the_same)
+    ask_the_device(xp, monkeypatch)
     BODIES[what]()
 
 

@@ -16,7 +16,7 @@ SETS = {"reference": reference, "blocked": blocked}
 KERNELS = {
     *("conv2d", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx", "avg_pool", "avg_pool_dx"),
     *("batch_statistics", "batch_norm", "batch_norm_sums", "batch_norm_dx", "batch_norm_moments", "relu", "relu_dx"),
-    *("leaky_relu", "leaky_relu_dx", "silu", "silu_dx"),
+    *("leaky_relu", "leaky_relu_dx", "silu", "silu_dx", "sigmoid", "sigmoid_dx", "tanh", "tanh_dx"),
     *("softmax_cross_entropy", "adam"),
 }
 IN_PLACE = {"adam", "batch_norm_moments"}  # these write to their arguments
@@ -452,6 +452,23 @@ def test_silu_is_x_times_its_sigmoid(kernels, shape, seed, dtype, x_layout, dy_l
     assert y.dtype == dx.dtype == dtype
 
 
+@every_set
+@cases(30)
+@given(shape=shapes(), seed=seeds, dtype=dtypes, x_layout=layouts, dy_layout=layouts, sizes=block_sizes)
+def test_sigmoid_and_tanh_stay_between_their_limits(kernels, shape, seed, dtype, x_layout, dy_layout, sizes):
+    rng = np.random.default_rng(seed)
+    x = arranged(rng.choice(np.array([-1e4, -90, -20, -1, 0, 0.5, 3, 90, 1e4, np.nan], dtype), shape), x_layout)
+    dy = arranged(rng.normal(size=shape).astype(dtype), dy_layout)
+    with blocks_of(*sizes):
+        s, t = kernels.sigmoid(x), kernels.tanh(x)
+        ds, dt = kernels.sigmoid_dx(dy, s), kernels.tanh_dx(dy, t)
+    with np.errstate(invalid="ignore"):  # NaN
+        wide = np.exp(-np.logaddexp(0, -x.astype(np.longdouble)))
+    assert_close((s, t), (wide.astype(dtype), np.tanh(x.astype(np.longdouble)).astype(dtype)), dtype)
+    assert_close((ds, dt), (dy * (s * (1 - s)), dy * (1 - t * t)), dtype)
+    assert s.dtype == t.dtype == ds.dtype == dt.dtype == dtype
+
+
 # --------------------------------------------------------------------- loss
 
 
@@ -537,6 +554,10 @@ def calls(dtype):
         "leaky_relu_dx": (x, x > 0, 0.1),
         "silu": (x,),
         "silu_dx": (x, x),
+        "sigmoid": (x,),
+        "sigmoid_dx": (x, x),
+        "tanh": (x,),
+        "tanh_dx": (x, x),
         "softmax_cross_entropy": (x[0, 0], np.array([2, 0, 1, 1, 0]), 0.1),
         "adam": (*(a.copy() for a in (x, x, x, x * x)), 0.01, (0.9, 0.99), 0.3, 1e-8, 0.1),
     }

@@ -48,8 +48,23 @@ _KINDS: dict[Any, Callable] = {build_resnet: _resnet, build_vgg: _vgg, build_goo
 def _narrow(build: Callable, share: int) -> Callable:
     if not isinstance(build, partial) or build.func not in _KINDS:
         return build  # the paper's, and the convnet, are small
-    more = {"hidden": 16} if build.func is build_vgg else {}
+    more = {"hidden": 48} if build.func is build_vgg else {}
     return partial(build.func, _KINDS[build.func](build.args[0], share), **build.keywords, **more)
+
+
+def short(name: str, classes: int = 5, *, dropout: float = 0.0, seed: int = 0, dtype: type = np.float32, **options: Any) -> Layer:
+    """As `narrow`, with a layer or block of each kind where there are many alike."""
+    build = NARROW[name]
+    if name in LARGE:
+        rows = build.args[0]
+        if build.func is build_googlenet:
+            rows = {key: row for key, row in rows.items() if key not in ("inception3a", "inception4b", "inception4c", "inception5a")}
+        elif build.func is build_vgg:
+            rows = tuple(row._replace(number=1) for row in rows)
+        else:
+            rows = {key: row._replace(number=min(row.number, 2 if key == "layer1" else 1)) for key, row in rows.items()}
+        build = partial(build.func, rows, **build.keywords)
+    return build(classes=classes, dropout=dropout, rng=np.random.default_rng([seed, 0]), dtype=dtype, **options)
 
 
 NARROW = {name: _narrow(build, 16) for name, build in models.REGISTRY.items()}

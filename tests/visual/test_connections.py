@@ -16,6 +16,8 @@ from minidl.layers import (
     Concat,
     Conv2D,
     Flatten,
+    GeneralConv2D,
+    GeneralMaxPool2D,
     Layer,
     Linear,
     ReLU,
@@ -99,6 +101,24 @@ def test_the_weights_after_a_flatten_are_a_kernel_over_all_pixels():
         np.testing.assert_allclose(w[:, unit], np.sign(pixels.sum(0)) * np.linalg.norm(pixels, axis=0), rtol=1e-9)
 
 
+def test_a_filter_of_a_group_is_connected_with_its_group_alone():
+    grouped = GeneralConv2D(6, 4, (3, 1), padding="same", groups=2, bias=False, dtype=np.float64)
+    between = {"bn": norm(6), "pool": GeneralMaxPool2D(1), "b": grouped}
+    model = random(Sequential({"a": conv(3, 6), **between}))
+    w = connections(model, (9, 9, 3), ["a", "b"]).weights["b", "a"]
+    assert not w[:2, 3:].any() and not w[2:, :3].any() and w[:2, :3].all()
+    assert_is_response(w, Sequential({"bn": model["bn"], "b": grouped}))
+
+
+def test_the_weights_after_a_flatten_in_torchs_order_are_those_of_the_channels_pixels():
+    fc = Linear(36, 2, rng=0, dtype=np.float64)
+    model = random(Sequential({"a": conv(3, 4), "flat": Flatten(channels_first=True), "fc": fc}))
+    w = connections(model, (3, 3, 3)).weights["fc", "a"]
+    for unit in range(4):
+        pixels = fc.params["weight"].value.reshape(4, 9, 2)[unit]  # (C H W, K) -> (C, P, K)
+        np.testing.assert_allclose(w[:, unit], np.sign(pixels.sum(0)) * np.linalg.norm(pixels, axis=0), rtol=1e-9)
+
+
 def test_a_linear_layer_after_the_global_average_has_its_own_weights():
     model = random(models.build("convnet", 5, dropout=0.3, dtype=np.float64))
     found = connections(model, SHAPE)
@@ -134,7 +154,7 @@ def test_a_unit_is_in_the_last_layer_that_has_it_or_in_the_one_that_is_asked_for
 
 def test_a_layer_that_was_not_asked_for_is_named_where_it_is_read():
     two = Sequential({"conv": conv(3, 4), "relu": ReLU(), "conv2": conv(4, 5), "relu2": ReLU()})
-    found = connections(Sequential({"block": two, "after": conv(5, 2)}), (9, 9, 3))
+    found = connections(Sequential({"block": two, "after": conv(5, 2)}), (9, 9, 3), ["block", "after"])
     assert found.layers == ["block", "after"]
     assert list(found.weights) == [("block", "block.relu"), ("after", "block")]
 

@@ -17,6 +17,7 @@ from minidl.layers import (
     Conv2D,
     Dropout,
     Flatten,
+    GeneralConv2D,
     Layer,
     Linear,
     Parameter,
@@ -130,6 +131,7 @@ def test_layers_are_drawn_as_their_classes_draw_them_and_others_keep_their_numbe
                 "conv": Conv2D(8, 500, 3, dtype=np.float64),
                 "bn": BatchNorm2D(500, dtype=np.float64),
                 "own": Scale(),
+                "grouped": GeneralConv2D(500, 500, (3, 1), groups=100, dtype=np.float64),
                 "flat": Flatten(),
                 "fc": Linear(500, 30, dtype=np.float64),
             }
@@ -138,6 +140,7 @@ def test_layers_are_drawn_as_their_classes_draw_them_and_others_keep_their_numbe
     )
     new, old = ({n: p.value for n, p in m.named_parameters().items()} for m in (randomised(model, []), model))
     assert new["conv.weight"].std() == pytest.approx(np.sqrt(2 / 72), rel=0.02)
+    assert new["grouped.weight"].std() == pytest.approx(np.sqrt(2 / 15), rel=0.02)
     assert new["fc.weight"].std() == pytest.approx(np.sqrt(1 / 500), rel=0.02)
     assert not new["conv.bias"].any() and not new["fc.bias"].any() and not new["bn.beta"].any()
     assert (new["bn.gamma"] == 1).all()

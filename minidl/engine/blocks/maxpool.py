@@ -7,9 +7,8 @@ import numpy as np
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.tiles.grid import Grid
 from minidl.engine.tiles.runner import Scratch
-from minidl.kernels.general.window import Window, square
 from minidl.kernels.max_pooling import max_pool, max_pool_dx
-from minidl.layers import Layer
+from minidl.layers import GeneralMaxPool2D, Layer
 from minidl.layers.pooling import MaxPool2D, MaxPoolCache
 
 Array = np.ndarray
@@ -18,15 +17,11 @@ TILE_NUMBERS = 1 << 19  # the most numbers in a tile of x, unless a single image
 
 
 class FusedMaxPool(Fused):
-    """Made from MaxPool2D, with the same results, bit for bit. Shapes: x (N, H, W, C), y (N, OH, OW, C)."""
+    """Made from a max pool, with the same results, bit for bit. Shapes: x (N, H, W, C), y (N, OH, OW, C)."""
 
     @staticmethod
     def match(layers: list[Layer], first: bool) -> int:
-        return int(type(layers[0]) is MaxPool2D)
-
-    @property
-    def window(self) -> Window:
-        return square(self.plain.kernel, self.plain.stride, self.plain.padding)
+        return int(type(layers[0]) in (MaxPool2D, GeneralMaxPool2D))
 
     def train(self, x: Array) -> tuple[Array, MaxPoolCache]:
         y = self.runner.empty(self.plain.out_shape(x.shape), x.dtype)
@@ -45,7 +40,7 @@ class FusedMaxPool(Fused):
         tiles = self.tiles(dx)
 
         def task(i: int, lane: int, scratch: Scratch) -> None:
-            max_pool_dx(dy[tiles[i]], cache.index[tiles[i]], dx[tiles[i]], self.window, scratch)
+            max_pool_dx(dy[tiles[i]], cache.index[tiles[i]], dx[tiles[i]], self.plain.window(dx.shape), scratch)
 
         self.runner.run(task, tiles)
         return dx
@@ -66,10 +61,10 @@ class FusedMaxPool(Fused):
 
     def maxima(self, x: Array, y: Array, index: Array | None, scratch: Scratch) -> None:
         """y (n, OH, OW, C) = the maxima of x (n, H, W, C), and their offsets in `index` unless it is None."""
-        max_pool(x, y, index, self.window, scratch)
+        max_pool(x, y, index, self.plain.window(x.shape), scratch)
 
     def add_gradient(self, dy: Array, index: Array, dx: Array, scratch: Scratch) -> None:
         """dx (n, H, W, C) += the gradient of x."""
         grad = scratch("gradient of the pool", dx.shape, dx.dtype)  # copying and one long sum beat four short ones
-        max_pool_dx(dy, index, grad, self.window, scratch)
+        max_pool_dx(dy, index, grad, self.plain.window(dx.shape), scratch)
         dx += grad

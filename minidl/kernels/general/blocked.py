@@ -105,19 +105,17 @@ def _inside(count: int, size: int, before: int, step: int) -> tuple[slice, slice
 
 
 def _by_parts(a: Array, parts: int) -> Array:
-    """A view (parts, N, pixels, F / parts) of (N, H, W, F)."""
-    n, h, w, f = a.shape
-    return np.moveaxis(a.reshape(n, h * w, parts, f // parts), 2, 0)
+    """(N, H, W, F) as (parts, N H W, F / parts): a view, if `a` is contiguous."""
+    return np.moveaxis(a.reshape(-1, parts, a.shape[3] // parts), 1, 0)
 
 
 def _convolution(x: Array, wide: Array, window: Window, out: Shape, spread: Pair = (1, 1)) -> Array:
     """y (N, OH, OW, F) = patches @ wide, block by block."""
-    y, parts = np.empty(out, x.dtype), len(wide)
-    y_parts = _by_parts(y, parts)
-    for some, part, patches in _patches(x, window, parts, spread):
-        block = y_parts[part, some]  # (parts, images, pixels, F / parts)
-        product = patches @ wide[part]  # (parts, P, K) @ (parts, K, F / parts)
-        block[...] = product.reshape(block.shape)
+    y = np.empty(out, x.dtype)
+    y_parts, pixels = _by_parts(y, len(wide)), out[1] * out[2]
+    for some, part, patches in _patches(x, window, len(wide), spread):
+        block = y_parts[part, some.start * pixels : some.stop * pixels]
+        np.matmul(patches, wide[part], out=block)  # (parts, P, K) @ (parts, K, F / parts)
     return y
 
 
@@ -129,14 +127,14 @@ def conv2d(x: Array, w: Array, window: Window) -> Array:
 
 
 def conv2d_dw(x: Array, dy: Array, w_shape: Shape, window: Window) -> Array:
-    """See reference.conv2d_dw: dw = sum over blocks of patches.T @ dy; of a shared product some numbers mean nothing."""
+    """See reference.conv2d_dw: dw = sum over blocks of patches.T @ dy. Some numbers of a shared product are left."""
     groups = x.shape[3] // w_shape[2]
     join = _joined(groups, w_shape[2])
     parts = groups // join
-    dy_parts = _by_parts(dy, parts)
+    dy_parts, pixels = _by_parts(dy, parts), dy.shape[1] * dy.shape[2]
     wide = np.zeros((parts, w_shape[0] * w_shape[1] * w_shape[2] * join, w_shape[3] // parts), x.dtype)
     for some, part, patches in _patches(x, window, parts):
-        block = dy_parts[part, some].reshape(*patches.shape[:2], -1)  # (parts, images, pixels, F) -> (parts, P, F)
+        block = dy_parts[part, some.start * pixels : some.stop * pixels]
         wide[part] += patches.swapaxes(1, 2) @ block  # (parts, K, P) @ (parts, P, F / parts)
     return _narrow_gradients(wide, w_shape, groups, join)
 

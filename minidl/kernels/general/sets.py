@@ -7,11 +7,11 @@ from types import ModuleType
 import numpy as np
 
 from minidl.backend.arrays import Array
-from minidl.kernels.general import blocked, reference
+from minidl.kernels.general import blocked, cuda, reference
 
 
 def general_kernels_for(x: Array) -> ModuleType:
     """The kernel set for arrays of the type of `x`."""
     if isinstance(x, np.ndarray):
         return blocked
-    return reference
+    return cuda if type(x).__module__.partition(".")[0] == "cupy" else reference
