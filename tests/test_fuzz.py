@@ -74,7 +74,7 @@ def test_an_input_is_a_find_if_it_gets_anything_but_a_right_answer(run, wrong, t
     assert outcome.wrong.startswith(wrong) and bool(outcome.wrong) == bool(wrong), outcome
 
 
-@pytest.mark.parametrize("name", ["images", "annotations"])
+@pytest.mark.parametrize("name", ["images", "annotations", "torch_files"])
 def test_good_files_are_right_answers_and_reach_lines_of_minidl(name, tmp_path):
     target = TARGETS[name](tmp_path)
     for example in list(target.examples)[:2]:

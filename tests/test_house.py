@@ -5,9 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    *("errors", "version", "text", "backend", "kernels", "layers", "losses", "clipping", "schedules", "optim"),
-    *("storage", "diagnostics", "engine", "parallel", "data", "training", "exchange", "models", "visual", "atlas"),
-    *("explain", "learn", "minidl", "cli", "__main__"),
+    *("errors", "version", "text", "backend", "kernels", "layers", "losses"),
+    *("clipping", "schedules", "optim", "storage"),
+    *("diagnostics", "engine", "parallel", "data", "training", "exchange", "models", "visual", "atlas", "explain"),
+    *("learn", "minidl", "cli", "__main__"),
 )
 
 

@@ -28,7 +28,7 @@ class Fit:
     missing: list[str]
     unexpected: list[str]
     other_shape: list[str]
-    left_out: list[str]
+    left_out: Collection[str]
 
     @property
     def fits(self) -> bool:
@@ -46,10 +46,10 @@ class Fit:
 
     def lines(self) -> list[str]:
         """A line for each kind of difference, with all names."""
-        there, not_missing = self.arrays.keys() - {*self.unexpected}, self.arrays.keys() | {*self.left_out}
+        rest = self.arrays.keys() - {*self.unexpected} | {*self.left_out}
         kinds = (
-            ("missing", self.missing, listed(self.missing, not_missing - {*self.unexpected})),
-            ("unexpected", self.unexpected, listed(self.unexpected, there | {*self.missing})),
+            ("missing", self.missing, listed(self.missing, rest)),
+            ("unexpected", self.unexpected, listed(self.unexpected, rest | {*self.missing})),
             ("other shape", self.other_shape, _cut(", ".join(self.other_shape))),
         )
         return [f"{kind:11}  {len(names):,}: {text}" for kind, names, text in kinds if names]
@@ -62,21 +62,20 @@ def compare(
     missing.
     """
     absent = [name for name in own if name not in arrays]
-    left_out = [name for name in absent if name in {*optional}]
-    if len(left_out) < len(optional):
-        left_out = []
+    left_out = optional if {*optional} <= {*absent} else []
+    other_shape = [
+        f"{name} {arrays[name].dtype}{arrays[name].shape} for {shape}"
+        for name, shape in own.items()
+        if name in arrays and (arrays[name].shape != shape or arrays[name].dtype.kind != "f")
+    ]
     return Fit(
         arrays,
         prefix,
         classes,
-        matched=sum(name in arrays and arrays[name].shape == shape for name, shape in own.items()),
+        matched=len(own) - len(absent) - len(other_shape),
         missing=[name for name in absent if name not in left_out],
         unexpected=[name for name in arrays if name not in own],
-        other_shape=[
-            f"{name} {arrays[name].dtype}{arrays[name].shape} for {shape}"
-            for name, shape in own.items()
-            if name in arrays and (arrays[name].shape != shape or arrays[name].dtype.kind != "f")
-        ],
+        other_shape=other_shape,
         left_out=left_out,
     )
 

@@ -14,7 +14,7 @@ from minidl.backend.arrays import to_host
 from minidl.errors import DataError
 from minidl.exchange.fit import Fit, compare
 from minidl.exchange.sketch import names_of_classes, side_heads, sketch, unfilled
-from minidl.exchange.torch_file import TorchWeights, read_weights
+from minidl.exchange.torch_file import SHOWN, TorchWeights, read_weights
 from minidl.layers.base import Layer
 from minidl.storage.validate import blamed
 from minidl.storage.weights import (
@@ -107,7 +107,8 @@ def import_weights(
         network, drawn = unfilled(networks.builders[model], fit.classes, **options), {}
     with blamed(f"--image-size {images.size}"):
         network.out_shape((1, images.size, images.size, 3))
-    load_torch_state_dict(network, fit.arrays | drawn)
+    with np.errstate(over="ignore"):  # is found below
+        load_torch_state_dict(network, fit.arrays | drawn)
     arrays = {name: to_host(a) for name, a in model_arrays(network).items()}
     if bad := [name for name, a in arrays.items() if not np.isfinite(a).all()]:
         raise DataError(f"{path}: {torch_name(bad[0])} holds a weight that is not a number, or too large for float32")
@@ -129,7 +130,7 @@ def best_fit(arrays: Mapping[str, np.ndarray], model: str, networks: Networks) -
         small = sketch(build, 2, **options)
         own, heads = torch_shapes(small), names_of_classes(build, **options)
         given, prefix = without_prefix(arrays, own)
-        sizes = [given[name].shape[0] for name in heads if name in given and given[name].ndim]
+        sizes = [given[name].shape[0] for name in heads if name in given and given[name].shape[1:] == own[name][1:]]
         classes = max(sizes[-1], 2) if sizes else 2
         if classes > 2:
             own = torch_shapes(sketch(build, classes, **options))
@@ -151,8 +152,8 @@ def _advice(arrays: Mapping[str, np.ndarray], model: str, fit: Fit, networks: Ne
 
 
 def _notes(found: TorchWeights, fit: Fit, about: About, nameless: bool) -> Iterator[tuple[str, str]]:
-    where = [f'in "{found.inside}"'] if found.inside else []
-    where += [f'without the prefix "{fit.prefix}"'] if fit.prefix else []
+    where = [f'in "{found.inside[:SHOWN]}"'] if found.inside else []
+    where += [f'without the prefix "{fit.prefix[:SHOWN]}"'] if fit.prefix else []
     kinds = sorted({a.dtype.name for a in fit.arrays.values()})
     yield "file", ", ".join([f"{len(found.arrays):,} arrays of {' and '.join(kinds)}", *where])
     yield "model", f"{network_in_words(about.model, about.config)}, {len(about.classes):,} classes"
@@ -160,8 +161,11 @@ def _notes(found: TorchWeights, fit: Fit, about: About, nameless: bool) -> Itera
         yield "classes", "class0, class1, ...: --classes FILE gives them names"
     mean, std = (", ".join(f"{v:g}" for v in values) for values in (about.mean, about.std))
     yield "images", f"{about.image_shape[0]}x{about.image_shape[1]}, mean {mean}, std {std}"
-    if about.model in NORMALISATION:
-        yield "", "(the halves that torchvision's transform_input makes of ImageNet's mean and std)"
+    if (usual := NORMALISATION.get(about.model)) and about.mean == list(usual[0]):
+        yield (
+            "",
+            "(what torchvision's transform_input makes of ImageNet's; of your own training, give --mean and --std)",
+        )
     if fit.left_out:
         layers = list(dict.fromkeys(name.split(".")[0] for name in fit.left_out))
         yield "new", f"{' and '.join(layers)}: not in the file, so they begin anew; only training uses them"

@@ -25,7 +25,9 @@ def read_safetensors(file: BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, s
     content = file.read()
     try:
         found = deserialize(content)
-    except SafetensorError as error:
+    except BaseException as error:
+        if not isinstance(error, SafetensorError) and type(error).__name__ != "PanicException":  # of Rust
+            raise
         raise UnreadableError(f"can't be read as safetensors ({str(error)[:200]})") from None
     if strange := sorted({facts["dtype"] for _, facts in found} - {*_TYPES}):
         raise UnreadableError(f"it has arrays of the type {strange[0]}, which isn't read")

@@ -1,7 +1,8 @@
 """The zip files of torch.save: every entry lies in them uncompressed.
 
-Python's zipfile reads what an entry says it is; here nothing may be larger than the file. Entries are never unpacked,
-may not overlap, and have no name twice. So the memory for all of them is at most the size of the file.
+Python's zipfile reads what an entry says it is; here nothing may be larger than the file. Compressed entries (a
+program of TorchScript has some) are never unpacked, entries may not overlap, and no name is there twice. So the
+memory for all of them is at most the size of the file.
 
 Source: PKWARE's APPNOTE 6.3.10, sections 4.3.7 (local header), 4.3.12 (directory) and 4.3.14 to 4.3.16 (its end).
 """
@@ -26,12 +27,13 @@ _DAMAGED = "it is cut short or damaged: get it again"
 
 
 class Entry(NamedTuple):
-    """A stored file: its bytes begin after a header at `header` of the zip."""
+    """A file in the zip: its bytes begin after a header at `header`. `packed` says why they can't be read ("")."""
 
     name: str
     header: int
-    size: int
+    size: int  # in the zip
     crc: int
+    packed: str
 
 
 class StoredZip:
@@ -58,7 +60,9 @@ class StoredZip:
         """The bytes of an entry (n,), `most` at most. A checksum of 0 isn't checked: torch can leave it out."""
         if name not in self.entries:
             raise UnreadableError(f"it has no entry {name[:80]!r}")
-        _, header, size, crc = self.entries[name]
+        _, header, size, crc, packed = self.entries[name]
+        if packed:
+            raise UnreadableError(f"its entry {name[:80]!r} is {packed}, which torch.save never does")
         if size > most:
             raise UnreadableError(f"its entry {name[:80]!r} has {size:,} bytes, not {most:,}")
         mark, *_, name_length, extra = _LOCAL.unpack(self._at(header, _LOCAL.size))
@@ -104,11 +108,8 @@ def _entry(directory: bytes, at: int) -> tuple[Entry, int]:
     except UnicodeDecodeError:
         raise UnreadableError("a name in it isn't UTF-8") from None
     size, stored, header = _wide([size, stored, header], directory[extra_at : extra_at + extras])
-    if method or stored != size or flags & 1:
-        raise UnreadableError(
-            f"its entry {name[:80]!r} is {'encrypted' if flags & 1 else 'compressed'}, which torch.save never does"
-        )
-    return Entry(name, header, size, crc), end
+    packed = "encrypted" if flags & 1 else "compressed" if method or stored != size else ""
+    return Entry(name, header, stored, crc, packed), end
 
 
 def _wide(numbers: list[int], extra: bytes) -> list[int]:

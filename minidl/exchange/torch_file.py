@@ -18,13 +18,17 @@ from minidl.exchange.safetensors_file import is_safetensors, read_safetensors
 from minidl.exchange.torch_forms import open_form
 from minidl.exchange.torch_tensors import Tensor
 from minidl.storage.files import open_regular
-from minidl.training.checkpoints import METADATA as OWN
+from minidl.storage.metadata import CHECKPOINT
+from minidl.text.progress import Progress
 
 _HEAD = 512  # bytes that tell what a file is
+_LARGE = 100_000_000  # bytes that take so long that progress is shown
 _DEEP = 3  # how far inside a checkpoint a state dict is looked for
 # Where it is in the checkpoints of others, the first of them that is there
 _PLACES = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params")
-_SHOWN = 60  # letters of a name
+SHOWN = 60  # letters of a name
+_WITHOUT = {Tensor: "a single tensor", dict: "a dict without tensors", OrderedDict: "a dict without tensors"}
+_WITHOUT |= {list: "a list", tuple: "a tuple"}
 
 
 @dataclass
@@ -72,7 +76,7 @@ def _read(file: BinaryIO, path: Path) -> TorchWeights:
     if is_safetensors(head):
         _check_room(path, 2 * os.fstat(file.fileno()).st_size)  # the file, and the arrays
         arrays, metadata = read_safetensors(file)
-        if OWN in metadata:
+        if CHECKPOINT in metadata:
             raise UnreadableError("a checkpoint of minidl already, which all commands read as it is")
         return TorchWeights(arrays)
     form = open_form(file, head)
@@ -82,8 +86,10 @@ def _read(file: BinaryIO, path: Path) -> TorchWeights:
     storages = {t.storage.key: t.storage for t in tensors.values()}
     # Storages are no larger than the file, but that may be sparse. A tensor can be larger than its storage: one
     # number that is expanded to a million is a million where it is copied.
-    _check_room(path, sum(s.nbytes for s in storages.values()) + sum(t.nbytes for t in tensors.values()))
-    numbers = form.numbers(storages.values())
+    stored = sum(s.nbytes for s in storages.values())
+    _check_room(path, stored + sum(t.nbytes for t in tensors.values()))
+    with Progress("reading", stored, "B", show=stored > _LARGE, leave=False) as bar:
+        numbers = form.numbers(storages.values(), bar.add)
     return TorchWeights({name: t.array(numbers[t.storage.key]) for name, t in tensors.items()}, inside)
 
 
@@ -97,19 +103,21 @@ def _state_dict(content: Any) -> tuple[str, dict[str, Tensor]]:
     """Where the state dict is in what was saved, and its tensors."""
     found = _dicts_of_tensors(content)
     if not found:
-        what = "a single tensor" if isinstance(content, Tensor) else f"a {type(content).__name__} without one"
-        raise UnreadableError(f"holds no state dict, but {what}")
+        what = _WITHOUT.get(type(content), "something else")
+        raise UnreadableError(f"it holds no state dict (names with tensors), but {what}")
+    if "" in found and len(found) > 1 and len(found[""]) < max(map(len, found.values())):
+        del found[""]  # {"model": {...}, "accuracy": tensor(0.9)}
     known = [place for name in _PLACES for place in found if place.rpartition(".")[2] == name]
-    if "" in found and not (known and len(found[known[0]]) > len(found[""])):
-        place = ""  # and not {"model": {...}, "accuracy": tensor(0.9)}
+    if "" in found:
+        place = ""
     elif known:
         place = known[0]
     elif len(found) == 1:
         (place,) = found
     else:
-        names = ", ".join(name[:_SHOWN] for name in list(found)[:5])
+        names = ", ".join(name[:SHOWN] for name in list(found)[:5])
         raise UnreadableError(
-            f"holds {len(found)} state dicts ({names}), and none has a usual name. With torch, save one of them "
+            f"it holds {len(found)} state dicts ({names}), and none has a usual name. With torch, save one of them "
             "alone: torch.save(torch.load(FILE)[NAME], NEW)"
         )
     return place, found[place]

@@ -9,7 +9,7 @@ Source: torch/serialization.py (_save and _legacy_save).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -46,9 +46,13 @@ class ZipForm:
         data = self.zip.read(pickles[0], MOST_BYTES).tobytes()
         self.content, _ = read_pickle(data, 0, tensors.meaning)
 
-    def numbers(self, storages: Collection[Storage]) -> dict[str, np.ndarray]:
-        """The numbers (count,) of storages by key."""
-        return {s.key: numbers_of(self._bytes(s), s.dtype, self.swapped) for s in storages}
+    def numbers(self, storages: Collection[Storage], done: Callable[[int], None]) -> dict[str, np.ndarray]:
+        """The numbers (count,) of storages by key; `done` is told the bytes of each one."""
+        found = {}
+        for storage in storages:
+            found[storage.key] = numbers_of(self._bytes(storage), storage.dtype, self.swapped)
+            done(storage.nbytes)
+        return found
 
     def _bytes(self, storage: Storage) -> np.ndarray:
         if storage.count == 0:
@@ -79,8 +83,8 @@ class StreamForm:
             raise UnreadableError("its list of storages isn't that of its tensors")
         self.storages = [tensors.storages[key] for key in keys]
 
-    def numbers(self, storages: Collection[Storage]) -> dict[str, np.ndarray]:
-        """The numbers (count,) of storages by key."""
+    def numbers(self, storages: Collection[Storage], done: Callable[[int], None]) -> dict[str, np.ndarray]:
+        """The numbers (count,) of storages by key; `done` is told the bytes of each one."""
         wanted, found, at = {s.key for s in storages}, {}, self.start
         for storage in self.storages:
             count = int.from_bytes(read_bytes(self.file, at, 8).tobytes(), "little")
@@ -89,6 +93,7 @@ class StreamForm:
             if storage.key in wanted:
                 raw = read_bytes(self.file, at + 8, storage.nbytes)
                 found[storage.key] = numbers_of(raw, storage.dtype, swapped=False)
+                done(storage.nbytes)
             at += 8 + storage.nbytes
         return found
 

@@ -10,6 +10,7 @@ from typing import Any
 from minidl.errors import DataError
 from minidl.storage.files import open_regular
 
+CHECKPOINT = "minidl"  # the key of the JSON that makes a checkpoint of a safetensors file, in its metadata
 MOST_BYTES = 16 << 20  # of one text; enough for 70,000 epochs
 
 

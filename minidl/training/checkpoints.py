@@ -15,7 +15,7 @@ from minidl.data.naming import portable
 from minidl.errors import DataError, DivergedError
 from minidl.layers.base import Layer
 from minidl.optim import Optimizer
-from minidl.storage.metadata import from_json, to_json
+from minidl.storage.metadata import CHECKPOINT, from_json, to_json
 from minidl.storage.validate import array, blamed, fits, plain_name, real, table, text, whole
 from minidl.storage.weights import load_arrays, model_arrays, pack_arrays, save_arrays, unpack_arrays
 from minidl.text.calls import call
@@ -25,7 +25,6 @@ from minidl.training.runs import find_checkpoint
 from minidl.training.trainer import Trainer, TrainState
 
 FORMAT = 1
-METADATA = "minidl"  # in the file's metadata: the JSON below
 _OPTIMIZER = "optimizer/"  # prefix of the optimizer's arrays
 _TRAINED = "trained/"  # prefix of the weights that training continues with, if the others are an average
 _PREFIXES = (_OPTIMIZER, _TRAINED)
@@ -189,7 +188,7 @@ def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -
 
 
 def _metadata(about: About, state: TrainState) -> dict[str, str]:
-    return {METADATA: to_json({"format": FORMAT, "about": asdict(about), "state": asdict(state)})}
+    return {CHECKPOINT: to_json({"format": FORMAT, "about": asdict(about), "state": asdict(state)})}
 
 
 def pack_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -212,12 +211,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _checkpoint(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Checkpoint:
-    if METADATA not in metadata:
+    if CHECKPOINT not in metadata:
         raise DataError(
             f"{path}: a weight file without minidl's metadata, not a checkpoint; of weights with torch's names "
             f"`{call('import-torch')} {path} --model NAME` makes one"
         )
-    header = _HEADER(from_json(metadata[METADATA], path), f"{path}:")
+    header = _HEADER(from_json(metadata[CHECKPOINT], path), f"{path}:")
     about, state = About(**header["about"]), TrainState(**header["state"])
     _fit_together(about, state, path)
     for key, a in arrays.items():

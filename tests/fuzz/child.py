@@ -39,6 +39,7 @@ OURS = (
     "packing ",
     "evaluating: ",
     "predicting: ",
+    "reading: ",
 )  # its lines begin so
 WATCHED = tuple(f"{ROOT}/{name}" for name in ("minidl/", "models/", "train.py", "visualize.py"))
 

@@ -198,7 +198,7 @@ def safetensors(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
         return any_bytes(rng, data, others)
     length = int.from_bytes(data[:8], "little")
     header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
-    if rng.random() < 0.8:
+    if "minidl" in header.get("__metadata__", {}) and rng.random() < 0.8:
         header["__metadata__"]["minidl"] = json_text(rng, header["__metadata__"]["minidl"].encode(), others).decode()
     else:
         header = value(rng, header, times(data))

@@ -23,7 +23,7 @@ from minidl.data import check_data, load_dataset
 from minidl.data.images import read_image
 from minidl.exchange.torch_file import read_torch_file
 from minidl.exchange.torch_writer import write_state_dict
-from minidl.storage.weights import model_arrays, save_arrays, to_torch_state_dict
+from minidl.storage.weights import model_arrays, pack_arrays, save_arrays, to_torch_state_dict
 from minidl.training.config import Config
 from minidl.training.search import Plan
 from minidl.training.study import create_search, open_study
@@ -160,6 +160,7 @@ def torch_files(root: Path) -> Target:
     write_state_dict(root / "net.pth", arrays)
     examples = {path.name: path.read_bytes() for path in sorted(GOLDEN.glob("*.pth"))}
     examples |= {"net.pth": (root / "net.pth").read_bytes(), "net-stream.pth": stream_of(arrays)}
+    examples["net.safetensors"] = pack_arrays(arrays, {"format": "pt"})
 
     def run(name: str, path: Path) -> int:
         if name.startswith("net"):
@@ -167,7 +168,7 @@ def torch_files(root: Path) -> Target:
         [a.dtype for a in read_torch_file(path).values()]
         return 0
 
-    return Target(examples, run, {"": m.torch_file})
+    return Target(examples, run, {".safetensors": m.safetensors, "": m.torch_file})
 
 
 def study(root: Path) -> Target:
