@@ -1,4 +1,4 @@
-"""Packaging of minidl: `pip install -e .`, extras search, onnx, test, browser, mpi, parity, benchmarks,
+"""Packaging of minidl: `pip install -e .`, extras search, tensorboard, onnx, test, browser, mpi, parity, benchmarks,
 cuda12, cuda13, cuda-check (CuPy and NVIDIA's compiler as far as they go without a GPU)."""
 
 import re
@@ -40,11 +40,12 @@ setup(
     ],
     extras_require={
         "search": ["optuna>=5"],
+        "tensorboard": ["tensorboard>=2.18"],  # the first that works with NumPy 2
         "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "optuna>=5"],
         "browser": ["playwright>=1.50", "oxlint"],  # drives a browser that is installed; downloads none
         "mpi": ["mpi4py>=4.1"],  # it uses the MPI of the machine, or that of `pip install mpich`
         "onnx": ["onnx>=1.16"],
-        "parity": ["torch==2.13.0", "captum", "jax", "onnx", "onnxruntime", "pyyaml"],
+        "parity": ["torch==2.13.0", "captum", "jax", "onnx", "onnxruntime", "pyyaml", "tensorboard>=2.18"],
         "benchmarks": ["torch==2.13.0", "captum", "jax", "onnx", "onnxscript", "onnxruntime", "openvino"],
         "cuda-check": [
             "cupy-cuda13x",

@@ -52,7 +52,7 @@ from minidl.layers import (
     freeze,
 )
 from minidl.layers.convert import convert
-from minidl.losses import softmax, softmax_cross_entropy, top_k_correct
+from minidl.losses import binary_cross_entropy, softmax, softmax_cross_entropy, top_k_correct
 from minidl.optim import SGD, Adam, AdamW
 from minidl.version import __version__
 
@@ -70,6 +70,7 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl.storage.weights import save_weights as save
     from minidl.training.checkpoints import load_checkpoint
     from minidl.training.evaluation import evaluate
+    from minidl.training.loggers import Logging
     from minidl.training.trainer import Trainer
     from minidl.visual.looking import activations, deconv, gradient, guided
     from minidl.visual.picture import picture
@@ -81,6 +82,7 @@ if not _INSIDE.is_file() and _BESIDE.is_file():  # a checkout: minidl.models is 
 
 _LATER = {  # names that are imported when they are first used, and where they are
     "Loader": "minidl.data.Loader",
+    "Logging": "minidl.training.loggers.Logging",
     "Run": "minidl.models.Run",
     "Trainer": "minidl.training.trainer.Trainer",
     "activations": "minidl.visual.looking.activations",
@@ -132,6 +134,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "Loader",
+    "Logging",
     "MaxPool2D",
     "MinidlError",
     "Mode",
@@ -147,6 +150,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "activations",
+    "binary_cross_entropy",
     "channel_statistics",
     "convert",
     "deconv",
@@ -184,6 +188,8 @@ __all__ = [
 
 _MEANT = {  # what people look for who know another framework, without regard to case
     "batchnormalization": "md.BatchNorm2D",
+    "bcewithlogitsloss": "md.binary_cross_entropy(logits, targets)",
+    "clip_grad_norm_": "md.Adam(..., clip_norm=1.0), or md.optim.clip_norm(parameters, 1.0)",
     "crossentropyloss": "md.softmax_cross_entropy(logits, labels)",
     "cross_entropy": "md.softmax_cross_entropy(logits, labels)",
     "dataloader": "md.Loader((images, labels), 32, ...)",

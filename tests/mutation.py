@@ -66,10 +66,12 @@ TARGETS = {
         *("batch_norm_dx", "relu", "relu_dx", "sigmoid", "sigmoid_dx", "tanh_dx"),
     },
     "minidl/kernels/max_pooling.py": {"max_pool", "max_pool_dx", "_inside", "_line_maxima"},
+    "minidl/clipping.py": {"clip_norm", "gradient_norm"},
     "minidl/losses/cross_entropy.py": {"softmax_cross_entropy"},
     "minidl/losses/binary.py": {"binary_cross_entropy"},
     "minidl/losses/heads.py": {"__call__"},
     "minidl/losses/weighted.py": {"weighted_cross_entropy", "_own_weights", "balanced_weights"},
+    "minidl/parallel/step.py": {"gradients", "_divide"},
 }
 TESTS = [
     "tests/kernels/test_kernels.py",
@@ -80,10 +82,12 @@ TESTS = [
 SELECTION = "not whole_network and not papers_width and not refined_network"  # slow, and no mutant needs them
 TESTS_OF = {
     "minidl/kernels/reference.py": [*TESTS, "tests/losses/test_cross_entropy.py"],
+    "minidl/clipping.py": ["tests/test_clipping.py"],
     "minidl/losses/cross_entropy.py": ["tests/losses/test_cross_entropy.py", "tests/layers/test_gradients.py"],
     "minidl/losses/binary.py": ["tests/losses/test_binary.py"],
     "minidl/losses/heads.py": ["tests/losses/test_heads.py"],
     "minidl/losses/weighted.py": ["tests/losses/test_weighted.py"],
+    "minidl/parallel/step.py": ["tests/parallel/test_losses.py", "tests/parallel/test_step.py"],
 }
 
 # (file name, function, statement after the change): why no test can tell it from the statement before.

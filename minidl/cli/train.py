@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from minidl.training.callbacks import Checkpointer, Harmless, Interruption, Stop
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import Config, make_config
 from minidl.training.folders import check_name
+from minidl.training.loggers import Logging
 from minidl.training.reports import ProgressBar, Records
 from minidl.training.runs import Run
+from minidl.training.tensorboard import EventFile, Pictures, import_tensorboard
 from minidl.training.trainer import Trainer
 
 
@@ -42,6 +45,8 @@ def train(args: Namespace) -> int:
         run, checkpoint, config = _begin(args, stack) if comm.rank == 0 else (None, None, None)
         run, config = together.same_run(comm, run), together.same_config(comm, config)
         checkpoint = together.same_checkpoint(comm, checkpoint)
+        if config.log == "tensorboard" and comm.rank == 0:
+            import_tensorboard()
         check_batch(config.batch_size, comm.size, config.exact)
         if run and not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
             stack.enter_context(blamed(run.path / "config.json"))
@@ -115,7 +120,7 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
     )
     records = Records(run, f"{config.model} on {data.dataset.name}", _draw_history)
     if watch.comm.rank == 0:
-        trainer.callbacks += [checkpointer, Harmless(bar, run.say), records]
+        trainer.callbacks += [checkpointer, Harmless(bar, run.say), *_loggers(trainer, run, config), records]
         if trainer.state.history:
             records.write(trainer.state.history)  # a killed run may have saved an epoch that it had not yet recorded
     trainer.callbacks.append(interruption)
@@ -145,6 +150,24 @@ def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, neede
         f"{state.seconds:.0f} s; {run.path}"
     )
     return 0
+
+
+def _loggers(trainer: Trainer, run: Run, config: Config) -> list[Harmless]:
+    """The callbacks of --log tensorboard. If no event file can be made, a line says so and there are none."""
+    found: list[Harmless] = []
+
+    def make() -> None:
+        from minidl.visual.picture import picture  # slow to import
+
+        events = EventFile(run.path, trainer.state.step)
+        found[:] = (
+            Logging(events, say=run.say),
+            Harmless(Pictures(events, config.as_dict(), partial(picture, tile=64)), run.say, "EventFile"),
+        )
+
+    if config.log == "tensorboard":
+        attempt(run.say, "EventFile", make)
+    return found
 
 
 def _draw_history(path: Path, history: list[dict[str, Any]], title: str) -> None:

@@ -68,12 +68,21 @@ def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.
     if args.data:
         print_lines(f"of {args.data}, in place of {checkpoint.about.config['data']}")
     print_lines(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
-    print_lines("", "accuracy per class")
-    rows = list(zip(names, result.class_accuracy, strict=True))
-    for name, accuracy in sorted((row for row in rows if row[1] == row[1]), key=lambda row: -row[1]):
-        print_lines(f"{100 * accuracy:6.1f} %  {name}")
-    for name in (name for name, accuracy in rows if accuracy != accuracy):  # NaN
-        print_lines(f"       -  {name}: no {args.split} images")
+    scores = result.classes
+    means = "   ".join(f"{name} {100 * mean:.2f} %" for name, mean in scores.macro().items())
+    print_lines(f"means over classes: {means}".replace("f1", "F1"))
+    print_lines("", "accuracy per class, beside the precision of its name and F1", " accuracy  precision        F1")
+    columns = (result.class_accuracy, scores.precision, scores.f1)
+    rows = list(zip(names, *columns, strict=True))
+    for name, *shares in sorted((row for row in rows if row[1] == row[1]), key=lambda row: -row[1]):
+        print_lines("".join(f"{100 * share:7.1f} %  " for share in shares) + name)
+    for name, accuracy, *shares in rows:
+        if accuracy != accuracy:  # NaN
+            print_lines(
+                f"{'-':>7}    "
+                + "".join(f"{100 * share:7.1f} %  " for share in shares)
+                + f"{name}: no {args.split} images"
+            )
     mistakes = result.worst_confusions()
     print_lines("", "most frequent mistakes" if mistakes else "no mistakes")
     for true, predicted, images in mistakes:
@@ -98,6 +107,9 @@ def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, 
         "top1": result.top1,
         "top5": result.top5,
         "class_accuracy": dict(zip(classes, result.class_accuracy.tolist(), strict=True)),
+        "class_precision": dict(zip(classes, result.classes.precision.tolist(), strict=True)),
+        "class_f1": dict(zip(classes, result.classes.f1.tolist(), strict=True)),
+        "macro": result.classes.macro(),
         "confusions": [
             {"true": classes[t], "predicted": classes[p], "images": n} for t, p, n in result.worst_confusions()
         ],

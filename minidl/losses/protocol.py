@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from minidl.backend.arrays import Array
+from minidl.backend.arrays import Array, array_module
+from minidl.errors import UsageError
 
 Loss: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]  # (logits, labels) -> (loss, dlogits)
+
+
+def call_loss(loss: Loss, logits: Array, labels: Array) -> tuple[Array, Array]:
+    """(loss, dlogits) of a user's function, in the dtype of the logits; UsageError if it returns anything else."""
+    result = loss(logits, labels)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise UsageError(f"{_name(loss)}: returns a {type(result).__name__}, must return (loss, dlogits)")
+    xp = array_module(logits)
+    value, dlogits = (xp.asarray(a, dtype=logits.dtype) for a in result)
+    if value.shape or dlogits.shape != logits.shape:
+        raise UsageError(
+            f"{_name(loss)}: returns a loss {value.shape} and dlogits {dlogits.shape}, must be () and those of the "
+            f"logits, {logits.shape}"
+        )
+    return value, dlogits
 
 
 def mean_weight(loss: Loss | None, labels: Array) -> Array | None:
     """What the mean of `loss` over these labels divides by, a 0-d array; None if it is the number of labels."""
     return loss.weight(labels) if hasattr(loss, "weight") else None
+
+
+def _name(loss: Any) -> str:
+    return f"the loss {getattr(loss, '__name__', type(loss).__name__)}"

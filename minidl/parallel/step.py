@@ -12,7 +12,7 @@ from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer
 from minidl.layers.parameter import FROZEN
 from minidl.losses import label_ranks, main_head, softmax_cross_entropy, top_k_correct
-from minidl.losses.protocol import Loss, mean_weight
+from minidl.losses.protocol import Loss, call_loss, mean_weight
 from minidl.parallel.layers import sharing
 from minidl.parallel.share import Share
 
@@ -62,7 +62,7 @@ class DataParallel:
                 value, dlogits = softmax_cross_entropy(logits, y, label_smoothing)
                 correct = top_k_correct(logits, y, 1)
             else:
-                value, dlogits = loss(logits, y)
+                value, dlogits = call_loss(loss, logits, y)
                 correct = (label_ranks(main_head(logits), y) == 0).sum()
             weight = mean_weight(loss, y)
             if self.exact:

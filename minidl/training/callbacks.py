@@ -46,10 +46,11 @@ class Interruption(Callback):
 
 
 class Harmless(Callback):
-    """A callback that is not essential: if it fails once, a line says so and it is not called again."""
+    """A callback that is not essential: if it fails once, a line with its name says so and it is not called again."""
 
-    def __init__(self, callback: Callback, say: Callable[[str], None]) -> None:
+    def __init__(self, callback: Callback, say: Callable[[str], None], name: str | None = None) -> None:
         self.callback, self.say, self.works = callback, say, True
+        self.name = name or type(callback).__name__
 
     def on_step(self, trainer: Trainer) -> None:
         self._try("on_step", trainer)
@@ -62,8 +63,7 @@ class Harmless(Callback):
 
     def _try(self, event: str, *details: Any) -> None:
         if self.works:
-            name = type(self.callback).__name__
-            self.works = attempt(self.say, name, lambda: getattr(self.callback, event)(*details))
+            self.works = attempt(self.say, self.name, lambda: getattr(self.callback, event)(*details))
 
 
 def attempt(say: Callable[[str], None], what: str, action: Callable[[], object]) -> bool:

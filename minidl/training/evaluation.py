@@ -1,4 +1,4 @@
-"""How good a model is on a split: loss, top-1, top-5, and which classes it confuses."""
+"""How good a model is on a split: loss, top-k, and which classes it confuses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 from minidl.backend.arrays import Array, on_device, to_device, to_host
 from minidl.data.loader import Loader
 from minidl.engine.prepare import keep
-from minidl.errors import UsageError
+from minidl.errors import UsageError, require_whole
 from minidl.layers.base import INFER, Layer
-from minidl.losses import softmax_cross_entropy, top_k_correct
+from minidl.losses import label_ranks, softmax_cross_entropy
 from minidl.parallel.communicator import ALONE, Communicator
 from minidl.parallel.deal import collect, dealt
+from minidl.training.metrics import ClassScores, class_scores
 
 
 @dataclass
@@ -24,15 +25,32 @@ class Evaluation:
 
     images: int
     loss: float  # mean cross-entropy without label smoothing
-    top1: float
-    top5: float
+    ranks: np.ndarray  # int64 (K + 1,): [classes that are likelier than the true one] -> images; K: logits with a NaN
     confusion: np.ndarray  # int64 (K, K): [true class, predicted class] -> images
+
+    def top_k(self, k: int) -> float:
+        """The share of images whose class is among the k likeliest."""
+        require_whole("k", k, 1)
+        return int(self.ranks[: min(k, len(self.ranks) - 1)].sum()) / self.images
+
+    @property
+    def top1(self) -> float:
+        return self.top_k(1)
+
+    @property
+    def top5(self) -> float:
+        return self.top_k(5)
 
     @property
     def class_accuracy(self) -> np.ndarray:
         """Top-1 per class, (K,); NaN for a class without images."""
         with np.errstate(invalid="ignore"):
             return self.confusion.diagonal() / self.confusion.sum(axis=1)
+
+    @property
+    def classes(self) -> ClassScores:
+        """Precision, recall and F1 of each class; `.macro()` has their means."""
+        return class_scores(self.confusion)
 
     def worst_confusions(self, most: int = 10) -> list[tuple[int, int, int]]:
         """(true class, predicted class, images), the most frequent mistakes first."""
@@ -67,16 +85,14 @@ def evaluate(
     `on_batch` is called with the number of images after each batch. The ranks of `comm` share the batches; each gets
     the figures of all images, with the bits that one process gets.
     """
-    loss = top1 = top5 = 0
-    true, predicted = [], []
+    loss, true, predicted, ranks = 0, [], [], []
     for logits, y in predict(model, loader, xp, comm):
         loss = loss + softmax_cross_entropy(logits, y)[0].astype(np.float64) * len(y)
-        top1 = top1 + top_k_correct(logits, y, 1)
-        top5 = top5 + top_k_correct(logits, y, 5)
         true.append(y)
+        ranks.append(label_ranks(logits, y))
         predicted.append(logits.argmax(axis=1))
         on_batch(len(y))
-    true, predicted = (to_host(xp.concatenate(part)) for part in (true, predicted))
+    true, predicted, ranks = (to_host(xp.concatenate(part)) for part in (true, predicted, ranks))
     classes, n = logits.shape[1], len(true)
     confusion = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    return Evaluation(n, float(loss) / n, int(top1) / n, int(top5) / n, confusion)
+    return Evaluation(n, float(loss) / n, np.bincount(ranks, minlength=classes + 1), confusion)

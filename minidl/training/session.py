@@ -224,6 +224,7 @@ def make_trainer(
         else:
             resume.restore_average(average)
         resume.restore_optimizer(optimizer)
+    loss = make_loss(config, data, model)
     return Trainer(
         model,
         optimizer,
@@ -231,8 +232,8 @@ def make_trainer(
         train,
         data.loader(data.val, workers=config.workers),
         epochs=config.epochs,
-        loss=make_loss(config, data, model),
-        label_smoothing=config.label_smoothing,
+        loss=loss,
+        label_smoothing=config.label_smoothing if loss is None else 0.0,
         patience=config.patience,
         seed=config.seed,
         xp=xp,

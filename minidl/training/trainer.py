@@ -18,7 +18,7 @@ from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Context, Layer, Mode
 from minidl.layers.parameter import FROZEN
 from minidl.losses import label_ranks, main_head, softmax_cross_entropy, top_k_correct
-from minidl.losses.protocol import Loss
+from minidl.losses.protocol import Loss, call_loss
 from minidl.optim import Optimizer
 from minidl.parallel.communicator import ALONE
 from minidl.parallel.step import DataParallel, least_batch
@@ -65,7 +65,8 @@ class Trainer:
 
     A `loss` (logits, labels) -> (loss, dlogits) takes the place of softmax_cross_entropy; minidl.losses has some.
     Logits are those of one head (N, K), or of several (N, heads, K) with the main one first, and dlogits has their
-    shape. Images whose label is below 0 have none: they count neither as right nor as wrong.
+    shape. Images whose label is below 0 have none: they count neither as right nor as wrong. Evaluation takes the
+    cross-entropy, whatever the loss.
 
     With an `average`, the averaged weights are the ones that are evaluated, and saved for use. With `parallel`, each
     of several processes computes a part of every batch, and all of them have the same weights and state.
@@ -94,7 +95,12 @@ class Trainer:
         state: TrainState | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        _check(model, optimizer, schedule, train, val, epochs)
+        _check(model, optimizer, schedule, train, val, epochs, loss)
+        if loss is not None and label_smoothing:
+            raise UsageError(
+                "Trainer: label_smoothing is that of softmax_cross_entropy: give it to the loss, such as "
+                f"loss=CrossEntropy(label_smoothing={label_smoothing})"
+            )
         if parallel is not None:
             _check_batches(parallel, train)
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
@@ -159,7 +165,7 @@ class Trainer:
     def loss_step(self, x: Array, y: Array) -> tuple[Array, Array]:
         """The same with a loss of one's own."""
         logits, cache = self.model.forward(x, Context(Mode.TRAIN, self.seed, self.state.step))
-        loss, dlogits = self.loss(logits, y)
+        loss, dlogits = call_loss(self.loss, logits, y)
         self.model.zero_grad()
         self.model.backward(dlogits, cache, need_dx=False)
         self.optimizer.step(self.schedule(self.state.step))
@@ -236,7 +242,7 @@ class Trainer:
             getattr(callback, event)(self, *details)
 
 
-def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epochs: Any) -> None:
+def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epochs: Any, loss: Any) -> None:
     """Raises UsageError for an argument of the Trainer that is another thing, with what is meant."""
     loader = "a Loader, of arrays Loader((images, labels), 32, ...)"
     for name, value, fits, meant in (
@@ -256,6 +262,12 @@ def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epoc
         ("train", train, hasattr(train, "epoch"), loader),
         ("val", val, hasattr(val, "epoch"), loader),
         ("epochs", epochs, isinstance(epochs, int | np.integer), "a whole number"),
+        (
+            "loss",
+            loss,
+            loss is None or (callable(loss) and not isinstance(loss, Layer | type)),
+            "a function (logits, labels) -> (loss, dlogits)",
+        ),
     ):
         if not fits:
             kind = "class" if isinstance(value, type) else type(value).__name__

@@ -147,8 +147,8 @@ def test_a_class_without_val_images_is_said_and_comes_last(place, tmp_path, caps
     shutil.copytree(place / "pets", tmp_path / "pets")
     shutil.rmtree(tmp_path / "pets" / "val" / "cat")
     lines = run(capsys, "eval", "runs/all", "--data", tmp_path / "pets", *ENGINE)[1].splitlines()
-    rows = lines[lines.index("accuracy per class") + 1 :][:3]
-    assert rows[2] == "       -  cat: no val images"
+    rows = lines[lines.index("accuracy per class, beside the precision of its name and F1") + 2 :][:3]
+    assert rows[2].split()[0] == "-" and rows[2].endswith("%  cat: no val images")
     assert float(rows[0].split()[0]) >= float(rows[1].split()[0]) and not any("nan" in line for line in lines)
     found = report(capsys, "runs/all", "--data", tmp_path / "pets")
     assert found["class_accuracy"]["cat"] is None and found["images"] == 6
@@ -157,7 +157,7 @@ def test_a_class_without_val_images_is_said_and_comes_last(place, tmp_path, caps
 def test_no_mistakes_are_called_that(capsys, monkeypatch):
     from minidl.training.evaluation import Evaluation
 
-    right = Evaluation(2, 0.1, 1.0, 1.0, np.diag([1, 1, 0]))
+    right = Evaluation(2, 0.1, np.array([2, 0, 0, 0]), np.diag([1, 1, 0]))
     monkeypatch.setattr("minidl.cli.use.evaluate", lambda *args: right)
     text = run(capsys, "eval", "runs/all", *ENGINE)[1]
     assert "\nno mistakes\n" in text and "most frequent" not in text

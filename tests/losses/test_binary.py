@@ -65,3 +65,9 @@ def test_there_is_one_target_for_each_logit(targets):
 def test_a_target_that_is_no_share_is_refused(target):
     with pytest.raises(UsageError, match="from 0"):
         binary_cross_entropy(np.zeros((1, 2)), np.array([[0.5, target]]))
+
+
+def test_a_list_in_place_of_an_array_is_named():
+    for given in (([0.0, 1.0], np.zeros(2)), (np.zeros(2), [0.0, 1.0])):
+        with pytest.raises(UsageError, match="list in place of an array"):
+            binary_cross_entropy(*given)

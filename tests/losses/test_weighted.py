@@ -176,3 +176,9 @@ def test_balanced_weights_are_scikit_learns():
     np.testing.assert_allclose(balanced_weights(labels, 5), expected, rtol=1e-14)
     assert balanced_weights(labels, 5)[labels].mean() == pytest.approx(1)
     np.testing.assert_allclose(balanced_weights(np.r_[labels, [-1, -1]], 6), [*expected, 0], rtol=1e-14)
+
+
+def test_a_list_in_place_of_an_array_is_named():
+    for given in (([[0.0, 1.0]], np.zeros(1, int)), (np.zeros((1, 2)), [0])):
+        with pytest.raises(UsageError, match="list in place of an array"):
+            weighted_cross_entropy(*given)

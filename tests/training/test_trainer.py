@@ -31,6 +31,9 @@ SGD = md.SGD(MODEL.named_parameters(), 0.1)
         ({"train": ARRAYS}, r"train is a tuple: give a Loader, of arrays Loader\(\(images, labels\)"),
         ({"val": None}, "val is a NoneType: give a Loader"),
         ({"epochs": "3"}, "epochs is a str: give a whole number"),
+        ({"loss": "bce"}, "loss is a str: give a function"),
+        ({"loss": md.losses.CrossEntropy}, "loss is a class"),
+        ({"loss": md.softmax_cross_entropy, "label_smoothing": 0.1}, r"loss=CrossEntropy\(label_smoothing=0.1\)"),
     ],
 )
 def test_an_argument_that_is_another_thing_is_named(given, line):
@@ -114,3 +117,26 @@ def test_images_without_a_label_count_neither_as_right_nor_as_wrong():
 def test_the_right_answers_of_a_smaller_last_batch_are_shares_of_its_images():
     row, _ = fitted(np.zeros(6, int), loss=lambda z, y: (np.float32(0), z * 0))
     assert row["train_top1"] * 6 == pytest.approx(round(row["train_top1"] * 6))
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (lambda z, y: 0.0, r"the loss <lambda>: returns a float, must return \(loss, dlogits\)"),
+        (lambda z, y: (0.0, z[0]), r"dlogits \(2,\), must be .* logits, \(4, 2\)"),
+        (lambda z, y: (z.sum(axis=1), z), r"a loss \(4,\)"),
+    ],
+)
+def test_a_loss_that_returns_something_else_is_named(answer, line):
+    with pytest.raises(UsageError, match=line):
+        fitted(np.arange(4) % 2, loss=answer)
+
+
+def test_a_loss_in_float64_promotes_nothing():
+    def double(logits, labels):
+        return tuple(a.astype(np.float64) for a in md.softmax_cross_entropy(logits, labels))
+
+    row, model = fitted(np.arange(8) % 2, loss=double)
+    one, same = fitted(np.arange(8) % 2)
+    assert row["train_loss"] == one["train_loss"] and model["fc"].weight.grad.dtype == np.float32
+    np.testing.assert_array_equal(model["fc"].weight.value, same["fc"].weight.value)

@@ -233,6 +233,9 @@ def test_eval_prints_accuracies_and_confusions_as_text_and_json(whole, capsys):
     assert report["images"] == 20 and report["extent"] == "2 % of val"
     assert len(report["class_accuracy"]) == 20
     assert np.mean(list(report["class_accuracy"].values())) == pytest.approx(report["top1"])
+    assert report["macro"]["recall"] == pytest.approx(report["top1"])  # each class has one image
+    assert np.mean(list(report["class_f1"].values())) <= report["macro"]["f1"]
+    assert "means over classes: precision " in text and len(report["class_precision"]) == 20
 
 
 @pytest.mark.parametrize("engine", ENGINES)
