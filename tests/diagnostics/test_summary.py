@@ -34,10 +34,11 @@ from minidl.layers import (
     SiLU,
     Tanh,
 )
-from minidl.losses import softmax_cross_entropy
+from minidl.losses import SideHeads
 from minidl.optim import Adam
 from minidl.text.columns import align
 from tests.examples import leaf_names
+from tests.models.narrow import narrow
 from tests.models.test_resnet import thin
 
 SMALL = Sequential({"conv": Conv2D(3, 5, 3, stride=2), "flat": Flatten(), "fc": Linear(5 * 3 * 2, 4)})
@@ -48,7 +49,7 @@ def train_step(model, batch, size=64):
     x = np.zeros((batch, size, size, 3), np.float32)
     optimizer = Adam(model.named_parameters(), 1e-3)
     logits, cache = model.forward(x, TRAIN.at_step(0))
-    _, dlogits = softmax_cross_entropy(logits, np.zeros(batch, int))
+    _, dlogits = SideHeads()(logits, np.zeros(batch, int))
     model.backward(dlogits, cache, need_dx=False)
     optimizer.step()
 
@@ -157,6 +158,9 @@ NETWORKS = {
     "convnet": (lambda: models.build("convnet", dropout=0.4), 32),
     "convnet with SiLU": (lambda: models.build("convnet", activation="silu"), 32),
     "a thin resnet18": (lambda: thin(filters=16, dtype=np.float32), 8),
+    "a narrow resnext50": (lambda: narrow("resnext50"), 16),
+    "a narrow vgg16": (lambda: narrow("vgg16", dropout=0.5), 32),
+    "a narrow googlenet": (lambda: narrow("googlenet", dropout=0.4), 64),
 }
 
 

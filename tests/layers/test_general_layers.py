@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl.errors import ShapeError, UsageError
+from minidl.kernels.general.window import ceil_padding
 from minidl.layers import (
     INFER,
     PROBE,
@@ -182,6 +183,16 @@ def test_windows_are_counted_upwards_in_ceil_mode(size, kernel, stride, padding,
     for pool in (GeneralMaxPool2D, GeneralAvgPool2D):
         layer = pool(kernel, stride, padding, ceil_mode=True)
         assert layer.out_shape((1, size, size, 2)) == (1, out, out, 2)
+
+
+def test_every_small_window_is_counted_by_torchs_formula():
+    for size, kernel, stride in np.ndindex(12, 6, 6):
+        size, kernel, stride = size + 1, kernel + 1, stride + 1
+        for padding in range(kernel // 2 + 1):
+            out = (size + 2 * padding - kernel + stride - 1) // stride + 1
+            out -= (out - 1) * stride >= size + padding
+            before, after = ceil_padding(size, kernel, stride, padding)
+            assert before == padding and (size + before + after - kernel) // stride + 1 == out
 
 
 def test_what_hangs_over_is_no_pixel_of_a_mean():

@@ -80,11 +80,9 @@ def same_padding(size: int, span: int, stride: int) -> Pair:
 
 
 def ceil_padding(size: int, kernel: int, stride: int, padding: int) -> Pair:
-    """(before, after) for a last window that hangs over the end, as in torch.
+    """(before, after) for a last window that hangs over the end by some lines, as in torch.
 
-    The number of windows is rounded up, and a window that would start beyond the last pixel is left out.
+    If it would begin after the last pixel, it is left out.
     """
-    positions = -(-(size + 2 * padding - kernel) // stride) + 1
-    if (positions - 1) * stride >= size + padding:
-        positions -= 1
-    return padding, max(padding, (positions - 1) * stride + kernel - size - padding)
+    over = -(size + 2 * padding - kernel) % stride
+    return padding, padding + (over if over < kernel - padding else 0)
