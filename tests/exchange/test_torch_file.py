@@ -283,3 +283,15 @@ def test_numbers_beyond_31_bits_are_written(count):
     pickled = pickle_of({"a": np.broadcast_to(np.zeros((), "f"), count)})
     (tensor,) = read_pickle(pickled, 0, Tensors().meaning)[0].values()
     assert tensor.shape == (count,) and tensor.storage.count == count
+
+
+@pytest.mark.parametrize(("error", "refused"), [("PanicException", True), ("Interrupted", False)])
+def test_an_error_of_rust_is_a_line_and_an_interruption_is_none(tmp_path, monkeypatch, error, refused):
+    def fails(content):
+        raise type(error, (BaseException,), {})("in another language")
+
+    monkeypatch.setattr("minidl.exchange.safetensors_file.deserialize", fails)
+    md.save(tmp_path / "a.safetensors", md.Linear(2, 2))
+    with pytest.raises(BaseException, match="in another language") as caught:
+        read_torch_file(tmp_path / "a.safetensors")
+    assert isinstance(caught.value, DataError) == refused
