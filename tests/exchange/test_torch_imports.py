@@ -16,6 +16,7 @@ from minidl.exchange.sketch import names_of_classes, side_heads, sketch, unfille
 from minidl.exchange.torch_writer import pickle_of, write_state_dict
 from minidl.storage.weights import to_torch_state_dict, torch_shapes
 from minidl.training.checkpoints import load_checkpoint
+from minidl.training.session import initialise_from
 from models.googlenet import Convolution, Head, Inception, build_googlenet
 from models.resnet import RESNET18, build_resnet
 from tests.exchange.test_torch_file import zip_of
@@ -268,3 +269,14 @@ def test_sketches_of_all_networks_take_no_memory():
     for name, build in models.REGISTRY.items():
         values = [p.value for p in sketch(build, 1000).named_parameters().values()]
         assert sum(a.nbytes for a in values if 0 not in a.strides) < 2**20, name
+
+
+def test_a_run_of_another_network_is_told_which_one_the_file_has(tmp_path):
+    saved(tmp_path / "a.pth", "resnet18", stem="imagenet")
+    source = import_weights(tmp_path / "a.pth", "resnet18", NETWORKS).checkpoint
+    with pytest.raises(DataError, match="conv1.weight.*; the file's network is resnet18, stem imagenet$"):
+        initialise_from(build_small("resnet18", 5, stem="small"), source, ["a", "b", "c", "d", "e"])
+    assert initialise_from(build_small("resnet18", 2, stem="imagenet"), source, ["a", "b"]) == [
+        "fc.weight",
+        "fc.bias",
+    ]
