@@ -239,3 +239,11 @@ def test_places_beyond_32_bits_stand_in_the_extra_field(tmp_path):
     path.write_bytes(content[:first] + wide[: -len(extra)] + extra[:4] + b"\x02" + extra[5:] + rest + tail)
     with pytest.raises(DataError, match="cut short or damaged|overlaps another"):
         read_torch_file(path)
+
+
+@pytest.mark.parametrize("place", [3, 24, 32, 40, 48])
+def test_the_end_of_a_large_zip_is_not_believed_either(tmp_path, place):
+    content = bytearray((GOLDEN / "torch2-zip.pth").read_bytes())
+    end = content.rindex(b"PK\x06\x06")  # its mark, then how many entries are here and in all, their length and place
+    content[end + place] += 1
+    refused(tmp_path, bytes(content))
