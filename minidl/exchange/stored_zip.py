@@ -50,6 +50,8 @@ class StoredZip:
             if entry.name in self.entries:
                 raise UnreadableError(f"its entry {entry.name[:80]!r} is there twice")
             self.entries[entry.name] = entry
+        if at != length:
+            raise UnreadableError(_DAMAGED)
         end = start
         for entry in sorted(self.entries.values(), key=lambda e: -e.header):
             if entry.header + _LOCAL.size + len(entry.name.encode()) + entry.size > end:
