@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from minidl.exchange.pickle_reader import UnreadableError
+from minidl.exchange.pickle_machine import UnreadableError
 
 _END, _END64 = struct.Struct("<4s4H2IH"), struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")  # where _END64 is

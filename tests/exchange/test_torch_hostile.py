@@ -13,7 +13,8 @@ import pytest
 
 from minidl.errors import DataError
 from minidl.exchange import pickle_reader
-from minidl.exchange.pickle_reader import OPCODES, Meaning, UnreadableError, read_pickle
+from minidl.exchange.pickle_machine import Meaning, Name, UnreadableError
+from minidl.exchange.pickle_reader import OPCODES, read_pickle
 from minidl.exchange.torch_file import read_torch_file
 from minidl.exchange.torch_tensors import Tensors
 from minidl.exchange.torch_writer import pickle_of
@@ -211,7 +212,7 @@ def test_opcodes_of_good_files_are_the_ones_that_are_read():
 
 def test_a_name_has_nothing_behind_it():
     value, _ = read_pickle(b"\x80\x02cos\nsystem\n.", 0, Meaning({}, {"os.system"}, None))
-    assert type(value) is pickle_reader.Name and not callable(value)
+    assert type(value) is Name and not callable(value)
 
 
 def test_places_beyond_32_bits_stand_in_the_extra_field(tmp_path):
