@@ -112,7 +112,7 @@ class Machine:
 
     def set(self, pairs: list[Any]) -> None:
         target, keys = self.top(dict, OrderedDict), pairs[::2]
-        if len(pairs) % 2 or not all(type(key) in _KEYS for key in keys):
+        if len(pairs) % 2 or not all(map(_is_key, keys)):
             raise UnreadableError("its pickle has a dict whose keys aren't texts or numbers")
         target.update(zip(keys, pairs[1::2], strict=True))
 
@@ -139,6 +139,13 @@ class Machine:
         self.top(OrderedDict)
         if type(state) is not dict or set(state) - {"_metadata"}:
             raise UnreadableError("its pickle gives a dict attributes that torch.save doesn't")
+
+
+def _is_key(key: Any) -> bool:
+    """Whether `key` may be that of a dict. Of longer numbers a million can have the same hash, and be slow to tell
+    apart.
+    """
+    return type(key) in _KEYS and (type(key) is not int or key.bit_length() <= 64)
 
 
 def _decoded(text: bytes, encoding: str = "utf-8") -> str:

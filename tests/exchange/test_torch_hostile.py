@@ -86,6 +86,8 @@ HOSTILE = [
     (with_pickle(b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b."), "no container for it"),
     (with_pickle(b"\x80\x02}K\x01K\x01\x85K\x02s."), "no container for it"),
     (with_pickle(b"\x80\x02}K\x01\x85K\x02s."), "a dict whose keys aren't texts or numbers"),
+    (with_pickle(b"\x80\x02}\x8a\x09" + b"\xff" * 8 + b"\x01Ns."), "a dict whose keys aren't texts or numbers"),
+    (with_pickle(b"\x80\x02}\x8a\x09" + b"\xff" * 8 + b"\x00Ns."), "a dict without tensors"),
     (with_pickle(b"\x80\x02}(K\x01u."), "a dict whose keys aren't texts or numbers"),
     (with_pickle(b"\x80\x02c" + b"a" * 300 + b"\nb\n."), "a name of more than 200 letters"),
     (with_pickle(b"\x80\x02c" + b"a" * 201 + b"\nb\n."), "a name of more than 200 letters"),
