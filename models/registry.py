@@ -46,8 +46,9 @@ def build(
 ) -> Sequential:
     """The registered network `name`, with weights drawn from `seed`.
 
-    `stem` ("small" or "imagenet") and `activation` ("relu", "leaky-relu" or "silu") are for the networks that let you
-    choose; None is what the network has by default. Raises UsageError for an unknown name or a choice that it hasn't.
+    `stem` ("small" or "imagenet", of a ResNet) and `activation` ("relu", "leaky-relu" or "silu") are for the networks
+    that let you choose; None is what the network has by default. docs/networks.md says where `dropout` stands.
+    Raises UsageError for an unknown name or a choice that it hasn't.
     """
     if name not in REGISTRY:
         raise UsageError(f"unknown model {name!r}: choose {', '.join(REGISTRY)}")

@@ -27,8 +27,8 @@ class Frozen(Layer):
     Backward:  its parameters get no gradient. No layer below it learns, so dx isn't needed either.
                After a PROBE pass, dx and projections are those of `inner`.
 
-    Names are those of `inner`. Raises UsageError if dx is asked for after a TRAIN pass. Where other frozen layers come
-    before it (`above`), a container in between may ask for it all the same, and gets zeros.
+    Names are those of `inner`. Raises UsageError if dx is asked for after a TRAIN pass. Where other frozen layers
+    come before it (`above`), a container in between may ask for it all the same, and gets zeros.
     Source: Yosinski et al., How transferable are features in deep neural networks?, 2014, section 2.
     """
 

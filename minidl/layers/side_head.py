@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, within

@@ -60,10 +60,11 @@ class Config:
     val_split: float = _setting(0.0, "validate on this share of the training set, not on val (0: on val)", type=share)
     model: str = _setting("refined", "network: {models}")
     stem: str | None = _setting(
-        None, "resnet18: small (3x3, for images of 32 to 96 pixels) or imagenet (7x7 and a pool); small if not given"
+        None,
+        "ResNets: small (3x3, for images of 32 to 96 pixels) or imagenet (7x7 and a pool); small if not given",
     )
     activation: str | None = _setting(
-        None, "convnet and resnet18: after every convolution and sum; relu if not given"
+        None, "after every convolution and sum, but not in the paper's networks; relu if not given"
     )
     dropout: float = _setting(0.0, "share of the features set to zero before the last layer", type=share)
     init_from: str | None = _setting(

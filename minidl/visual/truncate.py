@@ -153,7 +153,8 @@ def layer_table(model: Layer, image_shape: Shape, leaves: bool = False) -> list[
     """The layers of `model` in forward order, for images (H, W, C).
 
     Without `leaves`, the parts of a block (convolution, BN, ReLU) are left out; a block is a container with a name
-    and with leaf layers alone, of which one has weights. Layers that their container doesn't run are left out too, such as a side head.
+    and with leaf layers alone, of which one has weights. Layers that their container doesn't run are left out too,
+    such as a side head.
     """
     infos, places = [], list(walk(model))
     named = {(): False} | {place.keys: place.named for place in places}

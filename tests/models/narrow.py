@@ -52,17 +52,25 @@ def _narrow(build: Callable, share: int) -> Callable:
     return partial(build.func, _KINDS[build.func](build.args[0], share), **build.keywords, **more)
 
 
-def short(name: str, classes: int = 5, *, dropout: float = 0.0, seed: int = 0, dtype: type = np.float32, **options: Any) -> Layer:
+def short(
+    name: str, classes: int = 5, *, dropout: float = 0.0, seed: int = 0, dtype: type = np.float32, **options: Any
+) -> Layer:
     """As `narrow`, with a layer or block of each kind where there are many alike."""
     build = NARROW[name]
     if name in LARGE:
         rows = build.args[0]
         if build.func is build_googlenet:
-            rows = {key: row for key, row in rows.items() if key not in ("inception3a", "inception4b", "inception4c", "inception5a")}
+            rows = {
+                key: row
+                for key, row in rows.items()
+                if key not in ("inception3a", "inception4b", "inception4c", "inception5a")
+            }
         elif build.func is build_vgg:
             rows = tuple(row._replace(number=1) for row in rows)
         else:
-            rows = {key: row._replace(number=min(row.number, 2 if key == "layer1" else 1)) for key, row in rows.items()}
+            rows = {
+                key: row._replace(number=min(row.number, 2 if key == "layer1" else 1)) for key, row in rows.items()
+            }
         build = partial(build.func, rows, **build.keywords)
     return build(classes=classes, dropout=dropout, rng=np.random.default_rng([seed, 0]), dtype=dtype, **options)
 

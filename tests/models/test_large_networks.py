@@ -1,4 +1,4 @@
-"""The networks that torchvision has too, in narrow forms: they learn, stop and go on, are shared, cut and looked into."""
+"""The networks that torchvision has too, narrow: they learn, stop and go on, are shared, cut and looked into."""
 
 import numpy as np
 import pytest
