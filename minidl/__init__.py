@@ -62,8 +62,8 @@ if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
     from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse, prepare
-    from minidl.exchange.torch_file import read_torch_file
     from minidl.exchange.own import save_onnx
+    from minidl.exchange.torch_file import read_torch_file
     from minidl.explain.own import explain_unit
     from minidl.models import Run
     from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict

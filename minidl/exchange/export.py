@@ -53,7 +53,7 @@ def export(
     write, what = {"safetensors": _write_safetensors, "torch": _write_torch, "onnx": _write_onnx}[kind](
         facts, model, path.name, onnx
     )
-    with together(card_path(path), path) as (page, file):
+    with together(path, card_path(path)) as (file, page):
         write(file)
         exported = Exported(path.name, kind, what, _digest(file), file.stat().st_size, onnx.pixels)
         page.write_text(card(facts, exported), encoding="utf-8")
