@@ -298,6 +298,7 @@ def test_the_arrays_of_a_graph_are_torchs(name):
 def test_no_node_of_a_network_with_side_heads_is_of_a_head():
     graph = onnx_graph(narrow("googlenet"), (64, 64, 3))
     assert not [n for n in graph.arrays if n.startswith("aux")]
+    assert all(len(node.inputs) > 1 for node in graph.nodes if node.op == "Concat")
 
 
 def test_no_pool_has_a_ceil_mode_or_pads_a_mean():
