@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
-from minidl.exchange.pickle_reader import UnreadableError
+from minidl.exchange.pickle_machine import UnreadableError
 from minidl.exchange.torch_tensors import numbers_of
 
 _TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}

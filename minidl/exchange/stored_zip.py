@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from minidl.exchange.pickle_reader import UnreadableError
+from minidl.exchange.pickle_machine import UnreadableError
 
 _END, _END64 = struct.Struct("<4s4H2IH"), struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")  # where _END64 is
@@ -50,6 +50,8 @@ class StoredZip:
             if entry.name in self.entries:
                 raise UnreadableError(f"its entry {entry.name[:80]!r} is there twice")
             self.entries[entry.name] = entry
+        if at != length:
+            raise UnreadableError(_DAMAGED)
         end = start
         for entry in sorted(self.entries.values(), key=lambda e: -e.header):
             if entry.header + _LOCAL.size + len(entry.name.encode()) + entry.size > end:

@@ -13,7 +13,7 @@ import numpy as np
 from minidl.backend.arrays import available_memory
 from minidl.errors import DataError, OutOfMemoryError, printable
 from minidl.exchange.kinds import what_it_is
-from minidl.exchange.pickle_reader import UnreadableError
+from minidl.exchange.pickle_machine import UnreadableError
 from minidl.exchange.safetensors_file import is_safetensors, read_safetensors
 from minidl.exchange.torch_forms import open_form
 from minidl.exchange.torch_tensors import Tensor

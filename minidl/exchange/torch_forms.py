@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from minidl.exchange.pickle_reader import MOST_BYTES, Meaning, UnreadableError, read_pickle
+from minidl.exchange.pickle_machine import Meaning, UnreadableError
+from minidl.exchange.pickle_reader import MOST_BYTES, read_pickle
 from minidl.exchange.stored_zip import StoredZip, read_bytes
 from minidl.exchange.torch_tensors import Storage, Tensors, numbers_of
 

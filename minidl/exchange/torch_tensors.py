@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.exchange.pickle_reader import Meaning, Name, UnreadableError
+from minidl.exchange.pickle_machine import Meaning, Name, UnreadableError
 
 _BFLOAT16 = "bfloat16"  # the upper half of a float32; NumPy has no such type
 _TYPES = {  # of storages

@@ -50,7 +50,7 @@ from minidl.storage.validate import blamed
 from minidl.text.calls import call
 from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
-from minidl.training.config import Config, of_network
+from minidl.training.config import Config, network_in_words, of_network
 from minidl.training.trainer import Trainer
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation if every image has to be drawn first
@@ -345,7 +345,11 @@ def initialise_from(model: Layer, source: Checkpoint, classes: list[str]) -> lis
     same = source.about.classes == classes
     new = [] if same else [name for name, p in own.items() if id(p) in of_classes and name in source.arrays]
     arrays = {name: own[name].value if name in new else array for name, array in source.arrays.items()}
-    Checkpoint(source.path, source.about, source.state, arrays).restore_weights(model)
+    try:
+        Checkpoint(source.path, source.about, source.state, arrays).restore_weights(model)
+    except DataError as error:
+        theirs = network_in_words(source.about.model, source.about.config)
+        raise DataError(f"{error}; the file's network is {theirs}") from error
     return new
 
 

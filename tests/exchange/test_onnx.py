@@ -34,6 +34,7 @@ from minidl.layers import (  # noqa: E402
     freeze,
 )
 from tests.exchange.runtimes import error, exported, onnxruntime_answer, to_first  # noqa: E402
+from tests.models.narrow import TORCHVISIONS, narrow  # noqa: E402
 from tests.strategies import cases, randomized, seeds, shapes, windows  # noqa: E402
 
 pytestmark = pytest.mark.parity
@@ -166,6 +167,13 @@ def test_the_small_networks(name, size, fold):
 def test_a_whole_network_in_the_reference_implementation():  # whose pools are loops in Python
     model = randomized(models.build("three-module", 5), np.random.default_rng(0))
     assert error(model, images((2, 32, 32, 3), 1)) <= 1e-5
+
+
+@pytest.mark.parametrize("fold", [False, True], ids=["kept", "folded"])
+@pytest.mark.parametrize("name", TORCHVISIONS)
+def test_the_large_networks_with_few_filters(name, fold):
+    model = randomized(narrow(name), np.random.default_rng(0))
+    assert error(model, images((5, 64, 64, 3), 1), fold, runtimes=[onnxruntime_answer]) <= 1e-5
 
 
 def test_frozen_layers():

@@ -13,7 +13,9 @@ import pytest
 import minidl as md
 from minidl.errors import DataError, OutOfMemoryError
 from minidl.exchange import torch_file
+from minidl.exchange.pickle_reader import read_pickle
 from minidl.exchange.torch_file import read_torch_file, read_weights
+from minidl.exchange.torch_tensors import Tensors
 from minidl.exchange.torch_writer import pickle_of, write_state_dict
 from tests.exchange.zoo import GOLDEN, expected, stream_of
 
@@ -141,6 +143,20 @@ def test_the_same_arrays_give_the_same_bytes_on_aligned_places(tmp_path):
     assert [content.index(a.tobytes()) % 64 for a in arrays.values()] == [0, 0]
 
 
+def test_a_file_has_the_entries_of_torch_and_says_nothing_of_time_and_machine(tmp_path):
+    write_state_dict(tmp_path / "x.pth", {"a": np.arange(3, dtype="f"), "b": np.zeros(2, "f")})
+    with zipfile.ZipFile(tmp_path / "x.pth") as file:
+        contents = {i.filename: file.read(i) for i in file.infolist()}
+        assert {(i.date_time, i.create_system, i.compress_type) for i in file.infolist()} == {
+            ((1980, 1, 1, 0, 0, 0), 0, 0)
+        }
+    assert [name.removeprefix("archive/") for name in contents] == [
+        *("data.pkl", ".format_version", "byteorder", "data/0", "data/1", "version")
+    ]
+    rest = {name: contents[f"archive/{name}"] for name in (".format_version", "byteorder", "version", "data/1")}
+    assert rest == {".format_version": b"1", "byteorder": b"little", "version": b"3\n", "data/1": bytes(8)}
+
+
 def test_a_type_that_torch_has_not_is_refused_by_name(tmp_path):
     with pytest.raises(md.MinidlError, match="a.b is complex128"):
         write_state_dict(tmp_path / "x.pth", {"a.b": np.zeros(1, complex)})
@@ -248,3 +264,34 @@ def test_the_progress_of_reading_counts_all_bytes(tmp_path, monkeypatch, form):
     monkeypatch.setattr(torch_file, "Progress", Bar)
     read_torch_file(GOLDEN / f"torch2-{form}.pth")
     assert bars[0].done == bars[0].total == 400 and not bars[0].live  # bytes of the zoo's twelve storages
+
+
+def test_safetensors_larger_than_the_free_memory_are_refused(tmp_path, monkeypatch):
+    md.save(tmp_path / "a.safetensors", md.Linear(10, 10))
+    size = (tmp_path / "a.safetensors").stat().st_size
+    for free, refused in ((2 * size, False), (2 * size - 1, True)):
+        monkeypatch.setattr(torch_file, "available_memory", lambda xp, free=free: free)
+        if refused:
+            with pytest.raises(OutOfMemoryError, match=r"a.safetensors: 0.0 GB of arrays"):
+                read_torch_file(tmp_path / "a.safetensors")
+        else:
+            assert read_torch_file(tmp_path / "a.safetensors")["weight"].shape == (10, 10)
+
+
+@pytest.mark.parametrize("count", [2**31 - 1, 2**31, 2**40])
+def test_numbers_beyond_31_bits_are_written(count):
+    pickled = pickle_of({"a": np.broadcast_to(np.zeros((), "f"), count)})
+    (tensor,) = read_pickle(pickled, 0, Tensors().meaning)[0].values()
+    assert tensor.shape == (count,) and tensor.storage.count == count
+
+
+@pytest.mark.parametrize(("error", "refused"), [("PanicException", True), ("Interrupted", False)])
+def test_an_error_of_rust_is_a_line_and_an_interruption_is_none(tmp_path, monkeypatch, error, refused):
+    def fails(content):
+        raise type(error, (BaseException,), {})("in another language")
+
+    monkeypatch.setattr("minidl.exchange.safetensors_file.deserialize", fails)
+    md.save(tmp_path / "a.safetensors", md.Linear(2, 2))
+    with pytest.raises(BaseException, match="in another language") as caught:
+        read_torch_file(tmp_path / "a.safetensors")
+    assert isinstance(caught.value, DataError) == refused

@@ -13,7 +13,8 @@ import pytest
 
 from minidl.errors import DataError
 from minidl.exchange import pickle_reader
-from minidl.exchange.pickle_reader import OPCODES, Meaning, UnreadableError, read_pickle
+from minidl.exchange.pickle_machine import Meaning, Name, UnreadableError
+from minidl.exchange.pickle_reader import OPCODES, read_pickle
 from minidl.exchange.torch_file import read_torch_file
 from minidl.exchange.torch_tensors import Tensors
 from minidl.exchange.torch_writer import pickle_of
@@ -85,6 +86,8 @@ HOSTILE = [
     (with_pickle(b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b."), "no container for it"),
     (with_pickle(b"\x80\x02}K\x01K\x01\x85K\x02s."), "no container for it"),
     (with_pickle(b"\x80\x02}K\x01\x85K\x02s."), "a dict whose keys aren't texts or numbers"),
+    (with_pickle(b"\x80\x02}\x8a\x09" + b"\xff" * 8 + b"\x01Ns."), "a dict whose keys aren't texts or numbers"),
+    (with_pickle(b"\x80\x02}\x8a\x09" + b"\xff" * 8 + b"\x00Ns."), "a dict without tensors"),
     (with_pickle(b"\x80\x02}(K\x01u."), "a dict whose keys aren't texts or numbers"),
     (with_pickle(b"\x80\x02c" + b"a" * 300 + b"\nb\n."), "a name of more than 200 letters"),
     (with_pickle(b"\x80\x02c" + b"a" * 201 + b"\nb\n."), "a name of more than 200 letters"),
@@ -211,7 +214,7 @@ def test_opcodes_of_good_files_are_the_ones_that_are_read():
 
 def test_a_name_has_nothing_behind_it():
     value, _ = read_pickle(b"\x80\x02cos\nsystem\n.", 0, Meaning({}, {"os.system"}, None))
-    assert type(value) is pickle_reader.Name and not callable(value)
+    assert type(value) is Name and not callable(value)
 
 
 def test_places_beyond_32_bits_stand_in_the_extra_field(tmp_path):
@@ -239,3 +242,11 @@ def test_places_beyond_32_bits_stand_in_the_extra_field(tmp_path):
     path.write_bytes(content[:first] + wide[: -len(extra)] + extra[:4] + b"\x02" + extra[5:] + rest + tail)
     with pytest.raises(DataError, match="cut short or damaged|overlaps another"):
         read_torch_file(path)
+
+
+@pytest.mark.parametrize("place", [3, 24, 32, 40, 48])
+def test_the_end_of_a_large_zip_is_not_believed_either(tmp_path, place):
+    content = bytearray((GOLDEN / "torch2-zip.pth").read_bytes())
+    end = content.rindex(b"PK\x06\x06")  # its mark, then how many entries are here and in all, their length and place
+    content[end + place] += 1
+    refused(tmp_path, bytes(content))

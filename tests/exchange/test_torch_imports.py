@@ -13,11 +13,13 @@ from minidl.errors import DataError
 from minidl.exchange.class_names import read_class_names
 from minidl.exchange.imports import Images, MisfitError, Networks, import_weights
 from minidl.exchange.sketch import names_of_classes, side_heads, sketch, unfilled
-from minidl.exchange.torch_writer import write_state_dict
+from minidl.exchange.torch_writer import pickle_of, write_state_dict
 from minidl.storage.weights import to_torch_state_dict, torch_shapes
 from minidl.training.checkpoints import load_checkpoint
+from minidl.training.session import initialise_from
 from models.googlenet import Convolution, Head, Inception, build_googlenet
 from models.resnet import RESNET18, build_resnet
+from tests.exchange.test_torch_file import zip_of
 from tests.storage.test_weights import contents
 from tests.strategies import randomized
 from tests.tiny_fixture import make_folders
@@ -148,6 +150,8 @@ def test_what_does_not_fit_is_listed_exactly(tmp_path):
         state = {n: a for n, a in state.items() if not n.startswith("layer3")}
         return state | {
             "head.weight": np.zeros(3),
+            "layer1.7.conv.weight": np.zeros(3),
+            "layer1.7.conv.bias": np.zeros(3),
             "layer1.0.conv1.weight": np.zeros((4, 4, 1, 1)),
             "fc.bias": np.ones(5, int),
         }
@@ -157,12 +161,30 @@ def test_what_does_not_fit_is_listed_exactly(tmp_path):
         import_weights(tmp_path / "a.pth", "resnet18", NETWORKS)
     assert error.value.report == [
         "missing      26: bn1.bias, layer3 (25)",
-        "unexpected   1: head.weight",
+        "unexpected   3: head.weight, layer1.7 (2)",
         "other shape  2: layer1.0.conv1.weight float64(4, 4, 1, 1) for (4, 4, 3, 3), fc.bias int64(5,) for (5,)",
     ]
     assert str(error.value).endswith(
         "a.pth doesn't fit resnet18: it has 74 of its 102 arrays; it fits no network of minidl"
     )
+
+
+def test_the_place_of_the_state_dict_and_its_types_are_said(tmp_path):
+    network = models.build("convnet", classes=2)
+    state = {name: a.astype("f2" if "conv" in name else "f4") for name, a in to_torch_state_dict(network).items()}
+    data = b"\x80\x02}X\x03\0\0\0net" + pickle_of(state)[2:-1] + b"s."
+    numbers = {f"data/{k}": a.tobytes() for k, a in enumerate(state.values())}
+    (tmp_path / "a.pth").write_bytes(zip_of({"data.pkl": data, **numbers}))
+    registered = Networks(models.REGISTRY, models.build, models.registry.options_of, models.OPTIONS)
+    made = import_weights(tmp_path / "a.pth", "convnet", registered)
+    assert made.notes == [
+        ("file", '17 arrays of float16 and float32, in "net"'),
+        ("model", "convnet, 2 classes"),
+        ("classes", "class0, class1, ...: --classes FILE gives them names"),
+        ("images", "224x224, mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225"),
+    ]
+    named = import_weights(tmp_path / "a.pth", "convnet", registered, names=(["a", "b"], ["A", "B"]))
+    assert "classes" not in dict(named.notes) and named.checkpoint.about.words == ["A", "B"]
 
 
 def test_the_network_that_a_file_fits_is_named_and_nothing_is_written(convnet, capsys, tmp_path):
@@ -247,3 +269,14 @@ def test_sketches_of_all_networks_take_no_memory():
     for name, build in models.REGISTRY.items():
         values = [p.value for p in sketch(build, 1000).named_parameters().values()]
         assert sum(a.nbytes for a in values if 0 not in a.strides) < 2**20, name
+
+
+def test_a_run_of_another_network_is_told_which_one_the_file_has(tmp_path):
+    saved(tmp_path / "a.pth", "resnet18", stem="imagenet")
+    source = import_weights(tmp_path / "a.pth", "resnet18", NETWORKS).checkpoint
+    with pytest.raises(DataError, match="conv1.weight.*; the file's network is resnet18, stem imagenet$"):
+        initialise_from(build_small("resnet18", 5, stem="small"), source, ["a", "b", "c", "d", "e"])
+    assert initialise_from(build_small("resnet18", 2, stem="imagenet"), source, ["a", "b"]) == [
+        "fc.weight",
+        "fc.bias",
+    ]

@@ -330,7 +330,7 @@ def test_an_export_is_named_by_a_registered_network_in_the_working_folder(tmp_pa
         refused(train.main, "export", good(tmp_path / "net.safetensors", model=model))
     assert victim.read_text() == "mine" and list(work.iterdir()) == []
     assert train.main(["export", str(good(tmp_path / "net.safetensors"))]) == 0
-    assert [path.name for path in work.iterdir()] == ["convnet.safetensors"]
+    assert sorted(path.name for path in work.iterdir()) == ["convnet.safetensors", "convnet.safetensors.md"]
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,8 @@ def test_an_export_has_no_folder_of_its_maker(stored, name, tmp_path):
     config = {**ABOUT["config"], "data": stored, "init_from": stored, "later": "/home/anna"}
     path = good(tmp_path / "net.safetensors", config=config)
     assert train.main(["export", str(path), "--output", str(tmp_path / "out.safetensors")]) == 0
-    assert b"anna" not in (tmp_path / "out.safetensors").read_bytes()
+    for file in ("out.safetensors", "out.safetensors.md"):
+        assert b"anna" not in (tmp_path / file).read_bytes()
     assert load_checkpoint(tmp_path / "out.safetensors").about.config["data"] == name
 
 
