@@ -10,6 +10,7 @@ from minidl.layers import (
     INFER,
     PROBE,
     BatchNorm2D,
+    Concat,
     Conv2D,
     Dropout,
     Frozen,
@@ -118,6 +119,9 @@ def test_a_head_alone_beside_a_single_layer():
     assert net.forward(rng.normal(size=(4, 5)), TRAIN)[0].shape == (4, 2, K)
     assert_gradients(net, rng.normal(size=(4, 5)), 1e-6)
     assert list(last_leaves(net)) == [net.rest, net.head] and spine(net) == ("rest",)
+    assert spine(Concat({"a": ReLU()})) == () and spine(Sequential({"a": ReLU()})) == ("a",)
+    y, cache = net.forward(rng.normal(size=(4, 5)), TRAIN)
+    np.testing.assert_array_equal(net.input_grad(y, cache), net.backward(y, cache))
 
 
 def test_names_have_no_level_for_the_side_head():
@@ -241,3 +245,16 @@ def test_a_frozen_layer_gives_dx_after_a_probe_pass():
     _, cache = Frozen(layer).forward(x, TRAIN)
     with pytest.raises(UsageError, match="frozen layers keep nothing"):
         Frozen(layer).backward(y, cache)
+
+
+def test_a_chain_that_begins_with_a_side_head_can_be_frozen_too():
+    rng = np.random.default_rng(0)
+    rest = Sequential({"b": Linear(5, 4, rng=rng, dtype=np.float64), "c": Linear(4, K, rng=rng, dtype=np.float64)})
+    net = Sequential({"side": SideHead(Linear(5, K, rng=rng, dtype=np.float64), rest)})
+    frozen, x = freeze(net, "side.rest.b"), rng.normal(size=(4, 5))
+    y, cache = frozen.forward(x, TRAIN)
+    frozen.backward(np.ones_like(y), cache, need_dx=False)
+    unchanged = {name for name, p in frozen.named_parameters().items() if not p.grad.any()}
+    assert unchanged == {"side.rest.b.weight", "side.rest.b.bias"}
+    assert frozen["side.rest.b"].weight.tags == {"weight", FROZEN} and frozen["side.rest.c"].weight.tags == {"weight"}
+    np.testing.assert_array_equal(frozen(x), net(x))
