@@ -196,6 +196,7 @@ _MEANT = {  # what people look for who know another framework, without regard to
     "cross_entropy": "md.softmax_cross_entropy(logits, labels)",
     "dataloader": "md.Loader((images, labels), 32, ...)",
     "dense": "md.Linear",
+    "depthwiseconv2d": "md.GeneralConv2D(channels, channels, 3, groups=channels)",
     "globalaveragepooling2d": "md.GlobalAvgPool",
     "globalavgpool2d": "md.GlobalAvgPool",
     "maxpooling2d": "md.MaxPool2D",

@@ -47,7 +47,7 @@ release_blas(1)  # on matrices as small as these several threads take five times
 MARKERS = {
     "compiler": "runs the CUDA sources on the CPU; needs g++ with its sanitizers",
     "browser": "opens the pages of atlas and explain in a browser; needs .[browser] and chromium",
-    "parity": "compares with PyTorch, Captum, JAX or TensorBoard; needs .[parity]",
+    "parity": "compares with PyTorch, Captum, JAX, ONNX or TensorBoard; needs .[parity]",
     "nvidia": "asks NVIDIA's compiler and CuPy, without a GPU; needs .[cuda-check]",
     "gpu": "computes on a GPU; needs one that CuPy can use",
     "mpi": "starts ranks with mpiexec; needs .[mpi] and an MPI, such as `pip install mpich`",

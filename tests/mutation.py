@@ -45,6 +45,9 @@ TARGETS = {
     "minidl/layers/general_conv.py": BACKWARD | {"window", "full_weight"},
     "minidl/layers/general_pooling.py": BACKWARD | {"window", "_counted"},
     "minidl/layers/squashing.py": BACKWARD | {"forward"},
+    "minidl/layers/side_head.py": BACKWARD | {"forward", "out_shape", "_rows", "_split"},
+    "minidl/layers/heads.py": {"spine", "last_leaves", "main_line"},
+    "minidl/layers/frozen.py": BACKWARD | {"forward", "_frozen"},
     "minidl/kernels/reference.py": {
         *("unpad2d", "offsets", "im2col", "col2im", "conv2d_dw", "conv2d_dx", "max_pool", "max_pool_dx"),
         *("avg_pool_dx", "batch_statistics", "batch_norm_sums", "batch_norm_dx", "relu", "relu_dx"),
@@ -82,11 +85,14 @@ TESTS = [
 SELECTION = "not whole_network and not papers_width and not refined_network"  # slow, and no mutant needs them
 TESTS_OF = {
     "minidl/kernels/reference.py": [*TESTS, "tests/losses/test_cross_entropy.py"],
+    "minidl/layers/side_head.py": ["tests/layers/test_side_head.py"],
+    "minidl/layers/heads.py": ["tests/layers/test_side_head.py"],
+    "minidl/layers/frozen.py": ["tests/layers/test_side_head.py"],
     "minidl/clipping.py": ["tests/test_clipping.py"],
     "minidl/losses/cross_entropy.py": ["tests/losses/test_cross_entropy.py", "tests/layers/test_gradients.py"],
     "minidl/losses/binary.py": ["tests/losses/test_binary.py"],
     "minidl/losses/heads.py": ["tests/losses/test_heads.py"],
-    "minidl/losses/weighted.py": ["tests/losses/test_weighted.py"],
+    "minidl/losses/weighted.py": ["tests/losses/test_weighted.py", "tests/losses/test_on_a_gpu.py"],
     "minidl/parallel/step.py": ["tests/parallel/test_losses.py", "tests/parallel/test_step.py"],
 }
 
@@ -126,6 +132,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "the first block has all the weight: its mean replaces any start",
         ),
     ]
+}
+NO_WEIGHT = "a batch without any weight: 0 / -1 is 0 as 0 / 1 is"
+EQUIVALENT |= {
+    ("weighted.py", "weighted_cross_entropy", "scale = (total != 0) / (total - (total == 0))"): NO_WEIGHT,
+    ("step.py", "gradients", "self.model.backward(dlogits, cache, need_dx=True)"): "computes a dx that nobody takes",
+    ("step.py", "_divide", "scale = (weight != 0) / (weight - (weight == 0))"): NO_WEIGHT,
 }
 
 GENERAL_TESTS = [

@@ -11,7 +11,8 @@ from minidl.errors import UsageError
 from minidl.exchange.export import OnnxOptions, export
 from minidl.models import build
 from minidl.text.console import print_lines
-from minidl.training.checkpoints import load_checkpoint
+from minidl.training.checkpoints import Checkpoint, load_checkpoint
+from minidl.training.runs import Run, run_folder
 
 ENDINGS = {"safetensors": (".safetensors",), "torch": (".pth", ".pt", ".safetensors"), "onnx": (".onnx",)}
 MINE = "mit"  # the licence of the networks that come with minidl (models/weights/README.md)
@@ -25,11 +26,18 @@ def export_network(args: Namespace) -> int:
     checkpoint = load_checkpoint(trained_file(args))
     model = checkpoint.build(build)  # which makes sure that the checkpoint can be used
     path = Path(args.output or f"{checkpoint.about.model}{ENDINGS[kind][0]}")
-    license = MINE if args.pretrained else "unknown"
-    for made in export(path, kind, checkpoint, model, license, OnnxOptions(args.fold_bn, args.pixels)):
+    license, options = MINE if args.pretrained else "unknown", OnnxOptions(args.fold_bn, args.pixels)
+    for made in export(path, kind, checkpoint, model, license, _val_images(checkpoint), options):
         size = made.stat().st_size
         print_lines(f"wrote {made}, {f'{size / 1e6:.1f} MB' if size >= 1e5 else f'{size / 1e3:.1f} kB'}")
     return 0
+
+
+def _val_images(checkpoint: Checkpoint) -> int | None:
+    """How many validation images the data set of the checkpoint's run had, where the run says it."""
+    folder = run_folder(checkpoint.path)
+    data = Run.open(folder).data() if folder else None
+    return data["val"]["images"] if data else None
 
 
 def _kind(to: str | None, output: str | None) -> str:

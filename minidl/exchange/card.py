@@ -35,12 +35,11 @@ def card(facts: Facts, file: Exported) -> str:
     """The text of the card."""
     about = facts.checkpoint.about
     size, model = facts.size, facts.checkpoint.about.model
-    weights = sum(a.size for a in facts.checkpoint.arrays.values())
     names = [c if c == w else f"{c}  {w}" for c, w in zip(about.classes, about.words, strict=True)]
     lines = [
         *("---", *yaml(_front_matter(facts, file)), "---", "", f"# {model}", ""),
-        f"{facts.model[0].upper()}{facts.model[1:]}: a convolutional network with {weights:,} weights, which tells",
-        f"{len(names)} classes of images apart. {file.what}",
+        f"{facts.model[0].upper()}{facts.model[1:]}: a convolutional network with {facts.parameters:,} parameters,",
+        f"which tells {len(names)} classes of images apart. {file.what}",
         *("", "| file | bytes | SHA-256 |", "|---|---:|---|"),
         f"| {_cell(file.name)} | {file.size:,} | `{file.digest}` |",
         *("", "## Training", "", *training(facts)),

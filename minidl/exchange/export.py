@@ -35,21 +35,25 @@ def export(
     checkpoint: Checkpoint,
     model: Layer,
     license: str = "unknown",
+    val_images: int | None = None,
     onnx: OnnxOptions = OnnxOptions(),  # noqa: B008 - it can't be changed
 ) -> list[Path]:
     """Writes the network to `path` in the format `kind`, "safetensors", "torch" or "onnx", and its card beside it.
 
-    `model` is the checkpoint's. Of "torch", a name that ends in .safetensors is written as that, with torch's names
-    and layout. Existing files are replaced, both at once. Returns their paths. Raises DataError if they can't be
-    written, UsageError if the package onnx is not installed.
+    model        that of the checkpoint
+    val_images   how many its data set has, if that is known
+
+    Of "torch", a name that ends in .safetensors is written as that, with torch's names and layout. Existing files are
+    replaced, both at once. Returns their paths. Raises DataError if they can't be written, UsageError if the package
+    onnx is not installed.
     """
-    facts = Facts(portable_checkpoint(checkpoint), license)
+    facts = Facts(portable_checkpoint(checkpoint), license, val_images)
     if kind == "onnx":
         import_onnx()
     write, what = {"safetensors": _write_safetensors, "torch": _write_torch, "onnx": _write_onnx}[kind](
         facts, model, path.name, onnx
     )
-    with together(card_path(path), path) as (page, file):
+    with together(path, card_path(path)) as (file, page):
         write(file)
         exported = Exported(path.name, kind, what, _digest(file), file.stat().st_size, onnx.pixels)
         page.write_text(card(facts, exported), encoding="utf-8")

@@ -17,6 +17,7 @@ from minidl.version import __version__
 
 IMPORTED = "imported"  # the data set's name in a checkpoint of `import-torch`
 TASK = "image-classification"
+TINY_IMAGENETS = 10_000  # validation images of Tiny ImageNet
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Facts:
 
     checkpoint: Checkpoint
     license: str = "unknown"  # by its SPDX identifier in lower case, as Hugging Face has them
+    val_images: int | None = None  # of the data set, if that is known
 
     @property
     def model(self) -> str:
@@ -40,6 +42,11 @@ class Facts:
     def size(self) -> int:
         """Height and width of the images."""
         return self.checkpoint.about.image_shape[0]
+
+    @property
+    def parameters(self) -> int:
+        """How many learned numbers the network has."""
+        return sum(a.size for name, a in self.checkpoint.arrays.items() if ".running_" not in f".{name}")
 
     @property
     def data(self) -> str | None:
@@ -78,8 +85,14 @@ class Facts:
         some = f"{100 * self.config['subset']:g} % of " if self.config.get("subset", 1) < 1 else ""
         if held_out := self.config.get("val_split"):
             return f"{some}a part of its training images that was held out ({100 * held_out:g} % of each class)"
-        others = "" if self.drawn or self.of_imagenet else " (without any, a tenth of its training images, held out)"
-        return f"{some}its validation images{others}"
+        known = self.val_images or (TINY_IMAGENETS if self.whole else None)
+        number = f"{known:,} " if known else ""
+        others = (
+            ""
+            if known or self.drawn or self.of_imagenet
+            else " (without any, a tenth of its training images, held out)"
+        )
+        return f"{some}its {number}validation images{others}"
 
     def preprocessing(self, layout: str, pixels: bool = False) -> dict[str, Any]:
         """How an image becomes an input. `pixels`: mean and std are in the network already."""

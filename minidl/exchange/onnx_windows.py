@@ -97,7 +97,7 @@ def _avg_pool(graph: Graph, name: str, x: Value, window: Window, counted: tuple[
         top, left, bottom, right = pads
         around = graph.constant(np.array([0, 0, top, left, 0, 0, bottom, right], np.int64), join(name, "padding"))
         padded = graph.add("Pad", [padded, around], join(name, "padded"), mode="constant")
-    more = shares(np.zeros(0), x.shape, window, counted)[..., 0] * (kh * kw)  # (OH, OW)
+    more = shares(np.zeros(1), x.shape, window, counted)[..., 0] * (kh * kw)  # (OH, OW)
     options = {"kernel_shape": window.kernel, "strides": window.stride}
     if (more == 1).all():
         return graph.add("AveragePool", [padded], name, **options)
@@ -108,8 +108,8 @@ def _avg_pool(graph: Graph, name: str, x: Value, window: Window, counted: tuple[
 def adaptive_avg_pool(graph: Graph, layer: AdaptiveAvgPool2D, name: str, x: Value) -> str:
     """Bins of one size are a pool. Others are products: y = rows @ x @ columns, with 1/m or 0 in both matrices."""
     sides, out = x.shape[1:3], layer.size
-    if not any(side % bins for side, bins in zip(sides, out, strict=True)):
-        kernel = tuple(side // bins for side, bins in zip(sides, out, strict=True))
+    if not any(side % count for side, count in zip(sides, out, strict=True)):
+        kernel = tuple(side // count for side, count in zip(sides, out, strict=True))
         return graph.add("AveragePool", [x.name], name, kernel_shape=kernel, strides=kernel)
     rows, columns = (_means(side, count) for side, count in zip(sides, out, strict=True))
     below = graph.add("MatMul", [graph.constant(rows, join(name, "rows")), x.name], join(name, "of_rows"))

@@ -42,7 +42,8 @@ def _normalised(facts: Facts) -> list[str]:
     """From `image` to x (1, 3, H, W)."""
     about = facts.checkpoint.about
     return [
-        f"mean, std = np.array({about.mean}), np.array({about.std})",
+        f"mean = np.array({about.mean})",
+        f"std = np.array({about.std})",
         "x = ((np.asarray(image) / 255 - mean) / std).astype(np.float32)",
         "x = x.transpose(2, 0, 1)[None]  # (H, W, 3) -> (1, 3, H, W)",
     ]

@@ -2,7 +2,7 @@
 
 There are three sets with the same names, signatures and results. `reference` is the clearest, and the one that the
 others are tested against. `blocked` is faster and needs less memory; it serves NumPy arrays. `cuda` serves CuPy
-arrays. The type of the array decides which set is used.
+arrays. The type of the array decides which set is used. `general` has the same for windows of every kind.
 
 Internal: its names may change.
 """

@@ -91,7 +91,7 @@ class Layer(Named):
         """Takes the signal `s` at the output one layer back towards the pixels. For PROBE caches only, which it
         doesn't change.
 
-        By default this is the input gradient. The activations, BatchNorm2D and MaxPool2D do something else if `rule`
+        By default this is the input gradient. The activations, BatchNorm2D and max pools do something else if `rule`
         says so. A container calls `project` of its children.
         """
         rule = as_rule(rule)

@@ -54,7 +54,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def together(*paths: Path) -> Iterator[list[Path]]:
     """Like `atomic`, for files that belong together: all of them are complete before the first one appears.
 
-    The last one of `paths` appears first. Raises DataError as `atomic`; then none has appeared.
+    The first one of `paths` appears last: who sees it finds the others. If DataError is raised (as by `atomic`), none
+    appears.
     """
     for path in paths:
         if path.is_dir():

@@ -22,8 +22,11 @@ from minidl.exchange.onnx_walk import onnx_graph
 from minidl.storage.files import together
 from minidl.storage.weights import load_arrays, save_arrays, to_torch_state_dict
 from minidl.training.checkpoints import export_checkpoint, load_checkpoint, portable_checkpoint
+from minidl.training.config import Config
+from minidl.training.runs import Run
 from minidl.training.trainer import TrainState
 from tests.exchange.trained import HOSTILE, SIZE, front, outside_code, program, row, trained
+from tests.models.narrow import narrow
 from tests.tiny_fixture import write_image
 
 
@@ -67,7 +70,9 @@ def test_a_file_and_its_card_are_written(flags, file, place, capsys):
     assert sorted(os.listdir()) == [file, f"{file}.md"]
     text = (place / f"{file}.md").read_text("utf-8")
     assert hashlib.sha256((place / file).read_bytes()).hexdigest() in text
-    assert "license: mit" in text and "| `tiny-imagenet-200`: its validation images | 50.50 % | 75.87 % |" in text
+    assert (
+        "license: mit" in text and "| `tiny-imagenet-200`: its 10,000 validation images | 50.50 % | 75.87 % |" in text
+    )
     torch = "torch" in flags or file.endswith((".pt", ".PTH"))
     assert f"library_name: {'pytorch' if torch else 'minidl'}\n" in text
 
@@ -245,6 +250,23 @@ def test_an_accuracy_that_nobody_measured_is_not_claimed(state, data, said):
     assert state.history or "None is recorded." in text
 
 
+def test_a_run_knows_how_many_images_there_were(place, capsys):
+    folder = run_on_a_part(place, {"train": SPLIT, "val": SPLIT})
+    assert train.main(["export", str(folder), "--to", "torch"]) == 0
+    assert "`pets`: 20 % of its 31 validation images |" in (place / "convnet.pth.md").read_text("utf-8")
+
+
+SPLIT = {"images": 31, "order": "x", "pixels": None}
+
+
+def run_on_a_part(place, data):
+    """The folder of a run on a fifth of the data set pets."""
+    checkpoint, _ = trained(data="/d/pets", subset=0.2)
+    run = Run.create(place, "run", Config(model="convnet"), data)
+    export_checkpoint(run.checkpoint("best"), checkpoint)
+    return run.path
+
+
 def test_an_export_of_an_export_says_the_same(tmp_path):
     checkpoint, network = trained(data="imported", state=TrainState())
     export_checkpoint(tmp_path / "a.safetensors", checkpoint)
@@ -274,8 +296,9 @@ def test_the_arrays_of_a_graph_are_torchs(name):
 
 
 def test_no_node_of_a_network_with_side_heads_is_of_a_head():
-    graph = onnx_graph(models.build("googlenet", 5), (96, 96, 3))
+    graph = onnx_graph(narrow("googlenet"), (64, 64, 3))
     assert not [n for n in graph.arrays if n.startswith("aux")]
+    assert all(len(node.inputs) > 1 for node in graph.nodes if node.op == "Concat")
 
 
 def test_no_pool_has_a_ceil_mode_or_pads_a_mean():

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import later
 
@@ -18,10 +20,11 @@ import train  # noqa: E402
 from benchmarks.torch_refined import refined  # noqa: E402
 from minidl.errors import printable  # noqa: E402
 from minidl.exchange.export import OnnxOptions, export  # noqa: E402
+from minidl.exchange.markup import yaml as to_yaml  # noqa: E402
 from minidl.exchange.onnx_file import IR_VERSION, OPSET  # noqa: E402
 from tests.exchange.runtimes import onnxruntime_answer, to_first  # noqa: E402
 from tests.exchange.trained import HOSTILE, front, program, trained  # noqa: E402
-from tests.strategies import randomized  # noqa: E402
+from tests.strategies import cases, randomized  # noqa: E402
 from tests.tiny_fixture import write_image  # noqa: E402
 
 pytestmark = pytest.mark.parity
@@ -43,6 +46,16 @@ def test_a_card_is_yaml_whatever_the_names(name, tmp_path):
     (result,) = found["model-index"][0]["results"]
     assert result["dataset"]["name"] == printable(data) and result["task"] == {"type": found["pipeline_tag"]}
     assert [m["value"] for m in result["metrics"]] == [0.4, 0.9] and found["metrics"] == ["accuracy"]
+
+
+@cases(200)
+@given(st.text(st.characters(codec=None), max_size=8), st.floats(allow_nan=False, allow_infinity=False))
+def test_any_text_is_the_same_in_yaml(text, number):
+    table = {"a": text, "b": [text, {"c": text, "d": number}, number]}
+    expected = json.loads(json.dumps(table), object_hook=None)
+    found = yaml.safe_load("\n".join(to_yaml(table)))
+    assert found["a"] == found["b"][0] == found["b"][1]["c"] == printable(expected["a"])
+    assert float(found["b"][2]) == float(found["b"][1]["d"]) == number
 
 
 @pytest.mark.parametrize("flags", [[], ["--fold-bn"], ["--pixels"], ["--pixels", "--fold-bn"]], ids=" ".join)

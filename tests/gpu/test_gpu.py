@@ -65,7 +65,8 @@ def about_the_same(a, b):
 
 def ask_the_device(xp, monkeypatch):
     monkeypatch.setattr(on_host, "cuda", OnDevice(xp))
-    monkeypatch.setattr(general_on_host, "cuda", OnDevice(xp, general=True))
+    for tests, name in ((on_host, "general"), (general_on_host, "cuda")):
+        monkeypatch.setattr(tests, name, OnDevice(xp, general=True))
     for tests in (on_host, general_on_host):
         monkeypatch.setattr(tests, "assert_same", about_the_same)
 

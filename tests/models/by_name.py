@@ -10,6 +10,9 @@ from unittest.mock import patch
 
 import numpy as np
 
+from minidl.layers import Layer, Linear
+from minidl.storage.weights import model_arrays
+
 SEED = 20
 CLASSES = 1000
 DRAWN = ("conv", "general_conv", "linear")  # the layers that draw their weights
@@ -50,11 +53,23 @@ def checksum(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def torch_shapes(net: Layer) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays as torch has them."""
+    found = {}
+    for name, a in model_arrays(net).items():
+        layer, _, last = name.rpartition(".")
+        shape = tuple(a.shape[axis] for axis in {4: (3, 2, 0, 1), 2: (1, 0)}.get(a.ndim, range(a.ndim)))
+        found[f"{layer}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }"] = shape
+    return found
+
+
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Networks that are built meanwhile have weights of zero, which takes no time."""
+    """Networks that are built meanwhile have weights of zero, which take no time, and no memory at first."""
     with ExitStack() as stack:
         for module in DRAWN:
             zeros = lambda rng, shape, fan_in, dtype=np.float32: np.zeros(shape, dtype)  # noqa: E731
             stack.enter_context(patch(f"minidl.layers.{module}.he_normal", zeros))
+        plain = lambda d, k, rng, dtype: Linear(d, k, rng=rng, dtype=dtype)  # noqa: E731
+        stack.enter_context(patch("minidl.models.vgg.hidden_linear", plain))
         yield

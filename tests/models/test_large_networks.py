@@ -24,6 +24,7 @@ from minidl.training.session import initialise_from
 from minidl.training.trainer import TrainState
 from minidl.visual.embedding import ends
 from minidl.visual.gradcam import grad_cam
+from minidl.visual.taps import Taps
 from minidl.visual.truncate import layer_table, truncate
 from tests.conftest import ENGINE
 from tests.models.by_name import undrawn
@@ -142,6 +143,18 @@ def test_its_parts_are_found_by_name(name):
     assert grad_cam(net, x, maps[-1], y).shape[0] == 2
     rows = str(trace(net, x)).splitlines()
     assert len(rows) > len(list(net.leaves()))
+
+
+@pytest.mark.parametrize("engine", ["fused", "plain"])
+def test_units_of_side_heads_are_measured_if_they_are_named(engine):
+    net, (x, _) = narrow("googlenet"), batch(3)
+    names = ["inception4a", "aux1.fc1", "inception4b", "aux2.conv", "aux2", "inception5b.branch2.0", "fc"]
+    found = dict(Taps(net, names, x.shape[1:], engine, threads=1)(x))
+    assert set(found) == set(names)
+    for name in names:
+        a = truncate(net, name)(x)
+        largest = np.abs(a).max(axis=(1, 2)) if a.ndim == 4 else a
+        np.testing.assert_allclose(found[name][:, 0], largest, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["fused", "plain"])

@@ -1,7 +1,5 @@
 """Residual networks: torchvision's parameters and names, both stems, every activation, and right derivatives."""
 
-from unittest.mock import patch
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from minidl.diagnostics.summary import summary
 from minidl.errors import UsageError
 from minidl.layers import ACTIVATIONS, INFER, Conv2D, Mode, ReLU
 from models.resnet import BASIC, RESNET18, Blocks, Convolution, build_resnet
+from tests.models.by_name import undrawn
 from tests.strategies import randomized
 
 BOTTLENECK = (Convolution(1), Convolution(3), Convolution(1, widening=4))  # Figure 5, right
@@ -23,6 +22,11 @@ def rows(body, numbers):
     return {f"layer{i}": Blocks(*size, body) for i, size in enumerate(sizes, start=1)}
 
 
+def whole(name, *args, **options):
+    with undrawn():
+        return models.build(name, *args, **options)
+
+
 def thin(rows=RESNET18, filters=4, classes=3, dtype=np.float64, **options):
     """The network with so many filters in its first row."""
     narrow = {name: row._replace(filters=row.filters * filters // 64) for name, row in rows.items()}
@@ -32,31 +36,30 @@ def thin(rows=RESNET18, filters=4, classes=3, dtype=np.float64, **options):
 @pytest.mark.parametrize("depth", TORCHVISION)
 def test_networks_of_these_rows_have_as_many_parameters_as_torchvisions(depth):
     body, numbers, parameters = TORCHVISION[depth]
-    undrawn = patch("minidl.layers.conv.he_normal", lambda rng, shape, fan_in, dtype: np.empty(shape, dtype))
-    with undrawn:
+    with undrawn():
         net = build_resnet(rows(body, numbers), 1000, 0.0, np.random.default_rng(0), np.float32, stem="imagenet")
     assert sum(p.size for p in net.named_parameters().values()) == parameters
 
 
 def test_an_image_costs_what_it_costs_in_torchvision():
     assert rows(BASIC, (2, 2, 2, 2)) == RESNET18
-    costs = summary(models.build("resnet18", 1000, stem="imagenet"), (1, 224, 224, 3))
+    costs = summary(whole("resnet18", 1000, stem="imagenet"), (1, 224, 224, 3))
     assert (costs.parameters, costs.multiply_adds) == (11_689_512, 1_814_073_344)
 
 
 def test_the_stem_for_small_images_keeps_their_size():
-    small, imagenet = (models.build("resnet18", 200, stem=stem) for stem in ("small", "imagenet"))
+    small, imagenet = (whole("resnet18", 200, stem=stem) for stem in ("small", "imagenet"))
     assert small["conv1"].params["weight"].shape == (3, 3, 3, 64)
     assert imagenet["conv1"].params["weight"].shape == (7, 7, 3, 64)
     assert list(imagenet.layers)[3] == "maxpool" and "maxpool" not in small.layers
     assert small[:3].out_shape((1, 64, 64, 3)) == (1, 64, 64, 64)
     assert imagenet[:4].out_shape((1, 224, 224, 3)) == (1, 56, 56, 64)
-    assert list(models.build("resnet18", 200).named_parameters()) == list(small.named_parameters())
-    assert models.build("resnet18")["conv1"].params["weight"].shape == (3, 3, 3, 64)
+    assert list(whole("resnet18", 200).named_parameters()) == list(small.named_parameters())
+    assert whole("resnet18")["conv1"].params["weight"].shape == (3, 3, 3, 64)
 
 
 def test_a_block_has_torchvisions_names():
-    names = models.build("resnet18").named_parameters()
+    names = whole("resnet18").named_parameters()
     first = [name.removeprefix("layer2.0.") for name in names if name.startswith("layer2.0.")]
     assert first == ["conv1.weight", "bn1.gamma", "bn1.beta", "conv2.weight", "bn2.gamma", "bn2.beta",
                      "downsample.0.weight", "downsample.1.gamma", "downsample.1.beta"]  # fmt: skip
@@ -79,10 +82,10 @@ def test_the_first_convolution_that_is_not_1x1_has_the_stride():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_activation_stands_after_every_convolution_and_sum(activation):
-    kinds = [type(leaf) for leaf in models.build("resnet18", activation=activation).leaves()]
+    kinds = [type(leaf) for leaf in whole("resnet18", activation=activation).leaves()]
     assert kinds.count(ACTIVATIONS[activation]) == 1 + 8 * 2
     assert activation == "relu" or ReLU not in kinds
-    convnet = [type(leaf) for leaf in models.build("convnet", activation=activation).leaves()]
+    convnet = [type(leaf) for leaf in whole("convnet", activation=activation).leaves()]
     assert convnet.count(ACTIVATIONS[activation]) == 3
 
 

@@ -133,6 +133,15 @@ def test_a_batch_without_any_label_has_no_gradient_on_any_rank():
         assert numbers == [(0.0, 0)] and not any(g.any() for g in grads.values())
 
 
+def test_one_label_in_all_teaches_what_it_does_in_one_process():
+    data = [(x, np.where(np.arange(len(y)) == 3, y, -1)) for x, y in batches(5, 1)]
+    numbers, grads, _ = one_process("no weights", data)
+    for got in on_ranks(2, lambda comm: one_rank(comm, "no weights", data)):
+        np.testing.assert_allclose(got[0], numbers, rtol=0, atol=1e-12)
+        for key, g in grads.items():
+            np.testing.assert_allclose(got[1][key], g, rtol=0, atol=1e-12 * np.abs(g).max() + 1e-15, err_msg=key)
+
+
 def test_one_vector_is_exchanged_in_a_step():
     def calls(comm):
         model = model_of("weights", np.float32)

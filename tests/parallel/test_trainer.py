@@ -6,7 +6,19 @@ import pytest
 import minidl as md
 from minidl.engine import prepare
 from minidl.errors import UsageError
-from minidl.layers import BatchNorm2D, Conv2D, GlobalAvgPool, Layer, Linear, Parameter, ReLU, Sequential, freeze
+from minidl.layers import (
+    BatchNorm2D,
+    Conv2D,
+    GeneralConv2D,
+    GeneralMaxPool2D,
+    GlobalAvgPool,
+    Layer,
+    Linear,
+    Parameter,
+    ReLU,
+    Sequential,
+    freeze,
+)
 from minidl.layers.parameter import FROZEN
 from minidl.optim import Adam
 from minidl.parallel.communicator import ALONE
@@ -44,6 +56,8 @@ def network():
             "bn": BatchNorm2D(8),
             "relu": ReLU(),
             "gain": Gain(),
+            "grouped": GeneralConv2D(8, 8, (3, 2), padding="same", groups=4, rng=rng),
+            "hanging": GeneralMaxPool2D(3, 2, ceil_mode=True),
             "conv2": Conv2D(8, 8, 3, padding=1, rng=rng),
             "bn2": BatchNorm2D(8),
             "relu2": ReLU(),

@@ -241,7 +241,7 @@ def adaptive_avg_pool_dx(dy: Array, x_shape: Shape) -> Array:
     dlines = np.zeros((n, dy.shape[1], w, c), dy.dtype)
     dx = np.zeros(x_shape, dy.dtype)
     for j, columns in enumerate(reference.bins(w, dy.shape[2])):
-        dlines[:, :, columns] += dy[:, :, j, None] * (1 / (columns.stop - columns.start))
+        dlines[:, :, columns] += dy[:, :, j : j + 1] * (1 / (columns.stop - columns.start))
     for i, rows in enumerate(reference.bins(h, dy.shape[1])):
-        dx[:, rows] += dlines[:, i, None] * (1 / (rows.stop - rows.start))
+        dx[:, rows] += dlines[:, i : i + 1] * (1 / (rows.stop - rows.start))
     return dx
