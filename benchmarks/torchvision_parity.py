@@ -8,8 +8,9 @@ A network of torchvision gets seeded random weights and running statistics, and 
 `load_torch_state_dict`. Both run without dropout, in the modes INFER and TRAIN, on both engines. An error is the norm
 of the difference over the norm.
 
-In float32 a number near 0 may fall on the other side of a ReLU or a pool, and batch statistics of a few numbers magnify
-what is rounded. One such number in a map of 2x2 moves the input gradient of TRAIN mode by a hundredth. So torchvision's own float32 is compared with its float64, and ten times its error is allowed.
+In float32 a number near 0 may fall on the other side of a ReLU or a pool, and batch statistics of a few numbers
+magnify what is rounded. One such number in a map of 2x2 moves the input gradient of TRAIN mode by a hundredth. So
+torchvision's own float32 is compared with its float64, and ten times its error is allowed.
 """
 
 from __future__ import annotations

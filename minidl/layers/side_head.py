@@ -48,7 +48,7 @@ class SideHead(Layer):
         for name in ("rest", "head"):
             with within(self.level(name)):
                 shapes.append(self.children()[name].out_shape(in_shape))
-        if shapes[0] != shapes[1] or len(shapes[0]) != 2:
+        if len({*shapes}) > 1 or any(len(shape) != 2 for shape in shapes):
             raise ShapeError(
                 f"{self.label}: for an input {in_shape} the rest makes {shapes[0]} and the head {shapes[1]}: both "
                 "must be the same scores (N, K)"

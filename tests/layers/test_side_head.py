@@ -12,6 +12,7 @@ from minidl.layers import (
     BatchNorm2D,
     Conv2D,
     Dropout,
+    Frozen,
     GlobalAvgPool,
     Linear,
     Mode,
@@ -196,3 +197,47 @@ def test_a_cache_is_for_one_way_back():
     net.backward(np.ones_like(y), cache)
     with pytest.raises(UsageError, match="no cache"):
         net.backward(np.ones_like(y), cache)
+
+
+def test_both_ways_to_dx_are_the_same_in_training_and_change_no_cache():
+    net, x = network(dropout=0.3), images()
+    y, cache = net.forward(x, TRAIN)
+    dy = np.random.default_rng(3).normal(size=y.shape)
+    first, again = net.input_grad(dy, cache), net.input_grad(dy, cache)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(net.backward(dy, cache), first, rtol=1e-12, atol=1e-15)
+    for back in (net.input_grad, lambda s, c: net.project(s, c, "deconv")):
+        with pytest.raises(UsageError, match="no cache"):
+            back(dy, cache)
+        with pytest.raises(UsageError, match="SideHead: no cache|Sequential: no cache"):
+            back(dy, None)
+    side = net["side1.fc"], net.layers["side1+rest"]
+    for back in (side[1].backward, side[1].input_grad, lambda s, c: side[1].project(s, c, "deconv")):
+        with pytest.raises(UsageError, match="SideHead: no cache"):
+            back(dy, None)
+
+
+def test_named_parts_add_their_levels():
+    rng = np.random.default_rng(0)
+    rest = Sequential({"b": Linear(4, 4, rng=rng), "c": Linear(4, K, rng=rng)})
+    net = Sequential({"a": Linear(5, 4, rng=rng), "side": SideHead(Linear(4, K, rng=rng), rest)})
+    assert [name for name, _, _ in main_line(net)] == ["a", "side.rest.b", "side.rest.c"]
+    assert [net[name] for name, _, _ in main_line(net)] == [layer for _, _, layer in main_line(net)]
+    frozen = freeze(net, "side.rest.b")
+    learns = {name for name, p in frozen.named_parameters().items() if FROZEN not in p.tags}
+    assert learns == {f"side.{part}.{p}" for part in ("head", "rest.c") for p in ("weight", "bias")}
+    assert [name for name, _, _ in main_line(SideHead(Linear(4, K), Linear(4, K)))] == ["rest"]
+
+
+def test_a_frozen_layer_gives_dx_after_a_probe_pass():
+    layer, x = block(3, 4, np.random.default_rng(0)), images()
+    y, cache = Frozen(layer).forward(x, PROBE)
+    want = layer.input_grad(y, layer.forward(x, PROBE)[1])
+    np.testing.assert_array_equal(Frozen(layer).backward(y, cache), want)
+    assert Frozen(layer).backward(y, cache, need_dx=False) is None
+    _, cache = Frozen(layer, above=True).forward(x, TRAIN)
+    dx = Frozen(layer, above=True).backward(y, cache)
+    assert dx.shape == x.shape and not dx.any()
+    _, cache = Frozen(layer).forward(x, TRAIN)
+    with pytest.raises(UsageError, match="frozen layers keep nothing"):
+        Frozen(layer).backward(y, cache)
