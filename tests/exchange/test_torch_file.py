@@ -90,6 +90,7 @@ def test_a_stream_of_python_2_with_views_of_storages_is_read(tmp_path):
         ({"whatever": "@"}, "whatever"),
         ({"checkpoint": {"model": {"state_dict": "@"}}}, "checkpoint.model.state_dict"),
         ({"model_ema": "@", "model": "@"}, "model"),
+        ({"accuracy": 0.5, "own": {"b": {"c": "@"}}}, "own.b.c"),
         ({"optimizer": {"state": {0: "@"}}, "state_dict": "@"}, "state_dict"),
     ],
 )
@@ -106,6 +107,14 @@ def test_a_state_dict_is_looked_for_by_its_usual_names(tmp_path, content, inside
     found = read_weights(path)
     assert found.inside == inside
     assert_arrays(found.arrays, state)
+
+
+def test_a_dict_that_has_as_many_tensors_as_one_in_it_is_the_state_dict(tmp_path):
+    one = pickle_of({"a": np.zeros(1, "f")})[2:-1]
+    inner = b"X\x05\0\0\0model" + one
+    outer = pickle_of({"a": np.zeros(1, "f")})[:-2] + inner + b"u."
+    (tmp_path / "a.pth").write_bytes(zip_of({"data.pkl": outer, "data/0": bytes(4)}))
+    assert read_weights(tmp_path / "a.pth").inside == ""
 
 
 def test_files_of_a_big_endian_machine_are_read(tmp_path):
@@ -187,6 +196,8 @@ LINES = [
     (b"PK\x03\x04 and no more", "cut short or damaged"),
     (b"weights", "neither a file of torch.save nor safetensors"),
     (pickle.dumps({"a": 1}, 2), "a pickle that torch.save didn't write"),
+    (b"\x80\x09abc", "a pickle of a version that torch.save doesn't write"),
+    (b"a\x02abc", "neither a file of torch.save nor safetensors"),
     (pickle.dumps({"a": 1}, 0), "neither a file of torch.save nor safetensors"),
     (zip_of({"weights.npy": b""}), "NumPy's, not torch's"),
     (zip_of({"data.pkl": b"\x80\x02}.", "constants.pkl": b"", "code/x.py": b""}), "TorchScript"),

@@ -113,6 +113,14 @@ HOSTILE = [
     (changed(b"tQJ\0\0\0\0", b"tQJ\xff\xff\xff\xff"), "a tensor's offset is no number"),
     (changed(b"(J\2\0\0\0J\3\0\0\0t", b"(J\3\0\0\0J\3\0\0\0t"), "of the shape (3, 3) that needs 9 numbers"),
     (changed(b"(J\2\0\0\0J\3\0\0\0t", b"(J\2\0\0\0J\x7f\0\0\x7ft"), "its storage 0 has 6"),
+    (
+        with_pickle(
+            PICKLE.replace(b"(J\2\0\0\0J\3\0\0\0t", b"(J\0\0\0\1J\0\0\0\1t").replace(
+                b"(J\3\0\0\0J\1\0\0\0t", b"(K\0K\0t"
+            )
+        ),
+        "a tensor of more than 2^48 numbers",
+    ),
     (changed(b"(J\2\0\0\0J\3\0\0\0t", b"(J\2\0\0\0t"), "isn't made of a storage, a shape and strides"),
     (changed(b"(J\2\0\0\0J\3\0\0\0t", b"(\x88J\3\0\0\0t"), "a tensor's size is no number"),
     (changed(b"(J\3\0\0\0J\1\0\0\0t", b"(J\xfd\xff\xff\xffJ\1\0\0\0t"), "a tensor's stride is no number"),

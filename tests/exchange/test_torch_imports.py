@@ -1,6 +1,7 @@
 """State dicts of torch become checkpoints that every command takes, or the line says what doesn't fit."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ import models
 from minidl.cli.programs import TRAIN_PY, VISUALIZE_PY
 from minidl.errors import DataError
 from minidl.exchange.class_names import read_class_names
+from minidl.exchange.fit import compare
 from minidl.exchange.imports import Images, MisfitError, Networks, import_weights
 from minidl.exchange.sketch import names_of_classes, side_heads, sketch, unfilled
 from minidl.exchange.torch_writer import pickle_of, write_state_dict
@@ -280,3 +282,12 @@ def test_a_run_of_another_network_is_told_which_one_the_file_has(tmp_path):
         "fc.weight",
         "fc.bias",
     ]
+
+
+def test_long_lists_of_names_are_cut():
+    arrays = {f"{'long' * 40}.x{k}": np.zeros(1) for k in range(100)} | {
+        f"block{k}.a.b": np.zeros(1) for k in range(500)
+    }
+    (line,) = compare(arrays, {}).lines()
+    assert line.startswith(f"unexpected   600: {'long' * 25} (100), block0.a.b, block1.a.b")
+    assert len(line) < 2100 and re.search(r"block\d+.a.b \.\.\. \(in all [\d,]+ letters\)$", line)
