@@ -207,7 +207,7 @@ def test_a_whole_network_and_its_loss(name):
 @pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
 @pytest.mark.parametrize("name", [name for name in models.REGISTRY if name not in ALIKE])
 def test_a_whole_network_and_its_loss_on_larger_images(name, mode):
-    check_whole_network(name, mode, 32, ["loss"], coordinates=1 if name in LARGE else 2)
+    check_whole_network(name, mode, 32, ["loss"])
 
 
 @pytest.mark.slow
