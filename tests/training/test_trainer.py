@@ -161,6 +161,7 @@ def wrong_gradient(value):
     return loss
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_dlogits_that_are_not_finite_end_the_training_as_a_loss_does(value):
     model = net()
