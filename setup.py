@@ -26,7 +26,7 @@ setup(
         "minidl.kernels": ["cuda/*.cu", "cuda/*.cuh"],
         "minidl.models": ["weights/*"],
     },
-    entry_points={"console_scripts": ["minidl = minidl.cli.programs:MINIDL.main"]},
+    entry_points={"console_scripts": ["minidl = minidl.__main__:main"]},
     install_requires=[
         # The oldest that were tried, together
         "numpy>=2",

@@ -2,7 +2,10 @@
 
 import sys
 
-from minidl.cli.programs import TRAIN_PY
+try:
+    from minidl.cli.programs import TRAIN_PY
+except KeyboardInterrupt:  # it takes a second or two
+    sys.exit(130)
 
 main = TRAIN_PY.main
 

@@ -1,9 +1,16 @@
-"""`python -m minidl`: the same as the command `minidl`."""
+"""The command `minidl`, and `python -m minidl`, which is the same."""
 
 import sys
 
-from minidl.cli.programs import MINIDL
+
+def main() -> int:
+    try:
+        from minidl.cli.programs import MINIDL
+    except KeyboardInterrupt:  # it takes a second or two
+        return 130
+    return MINIDL.main()
+
 
 if __name__ == "__main__":
     sys.argv[0] = "minidl"  # as a run's env.json shows it
-    sys.exit(MINIDL.main())
+    sys.exit(main())

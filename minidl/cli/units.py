@@ -15,6 +15,7 @@ from minidl.visual.projection import RULE_SEEDS, SEEDS, Projector, negative_gamm
 from minidl.visual.screen import SCALES
 from minidl.visual.subject import Subject
 from minidl.visual.taps import NORMS
+from minidl.visual.units import DEFAULT
 
 
 def units(args: Namespace) -> int:
@@ -58,7 +59,7 @@ def _add_top_flags(parser: Parser, norm: str = "l2") -> None:
     layer = f"such as inception2.b3 (default: the last with a map; see `{call('layers')}`)"
     unit = "17 or 3,17, all, or top:20, the most selective ones (default top:9)"
     parser.add_argument("--layer", help=layer)
-    parser.add_argument("--unit", default="top:9", help=unit)
+    parser.add_argument("--unit", default=DEFAULT, help=unit)
     parser.add_argument("--norm", default=norm, choices=NORMS, help=f"by which images are ranked (default {norm})")
 
 

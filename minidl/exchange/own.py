@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from minidl.errors import UsageError
 from minidl.exchange.onnx_file import import_onnx, write_onnx
@@ -32,16 +36,58 @@ def save_onnx(
     mean, std     of each channel, from 0 to 1: the input is then "pixels" from 0 to 255, which the file normalises
     classes       names of the outputs, kept in the file's metadata as JSON
 
-    Raises UsageError for layers that aren't minidl's own, ShapeError if the images don't fit, DataError if the file
-    can't be written.
+    Raises UsageError for an argument that doesn't fit and for layers that aren't minidl's own, ShapeError if the
+    images don't fit, DataError if the file can't be written.
     """
     if not isinstance(model, Layer):
         raise UsageError(f"save_onnx(path, model, image_shape): got {type(model).__name__} for the model")
     if (mean is None) != (std is None):
         raise UsageError("mean and std go together: give both, or normalise the images before")
+    shape = _image_shape(image_shape)
+    pixels = None if mean is None else _pixels(mean, std, shape)
+    names = None if classes is None else _names(classes, model.out_shape((1, *shape))[-1])
     import_onnx()
-    graph = onnx_graph(model, tuple(image_shape), None if mean is None else (mean, std))
+    graph = onnx_graph(model, shape, pixels)
     if fold_bn:
         fold_batch_norms(graph)
     with atomic(path) as temporary:
-        write_onnx(temporary, graph, "model", {} if classes is None else {"classes": to_json([*classes])})
+        write_onnx(temporary, graph, "model", {} if names is None else {"classes": to_json(names)})
+
+
+def _image_shape(value: Any) -> tuple[int, ...]:
+    shape = tuple(value) if isinstance(value, tuple | list | np.ndarray) else ()
+    if not shape or not all(hasattr(n, "__index__") and n >= 1 for n in shape):
+        raise UsageError(f"save_onnx: image_shape is {value!r:.60}: give (H, W, C), such as (64, 64, 3)")
+    return tuple(index(n) for n in shape)
+
+
+def _pixels(mean: Any, std: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, std) of each channel, (C,); one number stands for all channels."""
+    if len(shape) != 3:
+        raise UsageError(f"save_onnx: mean and std are of the channels of images, and image_shape is {shape}")
+    found = []
+    for name, value in (("mean", mean), ("std", std)):
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise UsageError(f"save_onnx: {name} is {value!r:.60}: give a number for each channel") from None
+        if array.shape not in ((), (1,), shape[-1:]) or not np.isfinite(array).all():
+            raise UsageError(
+                f"save_onnx: {name} is {value!r:.60}: give a number for each of the {shape[-1]} channels"
+            )
+        found.append(np.broadcast_to(array, shape[-1:]))
+    if not (found[1] > 0).all():
+        raise UsageError(f"save_onnx: std is {std!r:.60}: each must be above 0")
+    return found[0], found[1]
+
+
+def _names(classes: Any, outputs: int) -> list[str]:
+    """The names of the classes; UsageError unless there is one for each output."""
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise UsageError(f"save_onnx: classes is {classes!r:.60}: give a list of names")
+    names = [*classes]
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError("save_onnx: classes must be names, texts")
+    if len(names) != outputs:
+        raise UsageError(f"save_onnx: {len(names)} names of classes, and the model has {outputs} outputs")
+    return names

@@ -65,6 +65,20 @@ def require_float(label: str, x: Any) -> None:
         )
 
 
+def require_sizes(label: str, **sizes: Any) -> None:
+    """Numbers of channels, filters and the like are whole."""
+    for name, value in sizes.items():
+        if not hasattr(value, "__index__") or isinstance(value, bool | np.ndarray):
+            raise UsageError(f"{label}: {name} is {value!r:.60}, must be a whole number")
+
+
+def require_flags(label: str, **flags: Any) -> None:
+    """Options with two values: a text such as "no" would count as True."""
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise UsageError(f"{label}: {name} is {value!r:.60}, must be True or False")
+
+
 def one_number(label: str, name: str, value: Any, general: str) -> int:
     """A window's size, stride or padding as one number for both axes; a pair (3, 3) is one number too.
 

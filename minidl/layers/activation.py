@@ -8,6 +8,7 @@ from collections.abc import Callable
 from minidl.backend.arrays import Array
 from minidl.errors import UsageError
 from minidl.kernels import kernels_for
+from minidl.kernels.shapes import require_float
 from minidl.layers.base import Context, Layer, Rule, as_rule
 
 
@@ -58,6 +59,7 @@ class LeakyReLU(Layer):
         self.negative_slope = float(negative_slope)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
+        require_float("LeakyReLU", x)
         y, mask = kernels_for(x).leaky_relu(x, self.negative_slope)
         return y, (mask if ctx.keeps_cache else None)
 
@@ -92,6 +94,7 @@ class SiLU(Layer):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
+        require_float("SiLU", x)
         return kernels_for(x).silu(x), (x if ctx.keeps_cache else None)
 
     def input_grad(self, dy: Array, cache: Array) -> Array:

@@ -12,9 +12,11 @@ from minidl.kernels import kernels_for
 from minidl.kernels.shapes import (
     one_number,
     require_channels,
+    require_flags,
     require_float,
     require_no_more,
     require_rank,
+    require_sizes,
     window_out_shape,
 )
 from minidl.layers.base import Context, Layer, Parameter, Shape
@@ -63,6 +65,8 @@ class Conv2D(Layer):
             one_number("Conv2D", name, value, GENERAL)
             for name, value in (("kernel", kernel), ("stride", stride), ("padding", padding))
         )
+        require_sizes("Conv2D", in_channels=in_channels, filters=filters)
+        require_flags("Conv2D", bias=bias)
         if min(in_channels, filters, kernel, stride) < 1 or padding < 0:
             raise ShapeError(
                 f"Conv2D: in_channels {in_channels}, filters {filters}, kernel {kernel} and stride {stride} "

@@ -8,7 +8,7 @@ from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels.general.sets import general_kernels_for
 from minidl.kernels.general.window import Window, pair, same_padding, shown
-from minidl.kernels.shapes import require_channels, require_float, require_rank
+from minidl.kernels.shapes import require_channels, require_flags, require_float, require_rank, require_sizes
 from minidl.layers.base import Context, Layer, Parameter, Shape
 from minidl.layers.init import he_normal
 
@@ -65,6 +65,8 @@ class GeneralConv2D(Layer):
         if isinstance(padding, str) and padding != "same":
             raise UsageError(f'{self.label}: padding is {padding!r}, must be a number, a pair or "same"')
         self.padding = padding if padding == "same" else pair(self.label, "padding", padding, least=0)
+        require_sizes(self.label, in_channels=in_channels, filters=filters, groups=groups)
+        require_flags(self.label, bias=bias)
         if min(in_channels, filters, groups) < 1 or in_channels % groups or filters % groups:
             raise ShapeError(
                 f"{self.label}: {in_channels} channels and {filters} filters can't be cut into {groups} groups of "

@@ -6,7 +6,7 @@ from minidl.backend.arrays import Array
 from minidl.errors import ShapeError
 from minidl.kernels.general.sets import general_kernels_for
 from minidl.kernels.general.window import Window, ceil_padding, pair, shown
-from minidl.kernels.shapes import MAX_POOL_WINDOW, require_rank
+from minidl.kernels.shapes import MAX_POOL_WINDOW, require_flags, require_rank
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 from minidl.layers.general_conv import Sizes
 from minidl.layers.pooling import MaxPoolCache
@@ -21,6 +21,7 @@ class _GeneralPool2D(Layer):
         self.kernel = pair(self.label, "kernel", kernel, least=1)
         self.stride = self.kernel if stride is None else pair(self.label, "stride", stride, least=1)
         self.padding = pair(self.label, "padding", padding, least=0)
+        require_flags(self.label, ceil_mode=ceil_mode)
         self.ceil_mode = bool(ceil_mode)
         if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
             raise ShapeError(f"{self.label}: padding {padding} is more than half of the kernel {kernel}")
@@ -106,6 +107,7 @@ class GeneralAvgPool2D(_GeneralPool2D):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__(kernel, stride, padding, ceil_mode)
+        require_flags(self.label, count_include_pad=count_include_pad)
         self.count_include_pad = bool(count_include_pad)
 
     @property

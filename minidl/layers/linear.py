@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minidl.backend.arrays import Array, array_module
-from minidl.kernels.shapes import require_channels, require_float, require_rank
+from minidl.kernels.shapes import require_channels, require_flags, require_float, require_rank, require_sizes
 from minidl.layers.base import Context, Layer, Parameter, Shape
 from minidl.layers.init import he_normal
 
@@ -33,6 +33,8 @@ class Linear(Layer):
         rng: np.random.Generator | int | None = None,
         dtype: type = np.float32,
     ) -> None:
+        require_sizes("Linear", in_features=in_features, out_features=out_features)
+        require_flags("Linear", bias=bias)
         # No ReLU follows the last layer, so the variance is 1 / D. He's is 2 / fan_in, hence fan_in = 2 D.
         w = he_normal(np.random.default_rng(rng), (in_features, out_features), fan_in=2 * in_features, dtype=dtype)
         self.params["weight"] = Parameter(w, tags=["weight"])
@@ -75,6 +77,7 @@ class Flatten(Layer):
     """
 
     def __init__(self, channels_first: bool = False) -> None:
+        require_flags("Flatten", channels_first=channels_first)
         self.channels_first = bool(channels_first)
 
     def out_shape(self, in_shape: Shape) -> Shape:

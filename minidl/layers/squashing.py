@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minidl.backend.arrays import Array
 from minidl.kernels import kernels_for
+from minidl.kernels.shapes import require_float
 from minidl.layers.activation import ReLU
 from minidl.layers.base import Context, Layer, Rule, as_rule
 
@@ -20,6 +21,7 @@ class Sigmoid(Layer):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
+        require_float(self.label, x)
         y = kernels_for(x).sigmoid(x)
         return y, (y if ctx.keeps_cache else None)
 
@@ -41,6 +43,7 @@ class Tanh(Layer):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
+        require_float(self.label, x)
         y = kernels_for(x).tanh(x)
         return y, (y if ctx.keeps_cache else None)
 

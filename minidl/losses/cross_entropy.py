@@ -7,6 +7,7 @@ import numpy as np
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.kernels import kernels_for
+from minidl.losses.protocol import require_one_head
 
 __all__ = ["softmax", "softmax_cross_entropy", "top_k_correct"]
 
@@ -66,8 +67,7 @@ def top_k_correct(logits: Array, labels: Array, k: int) -> Array:
 def _check(logits: Array, labels: Array) -> None:
     for array in (logits, labels):
         array_module(array)  # or it says what it is instead
-    if logits.ndim != 2 or not logits.size:
-        raise ShapeError(f"logits have shape {logits.shape}: expected (N, K) with N and K at least 1")
+    require_one_head(logits)
     if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ShapeError(
             f"labels are {labels.dtype} {labels.shape}: expected one integer a row of logits {logits.shape}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.losses.cross_entropy import softmax_cross_entropy
@@ -24,8 +26,12 @@ class SideHeads:
     """
 
     def __init__(self, loss: Loss = softmax_cross_entropy, share: float = SHARE) -> None:
-        if not share >= 0:
-            raise UsageError(f"SideHeads: share is {share}, must be 0 or more")
+        if not callable(loss):
+            raise UsageError(
+                f"SideHeads(loss, share): the loss is {loss!r:.60}, must be a function of logits and labels"
+            )
+        if not isinstance(share, numbers.Real) or not share >= 0:
+            raise UsageError(f"SideHeads: share is {share!r:.60}, must be a number of 0 or more")
         self.loss, self.share = loss, float(share)
 
     def __call__(self, logits: Array, labels: Array) -> tuple[Array, Array]:

@@ -6,24 +6,38 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from minidl.backend.arrays import Array, array_module
-from minidl.errors import UsageError
+from minidl.errors import ShapeError, UsageError
 
 Loss: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]  # (logits, labels) -> (loss, dlogits)
 
 
 def call_loss(loss: Loss, logits: Array, labels: Array) -> tuple[Array, Array]:
-    """(loss, dlogits) of a user's function, in the dtype of the logits; UsageError if it returns anything else."""
+    """(loss, dlogits) of a user's function, in the dtype of the logits; UsageError if it returns anything else.
+
+    The loss is NaN if a number of dlogits isn't finite: so who reads the loss finds both, and nothing waits here.
+    """
     result = loss(logits, labels)
     if not isinstance(result, tuple) or len(result) != 2:
         raise UsageError(f"{_name(loss)}: returns a {type(result).__name__}, must return (loss, dlogits)")
     xp = array_module(logits)
-    value, dlogits = (xp.asarray(a, dtype=logits.dtype) for a in result)
+    try:
+        value, dlogits = (xp.asarray(a, dtype=logits.dtype) for a in result)
+    except (TypeError, ValueError):
+        kinds = " and ".join(type(a).__name__ for a in result)
+        raise UsageError(f"{_name(loss)}: returns {kinds}, must return numbers: (loss, dlogits)") from None
     if value.shape or dlogits.shape != logits.shape:
         raise UsageError(
             f"{_name(loss)}: returns a loss {value.shape} and dlogits {dlogits.shape}, must be () and those of the "
             f"logits, {logits.shape}"
         )
-    return value, dlogits
+    return xp.where(xp.isfinite(dlogits).all(), value, xp.full_like(value, xp.nan)), dlogits
+
+
+def require_one_head(logits: Array) -> None:
+    """Raises ShapeError unless logits are (N, K)."""
+    if logits.ndim != 2 or not logits.size:
+        heads = ": for several heads (N, heads, K) take minidl.losses.SideHeads(loss)" if logits.ndim == 3 else ""
+        raise ShapeError(f"logits have shape {logits.shape}: expected (N, K) with N and K at least 1{heads}")
 
 
 def mean_weight(loss: Loss | None, labels: Array) -> Array | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device
-from minidl.errors import ShapeError, UsageError
+from minidl.errors import ShapeError, UsageError, require_whole
+from minidl.losses.protocol import require_one_head
 
 __all__ = ["CrossEntropy", "balanced_weights", "weighted_cross_entropy"]
 
@@ -81,9 +83,8 @@ class CrossEntropy:
     def __init__(
         self, weights: Sequence[float] | None = None, label_smoothing: float = 0.0, ignore: int = UNLABELLED
     ) -> None:
-        self.weights = None if weights is None else np.asarray(weights, np.float64)
-        if self.weights is not None:
-            _check_weights(self.weights)
+        _check_smoothing(label_smoothing)
+        self.weights = None if weights is None else _as_weights(weights)
         self.label_smoothing, self.ignore = label_smoothing, ignore
         self._there: dict[tuple[ModuleType, Any], Array] = {}  # the weights on a device: each is copied there once
 
@@ -111,7 +112,18 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
     n images have a label, n_c of them that of class c, and K classes have any; the mean weight of an image is 1. A
     class without images has weight 0. So scikit-learn does with class_weight="balanced". Labels below 0 don't count.
+    Raises UsageError for labels that aren't whole numbers below K, and if there are none.
     """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UsageError(
+            f"balanced_weights(labels, classes): labels are {labels.dtype} {labels.shape}, must be whole numbers (N,)"
+        )
+    require_whole("balanced_weights: classes", classes, 1)
+    if not (labels >= 0).any():
+        raise UsageError("balanced_weights: no image has a label")
+    if labels.max() >= classes:
+        raise UsageError(f"balanced_weights: label {labels.max()} is none of the classes 0 to {classes - 1}")
     counts = np.bincount(labels[labels >= 0], minlength=classes)
     present = counts > 0
     return np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1)), 0.0)
@@ -133,14 +145,12 @@ def _checked(logits: Array, labels: Array, weights: Array | None, smoothing: flo
     """The weights as an array (K,); raises as `weighted_cross_entropy`."""
     for array in (logits, labels):
         array_module(array)  # or it says what it is instead
-    if logits.ndim != 2 or not logits.size:
-        raise ShapeError(f"logits have shape {logits.shape}: expected (N, K) with N and K at least 1")
+    require_one_head(logits)
     if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ShapeError(
             f"labels are {labels.dtype} {labels.shape}: expected one integer a row of logits {logits.shape}"
         )
-    if not 0 <= smoothing <= 1:
-        raise UsageError(f"label smoothing is {smoothing}: choose a number from 0 to 1")
+    _check_smoothing(smoothing)
     k = logits.shape[1]
     if isinstance(labels, np.ndarray) and (wrong := labels[(labels != ignore) & ((labels < 0) | (labels >= k))]).size:
         raise UsageError(
@@ -148,11 +158,28 @@ def _checked(logits: Array, labels: Array, weights: Array | None, smoothing: flo
         )
     if weights is None:
         return array_module(logits).ones(k, logits.dtype)
+    if isinstance(weights, list | tuple):
+        weights = to_device(_as_weights(weights), array_module(logits))
+    array_module(weights)
     if weights.shape != (k,):
         raise ShapeError(f"weights have shape {weights.shape}: expected one for each of the {k} classes")
     if isinstance(weights, np.ndarray):
         _check_weights(weights)
     return weights.astype(logits.dtype, copy=False)
+
+
+def _check_smoothing(smoothing: float) -> None:
+    if not isinstance(smoothing, numbers.Real) or not 0 <= smoothing <= 1:
+        raise UsageError(f"label smoothing is {smoothing!r:.60}: choose a number from 0 to 1")
+
+
+def _as_weights(weights: Sequence[float]) -> np.ndarray:
+    try:
+        array = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        array = np.zeros(())  # refused below
+    _check_weights(array)
+    return array
 
 
 def _check_weights(weights: np.ndarray) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import Any, Protocol
 
 from minidl.clipping import gradient_norm
+from minidl.errors import UsageError, require_whole
 from minidl.text.console import warn
 from minidl.training.callbacks import Harmless
 from minidl.training.trainer import READ_EVERY, Callback, Trainer
@@ -30,10 +31,13 @@ class Logging(Harmless):
 
     `step` is the number of steps so far. Reading the loss waits for a GPU, which the Trainer does every 20 steps
     anyway. A logger that fails never stops the training: `say` gets one line (by default it goes to the screen), and
-    the logger is not called again.
+    the logger is not called again. Raises UsageError for an object without `log`.
     """
 
     def __init__(self, logger: Logger, every: int = READ_EVERY, say: Any = warn) -> None:
+        if isinstance(logger, type) or not callable(getattr(logger, "log", None)):
+            raise UsageError(f"Logging: the logger is {logger!r:.60}: give an object with log(values, step=...)")
+        require_whole("Logging: every", every, 1)
         super().__init__(_Numbers(logger, every), say, type(logger).__name__)
 
 

@@ -34,7 +34,9 @@ def import_tensorboard() -> tuple[Any, Any, Any]:
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError:
-        raise UsageError("--log tensorboard needs TensorBoard: pip install 'minidl[tensorboard]'") from None
+        raise UsageError(
+            "--log tensorboard needs TensorBoard: pip install 'minidl[tensorboard]', or train with --log none"
+        ) from None
     return event_pb2, summary_pb2, RecordWriter
 
 

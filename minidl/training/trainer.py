@@ -16,14 +16,14 @@ from minidl.backend.arrays import Array, on_device
 from minidl.data.loader import Loader
 from minidl.errors import DivergedError, UsageError
 from minidl.layers.base import Context, Layer, Mode
-from minidl.layers.parameter import FROZEN
 from minidl.losses import label_ranks, main_head, softmax_cross_entropy, top_k_correct
 from minidl.losses.protocol import Loss, call_loss
 from minidl.optim import Optimizer
 from minidl.parallel.communicator import ALONE
-from minidl.parallel.step import DataParallel, least_batch
+from minidl.parallel.step import DataParallel
 from minidl.schedules import Schedule
 from minidl.storage.weights import model_arrays
+from minidl.training.arguments import check, check_batches
 from minidl.training.averaging import WeightAverage
 from minidl.training.evaluation import evaluate
 
@@ -72,8 +72,9 @@ class Trainer:
     of several processes computes a part of every batch, and all of them have the same weights and state.
 
     Everything random depends on (seed, epoch, step) only, so a run that continues from a saved `state` ends in the
-    same bits. Raises DivergedError if the loss is NaN, UsageError for an argument that is another thing, and
-    for an optimizer without the model's parameters (those tagged "frozen" aside).
+    same bits. Raises DivergedError if a loss isn't finite, of the training or the validation, or the dlogits of
+    a `loss`; UsageError for an argument that is another thing, for an optimizer without the model's parameters (those
+    tagged "frozen" aside), for side heads without a loss over them, and for images to validate without labels.
     """
 
     def __init__(
@@ -95,14 +96,14 @@ class Trainer:
         state: TrainState | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        _check(model, optimizer, schedule, train, val, epochs, loss)
+        check(model, optimizer, schedule, train, val, epochs, loss, callbacks)
         if loss is not None and label_smoothing:
             raise UsageError(
                 "Trainer: label_smoothing is that of softmax_cross_entropy: give it to the loss, such as "
                 f"loss=CrossEntropy(label_smoothing={label_smoothing})"
             )
         if parallel is not None:
-            _check_batches(parallel, train)
+            check_batches(parallel, train)
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train, self.val, self.epochs = train, val, epochs
         self.loss, self.label_smoothing = loss, label_smoothing
@@ -187,6 +188,10 @@ class Trainer:
             comm = self.parallel.comm if self.parallel else ALONE
             result = evaluate(self.model, self.val, self.xp, lambda n: self._tell("on_evaluation_batch", n), comm)
         lr, top1 = self.schedule(state.step - 1), state.correct / max(self._labelled(), 1)
+        if not math.isfinite(result.loss):  # NaN weights, after the last step too: nothing is saved of them
+            raise DivergedError(
+                f"the validation loss is {result.loss} after epoch {state.epoch + 1}: try a smaller --lr"
+            )
         state.epoch += 1
         if result.top1 > state.best_top1:
             state.best_epoch, state.best_top1 = state.epoch, result.top1
@@ -225,11 +230,12 @@ class Trainer:
         return len(self.train) * self.train.batch_size
 
     def read_sums(self) -> None:
-        """Copies the running sums from the device into `state`; raises DivergedError if the loss is NaN."""
+        """Copies the running sums from the device into `state`; raises DivergedError if the loss isn't finite."""
         self.state.loss_sum, self.state.correct = float(self._loss_sum), int(self._correct)
         if not math.isfinite(self.state.loss_sum):
+            what = "the loss is" if self.loss is None else "the loss or its gradient is"
             raise DivergedError(
-                f"the loss is not a number in epoch {self.state.epoch + 1}, within {READ_EVERY} steps before "
+                f"{what} not a number in epoch {self.state.epoch + 1}, within {READ_EVERY} steps before "
                 f"step {self.state.step}: try a smaller --lr"
             )
 
@@ -240,56 +246,3 @@ class Trainer:
     def _tell(self, event: str, *details: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *details)
-
-
-def _check(model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epochs: Any, loss: Any) -> None:
-    """Raises UsageError for an argument of the Trainer that is another thing, with what is meant."""
-    loader = "a Loader, of arrays Loader((images, labels), 32, ...)"
-    for name, value, fits, meant in (
-        ("model", model, isinstance(model, Layer), "a layer, such as a Sequential"),
-        (
-            "optimizer",
-            optimizer,
-            isinstance(optimizer, Optimizer),
-            "Adam(model.named_parameters(), lr=1e-3) or another one",
-        ),
-        (
-            "schedule",
-            schedule,
-            callable(schedule) and not isinstance(schedule, Layer | type),
-            "the rate as a function of the step, such as schedules.constant(1e-3)",
-        ),
-        ("train", train, hasattr(train, "epoch"), loader),
-        ("val", val, hasattr(val, "epoch"), loader),
-        ("epochs", epochs, isinstance(epochs, int | np.integer), "a whole number"),
-        (
-            "loss",
-            loss,
-            loss is None or (callable(loss) and not isinstance(loss, Layer | type)),
-            "a function (logits, labels) -> (loss, dlogits)",
-        ),
-    ):
-        if not fits:
-            kind = "class" if isinstance(value, type) else type(value).__name__
-            raise UsageError(
-                f"Trainer(model, optimizer, schedule, train, val, epochs=...): {name} is a {kind}: give {meant}"
-            )
-    held = {id(p) for p in optimizer.params.values()}
-    learning = {name: p for name, p in model.named_parameters().items() if FROZEN not in p.tags}
-    if missing := [name for name, p in learning.items() if id(p) not in held]:
-        raise UsageError(
-            f"Trainer: the optimizer doesn't have {len(missing)} of the model's {len(learning)} parameters, such as "
-            f"{missing[0]}: make it from model.named_parameters() of this model, after convert or a new layer; "
-            "minidl.freeze keeps layers from learning"
-        )
-
-
-def _check_batches(parallel: DataParallel, train: Loader) -> None:
-    """Raises UsageError if the ranks can't share each batch, the last one of an epoch too."""
-    parallel.require(train.images_of(0))
-    last, least = train.images_of(len(train) - 1), least_batch(parallel.comm.size, parallel.exact)
-    if last < least:
-        raise UsageError(
-            f"the last batch of an epoch has {last} images, and the ranks can share {least} or more: "
-            "Loader(..., drop_last=True) leaves it out"
-        )

@@ -8,7 +8,7 @@ or it is the end of a chain of its own over the Concat's input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -109,8 +109,6 @@ def _cut(model: Layer, names: Sequence[str], shape: Shape) -> list[Piece]:
             break
         outputs = {name: channels for name, channels in outputs_of(link, shape).items() if name in left}
         below = {join(link.path, place.name): (link.layer, place.name) for place in walk(link.layer)}
-        for path, layer in link.beside.items():
-            below |= {join(path, place.name): (layer, place.name) for place in walk(layer) if place.helps}
         inside = [name for name in left if name not in outputs and name in below]
         pieces[-1].inside = {name: truncate(*below[name]) for name in inside}
         if pieces[-1].looked_at:
@@ -128,7 +126,6 @@ class Link(NamedTuple):
     layer: Layer
     path: str  # with which the names of what is in it begin
     ends: list[str]  # the names of all layers that end with it, its own first
-    beside: Mapping[str, Layer] = {}  # containers whose side heads read the same input, by the path of their names
 
 
 def links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
@@ -137,12 +134,9 @@ def links(layer: Layer, path: str, ends: Sequence[str]) -> Iterator[Link]:
     if not names:
         yield Link(layer, path, list(ends))
         return
-    beside = {path: layer} if layer.training_only else {}
     for key in names:
         also = ends if key == names[-1] else []
-        for link in links(children[key], join(path, layer.level(key)), [join(path, key), *also]):
-            yield link._replace(beside={**beside, **link.beside})
-            beside = {}
+        yield from links(children[key], join(path, layer.level(key)), [join(path, key), *also])
 
 
 def outputs_of(link: Link, shape: Shape) -> dict[str, slice]:

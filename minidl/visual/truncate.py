@@ -52,7 +52,8 @@ def truncate(model: Layer, name: str) -> Layer:
     It contains only what `name` depends on, as far as the containers say (`Layer.wiring`): of a Concat, only the
     branch that leads to it. Its forward pass returns the layer's output, `project` leads from there to the pixels,
     and it may be fused like any model. `model` doesn't change, and the layers keep their names. "" means the whole
-    model. Raises UsageError with the nearest names if there is no such layer.
+    model. Raises UsageError with the nearest names if there is no such layer, and for a layer in a side head, which
+    only training runs.
     """
     if name == "":
         return model
@@ -186,7 +187,7 @@ def gradient_at(model: Layer, dy: Array, cache: Any, name: str) -> Array:
         _ending(model, place.keys).input_grad(dy, cache)
     except _Arrived as arrived:
         return arrived.dy
-    raise no_such_layer(name, {}, ": the container around it never goes back through it")
+    raise UsageError(f"layer {name!r}: the container around it never goes back through it")
 
 
 class _Arrived(Exception):
@@ -223,6 +224,9 @@ def walk(layer: Layer, path: str = "", keys: Keys = (), helps: bool = False) -> 
 def _find(model: Layer, name: str) -> Place:
     """The place with this name; for a layer in two places, the one that was asked for."""
     found = {place.name: place for place in walk(model)}
+    if name in found and found[name].helps:
+        raise UsageError(f"layer {name!r} is in a side head, which only serves training: no other pass runs it")
     if name in found:
         return found[name]
-    raise no_such_layer(name, model.named_layers(), f" (`{call('layers')} RUN` lists all)")
+    names = {n: layer for n, layer in model.named_layers().items() if n not in found or not found[n].helps}
+    raise no_such_layer(name, names, f" (`{call('layers')} RUN` lists all)")

@@ -9,14 +9,18 @@ import numpy as np
 from minidl.errors import UsageError
 from minidl.visual.probe import LayerProbe
 
+DEFAULT = "top:9"
+
 
 def choose_units(text: str, units: int, ranking: np.ndarray) -> list[int]:
     """The units that `text` means: "17", "3,17", "all" in the order of the ranking, or "top:20" for its first twenty.
 
+    The nine of DEFAULT are fewer if there aren't as many.
+
     ranking   all units, the most interesting first
     Raises UsageError, with what is allowed, for anything else.
     """
-    if text == "all":
+    if text == "all" or (text == DEFAULT and units < 9):
         return ranking.tolist()
     if text.startswith("top:"):
         if not (number := text[4:]).isdecimal() or not 1 <= int(number) <= units:

@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import runpy
 import subprocess
 import sys
 import warnings
@@ -232,6 +233,22 @@ def test_no_command_loads_what_draws_and_what_only_other_people_need_before_it_r
     heavy = "{'torch', 'cupy', 'sklearn', 'matplotlib', 'optuna'}"
     code = f"import sys, minidl.cli.programs; print({heavy} & {{*sys.modules}})"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "set()\n"
+
+
+@pytest.mark.parametrize("program", ["train.py", "visualize.py", "minidl/__main__.py"])
+def test_an_interrupt_while_the_program_is_loaded_needs_no_line(program, monkeypatch, capsys):
+    class Interrupted:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "minidl.cli.programs":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "minidl.cli.programs")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    monkeypatch.setattr(sys, "argv", [program])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / program), run_name="__main__")
+    assert ended.value.code == 130 and capsys.readouterr() == ("", "")
 
 
 def test_the_name_of_a_program_lasts_as_long_as_it_runs():

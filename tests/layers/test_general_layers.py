@@ -19,10 +19,13 @@ from minidl.layers import (
     GeneralConv2D,
     GeneralMaxPool2D,
     GlobalAvgPool,
+    LeakyReLU,
+    Linear,
     MaxPool2D,
     Rule,
     Sequential,
     Sigmoid,
+    SiLU,
     Tanh,
 )
 from tests.layers.test_gradients import KINKED, SMOOTH, check
@@ -301,3 +304,35 @@ def test_a_sigmoid_rectifies_the_signal_and_a_tanh_does_not():
     for rule in ("gradient", "guided"):
         np.testing.assert_allclose(Tanh().project(s, y, rule), s * (1 - y**2))
     np.testing.assert_array_equal(Tanh().project(s, y, "deconv"), s)
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: GeneralConv2D(6, 8, 3, groups=2.0), "GeneralConv2D: groups is 2.0, must be a whole number"),
+        (lambda: GeneralConv2D(6, 8, 3, groups=None), "GeneralConv2D: groups is None"),
+        (lambda: GeneralConv2D(6.0, 8, 3), "GeneralConv2D: in_channels is 6.0"),
+        (lambda: GeneralConv2D(6, 8, 3, bias="no"), "GeneralConv2D: bias is 'no', must be True or False"),
+        (lambda: GeneralConv2D(6, 8, np.array([3.0, 3.0])), r"kernel is \[3.0, 3.0\]"),
+        (lambda: Conv2D(6, "8", 3), "Conv2D: filters is '8'"),
+        (lambda: Conv2D(6, 8, 3, bias="no"), "Conv2D: bias is 'no'"),
+        (lambda: Linear(6.0, 3), "Linear: in_features is 6.0"),
+        (lambda: Linear(6, 3, bias="no"), "Linear: bias is 'no'"),
+        (lambda: Flatten("no"), "Flatten: channels_first is 'no'"),
+        (lambda: GeneralMaxPool2D(3, ceil_mode="no"), "GeneralMaxPool2D: ceil_mode is 'no'"),
+        (lambda: GeneralAvgPool2D(3, count_include_pad=None), "GeneralAvgPool2D: count_include_pad is None"),
+    ],
+)
+def test_a_size_that_is_not_whole_and_a_switch_that_is_a_text_are_refused(make, line):
+    with pytest.raises(UsageError, match=line):
+        make()
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    assert GeneralConv2D(np.int64(6), 8, np.array([3, 2]), groups=np.int32(2)).kernel == (3, 2)
+
+
+@pytest.mark.parametrize("layer", [Sigmoid(), Tanh(), SiLU(), LeakyReLU()])
+def test_activations_that_make_fractions_refuse_integers(layer):
+    with pytest.raises(UsageError, match="the input is int64, and must be float32 or float64"):
+        layer(np.ones((1, 2), np.int64))

@@ -6,6 +6,7 @@ import pytest
 from minidl.clipping import clip_norm
 from minidl.layers.base import Parameter
 from minidl.losses import CrossEntropy, SideHeads, binary_cross_entropy, label_ranks, weighted_cross_entropy
+from minidl.losses.protocol import call_loss
 from tests.cuda_standin import KERNEL_SETS, RECORD, install
 
 RNG = np.random.default_rng(0)
@@ -16,6 +17,7 @@ ASKED = {
     "weighted": lambda z, y: CrossEntropy(WEIGHTS, 0.1)(z[:, 0], y),
     "ignored": lambda z, y: weighted_cross_entropy(z[:, 0], y),
     "heads": lambda z, y: SideHeads(CrossEntropy(WEIGHTS))(z, y),
+    "one's own": lambda z, y: call_loss(SideHeads(), z, abs(y)),
     "plain heads": lambda z, y: SideHeads()(z, abs(y)),
     "weight": lambda z, y: (SideHeads(CrossEntropy(WEIGHTS)).weight(y), CrossEntropy().weight(y)),
     "ranks": lambda z, y: (label_ranks(z[:, 0], y),),

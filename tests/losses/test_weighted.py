@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.errors import ShapeError, UsageError
-from minidl.losses import CrossEntropy, balanced_weights, softmax_cross_entropy, weighted_cross_entropy
+from minidl.losses import CrossEntropy, SideHeads, balanced_weights, softmax_cross_entropy, weighted_cross_entropy
 
 SMOOTHINGS = [0.0, 0.1, 1.0]
 
@@ -184,3 +184,35 @@ def test_a_list_in_place_of_an_array_is_named():
     for given in (([[0.0, 1.0]], np.zeros(1, int)), (np.zeros((1, 2)), [0])):
         with pytest.raises(UsageError, match="list in place of an array"):
             weighted_cross_entropy(*given)
+
+
+def test_weights_may_be_a_list():
+    logits, labels = np.random.default_rng(0).normal(size=(4, 3)), np.array([0, 1, 2, 1])
+    for a, b in zip(
+        weighted_cross_entropy(logits, labels, [1, 2, 3]),
+        weighted_cross_entropy(logits, labels, np.array([1.0, 2, 3])),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(balanced_weights([0, 0, 1, -1], 2), [0.75, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("ask", "line"),
+    [
+        (lambda: CrossEntropy("abc"), "class weights must be a row of numbers"),
+        (lambda: CrossEntropy({"a": 1}), "class weights must be a row of numbers"),
+        (lambda: CrossEntropy(label_smoothing=2), "label smoothing is 2"),
+        (lambda: CrossEntropy(label_smoothing="a"), "label smoothing is 'a'"),
+        (lambda: balanced_weights([0.0, 1.0], 2), r"labels are float64 \(2,\), must be whole numbers"),
+        (lambda: balanced_weights(2, np.array([0, 1])), r"labels are int64 \(\), must be whole numbers \(N,\)"),
+        (lambda: balanced_weights([0, 1], [0, 1]), "classes is .* must be a whole number"),
+        (lambda: balanced_weights([0, 1, 2], 2), "label 2 is none of the classes 0 to 1"),
+        (lambda: balanced_weights([-1, -1], 2), "no image has a label"),
+        (lambda: SideHeads(3), "the loss is 3, must be a function"),
+        (lambda: SideHeads(share="a"), "share is 'a', must be a number"),
+    ],
+)
+def test_what_is_no_weight_label_or_loss_is_refused_at_once(ask, line):
+    with pytest.raises(UsageError, match=line):
+        ask()

@@ -6,9 +6,12 @@ import pytest
 import models
 import train
 import visualize
+from minidl.atlas.places import choose
 from minidl.cli import train as fit
 from minidl.diagnostics.trace import trace
 from minidl.engine import fuse, prepare
+from minidl.errors import UsageError
+from minidl.explain.build import Looked, make_page
 from minidl.layers import INFER, PROBE, Conv2D, GeneralConv2D, Linear, ReLU, freeze
 from minidl.layers.base import Context, Mode
 from minidl.layers.heads import last_leaves, main_line
@@ -146,15 +149,33 @@ def test_its_parts_are_found_by_name(name):
 
 
 @pytest.mark.parametrize("engine", ["fused", "plain"])
-def test_units_of_side_heads_are_measured_if_they_are_named(engine):
+def test_units_are_measured_behind_side_heads(engine):
     net, (x, _) = narrow("googlenet"), batch(3)
-    names = ["inception4a", "aux1.fc1", "inception4b", "aux2.conv", "aux2", "inception5b.branch2.0", "fc"]
+    names = ["inception4a", "inception4b", "inception5b.branch2.0", "fc"]
     found = dict(Taps(net, names, x.shape[1:], engine, threads=1)(x))
     assert set(found) == set(names)
     for name in names:
         a = truncate(net, name)(x)
         largest = np.abs(a).max(axis=(1, 2)) if a.ndim == 4 else a
         np.testing.assert_allclose(found[name][:, 0], largest, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["aux1.conv", "aux1.conv.conv", "aux2"])
+def test_no_picture_shows_a_side_head_and_one_line_says_why(name):
+    net, (x, y) = narrow("googlenet"), batch(3)
+    looked = Looked(x, np.zeros((64, 64, 3), np.uint8), y, [], "x")
+    for ask in (
+        lambda: truncate(net, name),
+        lambda: Taps(net, [name], x.shape[1:]),
+        lambda: grad_cam(net, x, name, y),
+        lambda: choose(net, x.shape[1:], [name]),
+        lambda: make_page(net, looked, name, None),
+    ):
+        with pytest.raises(UsageError, match=f"layer '{name}' is in a side head, which only serves training"):
+            ask()
+    with pytest.raises(UsageError, match="no layer 'aux3': choose") as error:
+        truncate(net, "aux3")
+    assert "aux1" not in str(error.value)
 
 
 @pytest.mark.parametrize("engine", ["fused", "plain"])

@@ -8,7 +8,8 @@ import pytest
 import minidl as md
 import train
 from minidl.clipping import gradient_norm
-from minidl.errors import DivergedError
+from minidl.errors import DivergedError, UsageError
+from minidl.training.loggers import Logging
 from minidl.training.trainer import Callback
 from tests.training.test_training import assert_same_run, run, stop_after
 
@@ -141,3 +142,9 @@ def test_tensorboard_that_is_missing_is_one_line_before_anything_else(tmp_path, 
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "pip install 'minidl[tensorboard]'" in error
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("given", [(print,), (None,), (Kept,), (Kept(), 0), (Kept(), "a")])
+def test_what_can_not_log_is_refused_before_the_training(given):
+    with pytest.raises(UsageError, match="Logging: "):
+        Logging(*given)

@@ -1,10 +1,13 @@
 """The Trainer in Python: what it takes, and what it says of anything else."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import minidl as md
-from minidl.errors import UsageError
+from minidl.errors import DivergedError, ShapeError, UsageError
+from minidl.training.trainer import Callback
 
 ARRAYS = (np.zeros((4, 3, 3, 1), np.uint8), np.arange(4) % 2)
 BATCHES = md.Loader(ARRAYS, 2, workers=0)
@@ -33,6 +36,11 @@ SGD = md.SGD(MODEL.named_parameters(), 0.1)
         ({"epochs": "3"}, "epochs is a str: give a whole number"),
         ({"loss": "bce"}, "loss is a str: give a function"),
         ({"loss": md.losses.CrossEntropy}, "loss is a class"),
+        ({"val": md.Loader((ARRAYS[0], [0, -1, 1, -1]), 2)}, "2 of the 4 images of val have no label"),
+        ({"val": md.Loader((ARRAYS[0], None), 2)}, "4 of the 4 images of val have no label"),
+        ({"callbacks": [SimpleNamespace(log=print)]}, r"is a SimpleNamespace: give minidl\.Logging\(it\)"),
+        ({"callbacks": [Callback]}, "is the class Callback: give a subclass"),
+        ({"callbacks": [print]}, "is a builtin_function_or_method: give a subclass"),
         ({"loss": md.softmax_cross_entropy, "label_smoothing": 0.1}, r"loss=CrossEntropy\(label_smoothing=0.1\)"),
     ],
 )
@@ -140,3 +148,58 @@ def test_a_loss_in_float64_promotes_nothing():
     one, same = fitted(np.arange(8) % 2)
     assert row["train_loss"] == one["train_loss"] and model["fc"].weight.grad.dtype == np.float32
     np.testing.assert_array_equal(model["fc"].weight.value, same["fc"].weight.value)
+
+
+def wrong_gradient(value):
+    """A loss that is finite, with dlogits of which one is not."""
+
+    def loss(logits, labels):
+        loss, dlogits = md.softmax_cross_entropy(logits, labels)
+        dlogits[0, 0] = value
+        return loss, dlogits
+
+    return loss
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_dlogits_that_are_not_finite_end_the_training_as_a_loss_does(value):
+    model = net()
+    given = {"epochs": 1, "loss": wrong_gradient(value)}
+    run = md.Trainer(model, md.SGD(model.named_parameters(), 0.1), RATE, BATCHES, BATCHES, **given)
+    with pytest.raises(DivergedError, match="the loss or its gradient is not a number in epoch 1"):
+        run.fit()
+    assert not run.state.history
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_training():
+    model = net()
+    run = trainer(model, md.SGD(model.named_parameters(), 0.1))
+    run.callbacks = [Callback()]
+    run.callbacks[0].on_step = lambda t: t.state.step == 2 and model["fc"].bias.value.fill(np.nan)
+    with pytest.raises(DivergedError, match="the validation loss is nan after epoch 1: try a smaller --lr"):
+        run.fit()
+    assert run.state.epoch == 0
+
+
+def test_side_heads_need_a_loss_over_all_heads():
+    model = md.Sequential(
+        {"flat": md.Flatten(), "side": md.SideHead({"a": md.Linear(9, 2)}, {"fc": md.Linear(9, 2)})}
+    )
+    given = (model, md.SGD(model.named_parameters(), 0.1), RATE, BATCHES, BATCHES)
+    with pytest.raises(UsageError, match=r"scores of several heads: give loss=minidl\.losses\.SideHeads\(\)"):
+        md.Trainer(*given, epochs=1)
+    with pytest.raises(ShapeError, match=r"\(2, 2, 2\): expected \(N, K\) .*minidl\.losses\.SideHeads\(loss\)"):
+        md.Trainer(*given, epochs=1, loss=md.losses.CrossEntropy()).fit()
+    assert md.Trainer(*given, epochs=1, loss=md.losses.SideHeads()).fit().epoch == 1
+
+
+def test_a_loss_that_gives_no_numbers_is_named():
+    model = net()
+
+    def words(logits, labels):
+        return "x", logits
+
+    run = md.Trainer(model, md.SGD(model.named_parameters(), 0.1), RATE, BATCHES, BATCHES, epochs=1, loss=words)
+    with pytest.raises(UsageError, match="the loss words: returns str and ndarray, must return numbers"):
+        run.fit()

@@ -65,6 +65,7 @@ def shown(pair: tuple) -> str:
 
 def pair(label: str, name: str, value: Any, least: int) -> Pair:
     """An option as (of the rows, of the columns); one number stands for both."""
+    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(hasattr(v, "__index__") and not isinstance(v, bool) for v in both):
         raise UsageError(f"{label}: {name} is {value!r}, must be a whole number or a pair (rows, columns) of them")

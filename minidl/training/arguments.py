@@ -1,0 +1,105 @@
+"""What the arguments of a Trainer must be: wrong ones are refused before the first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.data.loader import Loader
+from minidl.errors import UsageError
+from minidl.layers.base import Layer
+from minidl.layers.parameter import FROZEN
+from minidl.losses.protocol import Loss
+from minidl.optim import Optimizer
+from minidl.parallel.step import DataParallel, least_batch
+
+EVENTS = ("on_step", "on_evaluation_batch", "on_epoch")  # the methods of a callback
+
+
+def check(
+    model: Any, optimizer: Any, schedule: Any, train: Any, val: Any, epochs: Any, loss: Any, callbacks: Any
+) -> None:
+    """Raises UsageError for an argument of the Trainer that is another thing, with what is meant."""
+    loader = "a Loader, of arrays Loader((images, labels), 32, ...)"
+    for name, value, fits, meant in (
+        ("model", model, isinstance(model, Layer), "a layer, such as a Sequential"),
+        (
+            "optimizer",
+            optimizer,
+            isinstance(optimizer, Optimizer),
+            "Adam(model.named_parameters(), lr=1e-3) or another one",
+        ),
+        (
+            "schedule",
+            schedule,
+            callable(schedule) and not isinstance(schedule, Layer | type),
+            "the rate as a function of the step, such as schedules.constant(1e-3)",
+        ),
+        ("train", train, hasattr(train, "epoch"), loader),
+        ("val", val, hasattr(val, "epoch"), loader),
+        ("epochs", epochs, isinstance(epochs, int | np.integer), "a whole number"),
+        (
+            "loss",
+            loss,
+            loss is None or (callable(loss) and not isinstance(loss, Layer | type)),
+            "a function (logits, labels) -> (loss, dlogits)",
+        ),
+    ):
+        if not fits:
+            kind = "class" if isinstance(value, type) else type(value).__name__
+            raise UsageError(
+                f"Trainer(model, optimizer, schedule, train, val, epochs=...): {name} is a {kind}: give {meant}"
+            )
+    held = {id(p) for p in optimizer.params.values()}
+    learning = {name: p for name, p in model.named_parameters().items() if FROZEN not in p.tags}
+    if missing := [name for name, p in learning.items() if id(p) not in held]:
+        raise UsageError(
+            f"Trainer: the optimizer doesn't have {len(missing)} of the model's {len(learning)} parameters, such as "
+            f"{missing[0]}: make it from model.named_parameters() of this model, after convert or a new layer; "
+            "minidl.freeze keeps layers from learning"
+        )
+    _heads(model, loss)
+    _labels(val)
+    _callbacks(callbacks)
+
+
+def _heads(model: Layer, loss: Loss | None) -> None:
+    if loss is None and any(layer.training_only for _, layer in model.places()):
+        raise UsageError(
+            "Trainer: in training the model gives the scores of several heads: give loss=minidl.losses.SideHeads(), "
+            "which adds up their losses, or SideHeads(CrossEntropy(...))"
+        )
+
+
+def _labels(val: Any) -> None:
+    """Raises UsageError if the split of `val` is known, and an image in it has no label."""
+    split = getattr(val, "split", None)
+    if not hasattr(split, "labels"):
+        return
+    unlabelled = len(split) if split.labels is None else int((np.asarray(split.labels) < 0).sum())
+    if unlabelled:
+        raise UsageError(
+            f"Trainer: {unlabelled} of the {len(split)} images of val have no label, and evaluation needs them all: "
+            "leave these images out"
+        )
+
+
+def _callbacks(callbacks: Any) -> None:
+    for callback in callbacks:
+        if not isinstance(callback, type) and all(callable(getattr(callback, event, None)) for event in EVENTS):
+            continue
+        kind = "the class " + callback.__name__ if isinstance(callback, type) else f"a {type(callback).__name__}"
+        meant = "minidl.Logging(it)" if hasattr(callback, "log") else "a subclass of minidl.training.trainer.Callback"
+        raise UsageError(f"Trainer: one of the callbacks is {kind}: give {meant}")
+
+
+def check_batches(parallel: DataParallel, train: Loader) -> None:
+    """Raises UsageError if the ranks can't share each batch, the last one of an epoch too."""
+    parallel.require(train.images_of(0))
+    last, least = train.images_of(len(train) - 1), least_batch(parallel.comm.size, parallel.exact)
+    if last < least:
+        raise UsageError(
+            f"the last batch of an epoch has {last} images, and the ranks can share {least} or more: "
+            "Loader(..., drop_last=True) leaves it out"
+        )

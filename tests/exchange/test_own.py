@@ -1,0 +1,27 @@
+"""What `save_onnx` says of arguments that don't fit."""
+
+import pytest
+
+import minidl as md
+from minidl.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "line"),
+    [
+        (64, {}, "image_shape is 64: give"),
+        ((4, 4.0, 3), {}, "image_shape is"),
+        ((4, 4, 3), {"mean": [0.5] * 3, "std": [0] * 3}, r"std is \[0, 0, 0\]: each must be above 0"),
+        ((4, 4, 3), {"mean": [0.5] * 3, "std": [1, 1]}, r"std is \[1, 1\]: give a number for each of the 3 channels"),
+        ((4, 4, 3), {"mean": "abc", "std": [1]}, "mean is 'abc'"),
+        ((4,), {"mean": 0.5, "std": 1}, "mean and std are of the channels of images"),
+        ((4, 4, 3), {"classes": ["a"]}, "1 names of classes, and the model has 3 outputs"),
+        ((4, 4, 3), {"classes": "abc"}, "classes is 'abc': give a list of names"),
+        ((4, 4, 3), {"classes": 3}, "classes is 3: give a list of names"),
+        ((4, 4, 3), {"classes": [1, 2, 3]}, "classes must be names"),
+    ],
+)
+def test_arguments_of_save_onnx_that_do_not_fit_are_named(shape, given, line, tmp_path):
+    with pytest.raises(UsageError, match=f"save_onnx: {line}"):
+        md.save_onnx(tmp_path / "net.onnx", md.ReLU(), shape, **given)
+    assert not [*tmp_path.iterdir()]

@@ -1,0 +1,27 @@
+"""Which units a request means."""
+
+import numpy as np
+import pytest
+
+from minidl.errors import UsageError
+from minidl.visual.units import DEFAULT, choose_units
+
+BEST_FIRST = np.array([3, 1, 0, 2])
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [("all", [3, 1, 0, 2]), ("top:2", [3, 1]), (DEFAULT, [3, 1, 0, 2]), ("2", [2]), ("2, 0,2", [2, 0])],
+)
+def test_units_are_numbers_or_the_first_of_a_ranking(text, units):
+    assert choose_units(text, 4, BEST_FIRST) == units
+
+
+@pytest.mark.parametrize("text", ["top:5", "top:0", "top:", "4", "-1", "first"])
+def test_any_other_request_is_refused(text):
+    with pytest.raises(UsageError, match="--unit"):
+        choose_units(text, 4, BEST_FIRST)
+
+
+def test_the_nine_by_default_are_nine():
+    assert choose_units(DEFAULT, 12, np.arange(12)) == [*range(9)]
