@@ -73,7 +73,8 @@ def _front_matter(facts: Facts, file: Exported) -> dict[str, Any]:
     }
     if row is not None:
         found["metrics"] = ["accuracy"]
-        data = {"name": facts.data, "type": facts.data, "split": "validation" if facts.whole else facts.part}
+        kind = facts.data if facts.drawn else "imagefolder"  # the name of a folder here is no data set of a hub
+        data = {"name": facts.data, "type": kind, "split": "validation" if facts.whole else facts.part}
         metrics = [
             {"type": "accuracy", "name": f"top-{k} accuracy", "value": round(row[f"val_top{k}"], 6)} for k in (1, 5)
         ]
