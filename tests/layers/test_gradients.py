@@ -191,8 +191,11 @@ def check_whole_network(name, mode, side, objectives, coordinates=1):
     x, labels = np.random.default_rng(1).normal(size=(2, side, side, 3)), np.array([1, 4])
     smoothed = SideHeads(lambda logits, labels: softmax_cross_entropy(logits, labels, 0.1))
     losses = {"loss": lambda logits: smoothed(logits, labels), "logits": None}
+    # A bias before a batch normalization has the gradient 0: of its differences only rounding is left, which a longer
+    # step divides by more.
+    step = 1e-5 if name == "vgg11-bn" else 1e-6
     for objective in objectives:
-        held(net, x, KINKED, 0.1, mode=mode, coordinates=coordinates, step=1e-6, loss=losses[objective])
+        held(net, x, KINKED, 0.1, mode=mode, coordinates=coordinates, step=step, loss=losses[objective])
 
 
 @pytest.mark.parametrize("name", ["convnet", "refined"])
