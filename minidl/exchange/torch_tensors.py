@@ -36,7 +36,7 @@ _REBUILD = {
     "meta_tensor_no_storage": "a meta tensor (one without numbers)",
     "nested_tensor": "a nested tensor",
     "parameter_with_state": "a Parameter with attributes of its own",
-    "tensor_v3": "a tensor of a newer type, such as float8",  # all that have no storage of their own
+    "tensor_v3": "a tensor of a newer type, such as float8 or uint16",  # all that have no storage of their own
     "wrapper_subclass": "a tensor of a class of its own",
 }
 _STRANGE = {f"torch._utils._rebuild_{name}": what for name, what in _REBUILD.items()}

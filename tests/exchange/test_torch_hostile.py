@@ -142,7 +142,7 @@ def test_what_torch_save_never_writes_is_refused_in_one_line(tmp_path, content, 
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        (b"_rebuild_tensor_v2", b"_rebuild_tensor_v3", "a tensor of a newer type, such as float8"),
+        (b"_rebuild_tensor_v2", b"_rebuild_tensor_v3", "a tensor of a newer type, such as float8 or uint16"),
         (b"_rebuild_tensor_v2", b"_rebuild_sparse_tensor", "a sparse tensor"),
         (b"_rebuild_tensor_v2", b"_rebuild_qtensor", "a quantized tensor"),
         (b"_rebuild_tensor_v2", b"_rebuild_meta_tensor_no_storage", "a meta tensor"),
