@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from minidl.errors import DataError, MinidlError, OutOfMemoryError
 from minidl.text.console import give_up, warn
@@ -19,6 +22,33 @@ INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader of the output has gone, as in `train.py eval RUN | head -1`
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 TRACEBACK = "MINIDL_TRACEBACK"  # environment variable: also print where an error came from
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, or a terminal that was closed. What is open is tidied up as after Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """Inside, SIGTERM and a closed terminal raise Terminated, so that no temporary file is left behind."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    main = threading.current_thread() is threading.main_thread()
+    mine = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in mine:  # nohup ignores SIGHUP, and a program around minidl may have plans of its own
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run_guarded(script: str, command: Callable[[], int]) -> int:
@@ -80,6 +110,8 @@ def answer(error: BaseException) -> tuple[str | None, int]:
             return str(error), error.exit_code
         case MemoryError():  # if the batch size is not the reason; `cli/common.py` has a better answer for that
             return f"out of memory{f' ({error})' if str(error) else ''}", OutOfMemoryError.exit_code
+        case Terminated():
+            return None, error.exit_code
         case KeyboardInterrupt():
             return None, INTERRUPTED
         case BrokenPipeError():

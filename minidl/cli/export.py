@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from minidl.cli.flags import add_trained_flags, trained_file
+from minidl.cli.output import interruption_said, output_file
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
 from minidl.exchange.export import OnnxOptions, export
@@ -23,11 +24,16 @@ def export_network(args: Namespace) -> int:
     kind = _kind(args.to, args.output)
     if kind != "onnx" and (args.fold_bn or args.pixels):
         raise UsageError(f"{'--fold-bn' if args.fold_bn else '--pixels'} is for ONNX: add --to onnx")
-    checkpoint = load_checkpoint(trained_file(args))
-    model = checkpoint.build(build)  # which makes sure that the checkpoint can be used
-    path = Path(args.output or f"{checkpoint.about.model}{ENDINGS[kind][0]}")
-    license, options = MINE if args.pretrained else "unknown", OnnxOptions(args.fold_bn, args.pixels)
-    for made in export(path, kind, checkpoint, model, license, _val_images(checkpoint), options):
+    source = trained_file(args)
+    if args.output is not None:
+        output_file(args.output, "", source)  # before a large file is read
+    with interruption_said():
+        checkpoint = load_checkpoint(source)
+        model = checkpoint.build(build)  # which makes sure that the checkpoint can be used
+        path = output_file(args.output, f"{checkpoint.about.model}{ENDINGS[kind][0]}", source)
+        license, options = MINE if args.pretrained else "unknown", OnnxOptions(args.fold_bn, args.pixels)
+        files = export(path, kind, checkpoint, model, license, _val_images(checkpoint), options)
+    for made in files:
         size = made.stat().st_size
         print_lines(f"wrote {made}, {f'{size / 1e6:.1f} MB' if size >= 1e5 else f'{size / 1e3:.1f} kB'}")
     return 0
@@ -46,6 +52,9 @@ def _kind(to: str | None, output: str | None) -> str:
     meant = [kind for kind, endings in ENDINGS.items() if ending in endings]
     if to and meant and to not in meant:
         raise UsageError(f"--output {output}: the ending {ending} is that of {meant[0]}, and --to says {to}")
+    if ending and not (to or meant):
+        known = ", ".join(dict.fromkeys(e for endings in ENDINGS.values() for e in endings))
+        raise UsageError(f"--output {output}: the ending {ending} is none of {known}: say the format with --to")
     return to or (meant[0] if meant else "safetensors")
 
 

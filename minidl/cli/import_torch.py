@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
 from minidl.cli.flags import flag, pixels
+from minidl.cli.output import interruption_said, output_file
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
 from minidl.exchange.class_names import read_class_names
@@ -21,21 +22,22 @@ from minidl.training.checkpoints import export_checkpoint
 
 def import_torch(args: Namespace) -> int:
     """Makes a checkpoint of weights of PyTorch, which needn't be installed."""
-    source, target = Path(args.file), Path(args.output or f"{args.model}.safetensors")
-    if source.exists() and target.exists() and os.path.samefile(source, target):
-        raise UsageError(f"{target}: the file itself would be overwritten: give --output")
+    source = Path(args.file)
+    target = output_file(args.output, f"{args.model}.safetensors", source)
     if target.suffix != ".safetensors":
         raise UsageError(f"--output {target}: a checkpoint is a .safetensors file, so name it so")
     names = read_class_names(Path(args.classes)) if args.classes else None
     images = Images(args.image_size, args.mean, args.std)
-    try:
-        made = import_weights(source, args.model, Networks(REGISTRY, build, options_of, OPTIONS), images, names)
-    except MisfitError as error:
-        print_lines(*error.report)
-        raise
-    print_lines(*(f"{subject:8} {sentence}" for subject, sentence in made.notes))
-    export_checkpoint(target, made.checkpoint)
-    print_lines(f"wrote    {target}, {target.stat().st_size / 1e6:.1f} MB: {call('predict')} {target} PHOTO")
+    with interruption_said():
+        try:
+            made = import_weights(source, args.model, Networks(REGISTRY, build, options_of, OPTIONS), images, names)
+        except MisfitError as error:
+            print_lines(*error.report)
+            raise
+        print_lines(*(f"{subject:8} {sentence}" for subject, sentence in made.notes))
+        export_checkpoint(target, made.checkpoint)
+    typed = f"{call('predict')} {shlex.quote(str(target))} PHOTO"
+    print_lines(f"wrote    {target}, {target.stat().st_size / 1e6:.1f} MB: {typed}")
     return 0
 
 

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 
-from minidl.cli.boundary import answer, trace
+from minidl.cli.boundary import answer, tidy_end, trace
 from minidl.parallel.communicator import ALONE
 from minidl.parallel.cores import share_cores
 from minidl.parallel.watch import Watch, watch_ranks
@@ -33,7 +33,8 @@ def run_on_ranks(command: Callable[[Namespace], int], args: Namespace, share: bo
         if launched() > 1:
             leave()
         args.watch = Watch(ALONE, program())
-        return command(args)
+        with tidy_end():
+            return command(args)
     comm = world()
     args.watch = watch_ranks(comm, program())
     try:

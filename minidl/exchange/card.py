@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minidl.errors import UsageError
 from minidl.exchange.facts import TASK, Facts
 from minidl.exchange.markup import block, code, yaml
 from minidl.exchange.snippets import FORMATS, snippet
 from minidl.exchange.training_words import accuracy, training
 from minidl.version import __version__
+
+_SIGNED = "\nWritten by minidl "  # the last line of a card, by which minidl knows its own
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def card(facts: Facts, file: Exported) -> str:
         f"The network gives one of its {len(names)} classes to every image, also to one that shows none of them. It",
         f"was made for images of {size}x{size} pixels. Nothing is known of how well it does on images unlike those",
         "that it was measured on, and nothing that matters should depend on it.",
-        *("", f"Written by minidl {__version__}."),
+        f"{_SIGNED}{__version__}.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -68,11 +71,10 @@ def _front_matter(facts: Facts, file: Exported) -> dict[str, Any]:
         "pipeline_tag": TASK,
         "tags": tags,
     }
-    if facts.data and not facts.drawn:
-        found["datasets"] = [facts.data]
     if row is not None:
         found["metrics"] = ["accuracy"]
-        data = {"name": facts.data, "type": facts.data, "split": "validation" if facts.whole else facts.part}
+        kind = facts.data if facts.drawn else "imagefolder"  # the name of a folder here is no data set of a hub
+        data = {"name": facts.data, "type": kind, "split": "validation" if facts.whole else facts.part}
         metrics = [
             {"type": "accuracy", "name": f"top-{k} accuracy", "value": round(row[f"val_top{k}"], 6)} for k in (1, 5)
         ]
@@ -115,6 +117,18 @@ def _license(facts: Facts) -> Iterator[str]:
         yield "The weights were learnt from Tiny ImageNet, a part of ImageNet, whose images are given out for"
         yield "non-commercial research and education only (<https://www.image-net.org/download>). Whether that binds"
         yield "what was learnt from them is for you to judge. No image is in the file."
+
+
+def check_card(path: Path) -> None:
+    """Raises UsageError if a file lies at `path`, where a card is to be written, that is no card of minidl."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 1000, 0))
+        if _SIGNED.encode() not in file.read():
+            raise UsageError(
+                f"{path}: where the model card goes is a file of yours: move it, or give another --output"
+            )
 
 
 def card_path(path: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minidl.exchange.card import Exported, card, card_path
+from minidl.exchange.card import Exported, card, card_path, check_card
 from minidl.exchange.facts import Facts
 from minidl.exchange.onnx_file import OPSET, import_onnx, write_onnx
 from minidl.exchange.onnx_fold import fold_batch_norms
@@ -45,8 +45,9 @@ def export(
 
     Of "torch", a name that ends in .safetensors is written as that, with torch's names and layout. Existing files are
     replaced, both at once. Returns their paths. Raises DataError if they can't be written, UsageError if the package
-    onnx is not installed.
+    onnx is not installed, or if a file that is no card of minidl lies where the card goes.
     """
+    check_card(card_path(path))
     facts = Facts(portable_checkpoint(checkpoint), license, val_images)
     if kind == "onnx":
         import_onnx()

@@ -12,10 +12,9 @@ from minidl.data.naming import SHAPES
 from minidl.storage.metadata import to_json
 from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import network_in_words
-from minidl.training.session import TINY_IMAGENET
+from minidl.training.session import IMPORTED, TINY_IMAGENET
 from minidl.version import __version__
 
-IMPORTED = "imported"  # the data set's name in a checkpoint of `import-torch`
 TASK = "image-classification"
 TINY_IMAGENETS = 10_000  # validation images of Tiny ImageNet
 

@@ -28,16 +28,17 @@ class Fit:
     missing: list[str]
     unexpected: list[str]
     other_shape: list[str]
+    other_type: list[str]
     left_out: Collection[str]
 
     @property
     def fits(self) -> bool:
-        return not (self.missing or self.unexpected or self.other_shape)
+        return not (self.missing or self.unexpected or self.other_shape or self.other_type)
 
     @property
     def expected(self) -> int:
         """The number of arrays that the file should have."""
-        return self.matched + len(self.missing) + len(self.other_shape)
+        return self.matched + len(self.missing) + len(self.other_shape) + len(self.other_type)
 
     @property
     def closeness(self) -> float:
@@ -47,10 +48,13 @@ class Fit:
     def lines(self) -> list[str]:
         """A line for each kind of difference, with all names."""
         rest = self.arrays.keys() - {*self.unexpected} | {*self.left_out}
+        types = ", ".join(sorted({self.arrays[name].dtype.name for name in self.other_type}))
+        others = listed(self.other_type, rest - {*self.other_type} | {*self.missing})
         kinds = (
             ("missing", self.missing, listed(self.missing, rest)),
             ("unexpected", self.unexpected, listed(self.unexpected, rest | {*self.missing})),
             ("other shape", self.other_shape, _cut(", ".join(self.other_shape))),
+            ("other type", self.other_type, f"{types}, not float: {others}"),
         )
         return [f"{kind:11}  {len(names):,}: {text}" for kind, names, text in kinds if names]
 
@@ -66,18 +70,26 @@ def compare(
     other_shape = [
         f"{name} {arrays[name].dtype}{arrays[name].shape} for {shape}"
         for name, shape in own.items()
-        if name in arrays and (arrays[name].shape != shape or arrays[name].dtype.kind != "f")
+        if name in arrays and arrays[name].shape != shape
+    ]
+    other_type = [
+        n for n, shape in own.items() if n in arrays and arrays[n].shape == shape and not _is_float(arrays[n])
     ]
     return Fit(
         arrays,
         prefix,
         classes,
-        matched=len(own) - len(absent) - len(other_shape),
+        matched=len(own) - len(absent) - len(other_shape) - len(other_type),
         missing=[name for name in absent if name not in left_out],
         unexpected=[name for name in arrays if name not in own],
         other_shape=other_shape,
+        other_type=other_type,
         left_out=left_out,
     )
+
+
+def _is_float(a: np.ndarray) -> bool:
+    return a.dtype.kind == "f"
 
 
 def listed(names: Collection[str], others: Collection[str]) -> str:

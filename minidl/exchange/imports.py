@@ -27,6 +27,7 @@ from minidl.storage.weights import (
 )
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config, network_in_words
+from minidl.training.session import IMPORTED
 from minidl.training.trainer import TrainState
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std of nearly all weights of torchvision
@@ -95,6 +96,11 @@ def import_weights(
     """
     found = read_weights(path)
     fit, options = best_fit(found.arrays, model, networks)
+    if fit.classes < 2 and not (fit.missing or fit.unexpected):
+        raise DataError(
+            f"{path}: weights for {fit.classes} class{'es' * (fit.classes != 1)}, and minidl's networks have 2 or "
+            "more: with torch, put a row of zeros before the one that its last layer has, in weight and bias"
+        )
     if not fit.fits:
         raise MisfitError(f"{path} doesn't fit {model}: {_advice(found.arrays, model, fit, networks)}", fit.lines())
     ids, words = names or ([f"class{k}" for k in range(fit.classes)],) * 2
@@ -119,7 +125,7 @@ def import_weights(
 def _about(model: str, options: dict[str, Any], images: Images, ids: list[str], words: list[str]) -> About:
     usual, size = NORMALISATION.get(model, IMAGENET), images.size
     mean, std = images.mean or usual[0], images.std or usual[1]
-    config = Config(model=model, data="imported", image_size=size, **options).as_dict()
+    config = Config(model=model, data=IMPORTED, image_size=size, **options).as_dict()
     return About(model, ids, words, [size, size, 3], list(mean), list(std), config)
 
 
@@ -131,7 +137,7 @@ def best_fit(arrays: Mapping[str, np.ndarray], model: str, networks: Networks) -
         own, heads = torch_shapes(small), names_of_classes(build, **options)
         given, prefix = without_prefix(arrays, own)
         sizes = [given[name].shape[0] for name in heads if name in given and given[name].shape[1:] == own[name][1:]]
-        classes = max(sizes[-1], 2) if sizes else 2
+        classes = sizes[-1] if sizes else 2
         if classes > 2:
             own = torch_shapes(sketch(build, classes, **options))
         found.append((compare(given, own, list(side_heads(small)), prefix, classes), options))

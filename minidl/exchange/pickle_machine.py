@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 _NAME = 200  # letters of an imported name
@@ -29,11 +29,13 @@ class Meaning:
     calls      functions by name; each is given the tuple of arguments, checks it, and returns a value
     names      names that may be imported but not called
     load       gives the value of a persistent id, which stands for what is stored outside of the pickle
+    strange    names of tensors that aren't read, and what they are in words
     """
 
     calls: Mapping[str, Callable[[tuple], Any]]
     names: Collection[str]
     load: Callable[[Any], Any]
+    strange: Mapping[str, str] = field(default_factory=dict)
 
 
 class Machine:
@@ -120,6 +122,11 @@ class Machine:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise UnreadableError("its pickle imports something that is no name")
         text = f"{module}.{name}"
+        if text in self.meaning.strange:
+            raise UnreadableError(
+                f"it holds {self.meaning.strange[text]}, which isn't read. Where it was made, save the tensors as "
+                "dense ones of float32"
+            )
         if text not in self.meaning.calls and text not in self.meaning.names:
             raise UnreadableError(
                 f"it holds a Python object, {text[:_NAME]}. Only tensors, numbers and texts are read, because a file "

@@ -30,6 +30,20 @@ _TYPES = {  # of storages
     "Bool": "bool",
 }
 DTYPES = {f"torch.{place}{name}Storage": kind for name, kind in _TYPES.items() for place in ("", "cuda.")}
+_REBUILD = {
+    "sparse_tensor": "a sparse tensor",
+    "qtensor": "a quantized tensor",
+    "meta_tensor_no_storage": "a meta tensor (one without numbers)",
+    "nested_tensor": "a nested tensor",
+    "parameter_with_state": "a Parameter with attributes of its own",
+    "tensor_v3": "a tensor of a newer type, such as float8 or uint16",  # all that have no storage of their own
+    "wrapper_subclass": "a tensor of a class of its own",
+}
+_STRANGE = {f"torch._utils._rebuild_{name}": what for name, what in _REBUILD.items()}
+_STRANGE["torch._tensor._rebuild_from_type_v2"] = _REBUILD["wrapper_subclass"]
+for _kind in ("ComplexFloat", "ComplexDouble", "QInt8", "QUInt8", "QInt32", "QUInt4x2", "QUInt2x4"):
+    for _place in ("", "cuda."):
+        _STRANGE[f"torch.{_place}{_kind}Storage"] = "a complex tensor" if "Complex" in _kind else _REBUILD["qtensor"]
 _AXES = 32
 _LARGEST = 2**48  # of a size, a stride and their products: far from the 63 bits where NumPy ends
 
@@ -99,7 +113,7 @@ class Tensors:
 
     def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}
-        self.meaning = Meaning(calls=_CALLS, names=DTYPES, load=self._storage)
+        self.meaning = Meaning(calls=_CALLS, names=DTYPES, load=self._storage, strange=_STRANGE)
 
     def _storage(self, identity: Any) -> View:
         """The storage of a persistent id: ("storage", type, key, place, count), and before 0.4 its view."""
@@ -132,6 +146,8 @@ def _number(value: Any, what: str) -> int:
 def _tensor(arguments: tuple) -> Tensor:
     """torch._utils._rebuild_tensor(storage, offset, shape, strides), and _v2 with what training needs."""
     match arguments:
+        case (View(), _, _, _, _, _, {"neg": True} | {"conj": True}):  # a mark in place of the other sign
+            raise UnreadableError("it has a tensor whose sign is still to be changed: save it after resolve_neg()")
         case (View() as view, offset, tuple(shape), tuple(strides), *_) if len(shape) == len(strides) <= _AXES:
             pass
         case _:

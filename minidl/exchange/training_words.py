@@ -58,10 +58,11 @@ def _progress(facts: Facts) -> str:
     state, planned = facts.checkpoint.state, facts.config.get("epochs")
     if not state.step:
         return "No training is recorded: the weights are those that it began with."
-    inside = f" and {state.batch:,} batches of the next one" if state.batch else ""
+    batches = f"{state.batch:,} batch{'es' * (state.batch != 1)}"
+    inside = f" and {batches} of the next one" if state.batch else ""
     of = f" of the {planned} that were planned" if planned and (state.epoch < planned or inside) else ""
     epochs = f"{state.epoch} epoch{'s' * (state.epoch != 1)}"
-    return f"The weights are those after {epochs}{inside}{of} ({state.step:,} steps)."
+    return f"The weights are those after {epochs}{inside}{of} ({state.step:,} step{'s' * (state.step != 1)})."
 
 
 def _settings(facts: Facts) -> str:

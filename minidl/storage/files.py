@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -34,37 +36,79 @@ def atomic(path: str | Path) -> Iterator[Path]:
     its own beside it. So writers that look at the suffix work, and a glob over the folder never finds a half-written
     file.
 
-    Raises DataError naming `path` if it can't be written (disk full, no permission, no such folder).
+    Raises DataError naming `path` if it can't be written (disk full, no permission, no such folder), or is something
+    else than a file: a folder, a device or a pipe is never replaced.
     """
-    path = Path(path)
-    try:
-        with workshop(path.parent) as folder:
-            temporary = folder / path.name
-            yield temporary
-            _sync(temporary, os.O_RDWR)  # Windows flushes only descriptors that are open for writing
-            os.replace(temporary, path)
-    except OSError as error:
-        raise cant_write(path, error) from error
-    if os.name == "posix":
-        with suppress(OSError):  # the file is complete already; some file systems can't sync a folder
-            _sync(path.parent, os.O_RDONLY)
+    with together(Path(path)) as (temporary,):
+        yield temporary
 
 
 @contextmanager
 def together(*paths: Path) -> Iterator[list[Path]]:
     """Like `atomic`, for files that belong together: all of them are complete before the first one appears.
 
-    The first one of `paths` appears last: who sees it finds the others. If DataError is raised (as by `atomic`), none
-    appears.
+    The first one of `paths` appears last: who sees it finds the others. They are renamed back to back, and a signal
+    waits for the last one. If DataError is raised (as by `atomic`), none appears.
     """
     for path in paths:
-        if path.is_dir():
-            raise DataError(f"can't write {path}: it is a folder")
-    with ExitStack() as stack:
-        temporary = [stack.enter_context(atomic(path)) for path in paths]
-        yield temporary
-        for path in temporary:
-            _sync(path, os.O_RDWR)
+        check_target(path)
+    now = paths[0]  # for the message
+    try:
+        with ExitStack() as stack:
+            temporary = [stack.enter_context(workshop(path.parent)) / path.name for path in paths]
+            yield temporary
+            for now, made in zip(paths, temporary, strict=True):
+                _sync(made, os.O_RDWR)  # Windows flushes only descriptors that are open for writing
+                check_target(now)
+            with signals_held():
+                for now, made in reversed([*zip(paths, temporary, strict=True)]):
+                    os.replace(made, now)
+    except OSError as error:
+        raise cant_write(now, error) from error
+    if os.name == "posix":
+        for folder in dict.fromkeys(path.parent for path in paths):
+            with suppress(OSError):  # the files are complete already; some file systems can't sync a folder
+                _sync(folder, os.O_RDONLY)
+
+
+def check_target(path: Path) -> None:
+    """Raises DataError if no file can be written to `path`: its folder isn't there or can't be written, or `path` is
+    a folder, a device, a pipe or a link to one.
+    """
+    if path.name in ("", ".."):
+        raise DataError(f"can't write {path}: it is a folder")
+    try:
+        with suppress(FileNotFoundError):  # a link that leads nowhere is replaced
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket, not a regular file"
+                raise DataError(f"can't write {path}: it is {what}")
+        path.parent.stat()
+    except OSError as error:
+        raise cant_write(path, error) from error
+    if not os.access(path.parent, os.W_OK):
+        raise DataError(f"can't write {path}: {os.strerror(errno.EACCES)}")
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal wait until the block ends (in the main thread, which hears them)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not None}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in dict.fromkeys(came):
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ This is the only module that converts between the layouts of minidl and torch.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -89,10 +91,16 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 
 def _unreadable(path: Path, error: BaseException) -> DataError:
     with suppress(OSError), path.open("rb") as file:
-        if file.read(4).startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file, or an older file of torch
+        head = file.read(4)
+        if re.match(rb"\x08[\x03-\x20][\x12\x1a\x22\x3a]", head):  # the version, then the producer or the graph
             return DataError(
-                f"{path}: not safetensors but a file of torch.save: `{call('import-torch')} {path} --model NAME` "
-                "makes a checkpoint of it, minidl.read_torch_file(path) reads its arrays"
+                f"{path}: an ONNX file, which can't be read back: give the run or checkpoint it is made of"
+            )
+        if head.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file, or an older file of torch
+            return DataError(
+                f"{path}: not safetensors but a file of torch.save: `{call('import-torch')} "
+                f"{shlex.quote(str(path))} --model NAME` makes a checkpoint of it, "
+                "minidl.read_torch_file(path) reads its arrays"
             )
     return DataError(f"{path}: can't be read as safetensors ({str(error)[:300]})")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -214,7 +215,7 @@ def _checkpoint(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, s
     if CHECKPOINT not in metadata:
         raise DataError(
             f"{path}: a weight file without minidl's metadata, not a checkpoint; of weights with torch's names "
-            f"`{call('import-torch')} {path} --model NAME` makes one"
+            f"`{call('import-torch')} {shlex.quote(str(path))} --model NAME` makes one"
         )
     header = _HEADER(from_json(metadata[CHECKPOINT], path), f"{path}:")
     about, state = About(**header["about"]), TrainState(**header["state"])

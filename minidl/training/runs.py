@@ -179,6 +179,8 @@ def _furnish(folder: Path, config: Config, data: dict[str, Any] | None) -> None:
 def find_checkpoint(path: str | Path, name: str = "best") -> Path:
     """The checkpoint file that RUN means: the file itself, or the checkpoint `name` of a run folder."""
     path = Path(path)
+    if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
+        raise UsageError(f"--checkpoint {name[:60]!r}: give a plain name, such as best or last")
     if path.is_file():
         return path
     if not path.exists():

@@ -58,6 +58,7 @@ EVAL_BATCH = 100
 # Stretching blurs: a network that is trained on stretched images to the end is worse on whole ones.
 STRETCHED = 0.85  # of the epochs
 TINY_IMAGENET = "tiny-imagenet-200"  # what the command `download` fetches
+IMPORTED = "imported"  # the data set's name in a checkpoint of `import-torch`
 
 BuildModel = Callable[..., Layer]  # (name, classes=, seed=, and the settings of_network) -> model
 
@@ -378,6 +379,8 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
 def _place(checkpoint: Checkpoint) -> str:
     """Where the data set of a checkpoint is. An exported one stores only its name: it may be here or in data/."""
     data = checkpoint.about.config["data"]
+    if Path(data).name == IMPORTED and not checkpoint.state.step:
+        raise DataError(f"{checkpoint.path}: imported weights, which have no data set: give --data")
     if data == SHAPES or Path(data).exists():
         return data
     if Path(data).is_absolute():

@@ -42,9 +42,10 @@ def test_a_card_is_yaml_whatever_the_names(name, tmp_path):
     export(tmp_path / "a.safetensors", "safetensors", *trained(classes=["cat", name], data=f"/home/anna/{data}"))
     lines, _ = front((tmp_path / "a.safetensors.md").read_text("utf-8"))
     found = yaml.safe_load("\n".join(lines))
-    assert found["datasets"] == [printable(data)] and found["license"] == "unknown"
+    assert "datasets" not in found and found["license"] == "unknown"  # a folder's name is no data set of a hub
     (result,) = found["model-index"][0]["results"]
-    assert result["dataset"]["name"] == printable(data) and result["task"] == {"type": found["pipeline_tag"]}
+    assert result["dataset"]["name"] == printable(data) and result["dataset"]["type"] == "imagefolder"
+    assert result["task"] == {"type": found["pipeline_tag"]}
     assert [m["value"] for m in result["metrics"]] == [0.4, 0.9] and found["metrics"] == ["accuracy"]
 
 

@@ -124,7 +124,7 @@ HOSTILE = [
     (changed(b"(J\2\0\0\0J\3\0\0\0t", b"(J\2\0\0\0t"), "isn't made of a storage, a shape and strides"),
     (changed(b"(J\2\0\0\0J\3\0\0\0t", b"(\x88J\3\0\0\0t"), "a tensor's size is no number"),
     (changed(b"(J\3\0\0\0J\1\0\0\0t", b"(J\xfd\xff\xff\xffJ\1\0\0\0t"), "a tensor's stride is no number"),
-    (changed(b"ctorch\nFloatStorage", b"ctorch\nComplexFloatStorage"), "torch.ComplexFloatStorage"),
+    (changed(b"ctorch\nFloatStorage", b"ctorch\nComplexFloatStorage"), "a complex tensor"),
     (changed(b"ctorch\nFloatStorage", b"ctorch._utils\n_rebuild_parameter"), "that is no storage"),
     (with_pickle(PICKLE, [("data/0", bytes(24))]), "its entry 'archive/data/0' is there twice"),
     (with_pickle(PICKLE, [("data.pkl", PICKLE)]), "its entry 'archive/data.pkl' is there twice"),
@@ -137,6 +137,27 @@ HOSTILE = [
 @pytest.mark.parametrize(("content", "line"), HOSTILE, ids=[line for _, line in HOSTILE])
 def test_what_torch_save_never_writes_is_refused_in_one_line(tmp_path, content, line):
     assert line in refused(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (b"_rebuild_tensor_v2", b"_rebuild_tensor_v3", "a tensor of a newer type, such as float8 or uint16"),
+        (b"_rebuild_tensor_v2", b"_rebuild_sparse_tensor", "a sparse tensor"),
+        (b"_rebuild_tensor_v2", b"_rebuild_qtensor", "a quantized tensor"),
+        (b"_rebuild_tensor_v2", b"_rebuild_meta_tensor_no_storage", "a meta tensor"),
+        (b"FloatStorage", b"ComplexFloatStorage", "a complex tensor"),
+        (b"FloatStorage", b"QInt8Storage", "a quantized tensor"),
+        (b"_rebuild_tensor_v2", b"_rebuild_parameter_with_state", "a Parameter with attributes of its own"),
+    ],
+)
+def test_a_tensor_that_is_not_read_is_called_what_it_is(tmp_path, old, new, what):
+    line = refused(tmp_path, changed(old, new))
+    assert f"it holds {what}" in line and "which isn't read" in line and "state_dict()" not in line
+
+
+def test_a_tensor_whose_sign_is_only_marked_is_not_read_with_the_wrong_one(tmp_path):
+    assert "resolve_neg()" in refused(tmp_path, changed(b")RtR", b")R}X\x03\0\0\0neg\x88stR"))
 
 
 def test_values_may_refer_to_themselves_and_be_nested_without_end(tmp_path):

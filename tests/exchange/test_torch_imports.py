@@ -164,11 +164,26 @@ def test_what_does_not_fit_is_listed_exactly(tmp_path):
     assert error.value.report == [
         "missing      26: bn1.bias, layer3 (25)",
         "unexpected   3: head.weight, layer1.7 (2)",
-        "other shape  2: layer1.0.conv1.weight float64(4, 4, 1, 1) for (4, 4, 3, 3), fc.bias int64(5,) for (5,)",
+        "other shape  1: layer1.0.conv1.weight float64(4, 4, 1, 1) for (4, 4, 3, 3)",
+        "other type   1: int64, not float: fc.bias",
     ]
     assert str(error.value).endswith(
         "a.pth doesn't fit resnet18: it has 74 of its 102 arrays; it fits no network of minidl"
     )
+
+
+def test_integers_are_of_another_type_and_their_list_is_short(tmp_path):
+    saved(tmp_path / "a.pth", "resnet18", change=lambda s: {n: a.astype("i4") for n, a in s.items()})
+    with pytest.raises(MisfitError) as error:
+        import_weights(tmp_path / "a.pth", "resnet18", NETWORKS)
+    (line,) = error.value.report
+    assert line.startswith("other type   102: int32, not float: conv1.weight, bn1 (4), layer1 (") and len(line) < 120
+
+
+def test_weights_for_one_class_are_refused_with_what_to_do(tmp_path):
+    saved(tmp_path / "a.pth", "resnet18", 2, change=lambda s: s | {n: s[n][:1] for n in ("fc.weight", "fc.bias")})
+    with pytest.raises(DataError, match="weights for 1 class, and minidl's networks have 2 or more"):
+        import_weights(tmp_path / "a.pth", "resnet18", NETWORKS)
 
 
 def test_the_place_of_the_state_dict_and_its_types_are_said(tmp_path):
