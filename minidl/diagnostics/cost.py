@@ -26,6 +26,7 @@ _GAPS = 1.45
 # Of the fused engine: its maps over the arrays of the plain one, and bytes of working memory for each thread.
 # Measured with the refined net on 2 threads: 102 MB in all at batch 8, 244 at 32, 412 at 64, 742 at 128.
 _MAPS, _SCRATCH = 0.82, 30_000_000
+_LANES = 7  # arrays beside the gradient of a convolution's weight: the engine adds it up in 8 lanes
 _STEP = TRAIN.at_step(0)
 _KEEP_NOTHING = AvgPool2D | GeneralAvgPool2D | AdaptiveAvgPool2D | GlobalAvgPool | Flatten  # but a shape
 
@@ -39,6 +40,7 @@ class TrainingMemory:
     arrays    the state, plus the most bytes of caches, signals and gradients that exist at the same time
     resident  the memory that the process gains: the arrays, and the gaps that the allocator leaves between them
     fused     the same on the fused engine
+    filters   the weights of the convolutions, each shape once: the engine recycles arrays of one shape
 
     Not counted: the input batch, the program itself (some 40 MB), loaded data, working memory of kernels (about 10
     MB).
@@ -47,14 +49,16 @@ class TrainingMemory:
     state: int
     caches: int
     arrays: int
+    filters: int = 0
 
     @property
     def resident(self) -> int:
         return self.state + round(_GAPS * (self.arrays - self.state))
 
     def fused(self, threads: int) -> int:
-        """The engine keeps fewer maps, without gaps, and working memory for each thread."""
-        return self.state + round(_MAPS * (self.arrays - self.state)) + _SCRATCH * threads
+        """The engine keeps fewer maps, without gaps, and working memory for each thread and for weight gradients."""
+        maps = round(_MAPS * (self.arrays - self.state))
+        return self.state + maps + _SCRATCH * threads + _LANES * self.filters
 
     def __str__(self) -> str:
         resident, arrays, state, caches = (
@@ -89,7 +93,8 @@ def _training_memory(model: Layer, input_shape: Shape, own_code: bool) -> Traini
     frozen = any(FROZEN in p.tags for p in model.named_parameters().values())
     shadow.backward(y, cache, need_dx=not frozen)  # y stands for its own gradient
     state = 4 * sum(v.nbytes for v in values)
-    return TrainingMemory(state, caches, state + meter.peak)
+    filters = {v.shape: v.nbytes for v in values if v.ndim == 4}
+    return TrainingMemory(state, caches, state + meter.peak, sum(filters.values()))
 
 
 def input_shapes(layer: Layer, in_shape: Shape) -> dict[str, Shape]:
