@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -74,6 +75,14 @@ def named(config):
 def sketches(monkeypatch):
     """Nothing is drawn: half the time of a small run is its picture."""
     monkeypatch.setattr("minidl.visual.canvas._write", lambda path, *_: path.write_bytes(b"a sketch"))
+
+
+@pytest.fixture
+def hears_ctrl_c():
+    """Ctrl-C is heard: not so in a process that a shell has started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_addoption(parser):

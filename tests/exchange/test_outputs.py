@@ -102,6 +102,7 @@ def test_a_card_replaces_a_card_and_nothing_else(place, capsys):
         assert train.main(["export", "run", "--output", "net.pth"]) == 0
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_leaves_nothing_behind_and_is_answered_by_a_line(place, capsys, monkeypatch, name, code):
     def stopped(*arguments):

@@ -60,6 +60,7 @@ def test_a_signal_between_two_renames_waits_for_the_second(tmp_path, monkeypatch
     assert sorted(os.listdir(tmp_path)) == ["card", "file"]
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_signals_that_do_not_come_change_nothing():
     before = signal.getsignal(signal.SIGINT)
     with signals_held():
