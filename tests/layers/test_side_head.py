@@ -193,6 +193,8 @@ def test_heads_with_other_scores_are_refused():
     net = SideHead(Linear(5, 3), Linear(5, 4))
     with pytest.raises(ShapeError, match=r"the rest makes \(2, 4\) and the head \(2, 3\)"):
         net.out_shape((2, 5))
+    with pytest.raises(ShapeError, match=r"the rest makes \(2, 4\) and the head \(2, 3\)"):
+        net.forward(np.zeros((2, 5)), PROBE)  # which doesn't run the head
 
 
 def test_a_cache_is_for_one_way_back():
