@@ -9,7 +9,6 @@ from minidl.cli.flags import add_trained_flags, trained_file
 from minidl.cli.output import interruption_said, output_file
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
-from minidl.exchange.export import OnnxOptions, export
 from minidl.models import build
 from minidl.text.console import print_lines
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
@@ -21,6 +20,8 @@ MINE = "mit"  # the licence of the networks that come with minidl (models/weight
 
 def export_network(args: Namespace) -> int:
     """Writes a trained network for other people, as safetensors, for torch or as ONNX, and a model card."""
+    from minidl.exchange.export import OnnxOptions, export  # a room of twenty files, which other commands don't need
+
     kind = _kind(args.to, args.output)
     if kind != "onnx" and (args.fold_bn or args.pixels):
         raise UsageError(f"{'--fold-bn' if args.fold_bn else '--pixels'} is for ONNX: add --to onnx")

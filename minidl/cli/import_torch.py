@@ -10,8 +10,6 @@ from minidl.cli.flags import flag, pixels
 from minidl.cli.output import interruption_said, output_file
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
-from minidl.exchange.class_names import read_class_names
-from minidl.exchange.imports import SIZE, Images, MisfitError, Networks, import_weights
 from minidl.models import OPTIONS, REGISTRY, build
 from minidl.models.registry import options_of
 from minidl.text import numbers
@@ -22,6 +20,9 @@ from minidl.training.checkpoints import export_checkpoint
 
 def import_torch(args: Namespace) -> int:
     """Makes a checkpoint of weights of PyTorch, which needn't be installed."""
+    from minidl.exchange.class_names import read_class_names  # other commands start without that room
+    from minidl.exchange.imports import Images, MisfitError, Networks, import_weights
+
     source = Path(args.file)
     target = output_file(args.output, f"{args.model}.safetensors", source)
     if target.suffix != ".safetensors":
@@ -42,6 +43,8 @@ def import_torch(args: Namespace) -> int:
 
 
 def _add_flags(parser: Parser) -> None:
+    from minidl.exchange.imports import SIZE
+
     parser.add_argument("file", metavar="FILE", help="a .pth, .pt or .bin file of torch.save, or safetensors")
     parser.add_argument("--model", required=True, choices=tuple(REGISTRY), help="the network that it belongs to")
     parser.add_argument("--output", metavar="FILE", help="the checkpoint to write (default MODEL.safetensors)")

@@ -9,7 +9,6 @@ import pytest
 import models
 import train
 from minidl.cli import export as exporting
-from minidl.cli import import_torch as importing
 from minidl.exchange.torch_writer import write_state_dict
 from minidl.storage.weights import to_torch_state_dict
 from minidl.training.checkpoints import export_checkpoint
@@ -74,7 +73,7 @@ def test_what_nobody_said_may_be_replaced_is_kept(place, capsys, argv, line):
 @pytest.mark.parametrize("output", [".", "./", "run", "nowhere/net.safetensors"])
 def test_a_place_that_takes_no_file_is_one_line_before_anything_is_read(place, capsys, monkeypatch, output):
     monkeypatch.setattr(exporting, "load_checkpoint", lambda path: pytest.fail("it was read"))
-    monkeypatch.setattr(importing, "import_weights", lambda *a: pytest.fail("it was read"))
+    monkeypatch.setattr("minidl.exchange.imports.import_weights", lambda *a: pytest.fail("it was read"))
     code = 2 if output.endswith("/") else 3
     for argv in (("export", "run"), IMPORT):
         assert output.rstrip("/") in refused(capsys, *argv, "--output", output, code=code)
