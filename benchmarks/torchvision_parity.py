@@ -28,6 +28,7 @@ import torchvision
 
 import models
 from minidl.engine import fuse
+from minidl.exchange.snippets import TORCHVISION
 from minidl.layers import PROBE, TRAIN, Layer
 from minidl.layers.convert import convert
 from minidl.storage.files import atomic
@@ -36,8 +37,6 @@ from minidl.storage.weights import load_torch_state_dict, to_torch_state_dict
 from tests.models.by_name import CLASSES, array_of, checksum, gradient, images, undrawn
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "models" / "golden"
-THEIRS = {"resnet18": "resnet18", "resnet34": "resnet34", "resnext50": "resnext50_32x4d", "vgg11": "vgg11",
-          "vgg11-bn": "vgg11_bn", "vgg16": "vgg16", "vgg16-bn": "vgg16_bn", "googlenet": "googlenet"}  # fmt: skip
 IMAGES = {64: 2, 224: 1}  # by side
 BARS = {np.float64: 1e-10, np.float32: 1e-4}
 KINKS = 0.1  # of the input gradient in TRAIN mode and float32
@@ -59,7 +58,7 @@ def ours(name: str, activation: str) -> Layer:
 
 
 def theirs(name: str) -> torch.nn.Module:
-    kind = getattr(torchvision.models, THEIRS[name])
+    kind = getattr(torchvision.models, TORCHVISION[name])
     if name == "googlenet":
         return kind(num_classes=CLASSES, aux_logits=True, transform_input=False, dropout=0, dropout_aux=0,
                     init_weights=False)  # fmt: skip
@@ -160,7 +159,7 @@ def golden(name: str) -> dict[str, Any]:
     net.load_state_dict({key: torch.from_numpy(array_of(key, shape)) for key, shape in shapes.items()}, strict=False)
     del state
     found: dict[str, Any] = {
-        "torchvision": f"{torchvision.__version__.split('+')[0]} {THEIRS[name]}",
+        "torchvision": f"{torchvision.__version__.split('+')[0]} {TORCHVISION[name]}",
         "parameters": sum(p.numel() for p in net.parameters()),
         "arrays": len(shapes),
         "names_and_shapes_sha256": checksum(shapes),
@@ -186,7 +185,7 @@ def _rounded(a: np.ndarray) -> Any:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(THEIRS)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TORCHVISION)} (default: all)")
     parser.add_argument("--golden", action="store_true", help="write the golden files and compare nothing")
     parser.add_argument("--sides", type=int, nargs="+", default=list(IMAGES), help="of the images (default 64 224)")
     parser.add_argument("--smooth", action="store_true", help="compare with SiLU in place of ReLU")
@@ -195,7 +194,7 @@ def main() -> int:
         torch.nn.functional.relu = lambda x, inplace=False: torch.nn.functional.silu(x)  # which torch.nn.ReLU calls
     torch.set_num_threads(2)
     fine = True
-    for name in args.names or THEIRS:
+    for name in args.names or TORCHVISION:
         if args.golden:
             with atomic(GOLDEN / f"{name}.json") as temporary:
                 temporary.write_text(to_json(golden(name)) + "\n")

@@ -9,7 +9,7 @@ from minidl.errors import MinidlError, UsageError
 from minidl.layers import Layer
 from minidl.layers.base import Shape
 from minidl.layers.context import join
-from minidl.layers.heads import spine
+from minidl.layers.heads import always_run, spine
 from minidl.layers.naming import no_such_layer
 from minidl.visual.connections import unit_layers
 from minidl.visual.taps import links, outputs_of
@@ -89,7 +89,7 @@ def graph(model: Layer, image_shape: Shape, shown: Sequence[str], groups: Sequen
     }
 
     def block(layer: Layer, name: str, path: str) -> Block:
-        children = {key: child for key, child in layer.children().items() if key not in layer.training_only}
+        children = always_run(layer)
         return Block(
             name=name,
             kind=type(layer).__name__ if children else repr(layer),

@@ -14,6 +14,7 @@ from typing import Any
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer, Shape
+from minidl.layers.heads import has_side_heads
 
 
 @contextmanager
@@ -43,16 +44,11 @@ def require_out_shape(layer: Layer, in_shape: Shape, y: Any) -> None:
     if layer.children() and type(layer).out_shape is Layer.out_shape:
         return  # it promises nothing
     promised, shape = tuple(layer.out_shape(in_shape)), getattr(y, "shape", None)
-    if shape != promised and not (_has_side_heads(layer) and (*shape[:1], *shape[2:]) == promised):
+    if shape != promised and not (has_side_heads(layer) and (*shape[:1], *shape[2:]) == promised):
         raise UsageError(
             f"{layer.label}: forward returns y as {_kind(y)} for x of shape {in_shape}, but out_shape says "
             f"{promised}: a layer whose y has another shape than x needs an out_shape(self, in_shape)"
         )
-
-
-def _has_side_heads(layer: Layer) -> bool:
-    """Whether a TRAIN pass gives the scores of several heads, (N, J, K) in place of (N, K)."""
-    return any(at.training_only for _, at in layer.places())
 
 
 class _Checked:

@@ -96,9 +96,8 @@ def _rows(layer: Layer, name: str, path: str, in_shape: Shape, depth: int, row: 
         return
     parameters = sum(p.size for p in layer.named_parameters().values())
     multiply_adds = sum(r.multiply_adds for r in below if r.depth == depth + 1)
-    if isinstance(
-        layer, Conv2D | GeneralConv2D | Linear
-    ):  # each of the output's pixels (a linear layer has one) uses each weight
+    if isinstance(layer, Conv2D | GeneralConv2D | Linear):
+        # each of the output's pixels (a linear layer has one) uses each weight
         multiply_adds = math.prod(out[1:-1]) * layer.params["weight"].size
     yield Row(name, repr(layer), depth, not below, out[1:], parameters, multiply_adds)
     yield from below

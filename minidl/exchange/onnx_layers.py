@@ -73,7 +73,7 @@ LAYERS: Mapping[Any, Emit] = {
     Conv2D.forward: windows.conv2d,
     GeneralConv2D.forward: windows.general_conv2d,
     MaxPool2D.forward: windows.max_pool,
-    GeneralMaxPool2D.forward: windows.general_max_pool,
+    GeneralMaxPool2D.forward: windows.max_pool,
     AvgPool2D.forward: windows.avg_pool,
     GeneralAvgPool2D.forward: windows.general_avg_pool,
     AdaptiveAvgPool2D.forward: windows.adaptive_avg_pool,

@@ -13,6 +13,7 @@ from minidl.exchange.onnx_graph import Graph, Value, channels_first
 from minidl.exchange.onnx_layers import LAYERS
 from minidl.layers import Layer, Residual
 from minidl.layers.context import join
+from minidl.layers.heads import always_run
 
 
 def onnx_graph(model: Layer, in_shape: tuple[int, ...], pixels: tuple[Any, Any] | None = None) -> Graph:
@@ -46,7 +47,7 @@ def _emit(graph: Graph, layer: Layer, path: str, x: Value) -> Value:
         for name in children:
             x = _child(graph, layer, path, name, x)
         return x
-    used = [name for name in children if name not in layer.training_only]
+    used = list(always_run(layer))
     if used and layer.wiring == "parallel" and [*layer.outputs(x.shape)] == used:
         ways = [_child(graph, layer, path, name, x) for name in used]
         if len(ways) == 1:

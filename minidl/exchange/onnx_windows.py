@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl.exchange.onnx_graph import Graph, Value
 from minidl.kernels.general.reference import bins, shares
-from minidl.kernels.general.window import Window
+from minidl.kernels.general.window import Window, square
 from minidl.layers import (
     AdaptiveAvgPool2D,
     AvgPool2D,
@@ -29,12 +29,6 @@ from minidl.layers import (
 from minidl.layers.context import join
 
 
-def _square(layer: Conv2D | MaxPool2D | AvgPool2D, kernel: int) -> Window:
-    """The window of a layer with one number for both axes."""
-    s, p = layer.stride, layer.padding
-    return Window((kernel, kernel), (s, s), ((p, p), (p, p)))
-
-
 def _pads(window: Window) -> tuple[int, int, int, int]:
     """The padding as ONNX has it: top, left, bottom, right."""
     (top, bottom), (left, right) = window.padding
@@ -45,7 +39,8 @@ def _pads(window: Window) -> tuple[int, int, int, int]:
 
 
 def conv2d(graph: Graph, layer: Conv2D, name: str, x: Value) -> str:
-    return _convolution(graph, layer, name, x, _square(layer, layer.params["weight"].shape[0]))
+    window = square(layer.params["weight"].shape[0], layer.stride, layer.padding)
+    return _convolution(graph, layer, name, x, window)
 
 
 def general_conv2d(graph: Graph, layer: GeneralConv2D, name: str, x: Value) -> str:
@@ -68,21 +63,14 @@ def bias(graph: Graph, layer: Layer, name: str) -> list[str]:
 # ------------------------------------------------------------------------------ pools
 
 
-def max_pool(graph: Graph, layer: MaxPool2D, name: str, x: Value) -> str:
-    return _max_pool(graph, name, x, _square(layer, layer.kernel))
-
-
-def general_max_pool(graph: Graph, layer: GeneralMaxPool2D, name: str, x: Value) -> str:
-    return _max_pool(graph, name, x, layer.window(x.shape))
-
-
-def _max_pool(graph: Graph, name: str, x: Value, window: Window) -> str:
+def max_pool(graph: Graph, layer: MaxPool2D | GeneralMaxPool2D, name: str, x: Value) -> str:
     """ONNX pads with -inf too."""
+    window = layer.window(x.shape)
     return graph.add("MaxPool", [x.name], name, kernel_shape=window.kernel, strides=window.stride, pads=_pads(window))
 
 
 def avg_pool(graph: Graph, layer: AvgPool2D, name: str, x: Value) -> str:
-    return _avg_pool(graph, name, x, _square(layer, layer.kernel), (layer.padding, layer.padding))
+    return _avg_pool(graph, name, x, layer.window(x.shape), (layer.padding, layer.padding))
 
 
 def general_avg_pool(graph: Graph, layer: GeneralAvgPool2D, name: str, x: Value) -> str:

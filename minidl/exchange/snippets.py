@@ -30,12 +30,12 @@ def snippet(facts: Facts, kind: str, file: str, pixels: bool = False) -> list[st
     return _onnx(facts, quoted, pixels) if kind == "onnx" else _torch(facts, quoted, file.endswith(".safetensors"))
 
 
-def _read(size: int) -> list[str]:
-    """From a file to `image`: the central square, resized."""
-    resize = (
-        f"ImageOps.fit(ImageOps.exif_transpose(photo).convert('RGB'), ({size}, {size}), Image.Resampling.BILINEAR)"
-    )
-    return ['photo = Image.open("photo.jpg")', f"image = {resize}".replace("'", '"')]
+def _read(size: str) -> list[str]:
+    """From a file to `image`: the central square, resized to `size`, (width, height) as it stands in a program."""
+    return [
+        'photo = Image.open("photo.jpg")',
+        f'image = ImageOps.fit(ImageOps.exif_transpose(photo).convert("RGB"), {size}, Image.Resampling.BILINEAR)',
+    ]
 
 
 def _normalised(facts: Facts) -> list[str]:
@@ -57,9 +57,8 @@ def _minidl(file: str) -> list[str]:
         "",
         f"checkpoint = md.load_checkpoint({file})",
         "model, about = checkpoint.build(md.models.build), checkpoint.about",
-        'photo = Image.open("photo.jpg")',
         "size = about.image_shape[:2]",
-        'image = ImageOps.fit(ImageOps.exif_transpose(photo).convert("RGB"), size, Image.Resampling.BILINEAR)',
+        *_read("size"),
         "x = md.normalise(np.asarray(image)[None], about.mean, about.std)  # (1, H, W, 3)",
         "probabilities = md.softmax(model(x))[0]",
         "for k in probabilities.argsort()[::-1][:5]:",
@@ -76,7 +75,7 @@ def _onnx(facts: Facts, file: str, pixels: bool) -> list[str]:
         "import onnxruntime",
         "from PIL import Image, ImageOps",
         "",
-        *_read(facts.size),
+        *_read(f"({facts.size}, {facts.size})"),
         *(as_pixels if pixels else _normalised(facts)),
         f"session = onnxruntime.InferenceSession({file})",
         f'logits = session.run(["logits"], {{"{"pixels" if pixels else "images"}": x}})[0][0]',
@@ -114,7 +113,7 @@ def _torch(facts: Facts, file: str, whole: bool) -> list[str]:
         *lines,
         f"net.load_state_dict({read})",
         "net.eval()",
-        *_read(facts.size),
+        *_read(f"({facts.size}, {facts.size})"),
         *_normalised(facts),
         "with torch.inference_mode():",
         "    probabilities = net(torch.from_numpy(x)).softmax(1)[0]",

@@ -6,22 +6,12 @@ from collections.abc import Iterator
 
 from minidl.exchange.facts import Facts
 from minidl.exchange.markup import code
-from minidl.training.config import Config
+from minidl.training.config import FREE_ON_RESUME, Config
 
 # The settings that training depends on, of those that differ from their defaults or that everybody asks for
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "weight_decay", "augment", "dropout", "seed")
 _TOLD = ("data", "classes", "image_size", "model", "stem", "activation", "init_from", "freeze", "subset", "val_split")
-_ELSEWHERE = (
-    "engine",
-    "backend",
-    "tf32",
-    "threads",
-    "workers",
-    "checkpoint_minutes",
-    "snapshot_epochs",
-    "keep",
-    "log",
-)
+_ELSEWHERE = ("engine", *FREE_ON_RESUME)  # they change nothing but rounding
 
 
 def training(facts: Facts) -> Iterator[str]:

@@ -8,11 +8,21 @@ from minidl.layers.base import Layer
 from minidl.layers.context import join
 
 
+def has_side_heads(model: Layer) -> bool:
+    """Whether a TRAIN pass gives the scores of several heads, (N, J, K) in place of (N, K)."""
+    return any(layer.training_only for _, layer in model.places())
+
+
+def always_run(layer: Layer) -> dict[str, Layer]:
+    """The children that every pass runs, not only training."""
+    return {key: child for key, child in layer.children().items() if key not in layer.training_only}
+
+
 def spine(layer: Layer) -> tuple[str, ...]:
     """The children through which a signal goes one after the other from the input to the output, outside of training;
     () if they branch, or if only the layer's own code knows.
     """
-    left = tuple(key for key in layer.children() if key not in layer.training_only)
+    left = tuple(always_run(layer))
     return left if layer.wiring == "chain" or (layer.training_only and len(left) == 1) else ()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.backend.arrays import Array, array_module
-from minidl.errors import ShapeError, UsageError
+from minidl.errors import UsageError
 from minidl.kernels import kernels_for
-from minidl.losses.protocol import require_one_head
+from minidl.losses.protocol import require_labels
 
 __all__ = ["softmax", "softmax_cross_entropy", "top_k_correct"]
 
@@ -65,13 +65,7 @@ def top_k_correct(logits: Array, labels: Array, k: int) -> Array:
 
 
 def _check(logits: Array, labels: Array) -> None:
-    for array in (logits, labels):
-        array_module(array)  # or it says what it is instead
-    require_one_head(logits)
-    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
-        raise ShapeError(
-            f"labels are {labels.dtype} {labels.shape}: expected one integer a row of logits {logits.shape}"
-        )
+    require_labels(logits, labels)
     if isinstance(labels, np.ndarray) and (labels.min() < 0 or labels.max() >= logits.shape[1]):
         wrong = int(labels[(labels < 0) | (labels >= logits.shape[1])][0])
         unknown = " (which stands for an image without a label)" if wrong == -1 else ""

@@ -33,11 +33,17 @@ def call_loss(loss: Loss, logits: Array, labels: Array) -> tuple[Array, Array]:
     return xp.where(xp.isfinite(dlogits).all(), value, xp.full_like(value, xp.nan)), dlogits
 
 
-def require_one_head(logits: Array) -> None:
-    """Raises ShapeError unless logits are (N, K)."""
+def require_labels(logits: Array, labels: Array) -> None:
+    """Raises ShapeError unless logits are (N, K) and labels N integers, UsageError if one of them is no array."""
+    for array in (logits, labels):
+        array_module(array)  # or it says what it is instead
     if logits.ndim != 2 or not logits.size:
         heads = ": for several heads (N, heads, K) take minidl.losses.SideHeads(loss)" if logits.ndim == 3 else ""
         raise ShapeError(f"logits have shape {logits.shape}: expected (N, K) with N and K at least 1{heads}")
+    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
+        raise ShapeError(
+            f"labels are {labels.dtype} {labels.shape}: expected one integer a row of logits {logits.shape}"
+        )
 
 
 def mean_weight(loss: Loss | None, labels: Array) -> Array | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device
 from minidl.errors import ShapeError, UsageError, require_whole
-from minidl.losses.protocol import require_one_head
+from minidl.losses.protocol import require_labels
 
 __all__ = ["CrossEntropy", "balanced_weights", "weighted_cross_entropy"]
 
@@ -143,13 +143,7 @@ def _own_weights(labels: Array, weights: Array, ignore: int) -> tuple[Array, Arr
 
 def _checked(logits: Array, labels: Array, weights: Array | None, smoothing: float, ignore: int) -> Array:
     """The weights as an array (K,); raises as `weighted_cross_entropy`."""
-    for array in (logits, labels):
-        array_module(array)  # or it says what it is instead
-    require_one_head(logits)
-    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
-        raise ShapeError(
-            f"labels are {labels.dtype} {labels.shape}: expected one integer a row of logits {logits.shape}"
-        )
+    require_labels(logits, labels)
     _check_smoothing(smoothing)
     k = logits.shape[1]
     if isinstance(labels, np.ndarray) and (wrong := labels[(labels != ignore) & ((labels < 0) | (labels >= k))]).size:

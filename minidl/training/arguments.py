@@ -9,6 +9,7 @@ import numpy as np
 from minidl.data.loader import Loader
 from minidl.errors import UsageError
 from minidl.layers.base import Layer
+from minidl.layers.heads import has_side_heads
 from minidl.layers.parameter import FROZEN
 from minidl.losses.protocol import Loss
 from minidl.optim import Optimizer
@@ -65,7 +66,7 @@ def check(
 
 
 def _heads(model: Layer, loss: Loss | None) -> None:
-    if loss is None and any(layer.training_only for _, layer in model.places()):
+    if loss is None and has_side_heads(model):
         raise UsageError(
             "Trainer: in training the model gives the scores of several heads: give loss=minidl.losses.SideHeads(), "
             "which adds up their losses, or SideHeads(CrossEntropy(...))"

@@ -35,7 +35,7 @@ from minidl.engine.tiles.runner import TileRunner, available_cores
 from minidl.errors import DataError, ShapeError, UsageError
 from minidl.layers import Layer, freeze
 from minidl.layers.convert import convert
-from minidl.layers.heads import last_leaves
+from minidl.layers.heads import has_side_heads, last_leaves
 from minidl.layers.parameter import FROZEN
 from minidl.losses import CrossEntropy, SideHeads, balanced_weights
 from minidl.losses.protocol import Loss
@@ -249,11 +249,11 @@ def make_loss(config: Config, data: Data, model: Layer) -> Loss | None:
     weights = None
     if config.class_weights == "balanced":
         weights = balanced_weights(data.train.labels, len(data.dataset.classes))
-    has_side_heads = any(layer.training_only for _, layer in model.places())
-    if weights is None and not has_side_heads:
+    several = has_side_heads(model)
+    if weights is None and not several:
         return None
     loss = CrossEntropy(weights, config.label_smoothing)
-    return SideHeads(loss) if has_side_heads else loss
+    return SideHeads(loss) if several else loss
 
 
 def train_loader(config: Config, data: Data) -> Loader:

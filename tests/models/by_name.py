@@ -10,8 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from minidl.layers import Layer, Linear
-from minidl.storage.weights import model_arrays
+from minidl.layers import Linear
 
 SEED = 20
 CLASSES = 1000
@@ -51,16 +50,6 @@ def checksum(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """SHA-256 of names and shapes, sorted by name: "fc.bias 1000\\nfc.weight 1000 512\\n..."."""
     lines = sorted(f"{name} {' '.join(map(str, shape))}\n" for name, shape in shapes.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def torch_shapes(net: Layer) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays as torch has them."""
-    found = {}
-    for name, a in model_arrays(net).items():
-        layer, _, last = name.rpartition(".")
-        shape = tuple(a.shape[axis] for axis in {4: (3, 2, 0, 1), 2: (1, 0)}.get(a.ndim, range(a.ndim)))
-        found[f"{layer}.{ {'gamma': 'weight', 'beta': 'bias'}.get(last, last) }"] = shape
-    return found
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import models
+from minidl.exchange.snippets import TORCHVISION
 from minidl.layers import Layer
 from models.googlenet import Head, build_googlenet
 from models.resnet import build_resnet
@@ -77,7 +78,7 @@ def short(
 
 NARROW = {name: _narrow(build, 16) for name, build in models.REGISTRY.items()}
 LARGE = [name for name, build in models.REGISTRY.items() if NARROW[name] is not build]
-TORCHVISIONS = ["resnet18", "resnet34", "resnext50", "vgg11", "vgg11-bn", "vgg16", "vgg16-bn", "googlenet"]
+TORCHVISIONS = list(TORCHVISION)
 
 
 def narrow(

@@ -10,8 +10,8 @@ import models
 from minidl.engine import fuse
 from minidl.layers import PROBE, TRAIN
 from minidl.layers.convert import convert
-from minidl.storage.weights import load_torch_state_dict
-from tests.models.by_name import CLASSES, array_of, checksum, gradient, images, torch_shapes, undrawn
+from minidl.storage.weights import load_torch_state_dict, torch_shapes
+from tests.models.by_name import CLASSES, array_of, checksum, gradient, images, undrawn
 from tests.models.narrow import TORCHVISIONS
 
 FILES = Path(__file__).parent / "golden"
