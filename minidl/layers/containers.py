@@ -30,15 +30,8 @@ class Sequential(Layer):
         own = ("forward", "backward", "input_grad", "project", "out_shape", "children")
         return "chain" if all(getattr(type(self), f) is getattr(Sequential, f) for f in own) else None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Layer) and type(self).children is Sequential.children:
-            raise UsageError(
-                f"{self.label}.{name}: a Sequential runs the layers that it is given: give it this one too, or "
-                "derive from Layer and write the forward pass"
-            )
-        super().__setattr__(name, value)
-
     def children(self) -> dict[str, Layer]:
+        self.refuse_others("layers")
         return self.layers
 
     def with_children(self, children: Mapping[str, Layer]) -> Sequential:
@@ -124,6 +117,7 @@ class Concat(Layer):
         return frozenset(self.children())
 
     def children(self) -> dict[str, Layer]:
+        self.refuse_others("branches")
         return {str(i): branch for i, branch in enumerate(self.branches)}
 
     def with_children(self, children: Mapping[str, Layer]) -> Concat:

@@ -198,6 +198,15 @@ class Named:
 
         return html_table([HEAD, *rows(self)], left=2)
 
+    def refuse_others(self, runs: str) -> None:
+        """Raises UsageError if an attribute other than `runs` has layers: the container runs those of `runs` only."""
+        for name, value in vars(self).items():
+            if name not in (runs, "params", "buffers") and isinstance(_hidden(value), Named):
+                raise UsageError(
+                    f"{self.label}.{name}: this container runs the layers that it is given: give it this one too, or "
+                    "derive from Layer and write the forward pass"
+                )
+
     def _refuse_hidden(self, name: str, value: Any) -> None:
         hidden = _hidden(value)
         if hidden is None:

@@ -514,11 +514,37 @@ def test_the_mode_of_a_context_is_one_of_the_three():
         Context("train")
 
 
-def test_a_layer_in_an_attribute_of_a_sequential_is_refused():
+@pytest.mark.parametrize("base", [Sequential, Concat])
+@pytest.mark.parametrize(
+    "kept",
+    [lambda layer: layer, lambda layer: [layer], lambda layer: {"a": layer}, lambda layer: ([layer],)],
+    ids=["layer", "list", "dict", "list in a tuple"],
+)
+def test_layers_in_an_attribute_of_a_container_that_does_not_run_them_are_refused(base, kept):
+    class Net(base):
+        def __init__(self):
+            super().__init__(Linear(3, 4, rng=0))
+            self.head = kept(Linear(4, 2, rng=0))
+
+    with pytest.raises(UsageError, match="Net.head: this container runs the layers that it is given"):
+        Net().named_parameters()
+
+
+def test_a_list_of_layers_that_is_filled_later_is_refused_too():
+    net = Sequential(Linear(3, 4, rng=0))
+    net.blocks = []
+    net.blocks.append(Linear(4, 2, rng=0))
+    with pytest.raises(UsageError, match="Sequential.blocks"):
+        SGD(net.named_parameters(), 0.1)
+
+
+def test_a_container_may_have_children_of_its_own_choice_and_other_attributes():
     class Net(Sequential):
         def __init__(self):
             super().__init__(Linear(3, 4, rng=0))
-            self.head = Linear(4, 2, rng=0)
+            self.extra, self.sizes, self.name = Linear(4, 2, rng=0), [3, 4, 2], "net"
 
-    with pytest.raises(UsageError, match="Net.head: a Sequential runs the layers that it is given"):
-        Net()
+        def children(self):
+            return {**self.layers, "extra": self.extra}
+
+    assert list(Net().named_parameters()) == ["0.weight", "0.bias", "extra.weight", "extra.bias"]
