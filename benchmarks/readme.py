@@ -96,7 +96,7 @@ def networks_part(by_network: dict[str, dict[str, Any]]) -> str:
     rows = []
     for network, figures in by_network.items():
         peaks = figures["peak_rss_mb"]
-        memory = {"train": f"{peaks[OURS]:,} of {least_of_torch(peaks):,} MB"}
+        memory = {"train": f"{peaks[OURS]:,}; {least_of_torch(peaks):,} MB"}
         for what, key in SPEEDS.items():
             speeds = figures[key]
             cells = [f"{NETWORKS[network]} (`--network {network}`), {WORDS[what]}", f"{speeds[OURS]:.0f}"]
@@ -105,7 +105,7 @@ def networks_part(by_network: dict[str, dict[str, Any]]) -> str:
                 cells += [words, ratio(times(speeds, name))]
             rows.append([*cells, memory.get(what, "")])
     head = ["images/s", "minidl", "best of PyTorch, float32", "minidl: times as fast", "PyTorch, bf16"]
-    head += ["minidl: times as fast", "peak memory, of PyTorch's least"]
+    head += ["minidl: times as fast", "peak memory; PyTorch's least"]
     chosen = next(iter(by_network.values()))["settings"]
     return f"Other networks at batch {chosen['batch_size']}, {chosen['date']}:\n\n{table(head, rows)}"
 
@@ -121,8 +121,8 @@ def machines_part(figures: dict[str, Any], others: list[dict[str, Any]]) -> str:
     head = ["processor, 2 cores", "date"]
     head += [f"{words}, {of}" for of in ("float32", "bf16") for words in ("training", "inference")]
     about = (
-        "How many times as fast as the best other minidl is at batch 64, on all processors that it was measured on. "
-        "The engine of an earlier date is an earlier one."
+        "The speed of minidl divided by that of the fastest other, at batch 64, on all processors tried. "
+        "Older rows were measured with older versions of the engine."
     )
     return f"{lines_of(about)}\n\n{table(head, rows)}"
 

@@ -78,7 +78,8 @@ later_figures.three_rules(x, signal, results)
 # %% [markdown]
 # Every layer of minidl has a method `project` beside `backward`. For most layers it simply is the input gradient: a
 # convolution sends the signal back through its filters. (Its bias plays no part in any of the three: it doesn't
-# depend on x.) Only three layers look at the rule: ReLU, max pooling and batch normalization.
+# depend on x.) Only activations such as ReLU, max pooling and batch normalization
+# look at the rule.
 #
 # **Max pooling** sends the signal to the maxima, by its switches. When windows overlap, several may share their
 # maximum. For a gradient it must receive the *sum* (chapter 7). Some deconvnets do something else there: they keep

@@ -370,7 +370,7 @@ for name, found in milliseconds(*(step_of(net, name) for name, net in forms.item
 # %% [markdown]
 # How much faster it is depends on the network, on the batch and on the machine. The refined net of the paper has wide
 # layers and large maps, and a training step of it is about five times as fast on two cores
-# ([README](../../README.md#speed)).
+# ([what each technique is worth](../fast-engine.md#what-each-technique-is-worth)).
 #
 # ## What to remember
 #
@@ -392,5 +392,5 @@ for name, found in milliseconds(*(step_of(net, name) for name, net in forms.item
 # minidl learn hint fold_batch_norm       # a first hint; again for a second and a third
 # ```
 #
-# That was the last chapter. With all exercises solved, `minidl train --with DIR` trains a network on your own
-# functions.
+# That was the last chapter. `minidl train --with DIR` trains a network on the functions that you have solved, and on
+# minidl's for the rest.

@@ -71,7 +71,9 @@ def _add_show_batch_flags(parser: Parser) -> None:
 
 def _add_check_flags(parser: Parser) -> None:
     parser.add_argument("folder", metavar="DATA", help="a Tiny ImageNet zip or folder, or a folder of images")
-    parser.add_argument("--image-size", type=pixels, default=64, help="expected size (default 64)")
+    parser.add_argument(
+        "--image-size", type=pixels, default=64, help="size that training resizes to; Tiny ImageNet: 64 (default 64)"
+    )
 
 
 def _add_download_flags(parser: Parser) -> None:

@@ -44,7 +44,7 @@ def test_all_parts(results):
     assert (
         "(`--network vgg`), training | 200 | 100 (PyTorch eager, channels last) | 2.00 | 160 (PyTorch, bf16" in text
     )
-    assert "| 600 of 1,300 MB |" in text and "emulates" not in text
+    assert "| 600; 1,300 MB |" in text and "emulates" not in text
     assert "| Intel Xeon (AVX-512) | 2017-06-12 | 2.00 | 1.75 | 1.25 | 1.17 |\n| Abacus | 1642-01-01 | 0.5 |" in text
     assert max(len(line) for line in text.splitlines() if line[:1] not in ("|", "!")) <= 118
 
