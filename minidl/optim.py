@@ -13,7 +13,7 @@ from typing import Any
 from minidl.backend.arrays import Array, array_module
 from minidl.backend.named import assign, check_arrays
 from minidl.clipping import clip_norm, gradient_norm
-from minidl.errors import UsageError
+from minidl.errors import UsageError, require_whole
 from minidl.kernels import kernels_for
 from minidl.layers.base import Parameter
 from minidl.layers.parameter import FROZEN
@@ -57,7 +57,7 @@ class Optimizer:
             )
         if other := [name for name, p in params.items() if not isinstance(p, Parameter)]:
             raise UsageError(f"{type(self).__name__}: {other[0]} is no Parameter: give model.named_parameters()")
-        _require("lr", lr, lambda v: 0 <= v < math.inf)
+        _require("lr", lr, _is_rate)
         _require("weight_decay", weight_decay, lambda v: v >= 0)
         if clip_norm is not None:
             _require("clip_norm", clip_norm, lambda v: v > 0)
@@ -78,6 +78,7 @@ class Optimizer:
     def step(self, lr: float | None = None) -> None:
         """One update of every parameter that isn't frozen, with the learning rate `lr` (by default `self.lr`)."""
         lr = self.lr if lr is None else _number("lr", lr)  # no np.float64: float32 arrays would compute in float64
+        _require("lr", lr, _is_rate)
         self.steps += 1
         if self.clip_norm is not None:
             self.norm = clip_norm(self.params.values(), self.clip_norm)
@@ -100,8 +101,10 @@ class Optimizer:
         """Continues from the `state()` and `steps` of an earlier run: the next step is the one it would have made.
 
         If an array is missing, unexpected or of the wrong shape, nothing is changed and DataError names all of them.
+        Raises UsageError unless `steps` is a whole number from 0.
         """
-        check_arrays({name: a.shape for name, a in self._state.items()}, arrays, "the optimizer's state")
+        require_whole("steps", steps)
+        check_arrays(self._state, arrays, "the optimizer's state")
         for name, a in self._state.items():
             assign(a, arrays[name])
         self.steps = int(steps)
@@ -263,6 +266,10 @@ def _number(option: str, value: Any) -> float:
     if isinstance(value, str) or not hasattr(value, "__float__"):
         raise UsageError(f"optimizer: {option} is {value!r:.60}, must be a number")
     return float(value)
+
+
+def _is_rate(value: float) -> bool:
+    return 0 <= value < math.inf
 
 
 def _require(option: str, value: Any, fits: Callable[[float], bool]) -> None:

@@ -121,3 +121,24 @@ def test_it_is_torchs(most):
     assert clip_norm(params, most) == pytest.approx(float(norm), rel=1e-13)
     for t, p in zip(theirs, params, strict=True):
         np.testing.assert_allclose(p.grad, t.grad.numpy(), rtol=0, atol=1e-13)
+
+
+def test_the_parameters_of_a_model_may_come_with_their_names():
+    params = parameters()
+    assert gradient_norm({str(i): p for i, p in enumerate(params)}) == gradient_norm(params)
+    clip_norm({str(i): p for i, p in enumerate(params)}, 0.1)
+    assert norm_by_hand(params) == pytest.approx(0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize("most", [0.0, -1.0, np.nan])
+def test_a_norm_that_cannot_be_is_refused_before_anything_changes(most):
+    params = parameters()
+    before = norm_by_hand(params)
+    with pytest.raises(UsageError, match="choose a number above 0"):
+        clip_norm(params, most)
+    assert norm_by_hand(params) == before
+
+
+def test_what_is_no_parameter_is_named():
+    with pytest.raises(UsageError, match="'conv.weight' is no Parameter"):
+        clip_norm(["conv.weight"], 1.0)

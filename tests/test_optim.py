@@ -259,3 +259,20 @@ def test_twenty_steps_are_torchs(name, wd):
         theirs.step()
     for p, t in zip(params.values(), tensors, strict=True):
         np.testing.assert_allclose(p.value, t.detach().numpy(), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -1.0])
+def test_a_step_at_an_impossible_rate_changes_nothing(rate):
+    p = Parameter(np.ones(3))
+    p.grad[...] = 1
+    optimizer = SGD({"p": p}, 0.1)
+    with pytest.raises(UsageError, match="lr can't be"):
+        optimizer.step(rate)
+    assert (p.value == 1).all() and optimizer.steps == 0
+
+
+@pytest.mark.parametrize("steps", [-3, 1.5])
+def test_the_number_of_steps_of_a_loaded_state_is_checked(steps):
+    optimizer = Adam({"p": Parameter(np.ones(3))}, 0.1)
+    with pytest.raises(UsageError, match="steps is"):
+        optimizer.load_state(optimizer.state(), steps)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl.errors import UsageError
-from minidl.schedules import SCHEDULES, make_schedule
+from minidl.schedules import SCHEDULES, constant, cosine, make_schedule, one_cycle, step_drops, warm_up
 
 names = st.sampled_from(SCHEDULES)
 
@@ -140,3 +140,31 @@ def test_step_is_torchs():
     expected = torch_rates(lambda lib, opt: lib.MultiStepLR(opt, [10, 30], gamma=0.1), 50)
     schedule = make_schedule("step", 0.1, 50, drop_steps=(10, 30))
     assert [schedule(step) for step in range(50)] == pytest.approx(expected, rel=1e-12)
+
+
+def test_drops_may_come_from_an_iterator():
+    for schedule in (
+        make_schedule("step", 1.0, 10, drop_steps=map(int, ["3", "6"])),
+        step_drops(1.0, iter((3, 6))),
+    ):
+        assert [schedule(step) for step in (0, 4, 8, 4)] == pytest.approx([1, 0.1, 0.01, 0.1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: constant(-1.0),
+        lambda: constant("0.1"),
+        lambda: cosine(-1.0, 10),
+        lambda: cosine(0.1, 0),
+        lambda: cosine(0.1, 10, math.nan),
+        lambda: one_cycle(1.0, 10, rise=2),
+        lambda: one_cycle(1.0, 0),
+        lambda: step_drops(1.0, 30),
+        lambda: step_drops(1.0, [30], factor=0),
+        lambda: warm_up(constant(0.1), -1),
+    ],
+)
+def test_a_schedule_made_by_itself_refuses_the_same(make):
+    with pytest.raises(UsageError, match="learning-rate schedule"):
+        make()

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from minidl.errors import ShapeError
 from minidl.kernels import max_pooling, reference
 from minidl.kernels.general.window import square
 from minidl.kernels.shapes import window_positions
@@ -185,6 +186,10 @@ def _wide(arrays: list[Array], vectors: tuple[Array, ...] = ()) -> Iterator[list
     NumPy's innermost loop runs along the last axis, and C may be as small as 8. So k pixels form one row of k C
     numbers, and each vector over channels is repeated k times. The pixels left over form a last block with k = 1.
     """
+    if len(shapes := {a.shape for a in arrays}) > 1:
+        raise ShapeError(
+            f"arrays of the shapes {' and '.join(map(str, sorted(shapes)))}: dy must have the shape of y"
+        )
     c = arrays[0].shape[-1]
     flat = [a.reshape(-1, c) for a in arrays]  # (..., C) -> (rows, C)
     rows = len(flat[0])

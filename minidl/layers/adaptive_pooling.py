@@ -6,7 +6,7 @@ from minidl.backend.arrays import Array
 from minidl.errors import ShapeError
 from minidl.kernels.general.sets import general_kernels_for
 from minidl.kernels.general.window import pair
-from minidl.kernels.shapes import require_rank
+from minidl.kernels.shapes import require_float, require_rank
 from minidl.layers.base import Context, Layer, Shape
 from minidl.layers.general_conv import Sizes
 
@@ -39,6 +39,7 @@ class AdaptiveAvgPool2D(Layer):
         return in_shape[0], *self.size, in_shape[3]
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:
+        require_float(self.label, x)
         self.out_shape(x.shape)
         return general_kernels_for(x).adaptive_avg_pool(x, self.size), (x.shape if ctx.keeps_cache else None)
 

@@ -27,7 +27,7 @@ class Sequential(Layer):
 
     @property
     def wiring(self) -> str | None:  # a subclass may do something else with its layers
-        own = ("forward", "backward", "input_grad", "project", "out_shape", "children")
+        own = ("forward", "backward", "input_grad", "project", "out_shape", "children", "__call__")
         return "chain" if all(getattr(type(self), f) is getattr(Sequential, f) for f in own) else None
 
     def children(self) -> dict[str, Layer]:

@@ -46,4 +46,5 @@ class _Conversion:
 
     def array(self, a: Array) -> Array:
         target = to_device(to_host(a), array_module(a) if self.xp is None else self.xp)
-        return target.astype(a.dtype if self.dtype is None else self.dtype)  # always a copy
+        whole = a.dtype.kind != "f"  # such as positions, which stay what they are
+        return target.astype(a.dtype if self.dtype is None or whole else self.dtype)  # always a copy

@@ -100,3 +100,14 @@ def _frozen(layer: Layer, keys: tuple[str, ...], above: bool = False) -> Layer:
     frozen = rebuilt(layer, {joined: Frozen(inner, above), **rest})
     frozen.unnamed |= {joined}  # the names of the layers in it stay what they were
     return frozen
+
+
+def thawed(layer: Layer) -> Layer:
+    """The layers that `freeze` made `layer` of. Their Parameters keep the tag "frozen"."""
+    children: dict[str, Layer] = {}
+    for name, child in layer.children().items():
+        run = isinstance(child, Frozen) and name in layer.unnamed  # it stands for several layers of the chain
+        children |= thawed(child).children() if run else {name: thawed(child)}
+    if isinstance(layer, Frozen):
+        return children["inner"]
+    return rebuilt(layer, children) if children else layer

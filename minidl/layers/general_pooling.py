@@ -6,7 +6,7 @@ from minidl.backend.arrays import Array
 from minidl.errors import ShapeError
 from minidl.kernels.general.sets import general_kernels_for
 from minidl.kernels.general.window import Window, ceil_padding, pair, shown
-from minidl.kernels.shapes import MAX_POOL_WINDOW, require_flags, require_rank
+from minidl.kernels.shapes import MAX_POOL_WINDOW, require_flags, require_float, require_rank
 from minidl.layers.base import Context, Layer, Rule, Shape, as_rule
 from minidl.layers.general_conv import Sizes
 from minidl.layers.pooling import MaxPoolCache
@@ -69,6 +69,7 @@ class GeneralMaxPool2D(_GeneralPool2D):
             raise ShapeError(f"{self.label}: a {kh}x{kw} window has more than {MAX_POOL_WINDOW} pixels")
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, MaxPoolCache | None]:
+        require_float(self.label, x)
         self.out_shape(x.shape)
         y, index = general_kernels_for(x).max_pool(x, self.window(x.shape))
         return y, (MaxPoolCache(index, x.shape) if ctx.keeps_cache else None)
@@ -115,6 +116,7 @@ class GeneralAvgPool2D(_GeneralPool2D):
         return self.padding if self.count_include_pad else (0, 0)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:
+        require_float(self.label, x)
         self.out_shape(x.shape)
         y = general_kernels_for(x).avg_pool(x, self.window(x.shape), self._counted)
         return y, (x.shape if ctx.keeps_cache else None)

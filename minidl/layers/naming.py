@@ -168,6 +168,12 @@ class Named:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
+            if hasattr(type(self), name):
+                raise UsageError(
+                    f"{self.label}.{name}: the class has an attribute of this name, which would hide the Parameter: "
+                    "choose another name"
+                )
+            vars(self).pop(name, None)  # such as None until now; it would hide the Parameter
             self.params[name] = value  # and found there by `__getattr__`
         elif name in vars(self).get("params", ()):
             raise AttributeError(f"{self.label}.{name} is a Parameter: write its value in place, or set another one")
@@ -252,7 +258,7 @@ def _put(found: dict[str, Any], name: str, value: Any) -> None:
 
 def no_such_layer(name: str, names: Mapping[str, Any], more: str = "") -> UsageError:
     """The error for a name that no layer has; `names` are the existing ones, `more` is further help."""
-    near = difflib.get_close_matches(name, names, n=3)
+    near = difflib.get_close_matches(str(name), names, n=3)
     hint = f"did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}? " if near else ""
     first = [n for n in names if "." not in n]
     listed = ", ".join(first[:12]) + (", ..." if len(first) > 12 else "")

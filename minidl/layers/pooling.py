@@ -11,6 +11,7 @@ from minidl.kernels.general.window import Window, square
 from minidl.kernels.shapes import (
     MAX_POOL_WINDOW,
     one_number,
+    require_float,
     require_no_more,
     require_rank,
     require_window,
@@ -76,6 +77,7 @@ class MaxPool2D(_Pool2D):
             )
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, MaxPoolCache | None]:
+        require_float(self.label, x)
         self.out_shape(x.shape)
         y, index = kernels_for(x).max_pool(x, *self._geometry)
         return y, (MaxPoolCache(index, x.shape) if ctx.keeps_cache else None)
@@ -101,6 +103,7 @@ class AvgPool2D(_Pool2D):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:
+        require_float(self.label, x)
         self.out_shape(x.shape)
         return kernels_for(x).avg_pool(x, *self._geometry), (x.shape if ctx.keeps_cache else None)
 
@@ -122,6 +125,7 @@ class GlobalAvgPool(Layer):
         return in_shape[0], in_shape[3]
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:
+        require_float(self.label, x)
         self.out_shape(x.shape)
         return x.mean(axis=(1, 2)), (x.shape if ctx.keeps_cache else None)
 

@@ -169,7 +169,7 @@ def _check_smoothing(smoothing: float) -> None:
 
 def _as_weights(weights: Sequence[float]) -> np.ndarray:
     try:
-        array = np.asarray(weights, np.float64)
+        array = np.array(weights, np.float64)  # a copy: the caller may change the original
     except (TypeError, ValueError):
         array = np.zeros(())  # refused below
     _check_weights(array)

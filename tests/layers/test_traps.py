@@ -14,6 +14,7 @@ from minidl.layers import (
     INFER,
     PROBE,
     TRAIN,
+    AdaptiveAvgPool2D,
     AvgPool2D,
     BatchNorm2D,
     Concat,
@@ -22,7 +23,11 @@ from minidl.layers import (
     Dropout,
     Flatten,
     Frozen,
+    GeneralAvgPool2D,
+    GeneralMaxPool2D,
+    GlobalAvgPool,
     Layer,
+    LeakyReLU,
     Linear,
     MaxPool2D,
     Parameter,
@@ -30,6 +35,9 @@ from minidl.layers import (
     Residual,
     Rule,
     Sequential,
+    Sigmoid,
+    SiLU,
+    Tanh,
     freeze,
 )
 from minidl.layers.convert import convert
@@ -548,3 +556,46 @@ def test_a_container_may_have_children_of_its_own_choice_and_other_attributes():
             return {**self.layers, "extra": self.extra}
 
     assert list(Net().named_parameters()) == ["0.weight", "0.bias", "extra.weight", "extra.bias"]
+
+
+def test_a_parameter_takes_the_place_of_an_attribute_of_the_same_name():
+    class Shift(Layer):
+        def __init__(self):
+            self.bias = None
+            self.bias = Parameter(np.ones(3))
+
+    layer = Shift()
+    assert layer.bias is layer.named_parameters()["bias"]
+
+
+@pytest.mark.parametrize("name", ["w", "level", "label"])
+def test_a_parameter_that_the_class_would_hide_is_refused(name):
+    class Scale(Layer):
+        w = None
+
+    with pytest.raises(UsageError, match=f"Scale.{name}: the class has an attribute of this name"):
+        setattr(Scale(), name, Parameter(np.ones(3)))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [MaxPool2D(2), AvgPool2D(2), GlobalAvgPool(), GeneralMaxPool2D(2), GeneralAvgPool2D(2), AdaptiveAvgPool2D(1)],
+    ids=lambda pool: type(pool).__name__,
+)
+def test_no_pool_takes_integers(pool):
+    with pytest.raises(UsageError, match="the input is uint8, and must be float32 or float64"):
+        pool(np.full((1, 4, 4, 1), 200, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "layer", [BatchNorm2D(3), Tanh(), Sigmoid(), SiLU(), LeakyReLU()], ids=lambda layer: type(layer).__name__
+)
+def test_a_dy_of_another_shape_is_refused(layer):
+    y, cache = layer.forward(np.ones((2, 4, 4, 3), np.float32), TRAIN.at_step(0))
+    with pytest.raises(ShapeError, match="dy must have the shape of y"):
+        layer.backward(np.ones((2, 1, 1, 3), np.float32), cache)
+
+
+def test_what_is_no_name_of_a_layer_is_said():
+    with pytest.raises(UsageError, match="no layer 2.5"):
+        Sequential(Linear(3, 4, rng=0))[2.5]

@@ -216,3 +216,18 @@ def test_weights_may_be_a_list():
 def test_what_is_no_weight_label_or_loss_is_refused_at_once(ask, line):
     with pytest.raises(UsageError, match=line):
         ask()
+
+
+def test_weights_that_the_caller_changes_later_stay_what_they_were():
+    logits, labels, _ = batch()
+    weights = np.ones(4)
+    loss = CrossEntropy(weights)
+    before = loss(logits, labels)[0]
+    weights[0] = 9
+    assert loss(logits, labels)[0] == before == CrossEntropy(np.ones(4))(logits, labels)[0]
+
+
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, weighted_cross_entropy])
+def test_scores_that_are_whole_numbers_are_refused(loss):
+    with pytest.raises(UsageError, match="logits are int64"):
+        loss(np.zeros((2, 3), np.int64), np.array([0, 1]))
