@@ -10,15 +10,24 @@ from minidl.errors import DataError
 _LISTED, _LETTERS = 5, 100  # names written out in an error before "and N more", and letters of each
 
 
-def check_arrays(expected: Mapping[str, tuple], given: Mapping[str, Array], source: str, strict: bool = True) -> None:
-    """Raises DataError unless `given` has floating arrays of exactly the `expected` names and shapes."""
+def check_arrays(expected: Mapping[str, Array], given: Mapping[str, Array], source: str, strict: bool = True) -> None:
+    """Raises DataError unless `given` has arrays of exactly the `expected` names, shapes and kinds of numbers.
+
+    (float16 is of the same kind as float32, int64 is not.)
+    """
+    both = {name: (a, given[name]) for name, a in expected.items() if name in given}
     problems = {
         "missing": [name for name in expected if name not in given] if strict else [],
         "unexpected": [name for name in given if name not in expected] if strict else [],
         "wrong shape": [
-            f"{name} {given[name].dtype}{given[name].shape} for {shape}"
-            for name, shape in expected.items()
-            if name in given and (given[name].shape != shape or given[name].dtype.kind != "f")
+            f"{name} {found.dtype}{found.shape} for {own.shape}"
+            for name, (own, found) in both.items()
+            if found.shape != own.shape
+        ],
+        "wrong type": [
+            f"{name} {found.dtype} for {own.dtype}"
+            for name, (own, found) in both.items()
+            if found.shape == own.shape and found.dtype.kind != own.dtype.kind
         ],
     }
     if any(problems.values()):

@@ -122,7 +122,7 @@ def load_weights(path: str | Path, model: Layer, strict: bool = True) -> dict[st
     given, metadata = load_arrays(path)
     own = model_arrays(model)
     given = {name: a for name, a in given.items() if name in own or "/" not in name}
-    check_arrays({name: a.shape for name, a in own.items()}, given, str(path), strict)
+    check_arrays(own, given, str(path), strict)
     for name in own.keys() & given.keys():
         assign(own[name], given[name])
     return metadata
@@ -170,7 +170,7 @@ def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
     shapes = torch_shapes(model)
     given = {name: _from_tensor(a) for name, a in without_prefix(state, shapes)[0].items()}
     own = model_arrays(model)
-    check_arrays(shapes, given, "the torch state dict")
+    check_arrays({torch_name(name): _to_torch(a) for name, a in own.items()}, given, "the torch state dict")
     for name, a in own.items():
         assign(_to_torch(a), given[torch_name(name)])  # a view in torch's layout: writing to it transposes
 

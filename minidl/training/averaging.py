@@ -35,6 +35,9 @@ class WeightAverage:
         """Adds the weights after step number `step`, counted from 1, to the average."""
         share = 1 - min(self.decay, (step - 1) / (step + 8))
         for name, a in self.averaged.items():
+            if a.dtype.kind != "f":  # a buffer of whole numbers, such as a counter, has no mean
+                a[...] = self.trained[name]
+                continue
             difference = array_module(a).subtract(self.trained[name], a)
             difference *= share
             a += difference
@@ -52,7 +55,7 @@ class WeightAverage:
         """Loads both. If an array is missing or has the wrong shape, nothing is changed and DataError names it."""
         both = ((self.averaged, averaged), (self.trained, trained))
         for own, given in both:
-            check_arrays({name: a.shape for name, a in own.items()}, given, source)
+            check_arrays(own, given, source)
         for own, given in both:
             for name, a in own.items():
                 assign(a, given[name])

@@ -115,7 +115,7 @@ class Checkpoint:
     def restore_weights(self, model: Layer) -> None:
         own = model_arrays(model)
         given = self._weights()
-        check_arrays({name: a.shape for name, a in own.items()}, given, str(self.path))
+        check_arrays(own, given, str(self.path))
         for name, a in own.items():
             assign(a, given[name])
 

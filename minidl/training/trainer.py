@@ -216,7 +216,8 @@ class Trainer:
         """The running statistics of the model, and their averages."""
         parameters, arrays = self.model.named_parameters(), model_arrays(self.model)
         places = [arrays] if self.average is None else [arrays, self.average.averaged]
-        return [place[name] for place in places for name in arrays if name not in parameters]
+        running = [name for name, a in arrays.items() if name not in parameters and a.dtype.kind == "f"]
+        return [place[name] for place in places for name in running]
 
     def elapsed(self) -> float:
         """Seconds that this run has taken, before interruptions too."""

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from minidl.errors import DataError, UsageError
-from minidl.layers import Linear
+from minidl.layers import Linear, Sequential
 from minidl.layers.base import Layer, Parameter
+from minidl.layers.convert import convert
 from minidl.storage.files import atomic
 from minidl.storage.weights import (
     load_arrays,
@@ -126,7 +127,8 @@ def test_all_that_does_not_fit_is_one_error_and_nothing_changes(tmp_path):
         load_weights(path, model)
     text = one_line(error)
     assert str(path) in text
-    assert "missing: conv.bias; unexpected: other.weight; wrong shape: bn.beta int64(4,) for (4,), fc.bias" in text
+    assert "missing: conv.bias; unexpected: other.weight; wrong shape: fc.bias float32(9,) for (5,)" in text
+    assert "wrong type: bn.beta int64 for float32" in text
     assert_same(contents(model), before)
 
 
@@ -338,3 +340,33 @@ def test_a_file_of_torch_is_told_how_to_read_it(tmp_path, begin):
     (tmp_path / "t.pt").write_bytes(begin + b"archive/data.pkl" * 9)
     with pytest.raises(DataError, match=r"minidl import-torch \S+ --model NAME` makes a checkpoint"):
         load_weights(tmp_path / "t.pt", Linear(2, 2))
+
+
+class Permuted(Layer):
+    """Channels in another order, which a buffer of whole numbers holds."""
+
+    def __init__(self, channels):
+        self.buffers["order"] = np.arange(channels)[::-1].copy()
+
+    def forward(self, x, ctx):
+        return x[..., self.buffers["order"]], None
+
+
+def test_buffers_of_whole_numbers_are_saved_loaded_and_converted_as_they_are(tmp_path):
+    model = Sequential(Linear(3, 3, rng=0), Permuted(3))
+    save_weights(tmp_path / "a.safetensors", model)
+    other = Sequential(Linear(3, 3, rng=1), Permuted(3))
+    other.named_buffers()["1.order"][...] = 0
+    load_weights(tmp_path / "a.safetensors", other)
+    x = np.random.default_rng(0).normal(size=(2, 3))
+    np.testing.assert_array_equal(model(x.astype(np.float32)), other(x.astype(np.float32)))
+    wide = convert(model, dtype=np.float64)
+    assert wide.named_buffers()["1.order"].dtype == np.int64
+    np.testing.assert_allclose(wide(x), model(x.astype(np.float32)), rtol=1e-5)
+    load_torch_state_dict(other, to_torch_state_dict(model))
+
+
+def test_floats_are_not_taken_for_whole_numbers(tmp_path):
+    save_arrays(tmp_path / "a.safetensors", {"order": np.zeros(3, np.float32)})
+    with pytest.raises(DataError, match="wrong type: order float32 for int64"):
+        load_weights(tmp_path / "a.safetensors", Permuted(3))
