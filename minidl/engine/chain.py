@@ -9,6 +9,7 @@ time, and through later layers together (`_stages`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import copy, deepcopy
 from functools import partial
@@ -69,6 +70,7 @@ class FusedSequential(TileLayer, Sequential):
     ) -> None:
         super().__init__(layers)
         self.runner, self.unnamed = runner, unnamed
+        self.attributes: dict[str, Any] = {}  # of the Sequential that it was made from, if they are its own
 
     def with_children(self, children: Mapping[str, Layer]) -> FusedSequential:
         new = super().with_children(children)
@@ -105,6 +107,8 @@ class FusedSequential(TileLayer, Sequential):
             folded = self.folded(x)
             shelves = {images: folded.recordings.shelf(x[:images]) for images in {t.stop - t.start for t in tiles}}
         y = np.empty((len(x), *folded.steps[-1].shape) if folded.steps else x.shape, x.dtype)
+        if not len(x):
+            return y
 
         def infer(part: Array, scratch: Scratch) -> Array:
             return self.infer_tile(part, folded, scratch)
@@ -129,7 +133,7 @@ class FusedSequential(TileLayer, Sequential):
             layer = _used(layer)
             with within(self.level(name)):
                 y = np.broadcast_to(x.dtype.type(0), layer.out_shape(x.shape))  # a shape and a dtype, no memory
-            images = max(1, STAGE_NUMBERS // max(x[0].size, y[0].size))
+            images = max(1, STAGE_NUMBERS // max(1, math.prod(x.shape[1:]), math.prod(y.shape[1:])))
             if isinstance(layer, Fused):
                 layer.require_own_parts()
             folded = layer.fold(x) if isinstance(layer, TileLayer) else None

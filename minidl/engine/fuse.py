@@ -54,6 +54,7 @@ def unfuse(model: Layer) -> Layer:
     if isinstance(model, FusedSequential):
         chain = Sequential(plain)
         chain.unnamed, chain.params, chain.buffers = model.unnamed & plain.keys(), model.params, model.buffers
+        vars(chain).update(model.attributes)
         return chain
     return model if list(plain.values()) == list(model) else rebuilt(model, plain)
 
@@ -90,6 +91,8 @@ def _chain(chain: Sequential, runner: TileRunner, first: bool) -> FusedSequentia
         first = False
     new = FusedSequential(fused, runner, frozenset(unnamed))
     new.params, new.buffers = chain.params, chain.buffers
+    new.attributes = {name: value for name, value in vars(chain).items() if name not in vars(new)}
+    vars(new).update(new.attributes)
     return new
 
 

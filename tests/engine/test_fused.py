@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 import models
-from minidl.engine import fuse
+from minidl.engine import fuse, unfuse
 from minidl.engine.blocks.conv import ConvBlock
 from minidl.engine.blocks.fused import Fused
 from minidl.engine.blocks.inception import InceptionBlock
@@ -41,6 +41,7 @@ from minidl.layers import (
     Rule,
     Sequential,
 )
+from minidl.losses import softmax
 from minidl.optim import Adam
 from models.inception import Inception, conv_bn_relu, inception
 from tests.conftest import HANGS
@@ -873,3 +874,33 @@ def test_the_dtype_is_preserved(mode):
     assert y.dtype == np.float32
     if cache is not None:
         assert fused.backward(y, cache).dtype == np.float32
+
+
+class Probabilities(Sequential):
+    """A chain with an attribute, and with another way to be called."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.classes = 5
+
+    def __call__(self, x):
+        return softmax(super().__call__(x))
+
+
+def test_a_chain_with_its_own_way_to_be_called_keeps_it():
+    net, x = Probabilities(Linear(3, 5, rng=0), ReLU()), np.ones((2, 3), np.float32)
+    fused = fuse(net)
+    np.testing.assert_allclose(fused(x), net(x), rtol=1e-6)
+    assert fused.classes == 5 and unfuse(fused).classes == 5
+
+
+def test_attributes_of_a_chain_stay():
+    net = Sequential(Linear(3, 5, rng=0), ReLU())
+    net.classes = 5
+    fused = fuse(net)
+    assert isinstance(fused, FusedSequential) and fused.classes == 5 and unfuse(fused).classes == 5
+
+
+def test_an_empty_batch_gives_an_empty_answer():
+    net = Sequential(Linear(3, 5, rng=0), ReLU())
+    assert fuse(net)(np.zeros((0, 3), np.float32)).shape == (0, 5)
