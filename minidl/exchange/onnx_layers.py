@@ -38,10 +38,10 @@ def _linear(graph: Graph, layer: Linear, name: str, x: Value) -> str:
 
 
 def _flatten(graph: Graph, layer: Flatten, name: str, x: Value) -> str:
-    """minidl flattens (H, W, C) by default, ONNX (C, H, W)."""
-    value = x.name
-    if len(x.shape) == 4 and not layer.channels_first and x.shape[1:3] != (1, 1):
-        value = graph.add("Transpose", [value], join(name, "channels_last"), perm=(0, 2, 3, 1))
+    """minidl flattens (H, W, C) by default, ONNX (C, H, W), and other numbers of axes alike."""
+    value, axes = x.name, len(x.shape)
+    if axes > 2 and not layer.channels_first and set(x.shape[1:-1]) != {1}:
+        value = graph.add("Transpose", [value], join(name, "channels_last"), perm=(0, *range(2, axes), 1))
     return graph.add("Flatten", [value], name, axis=1)
 
 

@@ -19,6 +19,7 @@ from minidl.explain.records import JoinStage, NormStage, Page, PoolStage, ReluSt
 from minidl.explain.watch import Pass
 from minidl.layers import PROBE, TRAIN, BatchNorm2D, Layer, ReLU
 from minidl.layers.convert import convert
+from minidl.layers.frozen import thawed
 from minidl.losses import SideHeads, softmax, softmax_cross_entropy
 from minidl.visual.truncate import truncate
 
@@ -57,7 +58,7 @@ def make_page(
     """
     if start not in STARTS:
         raise UsageError(f"start {start!r}: choose {' or '.join(STARTS)}")
-    model = convert(unfuse(model), dtype=np.float64)  # so that sums are right to the last digit shown
+    model = convert(thawed(unfuse(model)), dtype=np.float64)  # so that sums are right to the last digit shown
     return _Making(model, looked, layer, unit, start).page(title)
 
 
@@ -95,8 +96,9 @@ class _Making:
         if passed.y.ndim != 2:
             raise UsageError(f"the network gives {passed.y.shape[1:]} and no scores (K,): choose start 'unit'")
         self.scores = softmax(passed.y)[0]
-        known = (self.labels >= 0) & (self.labels < len(self.scores))
-        self.labels = np.where(known, self.labels, self.scores.argmax())
+        if (self.labels >= len(self.scores)).any():
+            raise UsageError(f"label {self.labels.max()}: the network has classes 0 to {len(self.scores) - 1}")
+        self.labels = np.where(self.labels >= 0, self.labels, self.scores.argmax())
         self.loss, dy = softmax_cross_entropy(passed.y, self.labels[:1])
         self.seen = passed.back(dy).seen
 
@@ -165,6 +167,6 @@ def _unit(layer: str, y: np.ndarray, unit: int | None) -> int:
         raise UsageError(f"{layer}: its output has the shape {y.shape[1:]}, and the page needs a layer with maps")
     if unit is None:
         return int(y[0].max(axis=(0, 1)).argmax())
-    if not 0 <= unit < y.shape[3]:
+    if not hasattr(unit, "__index__") or not 0 <= unit < y.shape[3]:
         raise UsageError(f"unit {unit}: {layer} has units 0 to {y.shape[3] - 1}")
     return unit

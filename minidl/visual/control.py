@@ -21,9 +21,8 @@ from minidl.errors import UsageError
 from minidl.layers import BatchNorm2D, Conv2D, GeneralConv2D, Layer, Linear
 from minidl.layers.base import TRAIN
 from minidl.layers.convert import convert
-from minidl.layers.frozen import Frozen
+from minidl.layers.frozen import thawed
 from minidl.layers.init import he_normal
-from minidl.layers.tree import rebuilt
 
 IMAGES, BATCH = 256, 32  # for the statistics of a random network
 SEED = 1_000_003  # by which hardly any training begins: its first weights and its last ones are not independent
@@ -96,7 +95,7 @@ def _take_statistics(model: Layer, batches: Iterable[np.ndarray], threads: int) 
     for norm in norms:
         norm.buffers["running_mean"][...], norm.buffers["running_var"][...] = 0, 1
         norm.momentum = 1  # after a pass, the running statistics are those of its batch
-    running = fuse(_thawed(model), threads)
+    running = fuse(thawed(model), threads)  # inside Frozen, BN would not look at the batch
     for step, x in enumerate(batches):
         running.forward(x, TRAIN.at_step(step))
         moments.append([{name: b.copy() for name, b in norm.buffers.items()} for norm in norms])
@@ -104,14 +103,6 @@ def _take_statistics(model: Layer, batches: Iterable[np.ndarray], threads: int) 
         norm.momentum = momentum
         for name, b in norm.buffers.items() if moments else ():
             b[...] = np.mean([batch[i][name] for batch in moments], axis=0, dtype=np.float64)
-
-
-def _thawed(layer: Layer) -> Layer:
-    """The same layers without Frozen around any of them, where BN would not look at the batch."""
-    children = {name: _thawed(child) for name, child in layer.children().items()}
-    if isinstance(layer, Frozen):
-        return children["inner"]
-    return rebuilt(layer, children) if children else layer
 
 
 def likeness(trained: np.ndarray, random: np.ndarray) -> np.ndarray:

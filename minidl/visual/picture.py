@@ -40,8 +40,8 @@ def picture(*arrays: np.ndarray, tile: int = 128) -> Image.Image:
 
 
 def _tiles(a: np.ndarray, width: int) -> list[Image.Image]:
-    if a.ndim == 3 and a.shape[-1] == 3:
-        a = a[None]  # one image
+    if a.ndim == 3 and a.shape[-1] == 3 != a.shape[1]:
+        a = a[None]  # one image; (N, 3, 3) are N small maps
     if a.ndim == 4 and a.shape[-1] == 1:
         a = a[..., 0]
     if a.ndim == 3:

@@ -1,9 +1,12 @@
 """What `save_onnx` says of arguments that don't fit."""
 
+import numpy as np
 import pytest
 
 import minidl as md
 from minidl.errors import UsageError
+from minidl.exchange.onnx_walk import onnx_graph
+from minidl.layers import Flatten, Linear, Sequential
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,11 @@ def test_arguments_of_save_onnx_that_do_not_fit_are_named(shape, given, line, tm
     with pytest.raises(UsageError, match=f"save_onnx: {line}"):
         md.save_onnx(tmp_path / "net.onnx", md.ReLU(), shape, **given)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("axes", [2, 3, 4, 5])
+def test_a_flatten_of_any_number_of_axes_keeps_the_order_of_minidl(axes):
+    shape = (2, 3, 4, 5)[: axes - 1]
+    graph = onnx_graph(Sequential(Flatten(), Linear(int(np.prod(shape)), 2, rng=0)), shape)
+    turns = [node.options["perm"] for node in graph.nodes if node.op == "Transpose"]
+    assert turns == ([(0, *range(2, axes), 1)] if axes > 2 else [])

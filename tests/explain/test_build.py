@@ -307,3 +307,19 @@ def test_a_network_without_a_convolution_has_no_page():
         trail.middle(Sequential({"fc": Linear(3, 2)}), (4, 4, 3))
     with pytest.raises(UsageError, match="pool: no convolution"):
         page_of("pool", 0, "unit", model=Sequential({"pool": MaxPool2D(2)}))
+
+
+def test_a_label_that_is_no_class_is_refused():
+    with pytest.raises(UsageError, match="label 7: the network has classes 0 to 4"):
+        page_of("mix.b3", model=network(), labels=np.array([7, 0, 4, 1]))
+
+
+def test_a_frozen_network_has_the_page_of_the_network_itself():
+    plain, frozen = network(), md.freeze(network(), "mix")
+    assert page_of("mix.b3", 2, model=frozen) == page_of("mix.b3", 2, model=plain)
+
+
+@pytest.mark.parametrize(("layer", "unit"), [("mix.b3", 1.5), ("mix.b3", "a"), (3, None)])
+def test_what_is_no_layer_or_unit_is_a_usage_error(layer, unit):
+    with pytest.raises(UsageError):
+        page_of(layer, unit)

@@ -55,3 +55,8 @@ def test_the_eleventh_image_begins_a_new_row():
 def test_what_is_no_picture_is_named(arrays, said):
     with pytest.raises(ShapeError, match=said):
         md.picture(*arrays)
+
+
+def test_maps_three_pixels_wide_are_maps():
+    assert shown(np.zeros((5, 3, 3))).shape[1] == 4 + 5 * 8
+    assert shown(np.zeros((5, 4, 3), np.uint8)).shape[1] == 4 + 8  # one image of 5x4 pixels
