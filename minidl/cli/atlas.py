@@ -108,7 +108,7 @@ def _add_flags(parser: Parser) -> None:
     compare = "put the units of another run beside those that respond to the same images"
     parser.add_argument("--compare", metavar="RUN2", help=compare)
     parser.add_argument(
-        "--no-projections", action="store_true", help="images and numbers only, which takes a third of the time"
+        "--no-projections", action="store_true", help="images and numbers only, which takes less time"
     )
 
 
