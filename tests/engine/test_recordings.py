@@ -187,6 +187,20 @@ def test_recordings_go_with_the_weights_they_were_made_for():
         gc.enable()
 
 
+def test_the_memory_of_recordings_goes_with_them():
+    def recorders():
+        return sum(isinstance(thing, Recorder) for thing in gc.get_objects())
+
+    before, plain, x = recorders(), net(), RNG.normal(size=(1, 16, 16, 3))
+    prepared = prepare(plain, 2)
+    for _ in range(3):  # as between the epochs of a training
+        recorded(prepared, x)
+        assert recorders() == before + 1
+        next(iter(plain.named_parameters().values())).value[...] *= 2
+    del prepared
+    assert recorders() == before
+
+
 def test_recordings_of_the_last_shapes_are_kept():
     prepared = prepare(net(), 2)
     for n in range(1, 8):

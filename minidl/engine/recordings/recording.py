@@ -33,8 +33,13 @@ class Recording:
         recorder, other = Recorder(), rng.standard_normal(shape).astype(dtype)
         self._x = rng.standard_normal(shape).astype(dtype)
         with np.errstate(all="ignore"):
-            self._y = plain(infer(recorder.recorded(self._x), recorder))
-            self._calls = [call.ready() for call in recorder.calls]
+            try:
+                self._y = plain(infer(recorder.recorded(self._x), recorder))
+                self._calls = [call.ready() for call in recorder.calls]
+            finally:
+                # The calls hold arrays, which are views of arrays that know the recorder. Garbage collection doesn't
+                # see views, so with its calls the recorder would never be freed.
+                recorder.calls = []
             self.right = np.array_equal(self(other), infer(other, Scratch()), equal_nan=True)
 
     def __call__(self, x: Array) -> Array:
