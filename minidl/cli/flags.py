@@ -32,6 +32,8 @@ def flag(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """`parse` as the type of a flag: its message about a wrong text is printed with the flag's name."""
 
     def typed(text: str) -> Any:
+        if not text:
+            raise ArgumentTypeError("the value is empty: leave the flag out, or give one")
         try:
             return parse(text)
         except UsageError as error:
@@ -80,8 +82,8 @@ def _add_config_flag(parser: Parser, f: Field, default: Any) -> Action:
         options["choices"] = NAMES[f.name]
     if isinstance(f.default, bool):
         options["action"] = BooleanOptionalAction
-    if "type" in options:
-        options["type"] = flag(options["type"])
+    elif "choices" not in options:
+        options["type"] = flag(options.get("type", str))
     about = options.pop("help").format(models=", ".join(REGISTRY))
     if default is not None:
         about += f" (default {default})"

@@ -32,7 +32,9 @@ def training_settings(args: Namespace) -> dict[str, Any]:
         return given
     if given.get("engine", "plain") != "plain" or given.get("backend", "numpy") != "numpy":
         raise UsageError("--with trains in the plain engine on NumPy: leave out --engine and --backend")
-    own = args.resume is None and args.preset is None and given.get("model", "convnet") == "convnet"
+    if args.resume is not None:
+        return given
+    own = args.preset is None and given.get("model", "convnet") == "convnet"
     return {"engine": "plain"} | (LEARNERS if own else {}) | given
 
 

@@ -20,7 +20,7 @@ from minidl.parallel.communicator import Communicator
 from minidl.parallel.cores import ranks_in_words
 from minidl.parallel.world import world
 from minidl.storage.validate import blamed
-from minidl.text.calls import call
+from minidl.text.calls import call, quoted
 from minidl.text.columns import align
 from minidl.text.console import show
 from minidl.training import search, session
@@ -68,7 +68,7 @@ def search_settings(args: Namespace) -> int:
             return train_trials(None)
         if folder is None:
             folder = create_search(Path(args.output), args.name, plan)
-        args.watch.again(f"{call('search')} --resume {folder}")
+        args.watch.again(f"{call('search')} --resume {quoted(folder)}")
         with open_study(folder, plan) as study:
             for line in [*lines, f"folder   {folder}"]:
                 study.run.say(line)

@@ -12,7 +12,7 @@ from typing import Any
 from minidl.backend.arrays import memory_report
 from minidl.cli.boundary import INTERRUPTED
 from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
-from minidl.cli.flags import add_config_flags, add_preset_flag, folder_name, given_settings
+from minidl.cli.flags import add_config_flags, add_preset_flag, flag, folder_name, given_settings
 from minidl.cli.own_functions import plugged_in, solved_in, training_settings
 from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
@@ -24,7 +24,7 @@ from minidl.parallel.step import check_batch
 from minidl.parallel.watch import Watch
 from minidl.parallel.world import launched, world
 from minidl.storage.validate import blamed
-from minidl.text.calls import call
+from minidl.text.calls import call, quoted
 from minidl.text.console import print_lines
 from minidl.training import resume, session, together
 from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested, attempt
@@ -48,9 +48,9 @@ def train(args: Namespace) -> int:
         if config.log == "tensorboard" and comm.rank == 0:
             import_tensorboard()
         check_batch(config.batch_size, comm.size, config.exact)
+        plugs = solved_in(args.exercises) if args.exercises else None
         if run and not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
             stack.enter_context(blamed(run.path / "config.json"))
-        plugs = solved_in(args.exercises) if args.exercises else None
         stack.enter_context(session.one_blas_thread())
         data = together.same_data(comm, lambda: resume.load_data(config, run, checkpoint))
         model = session.make_model(config, data, build)
@@ -67,6 +67,7 @@ def train(args: Namespace) -> int:
             source = together.same_start(comm, config)
             new = session.initialise_from(trainer.model, source, data.dataset.classes)
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
+            lines += session.other_network(config, source)
         if run and comm.rank == 0:
             lines += resume.changes(run, data.dataset)
         if args.dry_run:
@@ -76,7 +77,8 @@ def train(args: Namespace) -> int:
         if comm.rank == 0:
             run = _furnish(args, stack, run, config, data)
         run = together.same_run(comm, run)
-        args.watch.again(f"{call('train')} --resume {run.path}")
+        own = f" --with {quoted(args.exercises)}" if args.exercises else ""
+        args.watch.again(f"{call('train')} --resume {quoted(run.path)}{own}")
         for line in [*lines, f"run      {run.path}"]:
             run.say(line)
         if checkpoint is not None:
@@ -100,7 +102,12 @@ def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | 
     checkpoint = load_checkpoint(file) if file.is_file() else None
     if checkpoint and not checkpoint.state.seconds:
         resume.restore_times(run, checkpoint.state)
-    return run, checkpoint, resume.settings(run, training_settings(args), args.preset)
+    config = resume.settings(run, training_settings(args), args.preset)
+    if args.exercises and config.engine != "plain":
+        raise UsageError(
+            f"{run.path}: its engine is {config.engine}, and --with trains in the plain one: start a new run"
+        )
+    return run, checkpoint, config
 
 
 def _furnish(args: Namespace, stack: ExitStack, run: Run | None, config: Config, data: session.Data) -> Run:
@@ -185,7 +192,7 @@ def _add_flags(parser: Parser) -> None:
         "--resume", nargs="?", const="auto", metavar="RUN", help="continue this run (auto: the newest in --output)"
     )
     exercises = "train with the functions that you have written in this folder of exercises (`minidl learn`)"
-    parser.add_argument("--with", dest="exercises", metavar="DIR", help=exercises)
+    parser.add_argument("--with", dest="exercises", metavar="DIR", type=flag(str), help=exercises)
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
 
 

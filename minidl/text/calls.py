@@ -6,6 +6,7 @@ From Python, and with the program `minidl`, the command `download` is typed `min
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,6 +22,11 @@ def program() -> str:
 def call(command: str) -> str:
     """What the user types for the command `command` of minidl."""
     return _typed.get(command, f"minidl {command}")
+
+
+def quoted(path: object) -> str:
+    """A path as the user types it in a shell."""
+    return shlex.quote(str(path))
 
 
 @contextmanager

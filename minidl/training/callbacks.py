@@ -12,7 +12,8 @@ from typing import Any
 
 from minidl.errors import DataError, DivergedError, MinidlError
 from minidl.parallel.communicator import ALONE, Communicator
-from minidl.training.checkpoints import About, save_checkpoint
+from minidl.storage.files import atomic
+from minidl.training.checkpoints import About, checkpoint_of, pack_checkpoint, save_checkpoint
 from minidl.training.config import Config
 from minidl.training.runs import Run
 from minidl.training.trainer import Callback, Trainer
@@ -102,6 +103,7 @@ class Checkpointer(Callback):
         self.run, self.about = run, about
         self.minutes, self.snapshot_epochs, self.keep = minutes, snapshot_epochs, keep
         self._tried, self._behind = time.monotonic(), False
+        self._best: bytes | None = None  # the content of `best`, while it couldn't be written
 
     def on_step(self, trainer: Trainer) -> None:
         self._behind = True
@@ -111,35 +113,55 @@ class Checkpointer(Callback):
     def on_epoch(self, trainer: Trainer) -> None:
         state, say = trainer.state, self.run.say
         if state.best_epoch == state.epoch:  # before `last`: a kill in between repeats both
-            attempt(say, "checkpoint", lambda: self._save(trainer, "best", with_optimizer=False))
+            self._best = None
+            if not attempt(say, "checkpoint", lambda: self._save(trainer, "best", with_optimizer=False)):
+                best = checkpoint_of(self.run.checkpoint("best"), trainer, self.about, with_optimizer=False)
+                self._best = pack_checkpoint(best)
         self._save_last(trainer)
         if self.snapshot_epochs and state.epoch % self.snapshot_epochs == 0:
             attempt(say, "checkpoint", lambda: self._save(trainer, f"epoch-{state.epoch:03d}"))
             attempt(say, "old snapshots", self._forget_old_snapshots)
 
     def close(self, trainer: Trainer) -> None:
-        """Saves `last` if it is out of date, in the folder for temporary files if necessary: DataError says where."""
-        if self._behind:
+        """Saves `last` and `best` if they are out of date, in the folder for temporary files if necessary: DataError
+        says where.
+        """
+        if self._behind or self._best is not None:
             self._save_last(trainer)
-        if not self._behind:
+        if not self._behind and self._best is None:
             return
-        last = self.run.checkpoint()
         try:
-            rescue = Path(tempfile.mkdtemp(prefix="minidl-")) / last.name
-            save_checkpoint(rescue, trainer, self.about)
+            rescue = Path(tempfile.mkdtemp(prefix="minidl-"))
+            if self._behind:
+                save_checkpoint(rescue / self.run.checkpoint().name, trainer, self.about)
+            if self._best is not None:
+                (rescue / self.run.checkpoint("best").name).write_bytes(self._best)
         except (OSError, DataError) as error:
             raise DataError(f"step {trainer.state.step} is lost: {error}") from error
-        raise DataError(f"{last} can't be written; what was trained is in {rescue}: copy it there and use --resume")
+        kept = " and ".join(str(path) for path in sorted(rescue.iterdir()))
+        place, ending = self.run.checkpoint().parent, " and use --resume" if self._behind else ""
+        raise DataError(f"{place} can't be written; what was trained is in {kept}: copy it there{ending}")
 
     def _save_last(self, trainer: Trainer) -> None:
+        """Tries to write `last`, and `best` if that couldn't be written before."""
         self._behind = not attempt(self.run.say, "checkpoint", lambda: self._save(trainer, "last"))
+        if self._best is not None and attempt(self.run.say, "checkpoint", self._write_best):
+            self._best = None
         self._tried = time.monotonic()
 
+    def _write_best(self) -> None:
+        with atomic(self._path("best")) as temporary:
+            temporary.write_bytes(self._best)
+
     def _save(self, trainer: Trainer, name: str, with_optimizer: bool = True) -> None:
+        save_checkpoint(self._path(name), trainer, self.about, with_optimizer)
+
+    def _path(self, name: str) -> Path:
+        """Where the checkpoint `name` goes."""
         with suppress(DataError):  # folders may have been removed; saving reports what is still wrong
             self.run.mend(Config(**self.about.config))
         self.run.folder("checkpoints")
-        save_checkpoint(self.run.checkpoint(name), trainer, self.about, with_optimizer)
+        return self.run.checkpoint(name)
 
     def _forget_old_snapshots(self) -> None:
         snapshots = {

@@ -137,7 +137,13 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: bool = True) -> None:
-    """Writes the trainer's model, optimizer and state, atomically.
+    """Writes the trainer's model, optimizer and state, atomically. Raises as `checkpoint_of`."""
+    made = checkpoint_of(path, trainer, about, with_optimizer)
+    save_arrays(path, made.arrays, _metadata(made.about, made.state))
+
+
+def checkpoint_of(path: Path, trainer: Trainer, about: About, with_optimizer: bool = True) -> Checkpoint:
+    """What `save_checkpoint` writes; the arrays are the live ones.
 
     If the loss or a weight is NaN, raises DivergedError instead, so that the file from before remains the last good
     one.
@@ -152,7 +158,7 @@ def save_checkpoint(path: Path, trainer: Trainer, about: About, with_optimizer: 
         arrays |= {_OPTIMIZER + name: a for name, a in trainer.optimizer.state().items()}
         if average is not None:
             arrays |= {_TRAINED + name: a for name, a in average.trained.items()}
-    _save(path, arrays, about, _timeless(trainer.state) if about.config.get("exact") else trainer.state)
+    return Checkpoint(path, about, _timeless(trainer.state) if about.config.get("exact") else trainer.state, arrays)
 
 
 def _timeless(state: TrainState) -> TrainState:
@@ -184,17 +190,14 @@ def _of_here(path: str) -> str:
     return f"./{windows.name}" if windows.drive else path
 
 
-def _save(path: Path, arrays: dict[str, Any], about: About, state: TrainState) -> None:
-    save_arrays(path, arrays, _metadata(about, state))
-
-
 def _metadata(about: About, state: TrainState) -> dict[str, str]:
     return {CHECKPOINT: to_json({"format": FORMAT, "about": asdict(about), "state": asdict(state)})}
 
 
 def pack_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """The content of its file, for a rank that can't read the file."""
-    return pack_arrays(checkpoint.arrays, _metadata(checkpoint.about, checkpoint.state))
+    """The content of its file, for a rank that can't read the file, or for a disk that is full now."""
+    arrays = {name: to_host(a) for name, a in checkpoint.arrays.items()}
+    return pack_arrays(arrays, _metadata(checkpoint.about, checkpoint.state))
 
 
 def unpack_checkpoint(content: bytes, path: Path) -> Checkpoint:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minidl.errors import DataError, UsageError
 from minidl.storage.files import cant_write, workshop
+from minidl.text.calls import quoted
 
 LONGEST_NAME = 200  # bytes; file systems allow 255, and names of pictures and temporary files contain it
 MOST_AT_ONCE = 1000  # folders of one second
@@ -57,4 +58,4 @@ def check_name(output: Path, name: str | None) -> None:
             f"--name {shown!r}: give a plain folder name of at most {LONGEST_NAME} bytes, --output says where it goes"
         )
     if os.path.lexists(path := output / name):
-        raise UsageError(f"{path} exists: give another --name, or continue it with --resume {path}")
+        raise UsageError(f"{path} exists: give another --name, or continue it with --resume {quoted(path)}")

@@ -12,17 +12,19 @@ from minidl.data import Dataset, resolve
 from minidl.data.fingerprint import fingerprint
 from minidl.errors import DataError, UsageError
 from minidl.storage.tables import csv_rows
+from minidl.text.calls import quoted
 from minidl.training import session
 from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import FREE_ON_RESUME, Config
-from minidl.training.runs import Run, newest_run
+from minidl.training.runs import Run, find_checkpoint, newest_run
 from minidl.training.trainer import TrainState
 
 
 def find_run(text: str, output: Path) -> tuple[Run, Path]:
     """The run that `text` names, and the checkpoint to continue from: the one that `text` names, or else the last.
 
-    "auto" means the newest run in `output`. Raises UsageError if there is none, DataError if `text` is not a run.
+    "auto" means the newest run in `output`. Raises UsageError if there is none, DataError if `text` is not a run or
+    has lost its last checkpoint.
     """
     path = newest_run(output) if text == "auto" else Path(text)
     if path is None:
@@ -30,7 +32,10 @@ def find_run(text: str, output: Path) -> tuple[Run, Path]:
     if path.is_file():
         return Run.open(path.absolute().parent.parent), path
     run = Run.open(path)
-    return run, run.checkpoint()
+    others = [file.stem for file in run.checkpoint().parent.glob("*.safetensors") if file != run.checkpoint()]
+    # A run that was killed while it wrote its first checkpoints has `best` alone, and nothing of an epoch yet.
+    lost = others and (others != ["best"] or (run.path / "metrics.csv").exists())
+    return run, (find_checkpoint(run.path, "last") if lost else run.checkpoint())
 
 
 def settings(run: Run, given: dict[str, Any], preset: str | None) -> Config:
@@ -55,7 +60,7 @@ def load_data(config: Config, run: Run | None, checkpoint: Checkpoint | None) ->
     except DataError as error:
         if run is None or Path(config.data).exists():
             raise
-        raise DataError(f"{error}; if the data have moved: --resume {run.path} --data NEW-PLACE") from error
+        raise DataError(f"{error}; if the data have moved: --resume {quoted(run.path)} --data NEW-PLACE") from error
     if checkpoint is not None:
         data.mean, data.std = (np.array(v, np.float32) for v in (checkpoint.about.mean, checkpoint.about.std))
     return data
@@ -73,7 +78,7 @@ def changes(run: Run, dataset: Dataset) -> list[str]:
     if "train" in lines and before["train"]["order"] != now["train"]["order"]:
         raise DataError(
             f"{dataset.name}: {lines['train']} of train, so their order would change: put the data back, or start a "
-            f"new run (--init-from {run.path} takes over its weights)"
+            f"new run (--init-from {quoted(run.path)} takes over its weights)"
         )
     return [f"changed  {split}: {change}" for split, change in lines.items()]
 

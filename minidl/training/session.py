@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +52,7 @@ from minidl.text.calls import call
 from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config, network_in_words, of_network
+from minidl.training.runs import Run, run_folder
 from minidl.training.trainer import Trainer
 
 STATISTICS_IMAGES = 1000  # enough for mean and deviation if every image has to be drawn first
@@ -354,6 +356,19 @@ def initialise_from(model: Layer, source: Checkpoint, classes: list[str]) -> lis
     return new
 
 
+def other_network(config: Config, source: Checkpoint) -> list[str]:
+    """A line if the weights of `source` fit the network of `config`, but were learned by another one."""
+    sides = [(source.about.model, source.about.config), (config.model, config.as_dict())]
+    chosen = [
+        {name: s.get(name) or usual for name, usual in (("stem", "small"), ("activation", "relu"))} for _, s in sides
+    ]
+    differ = [name for name in chosen[0] if chosen[0][name] != chosen[1][name]]
+    if not differ and sides[0][0] == sides[1][0]:
+        return []
+    words = [network_in_words(m, {name: c[name] for name in differ}) for (m, _), c in zip(sides, chosen, strict=True)]
+    return [f"warning  these weights were learned by {words[0]}, and this run trains {words[1]}"]
+
+
 def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = False, progress: bool = True) -> Data:
     """The data set that a checkpoint was trained on (or the one at `path`), normalized as in its training.
 
@@ -378,7 +393,7 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
 
 def _place(checkpoint: Checkpoint) -> str:
     """Where the data set of a checkpoint is. An exported one stores only its name: it may be here or in data/."""
-    data = checkpoint.about.config["data"]
+    data = _moved(checkpoint) or checkpoint.about.config["data"]
     if Path(data).name == IMPORTED and not checkpoint.state.step:
         raise DataError(f"{checkpoint.path}: imported weights, which have no data set: give --data")
     if data == SHAPES or Path(data).exists():
@@ -390,6 +405,15 @@ def _place(checkpoint: Checkpoint) -> str:
             return str(found[0])
     fetch = f", or fetch it with `{call('download')} data`" if Path(data).name == TINY_IMAGENET else ""
     raise DataError(f"{data}: the data set of {checkpoint.path} is neither here nor in data/: give --data{fetch}")
+
+
+def _moved(checkpoint: Checkpoint) -> str | None:
+    """Where the run of the checkpoint has its data now, if it has been resumed with data in another place."""
+    if (folder := run_folder(checkpoint.path)) is None:
+        return None
+    with suppress(DataError):  # the checkpoint says it too
+        return Run.open(folder).config().data
+    return None
 
 
 def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from minidl.errors import DataError
 from minidl.storage.files import check_own
-from minidl.text.calls import call
+from minidl.text.calls import call, quoted
 
 WAIT = 60.0  # seconds for other processes to let go of the file
 SECONDS = 20.0  # for reading all of it
@@ -109,5 +109,7 @@ def _files(path: Path) -> list[Path]:
 
 def _remedy(path: Path, error: Exception) -> str:
     if _files(path)[1].exists() and "readonly" in str(error):
-        return f"; the search was killed while it wrote: {call('search')} --resume {path.parent} mends the file"
+        return (
+            f"; the search was killed while it wrote: {call('search')} --resume {quoted(path.parent)} mends the file"
+        )
     return ""

@@ -6,6 +6,7 @@ Rank 0 alone reads and writes files; the others need nothing but the data set. I
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ def same_config(comm: Communicator, config: Config | None) -> Config:
 
 def same_run(comm: Communicator, run: Run | None) -> Run | None:
     """The run folder of rank 0, if it has one; the other ranks get one that they don't write to."""
-    path = comm.broadcast_bytes(str(run.path).encode() if run else b"").decode()
+    path = os.fsdecode(comm.broadcast_bytes(os.fsencode(run.path) if run else b""))
     return RunElsewhere(Path(path)) if comm.rank and path else run
 
 
@@ -45,7 +46,7 @@ def same_checkpoint(comm: Communicator, checkpoint: Checkpoint | None) -> Checkp
     """The checkpoint of rank 0, if it has one; the other ranks give None."""
     if comm.size == 1:
         return checkpoint
-    path = comm.broadcast_bytes(str(checkpoint.path).encode() if checkpoint else b"").decode()
+    path = os.fsdecode(comm.broadcast_bytes(os.fsencode(checkpoint.path) if checkpoint else b""))
     content = comm.broadcast_bytes(pack_checkpoint(checkpoint) if checkpoint else b"")
     if comm.rank == 0 or not path:
         return checkpoint

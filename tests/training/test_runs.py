@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from minidl.data import load_dataset
 from minidl.errors import DataError, UsageError
 from minidl.storage.files import TEMPORARY, append_line, atomic, remove_leftovers, workshop
 from minidl.storage.weights import load_arrays
+from minidl.training.callbacks import StopRequested
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
 from minidl.training.folders import create_folder
@@ -346,3 +348,81 @@ def test_config_json_keeps_everything_else_when_the_data_move(tmp_path, pets):
     assert train.main(["--resume", str(folder), "--data", str(tmp_path / "elsewhere"), "--threads", "2"]) == 0
     after = json.loads((folder / "config.json").read_text())
     assert after == {**before, "data": str(tmp_path / "elsewhere")}
+
+
+def test_a_run_that_has_lost_its_last_checkpoint_does_not_begin_again(tmp_path, pets, capsys):
+    _, folder = fit(tmp_path, pets, "--snapshot-epochs", "1")
+    (folder / "checkpoints" / "last.safetensors").unlink()
+    before = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
+    capsys.readouterr()
+    assert train.main(["--resume", str(folder)]) == 3
+    assert "no checkpoint 'last' in it (there are best, epoch-001, epoch-002)" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()} == before
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path, pets):
+    _, folder = fit(tmp_path, pets)
+    whole = weights(folder)
+    (folder / "checkpoints" / "last.safetensors").unlink()  # a kill may fall between `best` and `last`
+    (folder / "metrics.csv").unlink()
+    assert train.main(["--resume", str(folder)]) == 0
+    assert same(weights(folder), whole)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_best_checkpoint_that_cannot_be_written_is_tried_again_or_kept_elsewhere(
+    tmp_path, pets, monkeypatch, capsys, lasting
+):
+    _, whole = fit(tmp_path, pets)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    replace, failures = os.replace, []
+
+    def full(source, target):
+        if Path(target).name == "best.safetensors" and (lasting or not failures):
+            failures.append(target)
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        code, folder = fit(tmp_path, pets, name="full")
+    error = capsys.readouterr().err
+    if not lasting:
+        assert code == 0 and same(weights(folder, "best"), weights(whole, "best"))
+        return
+    assert code == 3 and "copy it there;" in error
+    (rescue,) = (tmp_path / "temporary").rglob("best.safetensors")
+    assert str(rescue) in error and same(load_arrays(rescue)[0], weights(whole, "best"))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names there are Unicode")
+def test_a_folder_whose_name_is_no_utf8_takes_runs_too(tmp_path, pets):
+    _, folder = fit(tmp_path, pets, "--output", os.fsdecode(os.fsencode(tmp_path) + b"/r\xe9sultats"))
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xe9sultats")) / "run"
+    assert train.main(["--resume", str(place)]) == 0 and train.main(["eval", str(place)]) == 0
+
+
+def test_the_command_that_continues_can_be_typed_as_it_stands(tmp_path, pets, monkeypatch, capsys):
+    def interrupt(interruption, trainer):
+        interruption.stopped = True
+        raise StopRequested
+
+    monkeypatch.setattr("minidl.training.callbacks.Interruption.on_step", interrupt)
+    code, folder = fit(tmp_path, pets, name="my run")
+    assert code == 130
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "continue with: " in line]
+    assert shlex.split(said.split("continue with: ")[1])[-2:] == ["--resume", str(folder)]
+
+
+def test_eval_finds_data_that_moved_before_the_run_went_on(tmp_path, pets):
+    _, folder = fit(tmp_path, pets)
+    moved = pets.rename(tmp_path / "moved")
+    assert train.main(["--resume", str(folder), "--data", str(moved)]) == 0  # no new epoch, no new checkpoint
+    assert train.main(["eval", str(folder)]) == 0
+
+
+@pytest.mark.parametrize("flag", ["--classes", "--freeze", "--with", "--init-from", "--data"])
+def test_an_empty_value_is_refused(flag, capsys):
+    assert train.main([flag, ""]) == 2
+    assert f"{flag}: the value is empty" in capsys.readouterr().err

@@ -194,3 +194,14 @@ def test_no_optimizer_changes_what_is_frozen_not_even_one_from_before(kind):
 
 def test_a_frozen_model_has_a_summary():
     assert summary(freeze(models.build("convnet", 3), "pool2"), (4, 64, 64, 3)).memory.arrays > 0
+
+
+def test_weights_of_a_network_with_another_activation_are_pointed_out(tmp_path, capsys):
+    flags = [*PART, "--epochs", "1", "--output", str(tmp_path)]
+    assert train.main([*flags, "--activation", "silu", "--name", "silu"]) == 0
+    start = ["--init-from", str(tmp_path / "silu"), "--name"]
+    assert train.main([*flags, *start, "relu"]) == 0
+    said = capsys.readouterr().out
+    assert "were learned by convnet, activation silu, and this run trains convnet, activation relu" in said
+    assert train.main([*flags, *start, "same", "--activation", "silu"]) == 0
+    assert "warning  these weights" not in capsys.readouterr().out
