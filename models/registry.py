@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.errors import UsageError
+from minidl.errors import UsageError, require_whole
 from minidl.layers import ACTIVATIONS, Sequential
 from minidl.models.convnet import build_convnet
 from minidl.models.googlenet import GOOGLENET, build_googlenet
@@ -54,6 +54,7 @@ def build(
         raise UsageError(f"unknown model {name!r}: choose {', '.join(REGISTRY)}")
     if classes < 2:
         raise UsageError(f"a classifier needs at least 2 classes, got {classes}")
+    require_whole("seed", seed)
     chosen = {option: value for option, value in (("stem", stem), ("activation", activation)) if value is not None}
     for option, value in chosen.items():
         if option not in options_of(name):

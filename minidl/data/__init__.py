@@ -17,7 +17,7 @@ from minidl.data.naming import SHAPES, portable, resolve
 from minidl.data.packed import default_cache, open_packed
 from minidl.data.shapes import SIZE, load_shapes
 from minidl.data.subset import Subset, only_classes, split_off, subset
-from minidl.errors import UsageError
+from minidl.errors import UsageError, require_whole
 
 __all__ = [
     "ArraySplit",
@@ -71,8 +71,8 @@ def load_dataset(
     """
     if gray not in ("convert", "skip"):
         raise UsageError(f"gray is {gray!r}: choose convert or skip")
-    if image_size < 1:
-        raise UsageError(f"image size {image_size}: it must be at least 1")
+    require_whole("image_size", image_size, 1)
+    require_whole("seed", seed)
     if name_or_path == SHAPES:  # a string: a Path is never equal to one
         if image_size != SIZE:
             raise UsageError(f"image size {image_size}: the images of {SHAPES} are drawn in {SIZE}x{SIZE}, no other")

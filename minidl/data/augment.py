@@ -56,10 +56,11 @@ def _rotation_table(height: int, width: int, degrees: float) -> tuple[np.ndarray
     # y points down, so clockwise is (x, y) -> (x cos - y sin, x sin + y cos); this is its inverse.
     from_x = np.clip(x * np.cos(angle) + y * np.sin(angle) + (width - 1) / 2, 0, width - 1)
     from_y = np.clip(y * np.cos(angle) - x * np.sin(angle) + (height - 1) / 2, 0, height - 1)
-    left, top = np.minimum(from_x.astype(int), width - 2), np.minimum(from_y.astype(int), height - 2)
+    left = np.minimum(from_x.astype(int), max(width - 2, 0))
+    top = np.minimum(from_y.astype(int), max(height - 2, 0))
     right, down = from_x - left, from_y - top
-    corner = top * width + left
-    places = np.stack([corner, corner + 1, corner + width, corner + width + 1])
+    corner, one, line = top * width + left, width > 1, width * (height > 1)  # an image may be one pixel wide
+    places = np.stack([corner, corner + one, corner + line, corner + one + line])
     exact = np.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down])
     weights = np.floor(np.cumsum(exact, axis=0) * 256 + 0.5)  # rounded sums: they end in exactly 256
     return places, np.diff(weights, axis=0, prepend=0).astype(np.uint16)

@@ -46,8 +46,8 @@ def download(
     """The file at `url`, saved in `folder` under its own name; returns its path.
 
     If the file is there already, it is verified and kept. Until it is complete, the bytes are in `<name>.part`, from
-    which the next attempt or the next call continues. The file gets its name when its size (bytes) and checksums are
-    right.
+    which the next attempt or the next call continues. (Without a checksum, its name has a digest of the address: two
+    addresses may have files of one name.) The file gets its name when its size (bytes) and checksums are right.
 
     url        one address, or several of the same file, tried one after the other
     retries    how many attempts may follow each other without any progress, after the first one
@@ -60,7 +60,10 @@ def download(
     urls = [url] if isinstance(url, str) else list(url)
     sums = {kind: _checksum(kind, text) for kind, text in (("md5", md5), ("sha256", sha256)) if text is not None}
     target = Path(folder).expanduser() / file_name(urls[0])
-    part = target.with_name(target.name + ".part")
+    known = (
+        "" if sums else "." + hashlib.sha256(urls[0].encode()).hexdigest()[:8]
+    )  # nothing else tells two files apart
+    part = target.with_name(f"{target.name}{known}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from minidl.data.arrays import as_split
 from minidl.data.base import Split
-from minidl.errors import ShapeError, UsageError, require_whole
+from minidl.errors import DataError, ShapeError, UsageError, require_whole
 
 Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]  # (uint8 images, indices, seed, epoch) -> images
 
@@ -75,7 +75,8 @@ def channel_statistics(
             are
 
     The sums are integers, so the order and `batch` don't change a bit. A packed split stores the sums of each image
-    (`sums`), so that nothing has to be read. A constant channel gets the deviation of one gray level, 1/255.
+    (`sums`), so that nothing has to be read. A constant channel gets the deviation of one gray level, 1/255, and of
+    floats 1.
     """
     split = as_split(split)
     indices = np.arange(len(split)) if indices is None else np.asarray(indices)
@@ -83,9 +84,10 @@ def channel_statistics(
         raise UsageError("channel statistics of no images: choose at least one")
     if (images := split.images(indices[:1])).dtype != np.uint8:
         x = split.images(indices).astype(np.float64)
-        return x.mean(axis=(0, 1, 2)).astype(np.float32), np.maximum(x.std(axis=(0, 1, 2)), 1 / 255).astype(
-            np.float32
-        )
+        if not np.isfinite(x).all():
+            raise DataError("channel statistics: an image has a number that isn't finite (NaN or infinite)")
+        std = x.std(axis=(0, 1, 2))
+        return x.mean(axis=(0, 1, 2)).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
     if (sums := getattr(split, "sums", None)) is not None:
         total = sums[indices].sum(axis=0)
     else:
@@ -150,7 +152,12 @@ class Loader:
         limit: int | None = None,
     ) -> None:
         split = as_split(split)
-        for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("limit", limit, 1)):
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("workers", workers, 0),
+            ("seed", seed, 0),
+            ("limit", limit, 1),
+        ):
             if value is not None or name != "limit":
                 require_whole(name, value, least)
         if len(split) < (batch_size if drop_last else 1):

@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.data.base import Dataset, Split
 from minidl.data.classes import find_classes
-from minidl.errors import UsageError
+from minidl.errors import UsageError, require_whole
 
 
 class Subset:
@@ -99,6 +99,9 @@ def choose_classes(dataset: Dataset, chosen: list[int], said: str) -> Dataset:
 
 def _share(split: Split, fraction: float, seed: int, purpose: str) -> np.ndarray:
     """Positions, sorted: all images are put into one random order, and the first part of each class is taken."""
+    if split.labels is None:
+        raise UsageError("these images have no labels: a part of every class can't be taken")
+    require_whole("seed", seed)
     order = np.random.default_rng([seed, zlib.crc32(purpose.encode())]).permutation(len(split))
     by_class = order[np.argsort(split.labels[order], kind="stable")]
     bounds = np.flatnonzero(np.diff(split.labels[by_class])) + 1

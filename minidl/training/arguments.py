@@ -61,7 +61,11 @@ def check(
             "minidl.freeze keeps layers from learning"
         )
     _heads(model, loss)
-    _labels(val)
+    _labels(val, "val", "evaluation needs them all: leave these images out")
+    if loss is None:
+        _labels(
+            train, "train", "this loss needs them all: give loss=minidl.losses.CrossEntropy(), which ignores these"
+        )
     _callbacks(callbacks)
 
 
@@ -73,17 +77,14 @@ def _heads(model: Layer, loss: Loss | None) -> None:
         )
 
 
-def _labels(val: Any) -> None:
-    """Raises UsageError if the split of `val` is known, and an image in it has no label."""
-    split = getattr(val, "split", None)
+def _labels(loader: Any, name: str, hint: str) -> None:
+    """Raises UsageError if the split of `loader` is known, and an image in it has no label."""
+    split = getattr(loader, "split", None)
     if not hasattr(split, "labels"):
         return
     unlabelled = len(split) if split.labels is None else int((np.asarray(split.labels) < 0).sum())
     if unlabelled:
-        raise UsageError(
-            f"Trainer: {unlabelled} of the {len(split)} images of val have no label, and evaluation needs them all: "
-            "leave these images out"
-        )
+        raise UsageError(f"Trainer: {unlabelled} of the {len(split)} images of {name} have no label, and {hint}")
 
 
 def _callbacks(callbacks: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, on_device
 from minidl.data.loader import Loader
-from minidl.errors import DivergedError, UsageError
+from minidl.errors import DivergedError, UsageError, require_whole
 from minidl.layers.base import Context, Layer, Mode
 from minidl.losses import label_ranks, main_head, softmax_cross_entropy, top_k_correct
 from minidl.losses.protocol import Loss, call_loss
@@ -97,6 +97,8 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         check(model, optimizer, schedule, train, val, epochs, loss, callbacks)
+        require_whole("patience", patience)
+        require_whole("seed", seed)
         if loss is not None and label_smoothing:
             raise UsageError(
                 "Trainer: label_smoothing is that of softmax_cross_entropy: give it to the loss, such as "

@@ -190,3 +190,9 @@ def test_a_class_of_one_image_cannot_be_split():
     split.labels, split.pixels = np.array([0, 0, 0, 1]), np.zeros((4, 1, 1, 3), np.uint8)
     with pytest.raises(UsageError, match="no training image of class 1"):
         split_off(split, 0.3, 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1)])
+def test_images_of_one_pixel_height_or_width_are_turned_too(shape):
+    images = np.full((2, *shape, 3), 77, np.uint8)
+    np.testing.assert_array_equal(rotate(images, 10), images)

@@ -289,7 +289,7 @@ def test_a_full_disk_while_unpacking_is_one_line(tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options, line", [({"gray": "colour"}, "gray is 'colour': choose"), ({"image_size": 0}, "image size 0")]
+    "options, line", [({"gray": "colour"}, "gray is 'colour': choose"), ({"image_size": 0}, "image_size is 0")]
 )
 def test_impossible_options_are_refused(tiny, options, line):
     with pytest.raises(UsageError, match=line):

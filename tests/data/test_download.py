@@ -477,3 +477,11 @@ def test_tiny_imagenet_comes_over_https_first_and_is_known_by_its_sha256():
     assert tiny_imagenet.URL == "https://cs231n.stanford.edu/tiny-imagenet-200.zip"
     assert tiny_imagenet.PLAIN_URL == "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
     assert len(bytes.fromhex(tiny_imagenet.SHA256)) == 32 and tiny_imagenet.SIZE == 248_100_043
+
+
+def test_files_of_one_name_from_two_addresses_are_not_joined(fetch, server, tmp_path):
+    server.cuts = [400, 0]
+    with pytest.raises(DataError):
+        fetch(md5=None, size=None, retries=0)
+    server.content, other = bytes(2000), server.url.replace("/files/", "/others/")
+    assert download(other, tmp_path, progress=False).read_bytes() == bytes(2000)

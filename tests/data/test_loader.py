@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from minidl.data import Loader, OnlineAugment, Subset, channel_statistics, denormalise, normalise
-from minidl.errors import UsageError
+from minidl.data import Loader, OnlineAugment, Subset, channel_statistics, denormalise, normalise, subset
+from minidl.data.arrays import as_split
+from minidl.errors import DataError, UsageError
 from tests.data.test_augment import ArraySplit
 
 MEAN, STD = (0.48, 0.45, 0.40), (0.28, 0.27, 0.28)
@@ -220,3 +221,30 @@ def test_a_white_image_of_many_pixels_does_not_overflow_its_sums():
 def test_statistics_of_no_images_are_refused():
     with pytest.raises(UsageError, match="no images"):
         channel_statistics(ArraySplit(3, size=8), np.array([], int))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_floats_have_statistics_in_their_own_units(scale):
+    images = np.random.default_rng(0).normal(3, 2, (50, 4, 4, 3)) * scale
+    mean, std = channel_statistics((images, None))
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(std, images.std(axis=(0, 1, 2)), rtol=1e-5)
+    assert channel_statistics((np.full((2, 4, 4, 1), scale), None))[1] == 1
+
+
+def test_floats_that_are_no_numbers_are_named():
+    images = np.zeros((2, 4, 4, 1))
+    images[1, 2, 3] = np.nan
+    with pytest.raises(DataError, match="an image has a number that isn't finite"):
+        channel_statistics((images, None))
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a"])
+def test_a_seed_that_is_none_is_refused_at_once(seed):
+    with pytest.raises(UsageError, match="seed is"):
+        loader(seed=seed)
+
+
+def test_parts_of_every_class_need_labels():
+    with pytest.raises(UsageError, match="have no labels"):
+        subset(as_split((np.zeros((4, 2, 2, 1)), None)), 0.5, 0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minidl as md
+import models
 from minidl.errors import DivergedError, ShapeError, UsageError
 from minidl.training.trainer import Callback
 
@@ -118,7 +119,7 @@ def test_images_without_a_label_count_neither_as_right_nor_as_wrong():
     seen = []
     row, _ = fitted(np.array([0, -1, 1, 0, -1, -1, 1, 0, 1, -1]), loss=always_right)
     assert row["train_top1"] == 1 and sum(seen) == 6
-    with pytest.raises(UsageError, match="image without a label"):
+    with pytest.raises(UsageError, match="1 of the 4 images of train have no label"):
         fitted(np.array([0, -1, 1, 0]))
 
 
@@ -203,3 +204,11 @@ def test_a_loss_that_gives_no_numbers_is_named():
     run = md.Trainer(model, md.SGD(model.named_parameters(), 0.1), RATE, BATCHES, BATCHES, epochs=1, loss=words)
     with pytest.raises(UsageError, match="the loss words: returns str and ndarray, must return numbers"):
         run.fit()
+
+
+@pytest.mark.parametrize("options", [{"seed": -1}, {"seed": "a"}, {"patience": -1}, {"patience": "3"}])
+def test_a_seed_or_patience_that_is_no_whole_number_is_refused(options):
+    with pytest.raises(UsageError, match="it must be"):
+        fitted(np.arange(8) % 2, **options)
+    with pytest.raises(UsageError, match="seed is -1"):
+        models.build("convnet", seed=-1)
