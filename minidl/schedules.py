@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from minidl.errors import UsageError
 
@@ -20,15 +19,12 @@ Schedule = Callable[[int], float]
 
 def constant(lr: float) -> Schedule:
     """Always lr."""
-    _require("constant", "lr", lr, _is_rate(lr))
     return lambda step: lr
 
 
-def step_drops(lr: float, drop_steps: Sequence[int], factor: float = 0.1) -> Schedule:
+def step_drops(lr: float, drop_steps: Iterable[int], factor: float = 0.1) -> Schedule:
     """lr * factor^d, where d is the number of `drop_steps` at or before s."""
-    drop_steps = _steps(drop_steps)
-    _require("step", "lr", lr, _is_rate(lr))
-    _require("step", "factor", factor, factor > 0)
+    drop_steps = tuple(drop_steps)  # an iterator could be read once only
     return lambda step: lr * factor ** sum(step >= drop for drop in drop_steps)
 
 
@@ -38,9 +34,6 @@ def cosine(lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
     final_lr + (lr - final_lr) (1 + cos(pi s / T)) / 2,  which is final_lr at s = T, one step after the last; later
     it stays final_lr.
     """
-    _require("cosine", "lr", lr, _is_rate(lr))
-    _require("cosine", "total_steps", total_steps, total_steps >= 1)
-    _require("cosine", "final_lr", final_lr, _is_rate(final_lr))
     return lambda step: _anneal(lr, final_lr, step / total_steps)
 
 
@@ -57,11 +50,6 @@ def one_cycle(lr: float, total_steps: int, rise: float = 0.3, div: float = 25.0,
     Source: Smith & Topin 2018, in the form of torch.optim.lr_scheduler.OneCycleLR. Torch divides the first rate to
     get the last one: its final_div_factor is final_div / div here.
     """
-    _require("one-cycle", "lr", lr, _is_rate(lr))
-    _require("one-cycle", "total_steps", total_steps, total_steps >= 1)
-    _require("one-cycle", "rise", rise, 0 <= rise <= 1)
-    _require("one-cycle", "div", div, div > 0)
-    _require("one-cycle", "final_div", final_div, final_div > 0)
     peak_step = max(rise * total_steps - 1, 0)
     fall = max(total_steps - 1 - peak_step, 1)
 
@@ -78,7 +66,6 @@ def warm_up(schedule: Schedule, warmup_steps: int) -> Schedule:
 
     schedule(0) (s + 1) / W for s < W, then schedule(s - W) (Goyal et al. 2017, section 2.2).
     """
-    _require("warm-up", "warmup_steps", warmup_steps, warmup_steps >= 0)
 
     def warmed(step: int) -> float:
         if step < warmup_steps:
@@ -94,7 +81,7 @@ def make_schedule(
     total_steps: int,
     *,
     warmup_steps: int = 0,
-    drop_steps: Sequence[int] = (),
+    drop_steps: Iterable[int] = (),
     factor: float = 0.1,
     final_lr: float = 0.0,
     rise: float = 0.3,
@@ -107,14 +94,24 @@ def make_schedule(
     own options only: "step" drop_steps and factor, "cosine" final_lr, "one-cycle" rise, div and final_div.
     Raises UsageError naming the option if one of them makes no sense.
     """
-    _require(name, "total_steps", total_steps, total_steps >= 1)
-    _require(name, "warmup_steps", warmup_steps, 0 <= warmup_steps < total_steps)
+    drop_steps = tuple(drop_steps)
+    for option, value, fits in (
+        ("lr", lr, isinstance(lr, numbers.Real) and lr >= 0 and math.isfinite(lr)),
+        ("total_steps", total_steps, total_steps >= 1),
+        ("warmup_steps", warmup_steps, 0 <= warmup_steps < max(total_steps, 1)),
+        ("drop_steps", drop_steps, name != "step" or all(drop > warmup_steps for drop in drop_steps)),
+        ("factor", factor, name != "step" or factor > 0),
+        ("final_lr", final_lr, name != "cosine" or final_lr >= 0),
+        ("rise", rise, name != "one-cycle" or 0 <= rise <= 1),
+        ("div", div, name != "one-cycle" or div > 0),
+        ("final_div", final_div, name != "one-cycle" or final_div > 0),
+    ):
+        if not fits:
+            raise UsageError(f"learning-rate schedule {name}: {option} can't be {value}")
     left = total_steps - warmup_steps
     if name == "constant":
         schedule = constant(lr)
     elif name == "step":
-        drop_steps = _steps(drop_steps)
-        _require(name, "drop_steps", list(drop_steps), all(drop > warmup_steps for drop in drop_steps))
         schedule = step_drops(lr, [drop - warmup_steps for drop in drop_steps], factor)
     elif name == "cosine":
         schedule = cosine(lr, left, final_lr)
@@ -131,20 +128,3 @@ SCHEDULES = ("constant", "step", "cosine", "one-cycle")
 def _anneal(start: float, end: float, t: float) -> float:
     """Half a cosine from `start` at t = 0 to `end` at t = 1; `end` after that."""
     return end + (start - end) * (1 + math.cos(math.pi * min(t, 1.0))) / 2
-
-
-def _steps(drop_steps: Iterable[int]) -> tuple[int, ...]:
-    if not isinstance(drop_steps, Iterable):
-        raise UsageError(
-            f"learning-rate schedule step: drop_steps is {drop_steps!r:.60}, must be some steps: [30, 60]"
-        )
-    return tuple(drop_steps)
-
-
-def _is_rate(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and value >= 0 and math.isfinite(value)
-
-
-def _require(schedule: str, option: str, value: Any, fits: bool) -> None:
-    if not fits:
-        raise UsageError(f"learning-rate schedule {schedule}: {option} can't be {value}")
