@@ -19,8 +19,12 @@ def gradient_norm(params: Iterable[Parameter] | Mapping[str, Parameter]) -> Arra
 
     The sum is in float64 and always in the same order, so it has the same bits each time, and 1e30 doesn't overflow.
     """
+    return _norm(_learning(params))
+
+
+def _norm(params: list[Parameter]) -> Array:
     total, xp = 0.0, None
-    for p in _learning(params):
+    for p in params:
         xp, flat = array_module(p.grad), p.grad.reshape(-1)
         for i in range(0, p.size, BLOCK):
             total = total + xp.square(flat[i : i + BLOCK], dtype=xp.float64).sum()
@@ -41,7 +45,7 @@ def clip_norm(params: Iterable[Parameter] | Mapping[str, Parameter], most: float
     if not most > 0:
         raise UsageError(f"gradients can't be clipped to the norm {most}: choose a number above 0")
     params = _learning(params)
-    norm = gradient_norm(params)
+    norm = _norm(params)
     xp = array_module(norm)
     factor = xp.asarray(xp.minimum(most / (norm + EPS), 1.0))
     for p in params:

@@ -60,10 +60,8 @@ def download(
     urls = [url] if isinstance(url, str) else list(url)
     sums = {kind: _checksum(kind, text) for kind, text in (("md5", md5), ("sha256", sha256)) if text is not None}
     target = Path(folder).expanduser() / file_name(urls[0])
-    known = (
-        "" if sums else "." + hashlib.sha256(urls[0].encode()).hexdigest()[:8]
-    )  # nothing else tells two files apart
-    part = target.with_name(f"{target.name}{known}.part")
+    digest = "" if sums else "." + hashlib.sha256(urls[0].encode()).hexdigest()[:8]
+    part = target.with_name(f"{target.name}{digest}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
