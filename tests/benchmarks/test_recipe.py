@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from minidl.data.loader import Loader
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import SGD
 from minidl.schedules import constant
+from minidl.training import session
+from minidl.training.config import make_config
 from minidl.training.trainer import Trainer
 from tests.tiny_fixture import make_tiny
 
@@ -69,6 +72,22 @@ def test_independent_flips_mirror_half_of_the_images_whatever_the_epoch_before(t
         assert ((out == IMAGES[0]).all(axis=(1, 2, 3)) ^ seen[-1]).all()
     assert all(0.45 < flipped.mean() < 0.55 for flipped in seen)
     assert 0.45 < (seen[0] == seen[1]).mean() < 0.55
+
+
+def test_images_are_stretched_in_the_share_of_the_epochs_that_is_asked_for(trainer):
+    trainer.epochs, indices = 8, np.arange(24)
+    best = session.make_augment(
+        make_config("best", {"epochs": 8}), SimpleNamespace(dataset=SimpleNamespace(image_shape=(64, 64, 3)))
+    )
+    techniques.stretched(trainer, 0.85)
+    for epoch in range(8):
+        images = rng.integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
+        np.testing.assert_array_equal(
+            trainer.train.augment(images, indices, 0, epoch), best(images, indices, 0, epoch)
+        )
+    techniques.stretched(trainer, 0.5)
+    sizes = [trainer.train.augment(images, indices, 0, epoch).shape[1] for epoch in range(8)]
+    assert sizes == [40, 40, 48, 56, 64, 64, 64, 64]
 
 
 @pytest.mark.parametrize("technique", [techniques.mixup, techniques.cutmix])
