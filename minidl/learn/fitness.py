@@ -18,7 +18,7 @@ from minidl.learn.running import raised
 
 SLOWER = 5.0  # times; then the real function runs in its place
 LEAST = 0.005  # seconds that a call may take in any case
-WAIT = 1.0  # seconds that are waited for a call in any case: other programs may hold it up
+WAIT = 3.0  # seconds that are waited for a call in any case: other programs may hold it up
 TIMED = 5  # calls of each function that are timed; the fastest counts
 CLOSE = 0.01  # float32 sums over a batch, in another order
 
@@ -75,14 +75,17 @@ def _recorded(plugs: Plugs, run: Callable[[], object]) -> dict[str, tuple]:
 
 
 def _fastest(function: Callable, call: tuple, limit: float | None) -> tuple[float, Any]:
-    """The seconds of the fastest of some calls, and what it gave. Raises Endless if one takes more than `limit`."""
+    """The fastest of some calls, in seconds of the processors, and what it gave. Other programs don't count.
+
+    Raises Endless if a call takes more than `limit` seconds of the clock.
+    """
     best, given = float("inf"), None
     for _ in range(TIMED):
         args, options = copy.deepcopy(call)
-        start = time.perf_counter()
+        start = time.process_time()
         with time_limit(limit) if limit else nullcontext():
             result = function(*args, **options)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
         given = result, args
     return best, given
 
