@@ -97,7 +97,8 @@ def _facts(
 
 def _changed(bad: Bad) -> tuple[str, str]:
     names = sorted({name for _, a, _ in bad for name in a.changed})
-    return "changed", f"You changed {' and '.join(names)}, which belongs to the caller. Work on a copy."
+    belong = "belongs" if len(names) == 1 else "belong"
+    return "changed", f"You changed {' and '.join(names)}, which {belong} to the caller. Work on a copy."
 
 
 def _kinds(bad: Bad) -> tuple[str, str] | None:
@@ -125,7 +126,9 @@ def _kinds(bad: Bad) -> tuple[str, str] | None:
         if dtype.kind != "f":
             return "dtype", f"{name} is {described(value)}, must be {dtype}."
         if np.asarray(value).dtype.kind in "iub":
-            return "dtype", f"{name} is {described(value)}, must be {dtype}: whole numbers have lost their fractions."
+            lost = all(_cut_off(*pair) for pair in pairs)
+            why = ": whole numbers have lost their fractions" if lost else ""
+            return "dtype", f"{name} is {described(value)}, must be {dtype}{why}."
     return None
 
 
@@ -148,6 +151,11 @@ def _same_numbers(value: Any, wanted: Any) -> bool:
     """Whether two arrays of different dtypes hold the same numbers."""
     value, wanted = np.asarray(value), np.asarray(wanted)
     return value.dtype.kind in "fiub" and not apart(value, wanted).any()
+
+
+def _cut_off(value: Any, wanted: Any) -> bool:
+    """Whether a value is the right one without its fractions, where that is finite."""
+    return not ((np.asarray(value) != np.trunc(wanted)) & np.isfinite(wanted)).any()
 
 
 def _sizes(case: Case) -> str:

@@ -29,7 +29,8 @@ POWERS = {
 
 def exchanged(bad: Bad) -> tuple[str, str] | None:
     """Whether two outputs stand in each other's place."""
-    for one, other in itertools.combinations(bad[0][2].outcome, 2):
+    arrays = {name: None for _, _, b in bad for name, value in b.outcome.items() if isinstance(value, np.ndarray)}
+    for one, other in itertools.combinations(arrays, 2):  # not two words or truth values, which are equal by chance
         if all(
             equal(a.outcome[one], b.outcome[other]) and equal(a.outcome[other], b.outcome[one]) for _, a, b in bad
         ) and any(not equal(b.outcome[one], b.outcome[other]) for _, _, b in bad):

@@ -76,6 +76,8 @@ def once(a):
         (lambda a, b, stride: a * b if len(a) == 1 else a, "unknown", "y[0, 0] is"),
         (lambda a, b, stride: a * b[stride - 1 : 1], "raises", "For some inputs it raises ValueError"),
         (lambda a, b, stride: a @ b, "raises", "the shapes don't fit for @: 2 columns on the left, 1 rows on the ri"),
+        (lambda a, b, stride: (a * b).astype(int), "dtype", "must be float64: whole numbers have lost"),
+        (lambda a, b, stride: a > 0, "dtype", "y is an array (1, 2) of bool, must be float64.\n"),
         (lambda a, b, stride: (a * b).astype(str), "kind", "y holds str '"),
         (lambda a, b, stride: (a * b).astype(object) * [[None]], "raises", "TypeError in line"),
         (lambda a, b, stride: np.full(a.shape, None), "kind", "y holds None in place of a number: does a function"),
@@ -127,6 +129,15 @@ def test_the_evidence_is_the_smallest_input_and_its_first_wrong_entry():
     lines = check_function(PRODUCT, lambda a, b, stride: once(a * b)).lines
     assert lines[0] == "The smallest input that fails:"
     assert lines[3] == "    stride = 1" and lines[4].startswith("y[0, 0] is ")
+
+
+def test_two_wrong_truth_values_are_not_called_exchanged():
+    def call(function, arguments):
+        y = function(**arguments)
+        return {"finite": bool(np.isfinite(y).all()), "large": bool((abs(y) > 100).any())}
+
+    verdict = check_function(exercise(call=call, mistakes=()), lambda a, b, stride: a * b / 0)
+    assert verdict.found == "unknown"
 
 
 def test_of_two_outputs_the_wrong_one_is_named():
