@@ -24,6 +24,7 @@ from minidl.text.calls import call
 from minidl.text.console import print_lines
 
 MATMUL = r"matmul: Input operand 1 has a mismatch in its core dimension 0.*\(size (\d+) is different from (\d+)\)"
+NO_ARRAY = r"matmul: Input operand \d does not have enough dimensions \(has 0.*"
 PRINTED = 30  # lines of what an answer prints that are shown
 
 
@@ -48,6 +49,7 @@ class Raised:
         text = ""
         with suppress(Exception):  # a learner's exception may have a __str__ that raises
             text = str(self.error).partition("\n")[0].rstrip(" .")  # a full stop follows
+            text = re.sub(NO_ARRAY, "one side of @ is no array (that of a parameter is its .value)", text)
             text = re.sub(MATMUL, r"the shapes don't fit for @: \2 columns on the left, \1 rows on the right", text)
         return f"{type(self.error).__name__}{where}" + (f": {text:.200}" if text else "")
 

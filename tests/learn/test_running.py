@@ -59,6 +59,7 @@ def test_a_file_of_another_editor_is_as_good(tmp_path, codec, newline):
         ("    y = x\n    return undefined, y\n", "NameError in line 3: name 'undefined'"),
         ("    raise SystemExit\n", "SystemExit in line 2"),
         ("    assert False\n", "AssertionError in line 2"),
+        ("    return x @ 1\n", "one side of @ is no array (that of a parameter is its .value)"),
         ("    return relu(x)\n", "RecursionError in line 2"),
         ("    return x\n", "Return y, mask: yours returns an array"),
         ("    pass\n", "Return y, mask: yours returns None"),

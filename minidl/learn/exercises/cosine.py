@@ -33,7 +33,13 @@ def rates(function: Callable, arguments: Arguments) -> Outcome:
     schedule = function(**arguments)
     if not callable(schedule):
         raise Returned(f"Return a function of the step: yours returns {described(schedule)}")
-    return {"rate": np.array([schedule(step) for step in range(arguments["total_steps"] + 3)])}
+    found = [schedule(step) for step in range(arguments["total_steps"] + 3)]
+    if (again := described(schedule(0))) != described(found[0]):
+        raise Returned(
+            f"The rate must depend on the step alone, so that a run can be resumed: asked again, your rate of step 0 "
+            f"is {again}, and was {described(found[0])}"
+        )
+    return {"rate": np.array(found)}
 
 
 def _on_paper(arguments: Arguments, name: str, index: tuple[int, ...]) -> str:

@@ -92,8 +92,8 @@ def _call(function: Callable, arguments: Arguments) -> Outcome:
     trainer, losses, right = _trainer(arguments), [], []
     for _ in range(arguments["steps"]):
         result = function(trainer, arguments["x"], arguments["y"])
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise Returned(f"Return loss, correct: yours returns {described(result)}")
+        if not isinstance(result, tuple) or len(result) != 2 or not all(map(_is_number, result)):
+            raise Returned(f"Return loss, correct, both of them numbers: yours returns {described(result)}")
         losses.append(float(result[0]))
         right.append(float(result[1]))
         trainer.state.step += 1
@@ -107,6 +107,10 @@ def _call(function: Callable, arguments: Arguments) -> Outcome:
         "state.step": trainer.state.step,
         "optimizer.steps": trainer.optimizer.steps,
     }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int | np.number) or isinstance(value, np.ndarray) and not value.ndim
 
 
 def _zero_after_backward(self: Trainer, x, y):

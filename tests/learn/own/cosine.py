@@ -43,3 +43,9 @@ def wrong_not_halved(lr, total_steps, final_lr=0.0):
 def wrong_a_number(lr, total_steps, final_lr=0.0):
     """kind: returns the first rate"""
     return lr
+
+
+def wrong_counter(lr, total_steps, final_lr=0.0):
+    """kind: counts its own calls"""
+    steps = iter(range(10**6))
+    return lambda step: final_lr + (lr - final_lr) * (1 + np.cos(np.pi * min(next(steps) / total_steps, 1))) / 2
