@@ -111,8 +111,21 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "mean not subtracted in xhat",
-            "xhat is (x - mean) inv_std: the mean isn't subtracted.",
+            "In the path through the variance the mean isn't subtracted: xhat is (x - mean) inv_std, and x moves the "
+            "variance by 2 (x - mean) / M.",
             (("xhat = (x - mean) * inv_std", "xhat = x * inv_std"),),
+        ),
+        Mistake(
+            "2 forgotten",
+            "The path through the variance is half as large as it must be: x moves the variance by 2 (x - mean) / M. "
+            "The 2 cancels the 1/2 of the derivative of var^(-1/2), which is -1/2 inv_std^3.",
+            (("(dgamma * (1 / m))", "(dgamma * (1 / m)) / 2"),),
+        ),
+        Mistake(
+            "power of inv_std",
+            "In the path through the variance inv_std has the power 1 in place of 3: the derivative of var^(-1/2) is "
+            "-1/2 var^(-3/2) = -1/2 inv_std^3.",
+            (("(dgamma * (1 / m))", "(dgamma * (1 / m)) / inv_std**2"),),
         ),
         Mistake(
             "divided by inv_std",

@@ -124,6 +124,17 @@ EXERCISE = Exercise(
             wrong=_only(_LAST, _LAST),
         ),
         Mistake(
+            "last product only",
+            "Only the last pixel and the last channel count: in your loops each product overwrites the one before. "
+            "Add them up: += in place of =.",
+            wrong=_only(_LAST, _LAST, _LAST),
+        ),
+        Mistake(
+            "mean",
+            "You took the mean over the window and its channels. A convolution adds the products up.",
+            (("y.reshape(-1, oh, ow, f)", "y.reshape(-1, oh, ow, f) / patches.shape[1]"),),
+        ),
+        Mistake(
             "last channel only",
             "Only the last channel counts: in your loop over the channels each product overwrites the one before. "
             "Add them up.",

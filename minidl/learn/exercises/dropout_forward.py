@@ -13,8 +13,9 @@ from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, Outcome, R
 
 
 def _cases(rng: np.random.Generator) -> list[Case]:
-    cases = [Case({"x": np.array([1.0, 2, 3, 4]), "p": 0.5, "ctx": INFER}, _about(INFER, 0.5))]
+    cases = []
     for ctx, p, shape in (
+        (INFER, 0.5, (4,)),
         (TRAIN, 0.5, (60, 50)),
         (TRAIN, 0.2, (60, 50)),
         (TRAIN, 0.8, (10, 6, 5, 10)),
@@ -23,7 +24,8 @@ def _cases(rng: np.random.Generator) -> list[Case]:
         (INFER, 0.2, (60, 50)),
     ):
         ctx = replace(ctx, seed=1, step=3, path="dropout")
-        cases.append(Case({"x": rng.uniform(1, 2, size=shape), "p": p, "ctx": ctx}, _about(ctx, p)))
+        x = np.array([1.0, 2, 3, 4]) if shape == (4,) else rng.uniform(1, 2, size=shape)
+        cases.append(Case({"x": x, "p": p, "ctx": ctx}, _about(ctx, p)))
     return cases
 
 
@@ -98,6 +100,15 @@ def _no_scale_in_training(self: Dropout, x, ctx):
     return x * mask, mask
 
 
+def _one_number(self: Dropout, x, ctx):
+    """Forgets the shape: the mask is a number."""
+    if not ctx.training:
+        return x, None
+    mask = (ctx.rng().random() >= self.p) / (1 - self.p)
+    return x * mask, mask
+
+
+_MANY = "One random number decides for many numbers of x. Draw one for each: random(x.shape)."
 _LINE = "mask = to_device(keep.astype(x.dtype) * (1 / (1 - self.p)), array_module(x))"
 
 EXERCISE = Exercise(
@@ -175,6 +186,12 @@ EXERCISE = Exercise(
             (("not ctx.training or self.p == 0", "False"),),
         ),
         Mistake(
+            "modes exchanged",
+            "The passes are exchanged: a TRAIN pass drops numbers, and the others return x and None. `ctx.training` "
+            "is True in a TRAIN pass.",
+            (("not ctx.training or self.p == 0", "ctx.training"),),
+        ),
+        Mistake(
             "another generator",
             "Two calls with the same ctx drop different numbers, so nobody can repeat your run. Draw from "
             "`ctx.rng()`.",
@@ -199,9 +216,10 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "whole rows",
-            "One random number decides for many numbers of x. Draw one for each: random(x.shape).",
+            _MANY,
             (("random(x.shape, dtype=np.float32)", "random(x.shape[1:], dtype=np.float32)"),),
         ),
+        Mistake("one number", _MANY, wrong=_one_number),
         Mistake(
             "mask without its factor",
             "y is right, but the mask that you return isn't: y must be x times the mask. backward multiplies dy by "

@@ -76,7 +76,7 @@ def judged(name: str, value: Any, f: Function, reach: float) -> dict[str, Any]:
     ratio = f.farthest / reach
     step = "as given" if abs(ratio - 1) < 1e-3 else "larger" if ratio > 1 else "smaller"
     if step == "larger" and f.kind == KINK and f.farthest > NEAR:
-        value = Inexact("the mean of both slopes of a kink", value)
+        value = Inexact("a kink lies between the points", value)
     elif step == "smaller" or step == "larger" and f.kind == BENT:
         value = Inexact("from another step", value)
     return {**outcome, name: value, "the step": step}

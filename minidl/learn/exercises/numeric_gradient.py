@@ -84,6 +84,18 @@ def _left_in_x(f, x, step=1e-5):
     return gradient
 
 
+def _put_back_by_adding(f, x, step=1e-5):
+    """Moves an entry of x up, down and up again: rounding leaves it beside its old value."""
+    gradient = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        x[index] += step
+        above = f(x)
+        x[index] -= 2 * step
+        gradient[index] = (above - f(x)) / (2 * step)
+        x[index] += step
+    return gradient
+
+
 def _rows(f, x, step=1e-5):
     """Moves x[i] as a whole."""
     gradient = np.empty_like(x)
@@ -159,6 +171,12 @@ EXERCISE = Exercise(
             "You move the entries of the caller's x and don't put them back: x has changed, and every difference is "
             "taken at another x. Set each entry back to its old value, or work on a copy.",
             wrong=_left_in_x,
+        ),
+        Mistake(
+            "put back by adding",
+            "The gradient is right, but x has changed a little. x + step - 2 step + step isn't quite x, because each "
+            "sum is rounded. Keep the old value and put that back, or work on a copy.",
+            wrong=_put_back_by_adding,
         ),
         Mistake(
             "all entries at once",

@@ -35,6 +35,11 @@ def _witness(arguments: Arguments) -> Mapping[str, tuple[Callable, np.ndarray]]:
     return {"dx": (lambda x: (np.maximum(x, 0) * arguments["dy"]).sum(), x)}
 
 
+_MASK = (
+    "You returned the mask alone. It is the slope dy/dx of ReLU. The chain rule multiplies it by dL/dy, which is "
+    "called dy here."
+)
+
 EXERCISE = Exercise(
     name="relu_dx",
     chapter="01_linear",
@@ -70,10 +75,10 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "dy ignored",
-            "You returned the mask alone. It is the slope dy/dx of ReLU. The chain rule multiplies it by dL/dy, "
-            "which is called dy here.",
+            _MASK,
             (("dy * mask", "mask.astype(dy.dtype)"),),
         ),
+        Mistake("mask returned", _MASK, (("dy * mask", "mask.copy()"),)),
         Mistake(
             "leaky",
             "Where the mask is False, you let 0.01 dy pass: that is the leaky ReLU. Here nothing passes.",

@@ -56,3 +56,21 @@ def wrong_dy_changed(dy, x, mean, inv_std, gamma, dgamma, dbeta):
     dy -= dbeta / m
     dy -= (x - mean) * inv_std * dgamma / m
     return dy * gamma * inv_std
+
+
+def wrong_three_paths_without_2(dy, x, mean, inv_std, gamma, dgamma, dbeta):
+    """typical 2 forgotten: the chapter's three paths"""
+    axes, m = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+    dxhat = gamma * dy
+    dvar = (dxhat * (x - mean) * -0.5 * inv_std**3).sum(axis=axes)
+    dmean = (-dxhat * inv_std).sum(axis=axes)
+    return dxhat * inv_std + dvar * (x - mean) / m + dmean / m
+
+
+def wrong_three_paths_without_power(dy, x, mean, inv_std, gamma, dgamma, dbeta):
+    """typical power of inv_std: the chapter's three paths"""
+    axes, m = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+    dxhat = gamma * dy
+    dvar = (dxhat * (x - mean) * -0.5 * inv_std).sum(axis=axes)
+    dmean = (-dxhat * inv_std).sum(axis=axes)
+    return dxhat * inv_std + dvar * 2 * (x - mean) / m + dmean / m

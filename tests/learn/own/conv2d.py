@@ -99,3 +99,23 @@ def wrong_replicated(x, w, stride, padding):
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[:2], (1, 2))
     return np.einsum("nijcab,abcf->nijf", windows[:, ::stride, ::stride], w)
+
+
+def wrong_seven_loops(x, w, stride, padding):
+    """typical last product only: = in the innermost of seven loops"""
+    (kh, kw, c, f), padded = w.shape, _padded(x, padding)
+    y = np.zeros((len(x), *((np.array(padded.shape[1:3]) - (kh, kw)) // stride + 1), f))
+    for n, i, j, g in np.ndindex(y.shape):
+        for a, b, k in np.ndindex(kh, kw, c):
+            y[n, i, j, g] = padded[n, i * stride + a, j * stride + b, k] * w[a, b, k, g]
+    return y
+
+
+def wrong_mean_of_all(x, w, stride, padding):
+    """typical mean: of the products"""
+    (kh, kw, _, f), padded = w.shape, _padded(x, padding)
+    y = np.zeros((len(x), *((np.array(padded.shape[1:3]) - (kh, kw)) // stride + 1), f))
+    for _, i, j, g in np.ndindex(1, *y.shape[1:]):
+        window = padded[:, i * stride : i * stride + kh, j * stride : j * stride + kw]
+        y[:, i, j, g] = (window * w[..., g]).mean(axis=(1, 2, 3))
+    return y

@@ -73,3 +73,19 @@ def wrong_both_scaled(self, x, ctx):
         return x * (1 - self.p), None
     mask = (ctx.rng().random(x.shape) > self.p).astype(x.dtype) / (1 - self.p)
     return x * mask, mask
+
+
+def wrong_condition(self, x, ctx):
+    """typical modes exchanged: a `not` is missing"""
+    if ctx.training:
+        return x, None
+    mask = (ctx.rng().random(x.shape) >= self.p) / (1 - self.p)
+    return x * mask, mask
+
+
+def wrong_single(self, x, ctx):
+    """typical one number: random() without a shape"""
+    if not ctx.training:
+        return x, None
+    mask = float(ctx.rng().random() >= self.p) / (1 - self.p)
+    return x * mask, mask

@@ -76,3 +76,16 @@ def wrong_view(f, x, step=1e-5):
 def wrong_descent(f, x, step=1e-5):
     """sign: the direction in which f falls"""
     return -_slopes(f, x, step)
+
+
+def wrong_put_back(f, x, step=1e-5):
+    """typical put back by adding: up, down, up again"""
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        x[i] += step
+        up = f(x)
+        x[i] -= 2 * step
+        down = f(x)
+        x[i] += step
+        gradient[i] = (up - down) / (2 * step)
+    return gradient
