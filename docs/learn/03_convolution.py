@@ -180,7 +180,7 @@ def conv2d_loops(x, w, stride, padding):
     OH = (H + 2 * padding - KH) // stride + 1
     OW = (W + 2 * padding - KW) // stride + 1
     padded = reference.pad2d(x, padding)
-    y = np.zeros((N, OH, OW, F))
+    y = np.zeros((N, OH, OW, F), x.dtype)
     for oh in range(OH):
         for ow in range(OW):
             top, left = stride * oh, stride * ow

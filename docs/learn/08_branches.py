@@ -191,7 +191,7 @@ later_figures.inception_module()
 
 # %% [markdown]
 # A name such as `b5.conv.weight` is the way from the module to the weight. The branches themselves have no name: it
-# is `b5.conv`, not `branch3.b5.conv`. In the whole network the same weight is called `inception2.b5.conv.weight`.
+# is `b5.conv`, not `branch3.b5.conv`. In the whole network the same weight is called `inception1.b5.conv.weight`.
 # Square brackets give you the layer with that name:
 
 # %%

@@ -65,7 +65,7 @@ class MaxPool2D(_Pool2D):
                overlap may share their maximum, hence the sum: the pixel receives dy from each of them.
     Projection: the deconvnet's unpooling. `rule.unpool` says what a shared maximum receives.
 
-    Raises ShapeError if the window does not fit or has more than 256 pixels.
+    Raises ShapeError if the window does not fit, has more than 256 pixels, or is padded by more than half its size.
     Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 2.1.
     """
 
@@ -99,7 +99,7 @@ class AvgPool2D(_Pool2D):
     Forward:   y[n,oh,ow,c] = (1 / K^2) sum over kh,kw of x[n, s oh + kh - p, s ow + kw - p, c]
     Backward:  dx[n,h,w,c]  = (1 / K^2) sum of dy[n,oh,ow,c] over the windows that contain (h, w)
 
-    Raises ShapeError if the window does not fit.
+    Raises ShapeError if the window does not fit, or is padded by more than half its size.
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Shape | None]:

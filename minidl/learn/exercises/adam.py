@@ -135,7 +135,7 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "weights exchanged",
-            "The old and the new are exchanged: the old moment is multiplied by b, which is near 1, and the new "
+            "The old and the new are exchanged: the old moment must be multiplied by b, which is near 1, and the new "
             "gradient by 1 - b.",
             (
                 ("m * b1 + g * (1 - b1)", "m * (1 - b1) + g * b1"),

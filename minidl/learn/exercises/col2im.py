@@ -109,7 +109,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "stride ignored",
-            "You put the windows side by side as if the stride were 1.",
+            "You placed the windows as if the stride were 1. Window (oh, ow) begins at row oh * stride of the padded "
+            "image; the columns alike.",
             (("offsets(kernel, stride, (oh, ow))", "offsets(kernel, 1, (oh, ow))"),),
         ),
     ),
