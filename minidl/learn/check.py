@@ -77,7 +77,7 @@ def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:
     )
     for name, wanted in right.outcome.items():
         value = given.outcome.get(name)
-        if isinstance(value, float) and isinstance(wanted, np.generic | np.ndarray):
+        if type(value) is float and isinstance(wanted, np.generic | np.ndarray):  # np.float64 is a float too
             advice = "A Python float has no dtype: leave out float() and .item()."
         if getattr(value, "dtype", None) != getattr(wanted, "dtype", None):
             return (

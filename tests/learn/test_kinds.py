@@ -58,6 +58,15 @@ def test_a_python_number_in_float32_is_described():
     assert verdict.found == "float32" and "loss is a Python float" in verdict.lines[0]
 
 
+def test_a_number_of_numpy_in_float64_is_not_called_a_python_float():
+    def answer(logits, labels, smoothing):
+        loss, dz = reference.softmax_cross_entropy(logits, labels, smoothing)
+        return np.float64(loss), dz
+
+    verdict = found("softmax_cross_entropy", answer)
+    assert "loss is float64" in verdict.lines[0] and "A float64 array in between" in verdict.lines[0]
+
+
 def test_zero_is_written_without_a_sign():
     lines = found("relu_dx", lambda dy, mask: dy * 1.0).lines
     assert "must be [1., -2., 0., 0.]" in lines[-2]

@@ -59,6 +59,12 @@ EXERCISE = Exercise(
             wrong=_with_target(lambda one_hot, s, k: (1 - s) * one_hot + s / k * (1 - one_hot)),
         ),
         Mistake(
+            "label with 1 - s / K",
+            "The label has 1 - s / K, and the others s / K. The label keeps 1 - s, and gets s / K as every class "
+            "does: 1 - s + s / K. The targets must add up to 1.",
+            wrong=_with_target(lambda one_hot, s, k: one_hot * (1 - s / k) + s / k * (1 - one_hot)),
+        ),
+        Mistake(
             "nothing for the others",
             "The label has 1 - s, but the share s / K of every class is missing. The targets must add up to 1.",
             wrong=_with_target(lambda one_hot, s, k: (1 - s) * one_hot),

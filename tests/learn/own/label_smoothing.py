@@ -67,3 +67,12 @@ def wrong_exchanged(logits, labels, smoothing):
     k = logits.shape[1]
     loss, dz = _answer(logits, np.eye(k)[labels] * (1 - smoothing) + smoothing / k)
     return dz, loss
+
+
+def wrong_label_keeps_too_much(logits, labels, smoothing):
+    """typical label with 1 - s / K: np.where"""
+    n, k = logits.shape
+    z = logits - logits.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    q = np.where(np.arange(k) == labels[:, None], 1 - smoothing / k, smoothing / k)
+    return -(q * log_p).sum() / n, (np.exp(log_p) - q) / n
