@@ -241,8 +241,9 @@ show(md.Linear.input_grad)
 # loss changes with the pixels.
 #
 # **Why `+=`?** `backward` *adds* its gradients to `grad`. By our rule, a weight that is used in two places collects
-# from both. The two places may be two calls of one layer. They may also be two halves of a batch that is too large
-# for the memory. Let us try it: the gradients of two halves add up to the gradient of the whole.
+# from both. The two places may be two calls of one layer. They may also be two halves of a *batch*, as the examples
+# that go through a network together are called, if it is too large for the memory. Let us try it: the gradients of
+# two halves add up to the gradient of the whole.
 
 # %%
 layer = md.Linear(3, 2, dtype=np.float64)

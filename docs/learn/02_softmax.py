@@ -145,7 +145,7 @@ assert np.isclose(loss, np.log(2)) and np.allclose(dlogits, dz)
 
 # %% [markdown]
 # Read the signs. At the label dz is negative: if this logit grows, the loss falls. At the other class it is
-# positive. The optimizer will move each weight *against* its gradient, so the label's logit will grow and the other
+# positive. Training will move each weight *against* its gradient, so the label's logit will grow and the other
 # will fall. And dz becomes 0 when p reaches the one-hot row: a network that is sure and right is left alone.
 #
 # Each row of dz adds up to 0. This must be so. If all logits of a row grow by the same small amount, L changes by

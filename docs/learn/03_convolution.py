@@ -236,9 +236,9 @@ for k, (left, label) in enumerate(((6.5, "vertical edges"), (12.4, "horizontal e
 drawing.finish(figure, "03-edges")
 
 # %% [markdown]
-# In the two maps gray is 0, white positive and black negative. (The lines along the border come from the padding:
-# its zeros look like a black frame around the image.) In a network nobody writes such filters. They are learned, by
-# the gradients of the next two chapters.
+# A channel of an output is often called a *map*. In the two maps gray is 0, white positive and black negative. (The
+# lines along the border come from the padding: its zeros look like a black frame around the image.) In a network
+# nobody writes such filters. They are learned, by the gradients of the next two chapters.
 #
 # **The same everywhere.** If the image moves by a pixel, the output moves by a pixel, because every place has the
 # same weights. (Only the columns at the border are different: there the image loses one column and gets a new one.)

@@ -299,7 +299,8 @@ show(md.Trainer.train_step)
 #
 # Let us train. The data set `shapes` is drawn by the computer, so there is nothing to download. We take its first ten
 # classes, and every second pixel of each image, so that it doesn't take long. The loader makes batches of 32 images
-# in a random order, and brings each colour to mean 0 and standard deviation 1:
+# in a random order, and brings each colour to mean 0 and standard deviation 1. One pass through all training images
+# is called an *epoch*. Five are enough here:
 
 # %%
 data = md.load_shapes(train=1280, val=400)
