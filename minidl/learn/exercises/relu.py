@@ -12,16 +12,16 @@ from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
 def _cases(rng: np.random.Generator) -> list[Case]:
     ordinary, zeros, nan = rng.normal(size=(3, 4, 4)), np.round(rng.normal(size=(2, 3, 5))), rng.normal(size=(2, 3))
     nan[0, 1] = np.nan
-    cases = [Case({"x": np.array([-3.0, -1, 2, 4])}, _about("no zero", "no NaN"))]
-    cases += [Case({"x": x}, _about("no zero", "no NaN")) for x in (ordinary[0], rng.normal(size=(2, 3, 3, 2)))]
-    cases += [Case({"x": -np.abs(ordinary[1])}, _about("no zero", "no NaN"))]
-    cases += [Case({"x": x}, _about("a zero", "no NaN")) for x in (np.array([-1.0, 0, 1, 0]), zeros)]
-    cases += [Case({"x": x}, _about("no zero", "a NaN")) for x in (np.array([np.nan, 1, -1, 2]), nan)]
-    return [*cases, Case({"x": 20 * ordinary[2]}, _about("no zero", "no NaN"))]
+    cases = [Case({"x": np.array([-3.0, -1, 2, 4])}, _about(zero=False, nan=False))]
+    cases += [Case({"x": x}, _about(zero=False, nan=False)) for x in (ordinary[0], rng.normal(size=(2, 3, 3, 2)))]
+    cases += [Case({"x": -np.abs(ordinary[1])}, _about(zero=False, nan=False))]
+    cases += [Case({"x": x}, _about(zero=True, nan=False)) for x in (np.array([-1.0, 0, 1, 0]), zeros)]
+    cases += [Case({"x": x}, _about(zero=False, nan=True)) for x in (np.array([np.nan, 1, -1, 2]), nan)]
+    return [*cases, Case({"x": 20 * ordinary[2]}, _about(zero=False, nan=False))]
 
 
-def _about(zero: str, nan: str) -> dict[str, int | str]:
-    return {"among the numbers": zero, "among the entries": nan}
+def _about(zero: bool, nan: bool) -> dict[str, int | str]:
+    return {"a zero": "present" if zero else "absent", "a NaN": "present" if nan else "absent"}
 
 
 def _special(arguments: Arguments, name: str) -> Mapping[str, np.ndarray]:
