@@ -45,7 +45,7 @@ def everywhere(bad: Bad) -> Iterator[tuple[str, str]]:
         pairs = [(case, np.asarray(a), np.asarray(b)) for case, a, b in pairs if not equal(a, b)]
         if not pairs or any(b.dtype.kind != "f" or a.dtype.kind not in "fiub" for _, a, b in pairs):
             continue
-        for pattern in (_not_a_number, _zero, _nearly, _factor, _offset, _rearranged, _one_slice):
+        for pattern in (_not_a_number, _zero, _rounded, _nearly, _factor, _offset, _rearranged, _one_slice):
             if found := pattern(name, pairs):
                 yield found
                 break
@@ -58,6 +58,13 @@ def _not_a_number(name: str, pairs: list) -> tuple[str, str] | None:
 
 def _zero(name: str, pairs: list) -> tuple[str, str] | None:
     return ("zero", f"{name} is zero everywhere.") if all(not a.any() for _, a, _ in pairs) else None
+
+
+def _rounded(name: str, pairs: list) -> tuple[str, str] | None:
+    """The right numbers, each rounded down."""
+    if all(np.array_equal(a, np.floor(b)) for _, a, b in pairs):
+        return "rounded", f"{name} is rounded down to whole numbers. Do you divide by // in place of /?"
+    return None
 
 
 def _factor(name: str, pairs: list) -> tuple[str, str] | None:

@@ -64,6 +64,7 @@ def once(a):
         (lambda a, b, stride: a * b / a.shape[1] ** 0.5, "factor", "y is exactly sqrt(K) times too small."),
         (lambda a, b, stride: a * b * 1.5, "factor", "y is exactly 3/2 times the right one."),
         (lambda a, b, stride: a * b * 0, "zero", "y is zero everywhere."),
+        (lambda a, b, stride: a * b // 1, "rounded", "y is rounded down to whole numbers."),
         (lambda a, b, stride: a * b + 3, "offset", "the same number is added"),
         (lambda a, b, stride: (a * b)[::-1], "flipped", "y is reversed along axis 0."),
         (lambda a, b, stride: (a * b).T.reshape(a.shape), "reordered", "order of axes (1, 0)"),
