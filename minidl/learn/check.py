@@ -18,6 +18,10 @@ from minidl.learn.diagnosis import diagnose
 from minidl.learn.exercise import Arguments, Exercise, described
 from minidl.learn.running import Answer, answers
 
+STATE = (
+    "Right at first, but wrong when it gets an input again. Something outlives the call: a global, an array that you "
+    "keep, or a default argument, which is made only once.",
+)
 STRIDED, SINGLE = "arrays that are not contiguous", "float32"
 
 
@@ -53,6 +57,9 @@ def check_function(exercise: Exercise, function: Callable, seed: int | None = No
         given, right = (answers(exercise, f, cases, altered) for f in (function, exercise.reference))
         wrong = [i for i, (a, b) in enumerate(zip(given, right, strict=True)) if not agree(a, b)]
         if wrong:
+            again = (answers(exercise, f, [cases[wrong[0]]], dict)[0] for f in (function, exercise.reference))
+            if not agree(*again):
+                return Verdict(exercise.name, False, "state", STATE)
             return Verdict(exercise.name, False, what, _only_there(what, given[wrong[0]], right[wrong[0]]))
     return Verdict(exercise.name, True, "right", (f"right for {len(cases)} inputs",))
 

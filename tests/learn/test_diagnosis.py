@@ -126,6 +126,14 @@ def test_numbers_read_from_memory_are_wrong_for_views():
     assert check_function(PRODUCT, product).found == "arrays that are not contiguous"
 
 
+def test_numbers_that_outlive_a_call_are_told_from_the_layout_in_memory():
+    def product(a, b, stride, kept={}):  # noqa: B006
+        kept[a.shape] = kept.get(a.shape, 0) + a * b
+        return kept[a.shape]
+
+    assert check_function(PRODUCT, product).found == "state"
+
+
 def test_the_evidence_is_the_smallest_input_and_its_first_wrong_entry():
     lines = check_function(PRODUCT, lambda a, b, stride: once(a * b)).lines
     assert lines[0] == "The smallest input that fails:"
