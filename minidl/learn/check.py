@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.learn.compare import agree
 from minidl.learn.diagnosis import diagnose
-from minidl.learn.exercise import Arguments, Exercise, described
+from minidl.learn.exercise import Arguments, Case, Exercise, described
 from minidl.learn.running import Answer, answers
 
 STATE = (
@@ -48,7 +48,9 @@ def check_function(exercise: Exercise, function: Callable, seed: int | None = No
     if given[0].raised and _not_begun(exercise, given[0].raised.error):
         return Verdict(exercise.name, False, "not begun", ("not begun",))
     right = answers(exercise, exercise.reference, cases)
-    if not all(agree(a, b) for a, b in zip(given, right, strict=True)):
+    if not all(fine := [agree(a, b) for a, b in zip(given, right, strict=True)]):
+        if any(fine) and _wrong_again(exercise, function, cases[fine.index(True)]):
+            return Verdict(exercise.name, False, "state", STATE)
         diagnosis = diagnose(exercise, cases, given, right)
         return Verdict(exercise.name, False, diagnosis.name, diagnosis.lines)
     for what, wanted, altered in ((STRIDED, exercise.any_layout, strided), (SINGLE, exercise.any_dtype, single)):
@@ -57,11 +59,15 @@ def check_function(exercise: Exercise, function: Callable, seed: int | None = No
         given, right = (answers(exercise, f, cases, altered) for f in (function, exercise.reference))
         wrong = [i for i, (a, b) in enumerate(zip(given, right, strict=True)) if not agree(a, b)]
         if wrong:
-            again = (answers(exercise, f, [cases[wrong[0]]], dict)[0] for f in (function, exercise.reference))
-            if not agree(*again):
+            if _wrong_again(exercise, function, cases[wrong[0]]):
                 return Verdict(exercise.name, False, "state", STATE)
             return Verdict(exercise.name, False, what, _only_there(what, given[wrong[0]], right[wrong[0]]))
     return Verdict(exercise.name, True, "right", (f"right for {len(cases)} inputs",))
+
+
+def _wrong_again(exercise: Exercise, function: Callable, case: Case) -> bool:
+    """Whether the answer to a case that was right is wrong when the case comes again."""
+    return not agree(*(answers(exercise, f, [case], prepared=dict)[0] for f in (function, exercise.reference)))
 
 
 def _not_begun(exercise: Exercise, error: BaseException) -> bool:

@@ -134,6 +134,15 @@ def test_numbers_that_outlive_a_call_are_told_from_the_layout_in_memory():
     assert check_function(PRODUCT, product).found == "state"
 
 
+def test_a_list_that_outlives_a_call_is_named():
+    def product(a, b, stride, rows=[]):  # noqa: B006
+        rows += list(a * b)
+        return np.array(rows)
+
+    verdict = check_function(PRODUCT, product)
+    assert verdict.found == "state" and "a default argument, which is made only once" in str(verdict)
+
+
 def test_the_evidence_is_the_smallest_input_and_its_first_wrong_entry():
     lines = check_function(PRODUCT, lambda a, b, stride: once(a * b)).lines
     assert lines[0] == "The smallest input that fails:"
