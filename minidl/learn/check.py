@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.learn.compare import agree
 from minidl.learn.diagnosis import diagnose
-from minidl.learn.exercise import Arguments, Case, Exercise, described
+from minidl.learn.exercise import Arguments, Case, Exercise, Returned, described
 from minidl.learn.running import Answer, answers
 
 STATE = (
@@ -78,7 +78,8 @@ def _not_begun(exercise: Exercise, error: BaseException) -> bool:
 def _only_there(what: str, given: Answer, right: Answer) -> tuple[str, ...]:
     """What goes wrong for other arrays than the plain ones."""
     if given.raised:
-        return (f"Right in float64, but for {what} it {given.raised.said}.",)
+        said = f": {given.raised}" if isinstance(given.raised.error, Returned) else f" it {given.raised.said}"
+        return (f"Right in float64, but for {what}{said}.",)
     if given.changed != right.changed:
         return (f"Right in float64, but for {what} it changes its argument {', '.join(given.changed)}.",)
     advice = (

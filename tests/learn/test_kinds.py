@@ -67,6 +67,14 @@ def test_a_number_of_numpy_in_float64_is_not_called_a_python_float():
     assert "loss is float64" in verdict.lines[0] and "A float64 array in between" in verdict.lines[0]
 
 
+def test_an_answer_that_returns_nothing_for_float32_is_described():
+    def answer(x):
+        if x.dtype == np.float64:
+            return np.maximum(x, 0), x > 0
+
+    assert found("relu", answer).lines == ("Right in float64, but for float32: Return y, mask: yours returns None.",)
+
+
 def test_zero_is_written_without_a_sign():
     lines = found("relu_dx", lambda dy, mask: dy * 1.0).lines
     assert "must be [1., -2., 0., 0.]" in lines[-2]
