@@ -86,11 +86,8 @@ class Facts:
             return f"{some}a part of its training images that was held out ({100 * held_out:g} % of each class)"
         known = self.val_images or (TINY_IMAGENETS if self.whole else None)
         number = f"{known:,} " if known else ""
-        others = (
-            ""
-            if known or self.drawn or self.of_imagenet
-            else " (without any, a tenth of its training images, held out)"
-        )
+        own = self.drawn or self.of_imagenet  # which have validation images
+        others = "" if own else " (without any, a tenth of its training images, held out)"
         return f"{some}its {number}validation images{others}"
 
     def preprocessing(self, layout: str, pixels: bool = False) -> dict[str, Any]:

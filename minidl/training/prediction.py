@@ -12,8 +12,8 @@ from types import ModuleType
 import numpy as np
 
 from minidl.backend.arrays import to_device, to_host
-from minidl.data.folder import EXTENSIONS
 from minidl.data.images import read_image
+from minidl.data.layout import EXTENSIONS, is_junk
 from minidl.data.loader import Loader, normalise
 from minidl.engine.prepare import keep
 from minidl.engine.tiles.runner import available_cores
@@ -41,7 +41,8 @@ class Prediction:
 
 
 def find_photos(paths: Iterable[str]) -> list[str]:
-    """The paths, where each folder is replaced by the photos in it and in its subfolders, sorted.
+    """The paths, where each folder is replaced by the photos in it and in its subfolders, sorted. What a data set
+    ignores (`is_junk`) is ignored here too.
 
     Raises DataError naming a folder without photos.
     """
@@ -50,7 +51,11 @@ def find_photos(paths: Iterable[str]) -> list[str]:
         if not os.path.isdir(path):
             photos.append(path)
             continue
-        inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        inside = sorted(
+            str(p)
+            for p in Path(path).rglob("*")
+            if p.suffix.lower() in EXTENSIONS and not any(map(is_junk, p.relative_to(path).parts)) and p.is_file()
+        )
         if not inside:
             raise DataError(f"{path}: no photos in this folder ({' '.join(EXTENSIONS)})")
         photos += inside

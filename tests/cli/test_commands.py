@@ -225,13 +225,15 @@ def test_odd_names_of_files_and_classes_pass_through_every_answer(tmp_path, monk
 
 @pytest.fixture
 def album(tmp_path):
-    """A folder with photos, more than one batch of them, and with two files that are none."""
+    """A folder with photos, more than one batch of them, with two files that are none, and with what programs leave."""
     for i in range(BATCH + 1):
         write_image(tmp_path / "album" / f"{i:03d}.png", i, size=(20, 12))
     (tmp_path / "album" / "007.png").write_bytes(b"not a picture")
     (tmp_path / "album" / "more").mkdir()
     (tmp_path / "album" / "more" / "z.jpg").write_bytes(b"")
     (tmp_path / "album" / "notes.txt").write_text("not a photo")
+    (tmp_path / "album" / "._000.png").write_bytes(b"what macOS keeps of a photo")
+    write_image(tmp_path / "album" / ".ipynb_checkpoints" / "000.png", 0)
     return tmp_path / "album"
 
 
