@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from minidl.data.base import Dataset, Split
-from minidl.errors import DataError
+from minidl.errors import DataError, UsageError
 from minidl.text.progress import Progress
 
 QUALITY = 95  # of 100; chroma is kept at full resolution
@@ -29,8 +29,14 @@ def export_tiny_imagenet_layout(dataset: Dataset, folder: str | Path, progress: 
 
     Every box is the whole image. The folder appears only when it is complete.
 
-    Raises DataError if `folder` is not empty or can't be written.
+    Raises DataError if `folder` is not empty or can't be written, UsageError for a class without training images:
+    such a data set can't be read.
     """
+    if len(without := np.setdiff1d(np.arange(len(dataset.classes)), dataset.train.labels)):
+        raise UsageError(
+            f"{len(dataset.train):,} training images, and none of class {dataset.classes[without[0]]}: "
+            f"each of the {len(dataset.classes):,} classes needs one"
+        )
     folder = Path(folder).absolute()
     splits = [split for split in (dataset.train, dataset.val, dataset.test) if split is not None]
     temporary = None

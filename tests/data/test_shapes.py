@@ -166,6 +166,12 @@ def test_the_export_refuses_a_folder_with_something_in_it(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_data_set_that_could_not_be_read_is_not_exported(tmp_path):
+    with pytest.raises(UsageError, match="19 training images, and none of class s19"):
+        export_tiny_imagenet_layout(load_shapes(19, 20), tmp_path / "set", progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_export_that_fails_leaves_nothing_behind(tmp_path):
     data = load_shapes(40, 20)
     data.val.images = lambda indices: (_ for _ in ()).throw(OSError(28, "No space left on device"))
