@@ -55,6 +55,7 @@ def load_dataset(
     image_size: int = 64,
     cache: str | Path | None = None,
     seed: int = 0,
+    held_out: float = HELD_OUT,
     progress: bool = True,
 ) -> Dataset:
     """The embedded data set, or the one at a path: Tiny ImageNet or train/<class>/ folders, as a folder or an
@@ -66,6 +67,7 @@ def load_dataset(
     image_size    height and width to which images are resized; Tiny ImageNet and "shapes" have 64
     cache         folder for the packed form; None: `default_cache`
     seed          chooses the images of `shapes`, and the images that are held out if there is no val
+    held_out      the share of every class of train that is held out then
 
     Raises DataError for data that can't be read, and UsageError for arguments that make no sense.
     """
@@ -79,7 +81,7 @@ def load_dataset(
         return load_shapes(seed=seed)
     data = open_packed(name_or_path, image_size=image_size, cache=cache, progress=progress)
     if data.val is None:
-        data.train, data.val = split_off(data.train, HELD_OUT, seed, data.classes)
+        data.train, data.val = split_off(data.train, held_out, seed, data.classes)
         data.notes["train images held out for validation, there being no val"] = len(data.val)
     if gray == "skip":
         data.train = Subset(data.train, np.flatnonzero(~data.train.gray))

@@ -99,6 +99,11 @@ def load_data(config: Config, progress: bool = True) -> Data:
     train, val = _parts(dataset, config)
     if len(val) == 0:
         raise UsageError(f"{dataset.name} has no val images: give other --classes, or --val-split")
+    if len(lost := np.setdiff1d(np.arange(len(dataset.classes)), train.labels)):
+        name = dataset.classes[lost[0]]
+        raise UsageError(
+            f"{dataset.name}: all training images of class {name} are gray, nothing is left with --gray skip"
+        )
     drawn = getattr(train, "sums", None) is None
     some = np.arange(min(len(train), STATISTICS_IMAGES)) if drawn else None
     mean, std = channel_statistics(train, some)
@@ -109,14 +114,24 @@ def load_data(config: Config, progress: bool = True) -> Data:
 
 def _open(config: Config, progress: bool) -> Dataset:
     return load_dataset(
-        config.data, gray=config.gray, image_size=config.image_size, seed=config.seed, progress=progress
+        config.data,
+        gray=config.gray,
+        image_size=config.image_size,
+        seed=config.seed,
+        held_out=config.val_split or HELD_OUT,
+        progress=progress,
     )
+
+
+def _without_val(dataset: Dataset) -> bool:
+    """Whether the data set has no val, so that a part of train was held out when it was opened."""
+    return any("held out" in note for note in dataset.notes)
 
 
 def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
     """(train, val) as a run of `config` uses them."""
     train, val = dataset.train, dataset.val
-    if config.val_split:
+    if config.val_split and not _without_val(dataset):
         train, val = split_off(train, config.val_split, config.seed, dataset.classes)
     if config.subset < 1:
         train, val = (subset(split, config.subset, config.seed) for split in (train, val))
@@ -125,8 +140,7 @@ def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
 
 def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
     """Which part of the data set train and val are, in words."""
-    no_val = any("held out" in note for note in dataset.notes)
-    held_out = config.val_split or (HELD_OUT if no_val else 0)
+    held_out = config.val_split or (HELD_OUT if _without_val(dataset) else 0)
     some = f"{100 * config.subset:g} % of " if config.subset < 1 else ""
     train = f"train without the {100 * held_out:g} % held out" if held_out else "train"
     val = f"{100 * held_out:g} % of train, held out" if held_out else "val"
@@ -380,9 +394,11 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
     place = path or _place(checkpoint)
     config = replace(Config(**saved), data=place, image_size=about.image_shape[0], augment="none")
     if whole:
-        config = replace(config, subset=1.0, val_split=0.0, gray="convert")
+        config = replace(config, subset=1.0, gray="convert")
     with blamed(checkpoint.path):
         dataset = _open(config, progress)
+        if whole and not _without_val(dataset):
+            config = replace(config, val_split=0.0)
         if config.classes and set(about.classes) <= set(dataset.classes):
             dataset = choose_classes(dataset, [dataset.classes.index(c) for c in about.classes], config.classes)
         check_classes(checkpoint, dataset)

@@ -88,6 +88,16 @@ def test_training_and_saved_data_hold_the_same_images(place):
     assert not set(saved.train.names) & set(saved.val.names)
 
 
+def test_without_val_every_image_is_trained_on_or_held_out(tmp_path):
+    make_folders(tmp_path / "own", CLASSES, train=8, val=0, size=(16, 16))
+    for share, held_out in ((0.0, 3), (0.25, 6)):
+        config = Config(data=str(tmp_path / "own"), image_size=16, val_split=share)
+        data = session.load_data(config, progress=False)
+        assert (len(data.train), len(data.val)) == (24 - held_out, held_out)
+        assert not set(data.train.names) & set(data.val.names)
+        assert data.extent["val"] == f"{100 * (share or 0.1):g} % of train, held out"
+
+
 def test_data_elsewhere_is_said_and_taken_in_the_same_parts(place, tmp_path, capsys):
     shutil.copytree(place / "pets", tmp_path / "moved")
     code, text, _ = run(capsys, "eval", "runs/part", "--data", tmp_path / "moved", *ENGINE)
@@ -152,6 +162,16 @@ def test_a_class_without_val_images_is_said_and_comes_last(place, tmp_path, caps
     assert float(rows[0].split()[0]) >= float(rows[1].split()[0]) and not any("nan" in line for line in lines)
     found = report(capsys, "runs/all", "--data", tmp_path / "pets")
     assert found["class_accuracy"]["cat"] is None and found["images"] == 6
+
+
+def test_a_class_that_loses_all_training_images_with_the_gray_ones_is_named(tmp_path, capsys):
+    make_folders(tmp_path / "own", CLASSES, size=(16, 16))
+    for i in range(3):
+        write_image(tmp_path / "own" / "train" / "dog" / f"{i}.png", i, size=(16, 16), gray=True)
+    flags = [*FLAGS, "--data", tmp_path / "own", "--dry-run", "--gray", "skip"]
+    code, _, error = run(capsys, *flags)
+    assert code == 2 and "all training images of class dog are gray" in error
+    assert run(capsys, *flags, "--classes", "cat,emu")[0] == 0
 
 
 def test_no_mistakes_are_called_that(capsys, monkeypatch):
