@@ -68,6 +68,7 @@ def split_off(
 def only_classes(dataset: Dataset, text: str) -> Dataset:
     """`dataset` with only the classes in the list `text` (see `find_classes`), renumbered in that order.
 
+    A split without labels stays whole.
     Raises UsageError for a class that isn't there, or if there are fewer than two.
     """
     chosen = find_classes(text, dataset.classes, dataset.words)
@@ -81,9 +82,9 @@ def choose_classes(dataset: Dataset, chosen: list[int], said: str) -> Dataset:
     number = np.full(len(dataset.classes), -1)
     number[chosen] = np.arange(len(chosen))
 
-    def part(split: Split | None) -> Subset | None:
+    def part(split: Split | None) -> Split | None:
         if split is None or split.labels is None:
-            return None
+            return split
         those = Subset(split, np.flatnonzero(number[split.labels] >= 0))
         those.labels = number[those.labels]
         return those

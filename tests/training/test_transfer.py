@@ -5,7 +5,7 @@ import pytest
 
 import models
 import train
-from minidl.data import load_shapes, only_classes
+from minidl.data import ArraySplit, load_shapes, only_classes
 from minidl.diagnostics.summary import summary
 from minidl.engine import fuse
 from minidl.errors import UsageError
@@ -169,6 +169,8 @@ def test_only_classes_renumbers_the_chosen_ones_and_keeps_their_images():
     assert part.words == [data.words[c] for c in (3, 4, 17)]
     assert part.train.labels.tolist() == [0, 1, 2] * 3
     np.testing.assert_array_equal(part.val.images(np.arange(2)), data.val.images(np.array([3, 4])))
+    data.test = ArraySplit(np.zeros((2, 8, 8, 3), np.uint8))
+    assert only_classes(data, "3-4,17").test is data.test  # without labels
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-", "-3", "5-3", "3,20", "0-20", "7", "1.5,2"])
