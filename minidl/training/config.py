@@ -245,6 +245,8 @@ def unused_settings(config: Config) -> list[str]:
     ]
     if config.schedule == "step" and config.drop_epoch >= config.epochs:
         lines.append(f"the learning rate never drops: --drop-epoch {config.drop_epoch} is not before the last epoch")
+    if config.augment == "crops" and config.epochs == 1:
+        lines.append("no image is cropped: --augment crops does so in the first 85 % of the epochs, and there is one")
     return lines
 
 

@@ -354,6 +354,8 @@ def test_settings_that_cannot_go_together_are_named_by_their_flags(flags, named,
         (["--momentum", "0.5", "--optimizer", "sgd"], None),
         (["--keep", "2"], "--keep 2 does nothing here"),
         (["--crop-area", "0.3"], "--crop-area 0.3 does nothing here"),
+        (["--augment", "crops", "--start-size", "8"], "no image is cropped: --augment crops"),
+        (["--augment", "crops", "--start-size", "8", "--epochs", "2"], None),
     ],
 )
 def test_settings_that_do_nothing_are_said_and_no_others(flags, note, capsys):
