@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import SUPPRESS, Namespace
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from minidl.cli.boundary import INTERRUPTED
 from minidl.cli.common import memory_guarded, new_trainer, seed_and_engine, stopped_by_signals
 from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, count, folder_name, positive
 from minidl.cli.parser import Command, Parser
+from minidl.data.fingerprint import fingerprint
 from minidl.errors import UsageError
 from minidl.models import build
 from minidl.parallel.communicator import Communicator
@@ -23,12 +23,13 @@ from minidl.storage.validate import blamed
 from minidl.text.calls import call, quoted
 from minidl.text.columns import align
 from minidl.text.console import show
-from minidl.training import search, session
+from minidl.training import resume, search, session
 from minidl.training.callbacks import Harmless, Interruption, StopRequested
 from minidl.training.config import Config, check_settings
 from minidl.training.reports import ProgressBar
 from minidl.training.rounds import run_trials
-from minidl.training.together import same_data, same_start
+from minidl.training.runs import Run
+from minidl.training.together import same_data, same_run, same_start
 from minidl.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def search_settings(args: Namespace) -> int:
     config = plan.config
     stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
     with session.one_blas_thread(), stored:
-        data = same_data(comm, lambda: session.load_data(config))
+        run = same_run(comm, folder and Run(folder))
+        data = same_data(comm, lambda: resume.load_data(config, run, None))
         start = same_start(comm, config)
         trainer, lines, needed = new_trainer(config, data, start)
         steps, xp = len(trainer.train), trainer.xp
@@ -60,6 +62,9 @@ def search_settings(args: Namespace) -> int:
             f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {seed_and_engine(config)}"
         )
         lines += ranks_in_words(comm, config.threads)
+        if folder is not None:
+            lines += resume.changes(run, data.dataset, "start a new search")
+            search.remember(folder, vars(args))
 
         def train_trials(study: Study | None) -> int:
             return _train_trials(study, config, needed, xp, comm, lambda c: search.new_trainer(c, data, build, start))
@@ -67,7 +72,7 @@ def search_settings(args: Namespace) -> int:
         if comm.rank:
             return train_trials(None)
         if folder is None:
-            folder = create_search(Path(args.output), args.name, plan)
+            folder = create_search(Path(args.output), args.name, plan, fingerprint(data.dataset))
         args.watch.again(f"{call('search')} --resume {quoted(folder)}")
         with open_study(folder, plan) as study:
             for line in [*lines, f"folder   {folder}"]:
@@ -92,15 +97,11 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
         check_settings(plan.config)
         return None, plan
     folder = Path(args.resume)
-    saved = search.read_plan(folder)
-    settings = saved.as_dict()
+    settings = search.read_plan(folder).as_dict()
     if changed := [name for name in own if name not in search.FREE_ON_RESUME and own[name] != settings[name]]:
         flags = ", ".join("--" + name.replace("_", "-") for name in changed)
         raise UsageError(f"{folder}: a resumed search keeps its settings, leave out {flags} (or start a new search)")
-    plan = search.Plan.from_dict({**settings, **own})
-    if plan.trials != saved.trials:
-        replace(saved, trials=plan.trials).write(folder)
-    return folder, plan
+    return folder, search.Plan.from_dict({**settings, **own})
 
 
 def _train_trials(

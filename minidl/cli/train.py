@@ -69,7 +69,8 @@ def train(args: Namespace) -> int:
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
             lines += session.other_network(config, source)
         if run and comm.rank == 0:
-            lines += resume.changes(run, data.dataset)
+            instead = f"start a new run (--init-from {quoted(run.path)} takes over its weights)"
+            lines += resume.changes(run, data.dataset, instead)
         if args.dry_run:
             print_lines(*lines)
             return 0

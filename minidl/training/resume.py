@@ -66,10 +66,11 @@ def load_data(config: Config, run: Run | None, checkpoint: Checkpoint | None) ->
     return data
 
 
-def changes(run: Run, dataset: Dataset) -> list[str]:
+def changes(run: Run, dataset: Dataset, instead: str) -> list[str]:
     """A line for each split that has changed since the run began.
 
-    Raises DataError if the training images are different ones, because the run would see them in another order.
+    Raises DataError if the training images are different ones, because the run would see them in another order; it
+    says what to do `instead`.
     """
     before, now = run.data(), fingerprint(dataset)
     if before is None:
@@ -77,8 +78,7 @@ def changes(run: Run, dataset: Dataset) -> list[str]:
     lines = {split: change for split in ("train", "val") if (change := _change(before[split], now[split]))}
     if "train" in lines and before["train"]["order"] != now["train"]["order"]:
         raise DataError(
-            f"{dataset.name}: {lines['train']} of train, so their order would change: put the data back, or start a "
-            f"new run (--init-from {quoted(run.path)} takes over its weights)"
+            f"{dataset.name}: {lines['train']} of train, so their order would change: put the data back, or {instead}"
         )
     return [f"changed  {split}: {change}" for split, change in lines.items()]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ TRIALS = 53
 SAMPLERS = ("random", "tpe", "qmc")
 RANGES = {"lr": (1e-5, 1e-1), "weight_decay": (1e-6, 1e-2)}  # ours: the paper gives none
 DEFAULTS = {**PRESETS["paper"]("baseline"), "model": "baseline", "epochs": 8, "subset": 0.1}
-FREE_ON_RESUME = ("trials", "threads", "workers")
+FREE_ON_RESUME = ("trials", "data", "threads", "workers")
 PLAN = "search.json"  # not config.json: to `fit`, such a folder is no run
 _RANGE = array(real(1e-300, 1e300), 2, 2)
 _OWN = {"trials": whole(1, 2**31 - 1), "sampler": choice(*SAMPLERS), **dict.fromkeys(RANGES, _RANGE)}
@@ -87,12 +87,22 @@ def read_plan(folder: Path) -> Plan:
         return Plan.from_dict(_PLAN(read_json(path), f"{path}:"))
 
 
-def new_search_folder(output: Path, name: str | None) -> Path:
-    """A new folder output/name (default: the time). Raises as `create_folder`."""
+def remember(folder: Path, given: Mapping[str, Any]) -> None:
+    """Writes the number of trials and the place of the data into the plan of the search in `folder`, if `given`."""
+    saved = read_plan(folder)
+    now = Plan.from_dict(saved.as_dict() | {name: given[name] for name in ("trials", "data") if name in given})
+    if now != saved:
+        now.write(folder)
+
+
+def new_search_folder(output: Path, name: str | None, data: dict[str, Any] | None) -> Path:
+    """A new folder output/name (default: the time), with the fingerprint of its data. Raises as `create_folder`."""
 
     def furnish(folder: Path) -> None:
         (folder / "figures").mkdir()
         write_json(folder / "env.json", environment())
+        if data is not None:
+            write_json(folder / "data.json", data)
 
     return create_folder(output, name, "search", furnish)
 

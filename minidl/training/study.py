@@ -145,9 +145,12 @@ class Study:
             yield
 
 
-def create_search(output: Path, name: str | None, plan: Plan) -> Path:
-    """A new folder output/name (default: the time) with the plan and an empty study. Raises as `create_folder`."""
-    folder = new_search_folder(output, name)
+def create_search(output: Path, name: str | None, plan: Plan, data: dict[str, Any] | None = None) -> Path:
+    """A new folder output/name (default: the time) with the plan and an empty study. Raises as `create_folder`.
+
+    data    the fingerprint of its data set
+    """
+    folder = new_search_folder(output, name, data)
     with _storage(folder / STUDY) as storage:
         import_optuna().create_study(storage=storage, study_name=NAME, direction="maximize")
     plan.write(folder)

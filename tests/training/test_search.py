@@ -22,7 +22,8 @@ from minidl.training.config import Config
 from minidl.training.search import SAMPLERS, Plan
 from minidl.training.study import Study, create_search, open_study, read_trials
 from minidl.visual.search_plots import save_search
-from tests.small_runs import NET, ROOT
+from tests.small_runs import NET, OWN, ROOT
+from tests.tiny_fixture import make_folders, write_image
 
 TRIAL = [*NET, "--subset", "0.02", "--batch-size", "20", "--epochs", "1"]
 SMALL = ["search", *TRIAL, "--trials", "4"]
@@ -99,9 +100,8 @@ def draws(folder, **plan):
 
 def test_a_search_leaves_its_plan_its_study_a_table_and_a_figure(whole):
     names = {str(p.relative_to(whole)) for p in whole.rglob("*") if p.is_file()}
-    assert names == {
-        *("search.json", "env.json", "log.txt", "study.db", "study.lock", "trials.csv", "figures/search.png")
-    }
+    files = ("search.json", "env.json", "data.json", "log.txt", "study.db", "study.lock", "trials.csv")
+    assert names == {*files, "figures/search.png"}
     assert json.loads((whole / "search.json").read_text())["trials"] == 4
     assert [int(row["trial"]) for row in table(whole)] == [0, 1, 2, 3]
     assert all(0 <= float(row["val_top1"]) <= 1 and row["state"] == "complete" for row in table(whole))
@@ -296,6 +296,22 @@ def test_a_wrong_setting_is_named_and_leaves_nothing(flags, named, tmp_path, cap
     assert code == 2
     assert named in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_goes_on_with_data_that_have_moved_and_with_no_others(tmp_path, capsys):
+    flags = [*OWN, "--subset", "1", "--epochs", "1", "--trials", "1"]
+    make_folders(tmp_path / "pets", train=4, size=(16, 16))
+    code, folder = run(tmp_path, *flags, "--data", str(tmp_path / "pets"))
+    assert code == 0
+    moved = (tmp_path / "pets").rename(tmp_path / "elsewhere")
+    code, error = answer(capsys, "--resume", folder)
+    assert code == 3 and f"--resume {folder} --data NEW-PLACE" in error
+    write_image(moved / "train" / "cat" / "99.png", size=(16, 16))
+    code, error = answer(capsys, "--resume", folder, "--data", moved)
+    assert code == 3 and "9 images, and 8" in error and "start a new search" in error
+    (moved / "train" / "cat" / "99.png").unlink()
+    assert resume(folder, "--data", str(moved)) == 0
+    assert search.read_plan(folder).config.data == str(moved)
 
 
 def test_a_folder_is_never_overwritten(whole, capsys):
