@@ -30,7 +30,13 @@ def find_run(text: str, output: Path) -> tuple[Run, Path]:
     if path is None:
         raise UsageError(f"--resume: there is no run in {output}; without --resume, a new one begins")
     if path.is_file():
-        return Run.open(path.absolute().parent.parent), path
+        folder = path.absolute().parent.parent
+        if not (folder / "config.json").is_file():
+            raise DataError(
+                f"{path}: not in the folder of a run, so no training goes on from it; a new one can begin with its "
+                f"weights: --init-from {quoted(path)}"
+            )
+        return Run(folder), path
     run = Run.open(path)
     others = [file.stem for file in run.checkpoint().parent.glob("*.safetensors") if file != run.checkpoint()]
     # A run that was killed while it wrote its first checkpoints has `best` alone, and nothing of an epoch yet.
