@@ -302,9 +302,14 @@ def first_size(config: Config, data: Data) -> int:
     if not config.start_size:
         return size
     if config.augment != "crops":
-        raise UsageError("--start-size is for crops only: add --augment crops")
+        raise UsageError(
+            f"--start-size {config.start_size} is for crops only: add --augment crops, or --start-size 0"
+        )
     if config.start_size > size:
-        raise UsageError(f"--start-size {config.start_size}: images of {size} pixels can't shrink to that")
+        raise UsageError(
+            f"--start-size {config.start_size}: images of {size} pixels can't shrink to that: give fewer, "
+            "or 0 for full size at once"
+        )
     return config.start_size
 
 

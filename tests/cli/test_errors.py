@@ -79,6 +79,7 @@ def answer(capsys, *argv):
         (["--ema", "1"], "--ema"),
         (["--crop-area", "0"], "--crop-area"),
         (["--start-size", "40"], "add --augment crops"),
+        (["--preset", "best", "--augment", "none"], "or --start-size 0"),
         (["--augment", "crops", "--start-size", "72"], "--start-size 72: images of 64 pixels"),
         (["--augment", "crops", "--start-size", "4"], "4x4"),
         (["--warmup-epochs", "1"], "--warmup-epochs 1"),
