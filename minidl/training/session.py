@@ -150,12 +150,12 @@ def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
 def make_model(config: Config, data: Data, build: BuildModel) -> Layer:
     """The plain network of `config` with new weights; ShapeError if the images don't fit it."""
     model = build(config.model, classes=len(data.dataset.classes), seed=config.seed, **of_network(config.as_dict()))
-    model.out_shape((config.batch_size, *data.dataset.image_shape))
-    first = first_size(config, data)
-    try:
-        model.out_shape((config.batch_size, first, first, data.dataset.image_shape[-1]))
-    except ShapeError as error:
-        raise ShapeError(f"training images of {first}x{first} pixels don't fit {config.model}: {error}") from None
+    size, _, channels = data.dataset.image_shape
+    for side in (size, first_size(config, data)):
+        try:
+            model.out_shape((config.batch_size, side, side, channels))
+        except ShapeError as error:
+            raise ShapeError(f"images of {side}x{side} pixels don't fit {config.model}: {error}") from None
     return model
 
 

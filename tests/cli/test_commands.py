@@ -332,6 +332,7 @@ def test_of_several_runs_the_newest_is_taken_and_named(place, capsys):
         (["--warmup-epochs", "3", "--epochs", "3"], "--warmup-epochs 3"),
         (["--schedule", "step", "--drop-epoch", "2", "--warmup-epochs", "2", "--epochs", "9"], "--drop-epoch 2"),
         (["--data", "shapes", "--image-size", "32"], "image size 32"),
+        (["--image-size", "7"], "images of 7x7 pixels don't fit convnet"),
         (["--classes", "cat"], "at least 2"),
         (["--classes", "cat,cow"], "'cow'"),
         (["--data", ""], "empty"),
