@@ -44,7 +44,7 @@ def facts(
 
 
 def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
-    """How many images are enlarged, and what to do about it."""
+    """How many images are enlarged, and, if it is most of them, what to do about it."""
     pixels = np.concatenate([np.zeros((0, 2), np.int32), *sizes.values()])
     small = pixels[pixels.min(axis=1) < image_size]
     if len(small) == 0:
@@ -54,7 +54,8 @@ def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
         what = f"images of {small[0, 1]}x{small[0, 0]}"
     else:
         what = f"images of {least} to {most} pixels on the shorter side"
-    return {f"{what}, enlarged to {image_size}x{image_size} (--image-size {side} would be quicker)": len(small)}
+    advice = f" (--image-size {side} would be quicker)" if 2 * len(small) > len(pixels) else ""
+    return {f"{what}, enlarged to {image_size}x{image_size}{advice}": len(small)}
 
 
 def _without_val(classes: list[str], labels: np.ndarray | None) -> dict[str, int]:

@@ -369,6 +369,10 @@ def test_small_images_are_said_to_be_enlarged(tmp_path):
     write_image(root / "train" / "cat" / "9.png", size=(40, 100))
     (what,) = [what for what in load_dataset(root, image_size=64).notes if "enlarged" in what]
     assert what.startswith("images of 28 to 40 pixels on the shorter side, enlarged")
+    for i in range(20, 40):
+        write_image(root / "train" / "dog" / f"{i}.png", i, size=(100, 80))
+    (what,) = [what for what in load_dataset(root, image_size=64).notes if "enlarged" in what]
+    assert "quicker" not in what  # for a few thumbnails among photos, all of them would be made small
 
 
 def test_one_image_a_class_cannot_be_held_out(tmp_path):
