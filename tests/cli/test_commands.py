@@ -98,6 +98,12 @@ def test_without_val_every_image_is_trained_on_or_held_out(tmp_path):
         assert data.extent["val"] == f"{100 * (share or 0.1):g} % of train, held out"
 
 
+def test_a_class_called_held_out_is_a_class(tmp_path):
+    make_folders(tmp_path / "own", ("cat", "held out"), size=(16, 16))
+    shutil.rmtree(tmp_path / "own" / "val" / "held out")
+    assert session.load_data(Config(data=str(tmp_path / "own"), image_size=16), progress=False).extent == {}
+
+
 def test_data_elsewhere_is_said_and_taken_in_the_same_parts(place, tmp_path, capsys):
     shutil.copytree(place / "pets", tmp_path / "moved")
     code, text, _ = run(capsys, "eval", "runs/part", "--data", tmp_path / "moved", *ENGINE)
