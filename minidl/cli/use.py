@@ -64,7 +64,7 @@ def evaluate_run(args: Namespace) -> int:
 
 def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
     names = class_names(checkpoint.about.classes, checkpoint.about.words)
-    print_lines(f"{checkpoint.path}, {args.split}: {result.images:,} images{_extent(data, args)}")
+    print_lines(f"{checkpoint.path}, {args.split}: {result.images:,} images{_extent(data, checkpoint, args)}")
     if args.data:
         print_lines(f"of {args.data}, in place of {checkpoint.about.config['data']}")
     print_lines(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
@@ -89,10 +89,14 @@ def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.
         print_lines(f"{images:6}  {names[true]}  taken for  {names[predicted]}")
 
 
-def _extent(data: session.Data, args: Namespace) -> str:
-    """For a part of a split: " (5 % of val ...)" and how to measure all of it; otherwise nothing."""
-    extent = data.extent.get(args.split)
-    return f" ({extent}, as in training; --whole takes all of {args.split})" if extent else ""
+def _extent(data: session.Data, checkpoint: Checkpoint, args: Namespace) -> str:
+    """For a part of a split: " (5 % of val ...)" and, if there is more of it, how to take that; otherwise nothing."""
+    if (extent := data.extent.get(args.split)) is None:
+        return ""
+    config = checkpoint.about.config
+    more = config.get("subset", 1) < 1 or (config.get("val_split") and not session.without_val(data.dataset))
+    hint = f"; --whole takes all of {args.split}" if more and not args.whole else ""
+    return f" ({extent}, as in training{hint})"
 
 
 def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
@@ -176,7 +180,7 @@ def _predict_split(checkpoint: Checkpoint, args: Namespace, comm: Communicator) 
     split = data.split(args.split)
     names = getattr(split, "names", None)
     files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)
-    print_lines(f"{args.split}: {len(split):,} images{_extent(data, args)}")
+    print_lines(f"{args.split}: {len(split):,} images{_extent(data, checkpoint, args)}")
     if args.output is not None:
         folder = Path(args.output)
     elif args.pretrained or comm.rank:

@@ -123,7 +123,7 @@ def _open(config: Config, progress: bool) -> Dataset:
     )
 
 
-def _without_val(dataset: Dataset) -> bool:
+def without_val(dataset: Dataset) -> bool:
     """Whether the data set has no val, so that a part of train was held out when it was opened."""
     return any(note.startswith("train images held out") for note in dataset.notes)  # a class may be called so
 
@@ -131,7 +131,7 @@ def _without_val(dataset: Dataset) -> bool:
 def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
     """(train, val) as a run of `config` uses them."""
     train, val = dataset.train, dataset.val
-    if config.val_split and not _without_val(dataset):
+    if config.val_split and not without_val(dataset):
         train, val = split_off(train, config.val_split, config.seed, dataset.classes)
     if config.subset < 1:
         train, val = (subset(split, config.subset, config.seed) for split in (train, val))
@@ -140,7 +140,7 @@ def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
 
 def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
     """Which part of the data set train and val are, in words."""
-    held_out = config.val_split or (HELD_OUT if _without_val(dataset) else 0)
+    held_out = config.val_split or (HELD_OUT if without_val(dataset) else 0)
     some = f"{100 * config.subset:g} % of " if config.subset < 1 else ""
     train = f"train without the {100 * held_out:g} % held out" if held_out else "train"
     val = f"{100 * held_out:g} % of train, held out" if held_out else "val"
@@ -402,7 +402,7 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
         config = replace(config, subset=1.0, gray="convert")
     with blamed(checkpoint.path):
         dataset = _open(config, progress)
-        if whole and not _without_val(dataset):
+        if whole and not without_val(dataset):
             config = replace(config, val_split=0.0)
         if config.classes and set(about.classes) <= set(dataset.classes):
             dataset = choose_classes(dataset, [dataset.classes.index(c) for c in about.classes], config.classes)

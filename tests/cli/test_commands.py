@@ -79,6 +79,14 @@ def test_eval_says_what_part_it_measures_and_takes_all_on_request(capsys):
     assert "val: 9 images\n" in run(capsys, "eval", "runs/all", *ENGINE)[1]
 
 
+def test_no_more_is_offered_than_there_is(place, tmp_path, capsys):
+    shutil.copytree(place / "pets", tmp_path / "pets")
+    shutil.rmtree(tmp_path / "pets" / "val")
+    for flags in ([], ["--whole"]):
+        text = run(capsys, "eval", "runs/all", "--data", tmp_path / "pets", *flags, *ENGINE)[1]
+        assert "val: 3 images (10 % of train, held out, as in training)\n" in text
+
+
 def test_training_and_saved_data_hold_the_same_images(place):
     config = Config(**load_checkpoint(place / "runs/part/checkpoints/best.safetensors").about.config)
     trained = session.load_data(config, progress=False)
