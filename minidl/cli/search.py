@@ -52,6 +52,10 @@ def search_settings(args: Namespace) -> int:
     with session.one_blas_thread(), stored:
         run = same_run(comm, folder and Run(folder))
         data = same_data(comm, lambda: resume.load_data(config, run, None))
+        changes = []
+        if folder is not None:
+            changes = resume.changes(run, data.dataset, "start a new search")
+            search.remember(folder, vars(args))
         start = same_start(comm, config)
         trainer, lines, needed = new_trainer(config, data, start)
         steps, xp = len(trainer.train), trainer.xp
@@ -62,9 +66,7 @@ def search_settings(args: Namespace) -> int:
             f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {seed_and_engine(config)}"
         )
         lines += ranks_in_words(comm, config.threads)
-        if folder is not None:
-            lines += resume.changes(run, data.dataset, "start a new search")
-            search.remember(folder, vars(args))
+        lines += changes
 
         def train_trials(study: Study | None) -> int:
             return _train_trials(study, config, needed, xp, comm, lambda c: search.new_trainer(c, data, build, start))

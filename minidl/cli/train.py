@@ -53,6 +53,10 @@ def train(args: Namespace) -> int:
             stack.enter_context(blamed(run.path / "config.json"))
         stack.enter_context(session.one_blas_thread())
         data = together.same_data(comm, lambda: resume.load_data(config, run, checkpoint))
+        changes = []
+        if run and comm.rank == 0:  # before the trainer, which would find fault with the checkpoint
+            instead = f"start a new run (--init-from {quoted(run.path)} takes over its weights)"
+            changes = resume.changes(run, data.dataset, instead)
         model = session.make_model(config, data, build)
         costs = summary(model, (config.batch_size, *data.dataset.image_shape))
         trainer = session.make_trainer(config, data, model, checkpoint, comm)
@@ -68,9 +72,7 @@ def train(args: Namespace) -> int:
             new = session.initialise_from(trainer.model, source, data.dataset.classes)
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
             lines += session.other_network(config, source)
-        if run and comm.rank == 0:
-            instead = f"start a new run (--init-from {quoted(run.path)} takes over its weights)"
-            lines += resume.changes(run, data.dataset, instead)
+        lines += changes
         if args.dry_run:
             print_lines(*lines)
             return 0

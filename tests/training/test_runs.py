@@ -182,6 +182,13 @@ def test_training_images_that_came_or_went_are_refused_on_resume(tmp_path, pets,
     assert train.main(["--resume", str(folder)]) == 3
     error = capsys.readouterr().err
     assert "25 images" in error.splitlines()[-1] and "24" in error.splitlines()[-1]
+    more = [pets / "train" / "cat" / f"{i}.png" for i in range(100, 110)]  # which make more steps
+    for file in more:
+        shutil.copy(pets / "train" / "cat" / "1.png", file)
+    assert train.main(["--resume", str(folder)]) == 3
+    assert "35 images, and 24 when the run began" in capsys.readouterr().err
+    for file in more:
+        file.unlink()
     (pets / "train" / "cat" / "99.png").rename(pets / "train" / "cat" / "1.png")
     assert train.main(["--resume", str(folder)]) == 0
     (pets / "train" / "cat" / "0.png").rename(pets / "train" / "cat" / "zero.png")
