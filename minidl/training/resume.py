@@ -33,8 +33,8 @@ def find_run(text: str, output: Path) -> tuple[Run, Path]:
         folder = path.absolute().parent.parent
         if not (folder / "config.json").is_file():
             raise DataError(
-                f"{path}: not in the folder of a run, so no training goes on from it; a new one can begin with its "
-                f"weights: --init-from {quoted(path)}"
+                f"{path}: not a checkpoint in the folder of a run: give that folder, or a checkpoint in it; a new "
+                "run can begin with weights from elsewhere (--init-from)"
             )
         return Run(folder), path
     run = Run.open(path)

@@ -229,7 +229,7 @@ def test_no_run_continues_from_weights_alone(tmp_path, pets, capsys):
     assert error.count("\n") == 1 and "best.safetensors" in error and "last" in error
     alone = shutil.copy(folder / "checkpoints" / "last.safetensors", tmp_path)
     assert train.main(["--resume", alone]) == 3
-    assert f"{alone}: not in the folder of a run" in capsys.readouterr().err
+    assert f"{alone}: not a checkpoint in the folder of a run" in capsys.readouterr().err
 
 
 def test_snapshots_are_counted_not_spelled(tmp_path):
