@@ -90,7 +90,11 @@ def range_test(
             if len(losses) == steps or smoothed[-1] > STOP_AT * smoothed.min():
                 break
     if len(losses) < LEAST_STEPS:
-        raise DivergedError(f"the loss explodes at learning rate {trainer.schedule(len(losses)):.1e}: lower --from")
+        rate, few = trainer.schedule(len(losses)), steps < 2 * LEAST_STEPS
+        more = ", or take more steps (a smaller --batch-size, more --steps)" if few else ""
+        raise DivergedError(
+            f"the loss explodes at learning rate {rate:.1e}, after {len(losses)} of {steps} steps: lower --from{more}"
+        )
     rates = np.array([trainer.schedule(i) for i in range(len(losses))])
     return RangeTest(rates, np.array(losses), smoothed)
 

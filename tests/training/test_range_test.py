@@ -87,6 +87,8 @@ def test_too_few_steps_and_too_high_rates_are_refused():
         range_test(Scripted(bowl, batches=9), 1e-6, 10, 100)
     with pytest.raises(DivergedError, match="--from"):
         range_test(Scripted(lambda lr: np.inf), 1e-6, 10, 100)
+    with pytest.raises(DivergedError, match="after 9 of 10 steps: lower --from, or take more steps"):
+        range_test(Scripted(lambda lr: np.inf if lr > 5 else 1), 1e-6, 10, 10)
 
 
 def test_find_lr_writes_a_figure_and_a_table_and_prints_a_rate(tmp_path, monkeypatch, capsys):
