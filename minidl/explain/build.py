@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.engine import unfuse
-from minidl.errors import ShapeError, UsageError
+from minidl.errors import DivergedError, ShapeError, UsageError
 from minidl.explain import facts, trail
 from minidl.explain.convolution import conv_stage
 from minidl.explain.cut import place_of
@@ -17,7 +17,7 @@ from minidl.explain.pointwise import norm_stage, relu_stage
 from minidl.explain.pooling import pool_stage
 from minidl.explain.records import JoinStage, NormStage, Page, PoolStage, ReluStage
 from minidl.explain.watch import Pass
-from minidl.layers import PROBE, TRAIN, BatchNorm2D, Layer, ReLU
+from minidl.layers import INFER, PROBE, TRAIN, BatchNorm2D, Layer, ReLU
 from minidl.layers.convert import convert
 from minidl.layers.frozen import thawed
 from minidl.losses import SideHeads, softmax, softmax_cross_entropy
@@ -71,6 +71,7 @@ class _Making:
         self.keys = trail.place_of_layer(model, self.layer).keys
 
         self.alone = Pass(self.upto, self.x[:1], PROBE)
+        _require_finite(self.layer, self.alone.y)
         self.unit = _unit(self.layer, self.alone.y, unit)
         conv, self.filter = trail.convolution(self.alone.seen, self.layer, self.keys, self.unit)
         self.place = place_of(self.alone.y[0, ..., self.unit])
@@ -95,10 +96,13 @@ class _Making:
         passed = Pass(self.model, self.x[:1], PROBE)
         if passed.y.ndim != 2:
             raise UsageError(f"the network gives {passed.y.shape[1:]} and no scores (K,): choose start 'unit'")
+        _require_finite("the network's scores", passed.y)
         self.scores = softmax(passed.y)[0]
         if (self.labels >= len(self.scores)).any():
             raise UsageError(f"label {self.labels.max()}: the network has classes 0 to {len(self.scores) - 1}")
-        self.labels = np.where(self.labels >= 0, self.labels, self.scores.argmax())
+        if (self.labels < 0).any():
+            said = self.model.forward(self.x, INFER)[0].argmax(axis=1)
+            self.labels = np.where(self.labels >= 0, self.labels, said)
         self.loss, dy = softmax_cross_entropy(passed.y, self.labels[:1])
         self.seen = passed.back(dy).seen
 
@@ -162,11 +166,16 @@ class _Making:
         return f"This network has no {what}{where}."
 
 
+def _require_finite(what: str, y: np.ndarray) -> None:
+    if not np.isfinite(y).all():
+        raise DivergedError(f"{what}: not finite numbers, so the network has diverged, or the image isn't finite")
+
+
 def _unit(layer: str, y: np.ndarray, unit: int | None) -> int:
     if y.ndim != 4:
         raise UsageError(f"{layer}: its output has the shape {y.shape[1:]}, and the page needs a layer with maps")
     if unit is None:
         return int(y[0].max(axis=(0, 1)).argmax())
-    if not hasattr(unit, "__index__") or not 0 <= unit < y.shape[3]:
+    if np.asarray(unit).dtype.kind not in "iu" or np.ndim(unit) or not 0 <= unit < y.shape[3]:
         raise UsageError(f"unit {unit}: {layer} has units 0 to {y.shape[3] - 1}")
-    return unit
+    return int(unit)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minidl.errors import UsageError
+from minidl.errors import DataError, UsageError
 from minidl.layers import Layer
 from minidl.visual.looking import activations
 
@@ -22,7 +22,7 @@ def explain_unit(
     unit: int | None = None,
     start: str = "loss",
     labels: ArrayLike | None = None,
-    classes: Sequence[str] = (),
+    classes: Sequence[str] | None = None,
     title: str = "a network",
 ) -> Path:
     """Writes a page on which a gradient flows through a unit, and returns its path. A browser opens it offline.
@@ -36,7 +36,8 @@ def explain_unit(
     labels    (N,) classes of the images; default: what the model takes them for
     classes    names of the classes
 
-    Raises UsageError for a name or number that there isn't, DataError if the file can't be written.
+    Raises UsageError for a name or number that there isn't, DataError if an image has NaN or infinity or the file
+    can't be written.
     """
     from minidl.explain.build import Looked, make_page
     from minidl.explain.facts import shown
@@ -44,8 +45,11 @@ def explain_unit(
 
     ready = np.asarray(images)
     activations(model, ready[:1], [])  # says what is wrong with the model or with the images
+    if not np.isfinite(ready).all():
+        raise DataError("an image has a number that isn't finite (NaN or infinite)")
     known = np.full(len(ready), -1) if labels is None else np.asarray(labels)
     if known.shape != (len(ready),) or known.dtype.kind not in "iu":
         raise UsageError(f"labels of shape {known.shape} and type {known.dtype}: give {len(ready)} whole numbers")
-    looked = Looked(ready, shown(ready[0]), known, classes, "the first image")
+    words = [str(c) for c in classes] if classes is not None else []
+    looked = Looked(ready, shown(ready[0]), known, words, "the first image")
     return write_page(make_page(model, looked, layer, unit, start, title), Path(path))

@@ -74,8 +74,12 @@ def _rank(pool: Seen) -> tuple[bool, bool]:
 
 
 def join(seen: Passed, conv: Seen) -> Seen | None:
-    """The module of branches around the convolution, or the nearest one before it, or the first one after it."""
+    """The module of branches around the convolution, or the nearest one before it, or the first one after it.
+
+    Its input and output are maps: behind a global average there are none.
+    """
     found = [s for s in seen.values() if s.layer.wiring == "parallel" and s.layer.children() and not spine(s.layer)]
+    found = [s for s in found if s.x.ndim == s.y.ndim == 4]
     around = [s for s in found if s.keys == conv.keys[: len(s.keys)]]
     return next(iter([*around, *_in_line(seen, found, conv)]), None)
 

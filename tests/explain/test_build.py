@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.errors import UsageError
+from minidl.errors import DivergedError, UsageError
 from minidl.explain import trail
 from minidl.explain.build import Looked, make_page
 from minidl.kernels import reference
@@ -255,6 +255,31 @@ def test_an_unknown_label_is_replaced_by_what_the_network_says():
     assert known.label == "" and known.loss == page_of("down", 0, labels=np.full(4, said)).loss
 
 
+def test_each_unknown_label_of_the_batch_is_what_the_network_says_of_that_image():
+    said = network().forward(images(), PROBE)[0].argmax(axis=1)
+    assert len(set(said.tolist())) > 1
+    unknown, given = (page_of("mix.b3", 1, labels=labels).stages["norm"] for labels in (np.full(4, -1), said))
+    assert unknown == given
+
+
+def test_a_module_without_maps_has_no_stage():
+    rng = np.random.default_rng(0)
+    dense = md.Residual(Sequential({"fc1": Linear(4, 4, rng=rng), "relu": ReLU()}))
+    layers = {"conv": Conv2D(3, 4, 3, rng=rng), "gap": GlobalAvgPool(), "res": dense, "fc": Linear(4, 5, rng=rng)}
+    page = page_of("conv", 0, model=Sequential(layers))
+    assert "join" in page.missing and "conv" in page.stages
+
+
+def test_a_network_that_has_diverged_has_no_page():
+    model = network()
+    model["fc"].params["bias"].value[...] = np.inf
+    with pytest.raises(DivergedError, match="the network's scores: not finite"):
+        page_of("mix.b3", 0, model=model)
+    model["stem.conv"].params["weight"].value[...] = np.nan
+    with pytest.raises(DivergedError, match="mix.b3: not finite"):
+        page_of("mix.b3", 0, "unit", model=model)
+
+
 def test_a_net_without_normalization_relu_pools_and_branches_says_so():
     model = Sequential({"conv": Conv2D(3, 4, 3, rng=0)})
     page = page_of("conv", 0, "unit", model=model)
@@ -319,7 +344,9 @@ def test_a_frozen_network_has_the_page_of_the_network_itself():
     assert page_of("mix.b3", 2, model=frozen) == page_of("mix.b3", 2, model=plain)
 
 
-@pytest.mark.parametrize(("layer", "unit"), [("mix.b3", 1.5), ("mix.b3", "a"), (3, None)])
+@pytest.mark.parametrize(
+    ("layer", "unit"), [("mix.b3", 1.5), ("mix.b3", "a"), ("mix.b3", True), ("mix.b3", [1]), (3, None)]
+)
 def test_what_is_no_layer_or_unit_is_a_usage_error(layer, unit):
     with pytest.raises(UsageError):
         page_of(layer, unit)
