@@ -64,7 +64,7 @@ def gradcam(args: Namespace) -> int:
         found = grad_cam(subject.plain, to_device(x, subject.xp), layer, classes)
     path = pictures.path("gradcam", layer, name, **_explained(pictures))
     large = enlarge(found, *images.shape[1:3])
-    words = [subject.words(c) for c in (classes, predicted)]
+    words = [subject.words(c) for c in (labels, predicted, classes)]
     maps.save_gradcam(path, images, large, *words, f"Grad-CAM · {layer}", subject.source)
     return say_written([path, *save_raw(args, path, found)])
 

@@ -28,7 +28,7 @@ def save_occlusion(
 ) -> None:
     """An image, uint8 (H, W, 3), and beside it what the network predicts while a part of it is hidden.
 
-    probability  of the true class, for each place of the square, (h, w); `baseline` is that of the whole image
+    probability  of the class that is explained, (h, w) over the image; `baseline` is that of the whole image
     predicted    labels for each place, int (oh, ow); names[label] is in the legend for the six most frequent
 
     Raises as `save_figure`.
@@ -45,7 +45,7 @@ def save_occlusion(
         original.set_title("image", fontsize=9)
         top = max(probability.max(), baseline, 1e-6)
         shades = heat.imshow(probability, cmap=SHADES, vmin=0, vmax=top, interpolation="nearest", extent=extent)
-        heat.set_title("probability of its class where hidden", fontsize=9)
+        heat.set_title("probability of the class where hidden", fontsize=9)
         bar = figure.colorbar(shades, ax=heat, shrink=0.8)
         bar.ax.axhline(baseline, color="black", linewidth=3)
         bar.ax.axhline(baseline, color="white", linewidth=1)
@@ -97,17 +97,22 @@ def save_gradcam(
     maps: np.ndarray,
     true: list[str],
     predicted: list[str],
+    explained: list[str],
     title: str,
     footer: str,
 ) -> None:
     """A sheet of images, uint8 (n, H, W, 3), with their maps (n, H, W), never negative, laid over them.
+
+    true, predicted    classes, as in `save_sheet`
+    explained          the class for which each map is evidence
 
     Each map is divided by its largest value; a line surrounds the part above half of it. Raises as `save_sheet`.
     """
     peaks = maps.max(axis=(1, 2))
     overlays = np.stack([overlay(image, m / (peak or 1)) for image, m, peak in zip(images, maps, peaks, strict=True)])
     legend = f"{footer} · bright: evidence; line: half of its maximum in the image"
-    save_sheet(path, images, overlays, true, predicted, title, legend, blank=peaks <= 0)
+    captions = [f"for {name}" for name in explained]
+    save_sheet(path, images, overlays, true, predicted, title, legend, peaks <= 0, captions)
 
 
 def overlay(image: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -28,14 +28,14 @@ def save_sheet(
 ) -> None:
     """The images of a unit and, beside them in the same order, its projections (the paper's Figures 7-24).
 
-    originals    uint8 (n, H, W, 3), in rows of three, with the `true` class below each
+    originals    uint8 (n, H, W, 3), in rows of three, with the `true` class below each; "": it is unknown
     projections  the same for the screen, with the `predicted` class above each, marked if it is wrong; without
                  projections it is above the originals. Those that are `blank`, bool (n,), say "no signal"
     captions     a line below each projection, or below the true class
 
     Raises UsageError without images, otherwise as `save_figure`.
     """
-    said = [p if p == t else WRONG + p for p, t in zip(predicted, true, strict=True)]
+    said = [p if t in ("", p) else WRONG + p for p, t in zip(predicted, true, strict=True)]
     if projections is None:
         below = [true] if captions is None else [true, captions]
         grids = [("predicted class above, true class below", Grid(enlarge(originals, TILE), 3, said, below))]

@@ -48,7 +48,7 @@ PICTURES = {
         path, IMAGES[0], POINTS[:16, 0].reshape(4, 4) % 1, LABELS[:16].reshape(4, 4), words, 0.7, words[0], "a footer"
     ),
     "gradcam": lambda path, words: maps.save_gradcam(
-        path, IMAGES[:4], np.abs(SHADES[:4, ..., 0] - 128.0), words, words, words[0], "a footer"
+        path, IMAGES[:4], np.abs(SHADES[:4, ..., 0] - 128.0), words, words, words, words[0], "a footer"
     ),
 }
 
@@ -143,6 +143,19 @@ def test_a_sheet_names_the_classes_and_marks_what_is_wrong(tmp_path):
     sheets.save_sheet(path, IMAGES[:1], None, ["cat"], ["cat"], title, " · ".join([footer] * 5))
     first, second = words(path)[0][1:3]
     assert first.endswith("·") and f"{first} {second}" == " · ".join([footer] * 5)
+
+
+def test_a_prediction_is_not_wrong_where_the_true_class_is_unknown(tmp_path):
+    sheets.save_sheet(tmp_path / "a.svg", IMAGES[:2], None, ["", "dog"], ["cat", "cow"], "", "")
+    texts, italics = words(tmp_path / "a.svg")
+    assert texts.count("cat") == 1 and italics == ["✗ cow"]
+
+
+def test_grad_cam_says_for_which_class_a_map_is_evidence(tmp_path):
+    m = np.ones((2, 64, 64))
+    maps.save_gradcam(tmp_path / "a.svg", IMAGES[:2], m, ["dog", ""], ["dog", "cow"], ["owl", "cow"], "", "")
+    texts, italics = words(tmp_path / "a.svg")
+    assert texts.count("dog") == 2 and not italics and {"for owl", "for cow"} <= set(texts)
 
 
 def test_without_projections_both_classes_stand_at_the_originals(tmp_path):
@@ -287,9 +300,9 @@ def test_maps_are_scaled_each_by_itself_and_one_of_zeros_says_so(tmp_path):
     m = np.zeros((3, 64, 64))
     m[0, :, :32], m[1, :, :32] = 0.01, 500
     same = np.repeat(IMAGES[:1], 3, axis=0)
-    maps.save_gradcam(tmp_path / "a.svg", same, m, WORDS[:3], WORDS[:3], "t", "f")
+    maps.save_gradcam(tmp_path / "a.svg", same, m, *[WORDS[:3]] * 3, "t", "f")
     assert words(tmp_path / "a.svg")[0].count("no signal") == 1
-    maps.save_gradcam(tmp_path / "a.png", same[:2], m[:2], WORDS[:2], WORDS[:2], "t", "f")
+    maps.save_gradcam(tmp_path / "a.png", same[:2], m[:2], *[WORDS[:2]] * 3, "t", "f")
     page = pixels(tmp_path / "a.png")
     overlay = np.kron(maps.overlay(IMAGES[0], m[1] / 500), np.ones((3, 3, 1), np.uint8))
     starts = [(y, x) for y, x in np.argwhere((page[:-191, :-191] == overlay[0, 0]).all(axis=2)).tolist()]

@@ -146,7 +146,7 @@ def test_all_images_and_words_of_a_sheet_are_seen(count, side, drawn, tmp_path):
     sheets.save_sheet(tmp_path / "a.png", images, images, odd, odd[::-1], LONG, footer, captions=odd)
     sheets.save_photo_sheet(tmp_path / "b.png", images[0], images, odd, LONG, footer)
     sheets.save_poster(tmp_path / "c.png", images, odd, LONG, footer)
-    maps.save_gradcam(tmp_path / "d.png", images, np.ones(images.shape[:3]), odd, odd, LONG, footer)
+    maps.save_gradcam(tmp_path / "d.png", images, np.ones(images.shape[:3]), odd, odd, odd, LONG, footer)
     assert len(drawn) == 4
     for figure in drawn:
         check(figure)
