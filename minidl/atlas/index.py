@@ -33,7 +33,7 @@ def make_index(viewed: Viewed, found: Found, placed: Arrays) -> Index:
         title=viewed.title,
         facts=[
             *viewed.facts,
-            ("images", f"{len(viewed.split):,} of {viewed.split_name}"),
+            ("images", f"{len(viewed.split):,}" + (f" of {viewed.split_name}" if viewed.split_name else "")),
             (
                 "images ranked by",
                 "the largest value of the unit's map" if found.norm == "inf" else "the L2 norm of the unit's map",

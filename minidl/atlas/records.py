@@ -156,7 +156,7 @@ class Index:
     groups: list[Group]
     classes: list[ClassSummary]
     images: int
-    split: str
+    split: str  # "" if it has no name
     labelled: bool  # whether any true label is known
     effects: Effects
     embedding: bool  # whether there is one

@@ -45,7 +45,7 @@ class Viewed:
     words: Sequence[str]
     train: Split
     title: str = "a network"
-    split_name: str = "images"
+    split_name: str = ""  # none: the images of a model of your own
     facts: list[tuple[str, str]] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
     fresh: Callable[[int], Layer] | None = None

@@ -202,3 +202,8 @@ def test_two_layers_of_one_name_are_refused(tmp_path):
     model = md.Sequential({"a": md.Sequential({"b": md.Flatten()}), "a.b": md.Linear(192, 2, rng=0)})
     with pytest.raises(UsageError, match=r"the name a\.b"):
         make(model, tmp_path)
+
+
+def test_images_of_your_own_have_no_name_of_a_split(tmp_path):
+    index = make(convolution(), tmp_path)
+    assert index["split"] == "" and dict(index["facts"])["images"] == "6"

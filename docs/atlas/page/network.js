@@ -120,6 +120,7 @@
   function accuracy(index) {
     if (index.top1 === null)
       return h("section", {}, h("h2", {}, "Accuracy"), h("p.soft", {}, "Unknown: the images have no labels."));
+    const labelled = index.classes.reduce((sum, { images }) => sum + images, 0);
     return h(
       "section.accuracy",
       {},
@@ -129,7 +130,7 @@
         {},
         h("b", {}, text.percent(index.top1)),
         " of ",
-        text.many(index.images, `${index.split} image`),
+        text.many(labelled, `${index.split} image`.trim()),
         " are classified correctly.",
       ),
       index.top5 === null

@@ -41,7 +41,7 @@
   }
 
   function distribution(layer, unit, record) {
-    const largest = record.top[0]?.[1] ?? 0;
+    const largest = Math.max(record.top[0]?.[1] ?? 0, 0) || 1; // as minidl/atlas/scan.py has it
     const all = record.histogram.reduce((a, b) => a + b, 0);
     return h(
       "section",

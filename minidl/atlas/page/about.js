@@ -45,7 +45,7 @@
           `${text.many(
             index.layers.reduce((sum, l) => sum + l.units, 0),
             "unit",
-          )} of ${text.many(index.layers.length, "layer")}, ${text.many(index.images, `${index.split} image`)}, ${text.many(index.classes.length, "class", "classes")}.`,
+          )} of ${text.many(index.layers.length, "layer")}, ${text.many(index.images, `${index.split} image`.trim())}, ${text.many(index.classes.length, "class", "classes")}.`,
         ),
         h("section", {}, h("h2", {}, "How it was made"), atlas.factList(index.facts)),
         Object.keys(index.rules).length
