@@ -164,6 +164,8 @@ class _Mask(TileLayer):
 def _places(model: Layer, layers: Sequence[str]) -> dict[str, Keys]:
     """Where the layers stand. Raises UsageError if there is no such layer."""
     for name in layers:
+        if name == "":
+            raise UsageError("'' is the whole model, which is in no place: name its last layer")
         truncate(model, name)  # raises the error of a name that there isn't
     found = {place.name: place.keys for place in walk(model)}
     return {name: found[name] for name in layers}

@@ -19,6 +19,7 @@ from minidl.layers.context import join
 from minidl.layers.heads import spine
 from minidl.parallel.communicator import ALONE, Communicator
 from minidl.training.evaluation import predict
+from minidl.visual.probe import require_order
 from minidl.visual.truncate import part
 
 TSNE_IMAGES = 5  # fewer have no neighbourhoods to speak of
@@ -44,8 +45,9 @@ def features(
 
     It is computed on the engine and backend of `model`, with running statistics and without dropout. `on_batch` is
     called with the number of images after each batch. The ranks of `comm` share the batches; each gets all features.
-    Raises UsageError if the model does not end in a Linear layer.
+    Raises UsageError if the model does not end in a Linear layer, and for a loader that shuffles.
     """
+    require_order(loader)
     rows = []
     for x, _ in predict(_without_head(model), loader, xp, comm):
         rows.append(to_host(x).astype(np.float32, copy=False))
@@ -97,7 +99,7 @@ def tsne(x: np.ndarray, dims: int, seed: int = 0, perplexity: float = 30) -> Emb
     """
     if dims not in (2, 3):
         raise UsageError(f"t-SNE in {dims} dimensions: choose 2 or 3")
-    if perplexity <= 0:
+    if not perplexity > 0:
         raise UsageError(f"t-SNE: perplexity is {perplexity}, must be above 0")
     x = _in_range(_checked(x, dims, least=TSNE_IMAGES, name="t-SNE"))
     fit = TSNE(
@@ -116,6 +118,9 @@ def tsne(x: np.ndarray, dims: int, seed: int = 0, perplexity: float = 30) -> Emb
 
 def _checked(x: np.ndarray, dims: int, least: int, name: str) -> np.ndarray:
     """x in float64."""
+    x = np.asarray(x)
+    if x.ndim != 2:
+        raise UsageError(f"{name}: features of the shape {x.shape}, must be (n, D): a row for each image")
     n, d = x.shape
     if dims < 1:
         raise UsageError(f"{name} in {dims} dimensions: choose at least 1")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from minidl.backend.arrays import to_device, to_host
 from minidl.engine.prepare import keep
-from minidl.errors import UsageError
+from minidl.errors import ShapeError, UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
 
@@ -57,9 +57,12 @@ def occlusion(
     The places are `stride` pixels apart, see `sizes`. The last patch touches the border, so if the stride doesn't
     divide H - patch, the last step is shorter. `on_batch` is called with the number of places after each batch.
 
-    Raises UsageError as `sizes`, and for a label that the model doesn't have.
+    Raises ShapeError unless x is one image, UsageError as `sizes`, and for a label that the model doesn't have.
     Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 4.2.
     """
+    x = np.asarray(x)
+    if x.ndim != 3:
+        raise ShapeError(f"an image has the shape {x.shape}, and must be (H, W, C)")
     h, w, channels = x.shape
     patch, stride = sizes(h, w, patch, stride)
     if np.shape(fill) != (channels,):
@@ -71,7 +74,9 @@ def occlusion(
         return to_host(softmax(model.forward(to_device(images, xp), INFER)[0]))
 
     whole = probabilities(x[None])[0]
-    if not 0 <= label < len(whole):
+    if whole.ndim != 1:
+        raise UsageError(f"the model's output for an image has the shape {whole.shape}: it must be scores (K,)")
+    if not hasattr(label, "__index__") or not 0 <= label < len(whole):
         raise UsageError(f"class {label}: choose 0 to {len(whole) - 1}")
     rows, columns = grid(h, w, patch, stride)
     places = [(top, left) for top in rows for left in columns]
@@ -104,11 +109,11 @@ def sizes(h: int, w: int, patch: int | None = None, stride: int | None = None) -
     side = min(h, w)
     if patch is None:
         patch = max(1, round(PATCH_SHARE * side))
-    if not 1 <= patch <= side:
+    if not hasattr(patch, "__index__") or not 1 <= patch <= side:
         raise UsageError(f"a patch of {patch} pixels: choose 1 to {side} for an image of {h}x{w}")
     if stride is None:
         stride = min(patch, max(1, round(STRIDE_SHARE * side)))
-    if not 1 <= stride <= patch:
+    if not hasattr(stride, "__index__") or not 1 <= stride <= patch:
         raise UsageError(f"a stride of {stride} pixels: choose 1 to {patch}, so that patches leave nothing out")
     return patch, stride
 

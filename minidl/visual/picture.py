@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from minidl.errors import ShapeError
+from minidl.errors import ShapeError, require_whole
 from minidl.visual.screen import to_screen
 
 _COLUMNS = 10
@@ -20,8 +20,10 @@ def picture(*arrays: np.ndarray, tile: int = 128) -> Image.Image:
               mid-gray; maps (N, H, W) in gray. With more than ten images there are several rows for each array
     tile      the width of a tile in pixels
 
-    Notebooks show the result. Raises ShapeError for arrays of another form or of different N.
+    One image may come without its N. Notebooks show the result. Raises ShapeError for arrays of another form or of
+    different N.
     """
+    require_whole("tile", tile, 1)
     rows = [_tiles(np.asarray(a), tile) for a in arrays]
     counts = {len(row) for row in rows}
     if len(counts) != 1:
@@ -40,8 +42,8 @@ def picture(*arrays: np.ndarray, tile: int = 128) -> Image.Image:
 
 
 def _tiles(a: np.ndarray, width: int) -> list[Image.Image]:
-    if a.ndim == 3 and a.shape[-1] == 3 != a.shape[1]:
-        a = a[None]  # one image; (N, 3, 3) are N small maps
+    if a.ndim == 3 and a.shape[-1] in (1, 3) and a.shape[-1] != a.shape[1]:
+        a = a[None]  # one image, in gray or in color; (N, 3, 3) are N small maps
     if a.ndim == 4 and a.shape[-1] == 1:
         a = a[..., 0]
     if a.ndim == 3:

@@ -102,11 +102,13 @@ def probe(
     the MapNorms of a batch and the maps of a few images. The ranks of `comm` share the batches; each gets the results
     for all images, with the bits that one process gets.
 
-    Raises UsageError for an unknown layer or norm, DivergedError for an activation that is not a finite number.
+    Raises UsageError for an unknown layer or norm and for a loader that shuffles, DivergedError for an activation
+    that is not a finite number.
     """
     for norm in norms:
         if norm not in NORMS:
             raise UsageError(f"unknown norm {norm!r}: choose {' or '.join(NORMS)}")
+    require_order(loader)
     image_shape = loader.split.images(np.arange(1)).shape[1:]
     taps = Taps(model, layers, image_shape, engine if xp is np else "plain", threads)
     scans = {name: _Scan(shape[-1], classes, norms) for name, shape in taps.shapes.items()}
@@ -127,6 +129,12 @@ def probe(
         seen += len(labels)
         on_batch(len(labels))
     return {name: scans[name].result(name, shape) for name, shape in taps.shapes.items()}
+
+
+def require_order(loader: Loader) -> None:
+    """Raises UsageError if the loader shuffles: no result could be told which image of the split it belongs to."""
+    if getattr(loader, "shuffle", False):
+        raise UsageError("the loader shuffles, and the results are in the order of the split: give shuffle=False")
 
 
 class _Scan:

@@ -160,6 +160,8 @@ def test_an_unknown_layer_or_unit_is_refused():
     model, x = models.build("convnet", 4), np.zeros((1, 8, 8, 3), np.float32)
     with pytest.raises(UsageError, match="no layer 'relu4'"):
         first_order(model, ["relu4"], x, [np.zeros((1, 4))])
+    with pytest.raises(UsageError, match="the whole model"):
+        ablated(model, "", [0], x)
     with pytest.raises(UsageError, match="unit 16: relu1 has units 0 to 15"):
         ablated(model, "relu1", [3, 16], x)
 

@@ -11,6 +11,7 @@ from minidl.errors import UsageError
 from minidl.layers import INFER, Concat, Conv2D, Dropout, Flatten, GlobalAvgPool, Linear, ReLU, Sequential
 from minidl.visual import embedding
 from minidl.visual.embedding import ends, features, of_classes, pca, tsne
+from minidl.visual.probe import probe
 from tests.strategies import randomized
 
 
@@ -55,6 +56,14 @@ def test_features_are_what_the_last_layer_turns_into_logits(name, d, engine):
     ours = f @ head["weight"] + head["bias"]
     np.testing.assert_allclose(ours, logits, rtol=1e-3, atol=1e-3 * np.abs(logits).max())
     assert list(model.named_parameters()) == names
+
+
+def test_a_loader_that_shuffles_is_refused():
+    model, shuffled = models.build("convnet", 3), Loader(Noise(4, 32), 2)
+    with pytest.raises(UsageError, match="give shuffle=False"):
+        features(model, shuffled)
+    with pytest.raises(UsageError, match="give shuffle=False"):
+        probe(model, ["fc"], shuffled, 3)
 
 
 def test_the_head_may_be_a_chain_of_its_own():
@@ -192,6 +201,8 @@ def test_five_images_are_enough():
         (lambda x: tsne(x, 4), (20, 8), "choose 2 or 3"),
         (lambda x: tsne(x, 3), (20, 2), "2 features"),
         (lambda x: tsne(x, 2, perplexity=0), (20, 8), "perplexity"),
+        (lambda x: tsne(x, 2, perplexity=np.nan), (20, 8), "perplexity"),
+        (lambda x: pca(x, 2), (20, 4, 4, 8), "a row for each image"),
         (lambda x: pca(np.ones_like(x), 2), (20, 8), "same features"),
         (lambda x: tsne(np.ones_like(x), 2), (20, 8), "same features"),
         (lambda x: pca(np.where(x == x.max(), np.nan, x), 2), (20, 8), "finite"),

@@ -5,7 +5,7 @@ import pytest
 
 import models
 from minidl.engine import fuse
-from minidl.errors import UsageError
+from minidl.errors import ShapeError, UsageError
 from minidl.layers import INFER, GlobalAvgPool, Linear, Sequential
 from minidl.losses import softmax
 from minidl.visual.occlusion import Occlusion, occlusion, sizes
@@ -145,6 +145,9 @@ def test_patches_side_by_side_are_painted_as_they_are():
         ({"stride": 0}, "a stride of 0"),
         ({"label": 3}, "choose 0 to 2"),
         ({"label": -1}, "class -1"),
+        ({"label": 1.0}, "class 1.0"),
+        ({"patch": 3.0}, "a patch of 3.0"),
+        ({"stride": 1.5}, "a stride of 1.5"),
         ({"fill": [0.0]}, "3 channels"),
         ({"fill": 0.5}, "3 channels"),
     ],
@@ -155,3 +158,11 @@ def test_what_cannot_be_done_is_refused_in_one_line(changes, named):
     with pytest.raises(UsageError, match=named) as caught:
         occlusion(model, x, asked.pop("label"), **asked)
     assert "\n" not in str(caught.value)
+
+
+def test_a_batch_of_images_and_maps_in_place_of_scores_are_refused():
+    model, x, _ = example()
+    with pytest.raises(ShapeError, match=r"\(1, 11, 9, 3\), and must be \(H, W, C\)"):
+        occlusion(model, x[None], 0, fill=GRAY)
+    with pytest.raises(UsageError, match=r"it must be scores \(K,\)"):
+        occlusion(Sequential({}), x, 0, fill=GRAY)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.errors import ShapeError
+from minidl.errors import ShapeError, UsageError
 
 PIXELS = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
 
@@ -40,7 +40,7 @@ def test_gray_pixels_stay_too():
 
 def test_the_eleventh_image_begins_a_new_row():
     assert shown(np.zeros((11, 4, 4, 3))).shape == (4 + 2 * 8, 4 + 10 * 8, 3)
-    assert shown(PIXELS[0]).shape == (12, 12, 3)
+    assert shown(PIXELS[0]).shape == shown(PIXELS[0, ..., :1]).shape == (12, 12, 3)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,9 @@ def test_what_is_no_picture_is_named(arrays, said):
 def test_maps_three_pixels_wide_are_maps():
     assert shown(np.zeros((5, 3, 3))).shape[1] == 4 + 5 * 8
     assert shown(np.zeros((5, 4, 3), np.uint8)).shape[1] == 4 + 8  # one image of 5x4 pixels
+
+
+@pytest.mark.parametrize("tile", [0, 8.0])
+def test_the_width_of_a_tile_is_a_whole_number(tile):
+    with pytest.raises(UsageError, match="tile is"):
+        md.picture(PIXELS, tile=tile)
