@@ -17,9 +17,10 @@ from minidl.errors import ShapeError, UsageError
 from minidl.kernels.shapes import require_float
 from minidl.layers.base import INFER, Context, Layer, Rule, Shape
 from minidl.layers.context import join
+from minidl.layers.heads import spine
 from minidl.layers.tree import rebuilt
 from minidl.visual.projection import RULE_SEEDS, Projector
-from minidl.visual.truncate import layer_table, truncate
+from minidl.visual.truncate import Keys, layer_table, truncate, walk
 
 
 def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -27,7 +28,8 @@ def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None =
 
     names    such as "stem" or "inception2.b5", or deeper "inception2.b5.conv"; None: all blocks
 
-    Raises UsageError for an unknown name, with the nearest names.
+    Of a layer that its container runs more than once it is the last output. Raises UsageError for an unknown name,
+    with the nearest names, and for a layer that only training runs.
     """
     plain, x = _ready(model, x)
     if names is None:
@@ -37,8 +39,12 @@ def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None =
         _require_name(name)
         truncate(plain, name)  # raises the error of a name that there isn't
     seen = dict.fromkeys(names)
+    stops = all(_once(plain, place.keys) for place in walk(plain) if place.name in seen)
     with suppress(_AllSeen):
-        seen[""], _ = _watched(plain, "", seen).forward(x, INFER)
+        seen[""], _ = _watched(plain, "", seen, stops).forward(x, INFER)
+    for name in names:
+        if seen[name] is None:
+            raise UsageError(f"layer {name!r}: the container around it doesn't run it in INFER mode")
     return {name: seen[name] for name in names}
 
 
@@ -117,10 +123,10 @@ class _AllSeen(Exception):
 
 
 class _Watched(Layer):
-    """In the place of a layer, it notes what the layer gives."""
+    """In the place of a layer, it notes what the layer gives, and `stops` the pass if nothing is left to note."""
 
-    def __init__(self, inner: Layer, name: str, seen: dict[str, np.ndarray | None]) -> None:
-        self.inner, self.name, self.seen = inner, name, seen
+    def __init__(self, inner: Layer, name: str, seen: dict[str, np.ndarray | None], stops: bool) -> None:
+        self.inner, self.name, self.seen, self.stops = inner, name, seen, stops
 
     def children(self) -> dict[str, Layer]:
         return {}
@@ -130,18 +136,27 @@ class _Watched(Layer):
 
     def forward(self, x: np.ndarray, ctx: Context) -> tuple[np.ndarray, None]:
         self.seen[self.name], _ = ctx.run("", self.inner, x)
-        if not any(y is None for y in self.seen.values()):
+        if self.stops and not any(y is None for y in self.seen.values()):
             raise _AllSeen
         return self.seen[self.name], None
 
 
-def _watched(layer: Layer, path: str, seen: dict[str, np.ndarray | None]) -> Layer:
+def _once(layer: Layer, keys: Keys) -> bool:
+    """Whether all containers around the layer at `keys` are known to run it once."""
+    for key in keys:
+        if layer.wiring is None and not spine(layer):
+            return False
+        layer = layer.children()[key]
+    return True
+
+
+def _watched(layer: Layer, path: str, seen: dict[str, np.ndarray | None], stops: bool) -> Layer:
     """`layer` at `path` with those in it watched whose names are in `seen`."""
     new = {}
     for key, child in layer.children().items():
-        new[key] = _watched(child, join(path, layer.level(key)), seen)
+        new[key] = _watched(child, join(path, layer.level(key)), seen, stops)
         if key not in layer.unnamed and join(path, key) in seen:
-            new[key] = _Watched(new[key], join(path, key), seen)
+            new[key] = _Watched(new[key], join(path, key), seen, stops)
     return layer if list(new.values()) == list(layer.children().values()) else rebuilt(layer, new)
 
 

@@ -39,6 +39,33 @@ def test_no_layer_is_run_after_the_last_that_is_asked_for(model):
     np.testing.assert_array_equal(md.activations(model, X, ["", "fc"])[""], model(X))
 
 
+class Own(md.Layer):
+    """y = f(f(x)); `helper` runs in no mode."""
+
+    def __init__(self):
+        self.f = md.Conv2D(3, 3, 3, padding=1, rng=0, dtype=np.float64)
+        self.helper = md.ReLU()
+
+    def out_shape(self, in_shape):
+        return in_shape
+
+    def forward(self, x, ctx):
+        a, _ = ctx.run("f", self.f, x)
+        return ctx.run("f", self.f, a)
+
+
+def test_of_a_layer_that_is_run_twice_the_last_output_is_seen_whatever_else_is_asked_for():
+    model = md.Sequential({"own": Own(), "relu": md.ReLU()})
+    last = truncate(model, "own.f").forward(X, md.INFER)[0]
+    np.testing.assert_array_equal(md.activations(model, X, "own.f")["own.f"], last)
+    np.testing.assert_array_equal(md.activations(model, X, ["own.f", "relu"])["own.f"], last)
+
+
+def test_a_layer_that_its_container_does_not_run_has_no_activations():
+    with pytest.raises(UsageError, match="'helper': the container around it doesn't run it"):
+        md.activations(Own(), X, "helper")
+
+
 def test_a_fused_model_is_looked_into_as_the_plain_one(model):
     fused = md.fuse(model)
     one, other = (md.activations(m, X, [BRANCH, "stem.bn"]) for m in (model, fused))
