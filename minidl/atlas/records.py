@@ -124,7 +124,7 @@ class Other:
     """The network of --compare."""
 
     title: str
-    top1: float | None
+    top1: float | None  # on the validation images of its own run, if that says so
     correlation: float  # median over units of that with their match
 
 

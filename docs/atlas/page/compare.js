@@ -27,7 +27,12 @@
           h(
             "table.plain",
             {},
-            h("tbody", {}, side("this one", title, top1), side("the other", other.title, other.top1)),
+            h(
+              "tbody",
+              {},
+              side("this one", title, top1),
+              side("the other", other.title, other.top1, ", on the validation images of its run"),
+            ),
           ),
         ),
         h(
@@ -62,13 +67,13 @@
     return Math.max(0, layers.length - (layers.at(-1)?.logits ? 2 : 1));
   }
 
-  const side = (what, title, top1) =>
+  const side = (what, title, top1, where = "") =>
     h(
       "tr",
       {},
       h("th", { scope: "row" }, what),
       h("td", {}, name(title)),
-      h("td", {}, top1 === null ? "" : `accuracy ${text.percent(top1)}`),
+      h("td", {}, top1 === null ? "" : `accuracy ${text.percent(top1)}${where}`),
     );
 
   function match(layer, unit, record, found) {

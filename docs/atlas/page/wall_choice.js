@@ -11,7 +11,7 @@
     unit: () => ["number", (item) => item.place],
     selectivity: () => ["selectivity", (item) => item.record.selectivity],
     strength: () => ["strength (on the best image)", (item) => item.record.top[0]?.[1] ?? 0],
-    likeness: () => [`likeness to the control (${firstRule()})`, (item) => item.record.likeness[firstRule()] ?? 0],
+    likeness: () => [`likeness to the control (${firstRule()})`, (item) => item.record.likeness[firstRule()]],
   };
   // "-" before a measure: highest first
   const SORTS = ["unit", "-selectivity", "selectivity", "-strength", "strength", "likeness", "-likeness"];
@@ -27,15 +27,16 @@
     return { controls: (update) => controls(sorts, update), choose };
   };
 
-  /** The items that pass the filters, in order. Equal ones keep their places. */
+  /** The items that pass the filters, in order: those without a measure last. Equal ones keep their places. */
   function choose(items) {
     const [, measure] = measureOf(kept.sort);
     const sign = highest(kept.sort) ? -1 : 1;
+    const place = (item) => sign * (measure(item) ?? sign * Infinity);
     const words = kept.class.trim().toLowerCase();
     const sorted = items
       .filter(({ record }) => kept.state === "all" || record.dead === (kept.state === "dead"))
       .filter(({ record }) => words === "" || record.classes.slice(0, 3).some(([k]) => isNamed(k, words)))
-      .toSorted((a, b) => sign * (measure(a) - measure(b)));
+      .toSorted((a, b) => place(a) - place(b) || 0); // of two without, Infinity - Infinity is no number
     return sorted.slice(0, Math.ceil(sorted.length * Number(kept.share)));
   }
 
