@@ -132,7 +132,7 @@ class _Making:
 
     def _pool(self) -> PoolStage | str:
         seen = trail.pool(self.seen, self.conv)
-        return pool_stage(seen) if seen else self._none("max or average pool", " on the way to this unit")
+        return pool_stage(seen) if seen else self._none("MaxPool2D or AvgPool2D", " on the way to this unit")
 
     def _relu(self) -> ReluStage | str:
         seen = trail.next_of(ReLU, self.seen, self.conv)
@@ -156,7 +156,7 @@ class _Making:
     def _join(self) -> JoinStage | str:
         seen = trail.join(self.seen, self.conv)
         if seen is None:
-            return self._none("module with branches", " on the way to this unit")
+            return self._none("module with branches of maps", " on the way to this unit")
         inner = [self.seen[(*seen.keys, key)] for key in seen.layer.children()]
         return join_stage(seen, [(facts.branch_name(b), b) for b in inner])
 

@@ -285,6 +285,10 @@ def test_a_net_without_normalization_relu_pools_and_branches_says_so():
     page = page_of("conv", 0, "unit", model=model)
     assert list(page.stages) == ["conv"] and list(page.missing) == ["pool", "norm", "relu", "join"]
     assert "batch normalization" in page.missing["norm"]
+    model = Sequential({"conv": Conv2D(3, 4, 3, rng=0), "pool": md.GeneralMaxPool2D(2)})
+    assert (
+        "no MaxPool2D or AvgPool2D" in page_of("pool", 0, "unit", model=model).missing["pool"]
+    )  # it has another pool
 
 
 def test_a_batch_of_one_number_has_no_variance():
