@@ -21,16 +21,21 @@ def convolution(seen: Passed, name: str, keys: Keys, unit: int) -> tuple[Seen, i
     """
     for end in (keys, ()):  # in the layer itself, then in what leads to it
         for leaf, filter_ in _back(seen, end, unit):
-            if isinstance(leaf.layer, Conv2D):
+            if computes_as(leaf.layer, Conv2D):
                 return leaf, filter_
-            if isinstance(leaf.layer, GeneralConv2D):
+            if isinstance(leaf.layer, Conv2D | GeneralConv2D):
                 raise UsageError(
-                    f"{name}: unit {unit} is made by {leaf.layer!r}, and the pages show windows of Conv2D only: "
-                    "name a layer with one"
+                    f"{name}: unit {unit} is made by a {leaf.layer.label}, and the pages show windows of Conv2D "
+                    "only: name a layer with one"
                 )
             if leaf.x.shape[-1] != leaf.y.shape[-1]:
                 break
     raise UsageError(f"{name}: no convolution is found that makes unit {unit}: name one, or what follows one")
+
+
+def computes_as(layer: Layer, *kinds: type[Layer]) -> bool:
+    """Whether it does what one of these does: a subclass may compute something else."""
+    return any(type(layer).forward is kind.forward and type(layer).input_grad is kind.input_grad for kind in kinds)
 
 
 def _back(seen: Passed, keys: Keys, unit: int) -> Iterator[tuple[Seen, int]]:
@@ -53,8 +58,8 @@ def next_of(kind: type[Layer], seen: Passed, conv: Seen) -> Seen | None:
     """The first layer of this kind that the output of the convolution goes through, place by place."""
     y = conv.y
     for s in seen.values():
-        if s.x is y and isinstance(s.layer, BatchNorm2D | ReLU | Dropout):
-            if isinstance(s.layer, kind):
+        if s.x is y and computes_as(s.layer, BatchNorm2D, ReLU, Dropout):
+            if computes_as(s.layer, kind):
                 return s
             y = s.y
     return None
@@ -65,7 +70,7 @@ def pool(seen: Passed, conv: Seen) -> Seen | None:
 
     A pool with windows that overlap goes before others, and a max pool before an average pool.
     """
-    found = [s for s in seen.values() if isinstance(s.layer, MaxPool2D | AvgPool2D)]
+    found = [s for s in seen.values() if computes_as(s.layer, MaxPool2D, AvgPool2D)]
     return min(_in_line(seen, found, conv), key=_rank, default=None)
 
 
@@ -108,7 +113,7 @@ def place_of_layer(model: Layer, name: str) -> Place:
 
 def middle(model: Layer, image_shape: Shape) -> str:
     """A layer in the middle that ends with a convolution whose filters are larger than 1x1, if there is one."""
-    convolutions = [place for place in walk(model) if isinstance(place.layer, Conv2D) and not place.helps]
+    convolutions = [place for place in walk(model) if computes_as(place.layer, Conv2D) and not place.helps]
     if not convolutions:
         raise UsageError("no layer of this network is a convolution, so there is no page to make")
     larger = [place for place in convolutions if place.layer.params["weight"].shape[0] > 1] or convolutions

@@ -326,9 +326,23 @@ def test_a_wrong_request_gets_one_line(layer, unit, start, words):
 def test_a_unit_of_groups_has_no_page_and_is_not_taken_for_one_before_it():
     conv, grouped = Conv2D(3, 4, 3, rng=0), GeneralConv2D(4, 4, 3, groups=2, rng=0)
     model = Sequential({"conv": conv, "grouped": grouped, "relu": ReLU()})
-    with pytest.raises(UsageError, match=r"relu: unit 1 is made by GeneralConv2D\(.*windows of Conv2D only"):
+    with pytest.raises(
+        UsageError, match=r"relu: unit 1 is made by a GeneralConv2D, and the pages show windows of Conv2D only"
+    ):
         page_of("relu", 1, "unit", model=model)
     assert page_of("conv", 1, "unit", model=model).unit == 1
+
+
+def test_a_convolution_of_ones_own_that_computes_something_else_has_no_page():
+    class Doubled(Conv2D):
+        def forward(self, x, ctx):
+            y, cache = super().forward(x, ctx)
+            return 2 * y, cache
+
+    model = Sequential({"conv": Conv2D(3, 4, 3, rng=0), "own": Doubled(4, 4, 3, rng=0)})
+    with pytest.raises(UsageError, match="own: unit 1 is made by a Doubled, and"):
+        page_of("own", 1, "unit", model=model)
+    assert page_of(None, 1, "unit", model=model).layer == "conv"
 
 
 def test_a_network_without_a_convolution_has_no_page():
