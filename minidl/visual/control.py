@@ -79,10 +79,10 @@ def _draw(layer: Layer, rng: np.random.Generator) -> None:
     """New values for the layer's own parameters, in place."""
     for name, p in layer.params.items():
         shape = p.shape
-        if isinstance(layer, Conv2D | GeneralConv2D | Linear):
+        if isinstance(layer, Conv2D | GeneralConv2D | Linear) and name in ("weight", "bias"):
             fan_in = int(np.prod(shape[:-1])) * (2 if isinstance(layer, Linear) else 1)  # see Linear
             p.value[...] = he_normal(rng, shape, fan_in) if name == "weight" else 0
-        elif isinstance(layer, BatchNorm2D):
+        elif isinstance(layer, BatchNorm2D) and name in ("gamma", "beta"):
             p.value[...] = 1 if name == "gamma" else 0
         else:
             p.value[...] = rng.permutation(p.value.ravel()).reshape(shape)

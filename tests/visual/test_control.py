@@ -149,6 +149,16 @@ def test_layers_are_drawn_as_their_classes_draw_them_and_others_keep_their_numbe
     )
 
 
+def test_a_parameter_that_a_subclass_adds_keeps_its_numbers():
+    class Gained(Conv2D):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.params["gain"] = Parameter(np.array([2.0, 3.0], np.float32))
+
+    new = randomised(Sequential(Gained(3, 2, 3)), ())
+    assert sorted(new["0"].params["gain"].value.tolist()) == [2, 3] and new["0"].params["weight"].value.any()
+
+
 def test_it_has_the_precision_of_the_model_whatever_fresh_makes():
     double = randomised(convert(convnet(0), dtype=np.float64), [images(4, dtype=np.float64)], convnet)
     assert {a.dtype for a in arrays_of(double).values()} == {np.dtype(np.float64)}
