@@ -16,7 +16,7 @@ from minidl.explain.joining import join_stage
 from minidl.explain.pointwise import norm_stage, relu_stage
 from minidl.explain.pooling import pool_stage
 from minidl.explain.records import JoinStage, NormStage, Page, PoolStage, ReluStage
-from minidl.explain.watch import Pass
+from minidl.explain.watch import Pass, Seen
 from minidl.layers import INFER, PROBE, TRAIN, BatchNorm2D, Layer, ReLU
 from minidl.layers.convert import convert
 from minidl.layers.frozen import thawed
@@ -82,15 +82,20 @@ class _Making:
         if start == "loss":
             self._from_the_loss()
         self.conv = self.seen[conv.keys]
-        # Where in the convolution's output: the same place, unless a pool stands between.
-        same = self.conv.y.shape[1:3] == self.alone.y.shape[1:3]
-        self.made_at = self.place if same else place_of(np.abs(self.conv.y[0, ..., self.filter]))
+        self.made_at = self._made_at(self.alone.seen[conv.keys])
 
     def _one_hot(self, y: np.ndarray) -> np.ndarray:
         """dy for L = the unit's value at its maximum in the first image."""
         dy = np.zeros_like(y)
         dy[(0, *self.place, self.unit)] = 1
         return dy
+
+    def _made_at(self, conv: Seen) -> tuple[int, int]:
+        """Where in the convolution's output: the same place, or what a pool between them made the maximum of."""
+        if conv.y.shape[1:3] == self.alone.y.shape[1:3]:
+            return self.place
+        reached = np.abs(conv.dy[0, ..., self.filter])
+        return place_of(reached if reached.any() else conv.y[0, ..., self.filter])
 
     def _from_the_loss(self) -> None:
         passed = Pass(self.model, self.x[:1], PROBE)

@@ -345,6 +345,15 @@ def test_a_convolution_of_ones_own_that_computes_something_else_has_no_page():
     assert page_of(None, 1, "unit", model=model).layer == "conv"
 
 
+def test_behind_a_pool_the_page_shows_where_the_maximum_comes_from():
+    model = Sequential({"conv": Conv2D(3, 1, 1, bias=False), "relu": ReLU(), "pool": MaxPool2D(2)})
+    model["conv"].params["weight"].value[...] = 1
+    x = np.zeros((1, 20, 20, 3))
+    x[0, 2, 3], x[0, 17, 17] = 3, -9
+    stage = page_of("pool", 0, "unit", model=model, x=x).stages["conv"]
+    assert np.max(stage.y.values) == 9 and np.max(stage.dy.values) == 1
+
+
 def test_a_network_without_a_convolution_has_no_page():
     with pytest.raises(UsageError, match="is a convolution"):
         trail.middle(Sequential({"fc": Linear(3, 2)}), (4, 4, 3))
