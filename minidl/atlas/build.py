@@ -62,7 +62,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise UsageError(f"norm {self.norm!r}: choose {' or '.join(NORMS)}")
-        if self.units < 0:
+        if not hasattr(self.units, "__index__") or self.units < 0:
             raise UsageError(f"{self.units} units of each layer: give how many are drawn, or 0 for all")
 
 

@@ -29,9 +29,14 @@ def history(args: Namespace) -> int:
 
 def layers(args: Namespace) -> int:
     """Lists the layers that can be looked at, with the shape of their output and their units."""
-    rows = [(row.name, "x".join(map(str, row.shape)), str(row.units)) for row in read_subject(args).layers]
+    from minidl.visual.truncate import layer_table
+
+    subject = read_subject(args)
+    rows = [(row.name, "x".join(map(str, row.shape)), str(row.units)) for row in subject.layers]
     print_lines(*align([("layer", "output", "units"), *rows], left=1).splitlines())
-    print_lines("and the parts of each block, such as stem.conv")
+    every = layer_table(subject.model, tuple(subject.about.image_shape), leaves=True)
+    if parts := [row.name for row in every if row not in subject.layers]:
+        print_lines(f"and the parts of each block, such as {parts[0]}")
     return 0
 
 

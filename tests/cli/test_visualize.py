@@ -155,6 +155,9 @@ def test_layers_lists_names_shapes_and_units(finished, capsys):
     assert lines[0].split() == ["layer", "output", "units"]
     assert ["pool2", "16x16x32", "32"] in [line.split() for line in lines]
     assert ["fc", str(CLASSES), str(CLASSES)] in [line.split() for line in lines]
+    assert lines[-1].startswith("fc")  # this network has no blocks, and so no parts of them
+    assert visualize.main(["layers", "--pretrained", "refined"]) == 0
+    assert capsys.readouterr().out.endswith("and the parts of each block, such as stem.conv\n")
 
 
 def test_pictures_go_to_the_runs_figures_and_a_checkpoint_file_will_do(finished):
