@@ -188,6 +188,7 @@ def test_some_labels_are_unknown(tmp_path):
     [
         ({"labels": np.full(6, 2)}, "label 2: the model has 2 outputs"),
         ({"norm": "l1"}, "norm 'l1'"),
+        ({"units": 1.5}, "1.5 units of each layer"),
         ({"units": -1}, "-1 units"),
         ({"layers": "nope"}, "no layer 'nope'"),
     ],
