@@ -174,7 +174,10 @@ def _strongest(found: Found, part: slice) -> list[list[tuple[str, list[Link]]]]:
 
 
 def _shown(found: Found, images: int) -> list[list[tuple[int, int, int]]]:
-    """For each image the tiles that are deconvnets of it: among a unit's nine images first, then its deciles."""
+    """For each image the tiles that are deconvnets of it: among a unit's nine images first, then its deciles.
+
+    Those of zeros alone are left out, or the first images would be full of units that are dead.
+    """
     by_image: list[list] = [[] for _ in range(images)]
     if not found.pictures:
         return by_image
@@ -183,8 +186,9 @@ def _shown(found: Found, images: int) -> list[list[tuple[int, int, int]]]:
     for part, chosen in (("deconv", tops), ("deciles", found.deciles)):
         first = found.layout.parts[part][0]
         for layer in numbers:
+            blank = found.pictures[layer]["blank"][:, first:]
             for unit in np.flatnonzero(found.pictures[layer]["drawn"]).tolist():
                 for rank, image in enumerate(chosen[layer][unit].tolist()):
-                    if image >= 0 and len(by_image[image]) < SHOWN:
+                    if image >= 0 and not blank[unit, rank] and len(by_image[image]) < SHOWN:
                         by_image[image].append((layer, unit, first + rank))
     return by_image

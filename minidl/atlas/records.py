@@ -219,7 +219,7 @@ class ImageRecord:
     loss: float | None
     name: str  # of its file in the split; "" if it has none
     strongest: list[tuple[str, list[Link]]]  # module -> units; the number is the share of the unit's maximum
-    shown: list[tuple[int, int, int]]  # (layer, unit, tile of the unit): where there are pictures of it
+    shown: list[tuple[int, int, int]]  # (layer, unit, tile of the unit): where there are pictures of it, not of zeros
 
 
 @dataclass

@@ -208,3 +208,8 @@ def test_two_layers_of_one_name_are_refused(tmp_path):
 def test_images_of_your_own_have_no_name_of_a_split(tmp_path):
     index = make(convolution(), tmp_path)
     assert index["split"] == "" and dict(index["facts"])["images"] == "6"
+
+
+def test_no_image_is_shown_with_pictures_of_dead_units(tmp_path):
+    make(filled(0), tmp_path, projections=True)
+    assert [image["shown"] for image in read(tmp_path / "out", "images-000")] == 6 * [[]]

@@ -37,7 +37,9 @@
             number,
           ),
         ),
-        h("div.columns.uneven", {}, mistakes(record.mistakes), taken(record.taken)),
+        atlas.index.labelled
+          ? h("div.columns.uneven", {}, mistakes(record.mistakes), taken(record.taken))
+          : null,
         atlas.unitsByModule(
           "Its most selective units",
           "The units that this class excites most, compared with the other classes. The number is the selectivity for the class.",

@@ -124,7 +124,11 @@
             place,
             cards.length > FEW ? more : null,
           ]
-        : h("p.soft", {}, "There are no projections of this image: it is on no unit's page."),
+        : h(
+            "p.soft",
+            {},
+            "There are no projections of this image: it is on no unit's page, or they are zero everywhere.",
+          ),
     );
   }
 

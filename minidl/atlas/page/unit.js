@@ -55,9 +55,13 @@
       "p.lead",
       {},
       score,
-      "Selectivity ",
-      h("b", {}, text.number(record.selectivity)),
-      ` (the median of this layer is ${text.number(selectivity)}).`,
+      atlas.index.labelled
+        ? [
+            "Selectivity ",
+            h("b", {}, text.number(record.selectivity)),
+            ` (the median of this layer is ${text.number(selectivity)}).`,
+          ]
+        : "The images have no labels, so its selectivity is unknown.",
       best ? [" The class that excites it most is ", atlas.classLink(best[0]), "."] : null,
     );
   }
