@@ -42,8 +42,10 @@ def save_units(pictures: Pictures, layer: str, projector: Projector | None, comm
     choose_units(args.unit, units, np.arange(units))  # a wrong request is answered before the scan
     found = scan(args, subject, layer, comm)
     chosen = choose_units(args.unit, units, by_selectivity(found))
-    middle = np.median(found.selectivity)
-    print_lines(f"{layer}: {found.units} units, {found.dead.sum()} dead, median selectivity {middle:.2f}")
+    labelled = (found.best_class >= 0).any()
+    middle = f"median selectivity {np.median(found.selectivity):.2f}"
+    unknown = f"selectivity unknown, as the images of {args.split} have no labels"
+    print_lines(f"{layer}: {found.units} units, {found.dead.sum()} dead, {middle if labelled else unknown}")
     where = {**pictures.which_data, **pictures.changed("split")}
     asked = pictures.changed("seed_map", "scale", "deconv_bn", "unpool")
     written = [_save_table(pictures, found, where)]
@@ -57,7 +59,9 @@ def save_units(pictures: Pictures, layer: str, projector: Projector | None, comm
             originals = subject.pictures(here)
             shades, blank = (None, None) if signals is None else to_screen(signals, args.scale)
             true, predicted = subject.words(subject.labels(here)), [said[i] for i in here.tolist()]
-            footer = f"{_footer(args, subject)} · selectivity {found.selectivity[unit]:.2f}"
+            footer = _footer(args, subject)
+            if labelled:
+                footer += f" · selectivity {found.selectivity[unit]:.2f}"
             path = pictures.path(args.command, layer, unit, args.norm, **where, **asked)
             sheets.save_sheet(
                 path, originals, shades, true, predicted, _title(args, f"{layer}[{unit}]"), footer, blank

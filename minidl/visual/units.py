@@ -46,6 +46,8 @@ def table(found: LayerProbe, words: list[str], names: list[str] | None) -> Itera
     """A row of headings and a row per unit, for a CSV file.
 
     names   of the images; None: their positions in the split
+
+    Without labels no selectivity and no best class is known, and their columns are empty.
     """
     norms = list(found.images)
     columns = [f"{norm}_{what}{i + 1}" for norm in norms for i in range(found.images[norm].shape[1])
@@ -56,7 +58,7 @@ def table(found: LayerProbe, words: list[str], names: list[str] | None) -> Itera
         row = [
             str(unit),
             str(int(found.dead[unit])),
-            f"{found.selectivity[unit]:.4f}",
+            f"{found.selectivity[unit]:.4f}" if best >= 0 else "",
             words[best] if best >= 0 else "",
         ]
         for norm in norms:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from minidl.errors import UsageError
-from minidl.visual.units import DEFAULT, choose_units
+from minidl.visual.probe import LayerProbe
+from minidl.visual.units import DEFAULT, choose_units, table
 
 BEST_FIRST = np.array([3, 1, 0, 2])
 
@@ -25,3 +26,10 @@ def test_any_other_request_is_refused(text):
 
 def test_the_nine_by_default_are_nine():
     assert choose_units(DEFAULT, 12, np.arange(12)) == [*range(9)]
+
+
+@pytest.mark.parametrize(("means", "cells"), [([3.0, 1.0], ["0.5000", "cat"]), ([np.nan, np.nan], ["", ""])])
+def test_without_labels_the_table_has_no_selectivity(means, cells):
+    found = LayerProbe("fc", (1,), {"l2": np.array([[4]])}, {"l2": np.ones((1, 1))}, np.array([means]))
+    _, row = table(found, ["cat", "dog"], None)
+    assert row == ["0", "0", *cells, "4", "1"]
