@@ -80,7 +80,7 @@
         h("td.value", {}, text.shape(layer.shape)),
         h("td.value", {}, text.count(layer.units)),
         h("td.value", {}, text.count(layer.dead)),
-        h("td.value", {}, text.number(layer.selectivity)),
+        h("td.value", {}, text.selectivity(layer.selectivity)),
       );
     const head = ["layer", "output", "units", "dead", "selectivity (median)"].map((words) =>
       h("th", { scope: "col" }, words),

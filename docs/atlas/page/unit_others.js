@@ -141,7 +141,7 @@
         name(atlas.index.other.title),
         ", its match, the unit that responds most like it, is ",
         h("b", {}, name(match.layer), `/${match.unit}`),
-        `: the correlation of their responses over all images is ${text.hundredths(match.correlation)}, its selectivity ${text.number(match.selectivity)}. `,
+        `: the correlation of their responses over all images is ${text.hundredths(match.correlation)}, its selectivity ${text.selectivity(match.selectivity)}. `,
         h("a", { href: to.compare(layer) }, "Compare the whole layer"),
       ),
       h(

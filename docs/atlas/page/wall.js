@@ -129,7 +129,7 @@
         "dl",
         {},
         h("dt", {}, "selectivity"),
-        h("dd", {}, text.number(record.selectivity)),
+        h("dd", {}, text.selectivity(record.selectivity)),
         h("dt", {}, "strength"),
         h("dd", {}, text.number(best?.[1] ?? 0)),
         Object.entries(record.likeness).map(([rule, value]) => [

@@ -16,6 +16,9 @@
     return minus(String(Number(x.toPrecision(3))));
   }
 
+  /** Without labels there is none. */
+  const selectivity = (x) => (atlas.index.labelled ? number(x) : "unknown");
+
   const minus = (text) => text.replace("-", "\u2212");
   const signed = (x) => (x > 0 ? "+" : "") + number(x);
 
@@ -67,6 +70,7 @@
       percent,
       hundredths,
       number,
+      selectivity,
       signed,
       many,
       shape,

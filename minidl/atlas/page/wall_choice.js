@@ -22,7 +22,8 @@
   atlas.wallChoice = function wallChoice(title, layers) {
     if (kept.of !== title) Object.assign(kept, EVERYTHING, { of: title });
     const control = layers.some((layer) => firstRule() in atlas.index.layers[layer].likeness);
-    const sorts = SORTS.filter((sort) => control || !sort.includes("likeness"));
+    const known = { likeness: control, selectivity: atlas.index.labelled };
+    const sorts = SORTS.filter((sort) => known[sort.replace("-", "")] ?? true);
     if (!sorts.includes(kept.sort)) kept.sort = "unit";
     return { controls: (update) => controls(sorts, update), choose };
   };
