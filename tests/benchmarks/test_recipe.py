@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -191,3 +192,9 @@ def test_the_table_compares_only_seeds_that_both_rows_have():
     found = [result("recipe", 0, 0.2), result("recipe", 1, 0.3), result("flips", 1, 0.31)]
     line = next(line for line in recipe.report(found).splitlines() if line.startswith("| `flips`"))
     assert "| 31.0 % |" in line and "| +1.0 ± " in line and "| 1 |" in line
+
+
+def test_the_page_has_the_table_of_the_results():
+    found = recipe.read(recipe.RESULTS / "recipe.jsonl")
+    page = (Path(__file__).parents[2] / "docs/experiments.md").read_text("utf-8")
+    assert found and recipe.report(found) in page
