@@ -81,7 +81,7 @@ def _rank(pool: Seen) -> tuple[bool, bool]:
 def join(seen: Passed, conv: Seen) -> Seen | None:
     """The module of branches around the convolution, or the nearest one before it, or the first one after it.
 
-    Its input and output are maps: behind a global average there are none.
+    Its input and output are maps: after a global average there are none.
     """
     found = [s for s in seen.values() if s.layer.wiring == "parallel" and s.layer.children() and not spine(s.layer)]
     found = [s for s in found if s.x.ndim == s.y.ndim == 4]
