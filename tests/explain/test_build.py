@@ -345,7 +345,7 @@ def test_a_convolution_of_ones_own_that_computes_something_else_has_no_page():
     assert page_of(None, 1, "unit", model=model).layer == "conv"
 
 
-def test_behind_a_pool_the_page_shows_where_the_maximum_comes_from():
+def test_after_a_pool_the_page_shows_where_the_maximum_comes_from():
     model = Sequential({"conv": Conv2D(3, 1, 1, bias=False), "relu": ReLU(), "pool": MaxPool2D(2)})
     model["conv"].params["weight"].value[...] = 1
     x = np.zeros((1, 20, 20, 3))
