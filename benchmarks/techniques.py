@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from minidl.backend.arrays import Array
-from minidl.data.augment import OnlineAugment, uniform
-from minidl.data.crops import ResizedCrops, followed, growing
+from minidl.data.augment import uniform
+from minidl.data.crops import stretched_first
 from minidl.layers.base import Context, Mode
 from minidl.losses import softmax_cross_entropy, top_k_correct
 from minidl.training.trainer import Trainer
@@ -71,8 +71,7 @@ def stretched(trainer: Trainer, share: float, area: float = 0.5, sizes: tuple[in
 
     That is what the preset `best` does with a share of 0.85.
     """
-    first = int(share * trainer.epochs)
-    trainer.train.augment = followed(ResizedCrops(area, growing(*sizes, first)), OnlineAugment(), first)
+    trainer.train.augment = stretched_first(area, *sizes, int(share * trainer.epochs))
 
 
 def mixup(trainer: Trainer, alpha: float = 0.2) -> None:

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 HELD_OUT = 0.1  # of every class, where a folder of images has no val
+NO_VAL = "train images held out for validation, there being no val"  # the note of such a data set
 
 
 def load_dataset(
@@ -82,7 +83,7 @@ def load_dataset(
     data = open_packed(name_or_path, image_size=image_size, cache=cache, progress=progress)
     if data.val is None:
         data.train, data.val = split_off(data.train, held_out, seed, data.classes)
-        data.notes["train images held out for validation, there being no val"] = len(data.val)
+        data.notes[NO_VAL] = len(data.val)
     if gray == "skip":
         data.train = Subset(data.train, np.flatnonzero(~data.train.gray))
         if len(data.train) == 0:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.data.augment import uniform
+from minidl.data.augment import OnlineAugment, uniform
 from minidl.data.loader import Augment
 
 SizeAt = Callable[[int], int]  # epoch -> height and width of the training images
@@ -109,3 +109,8 @@ def alternating(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
     of them (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", section 3.6, arXiv:2404.00498).
     """
     return (uniform(seed, 0, indices, 3) < 0.5) ^ bool(epoch % 2)
+
+
+def stretched_first(area: float, start: int, final: int, epochs: int) -> Augment:
+    """Crops that grow from `start` to `final` pixels in the first `epochs`, then whole images, flipped, shifted."""
+    return followed(ResizedCrops(area, growing(start, final, epochs)), OnlineAugment(), epochs)

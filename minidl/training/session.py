@@ -13,11 +13,11 @@ from threadpoolctl import threadpool_limits
 
 from minidl.data import (
     HELD_OUT,
+    NO_VAL,
     Dataset,
     Loader,
     OnlineAugment,
     PaperAugment,
-    ResizedCrops,
     channel_statistics,
     load_dataset,
     only_classes,
@@ -25,7 +25,7 @@ from minidl.data import (
     subset,
 )
 from minidl.data.base import Split
-from minidl.data.crops import followed, growing
+from minidl.data.crops import stretched_first
 from minidl.data.loader import Augment
 from minidl.data.naming import SHAPES, stem
 from minidl.data.subset import choose_classes
@@ -125,7 +125,7 @@ def _open(config: Config, progress: bool) -> Dataset:
 
 def without_val(dataset: Dataset) -> bool:
     """Whether the data set has no val, so that a part of train was held out when it was opened."""
-    return any(note.startswith("train images held out") for note in dataset.notes)  # a class may be called so
+    return NO_VAL in dataset.notes
 
 
 def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
@@ -290,9 +290,8 @@ def make_augment(config: Config, data: Data) -> Augment | None:
     if config.augment == "online":
         return OnlineAugment()
     if config.augment == "crops":
-        stretched = int(STRETCHED * config.epochs)
-        size = growing(first_size(config, data), data.dataset.image_shape[0], stretched)
-        return followed(ResizedCrops(config.crop_area, size), OnlineAugment(), stretched)
+        start, final = first_size(config, data), data.dataset.image_shape[0]
+        return stretched_first(config.crop_area, start, final, int(STRETCHED * config.epochs))
     return None
 
 
