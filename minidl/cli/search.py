@@ -26,6 +26,7 @@ from minidl.text.console import show
 from minidl.training import resume, search, session
 from minidl.training.callbacks import Harmless, Interruption, StopRequested
 from minidl.training.config import Config, check_settings
+from minidl.training.folders import check_no_name
 from minidl.training.reports import ProgressBar
 from minidl.training.rounds import run_trials
 from minidl.training.runs import Run
@@ -98,6 +99,7 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
         plan = search.Plan.from_dict({**defaults, **own})
         check_settings(plan.config)
         return None, plan
+    check_no_name(args.name, "search")
     folder = Path(args.resume)
     settings = search.read_plan(folder).as_dict()
     if changed := [name for name in own if name not in search.FREE_ON_RESUME and own[name] != settings[name]]:

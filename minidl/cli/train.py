@@ -29,8 +29,8 @@ from minidl.text.console import print_lines
 from minidl.training import resume, session, together
 from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested, attempt
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
-from minidl.training.config import Config, make_config
-from minidl.training.folders import check_name
+from minidl.training.config import KEPT_ON_RESUME, Config, make_config
+from minidl.training.folders import check_name, check_no_name
 from minidl.training.loggers import Logging
 from minidl.training.reports import ProgressBar, Records
 from minidl.training.runs import Run
@@ -87,6 +87,8 @@ def train(args: Namespace) -> int:
         if checkpoint is not None:
             state = trainer.state
             run.say(f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
+        elif args.resume is not None:
+            run.say(f"resumed  {run.path} from the beginning: it has no checkpoint")
         if plugs:
             stack.enter_context(plugged_in(plugs, trainer, config, run))
         return _train(trainer, run, config, data, needed, args.watch)
@@ -99,6 +101,7 @@ def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | 
     if args.resume is None:
         check_name(Path(args.output), args.name)
         return None, None, make_config(args.preset or "quick", training_settings(args))
+    check_no_name(args.name, "run")
     run, file = resume.find_run(args.resume, Path(args.output))
     if not args.dry_run:
         stack.enter_context(run.owned())
@@ -114,12 +117,14 @@ def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | 
 
 
 def _furnish(args: Namespace, stack: ExitStack, run: Run | None, config: Config, data: session.Data) -> Run:
-    """The folder of a new run; or that of a resumed one, which now knows where its data is."""
+    """The folder of a new run; or that of a resumed one, whose next command finds the settings that are kept."""
     if run is None:
         run = Run.create(Path(args.output), args.name, config, fingerprint(data.dataset))
         stack.enter_context(run.owned())
-    elif (saved := run.config()).data != config.data:
-        run.write_config(replace(saved, data=config.data))  # so that the next command finds the data
+    else:
+        kept = replace(run.config(), **{name: getattr(config, name) for name in KEPT_ON_RESUME})
+        if kept != run.config():
+            run.write_config(kept)
     return run
 
 

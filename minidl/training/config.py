@@ -126,18 +126,10 @@ class Config:
 
 
 # A run may continue on a machine with or without a GPU: the same training, with other rounding. Its data may have
-# moved; `resume` checks that they are the same.
-FREE_ON_RESUME = (
-    "data",
-    "backend",
-    "tf32",
-    "threads",
-    "workers",
-    "checkpoint_minutes",
-    "snapshot_epochs",
-    "keep",
-    "log",
-)
+# moved; `resume` checks that they are the same. What concerns the machine holds for one command; what concerns the
+# folder of the run holds from then on.
+KEPT_ON_RESUME = ("data", "checkpoint_minutes", "snapshot_epochs", "keep", "log")
+FREE_ON_RESUME = (*KEPT_ON_RESUME, "backend", "tf32", "threads", "workers")
 
 NETWORK = ("dropout", "stem", "activation")  # the settings that, with the name of the model, say what it is built of
 

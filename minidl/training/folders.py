@@ -59,3 +59,11 @@ def check_name(output: Path, name: str | None) -> None:
         )
     if os.path.lexists(path := output / name):
         raise UsageError(f"{path} exists: give another --name, or continue it with --resume {quoted(path)}")
+
+
+def check_no_name(name: str | None, what: str) -> None:
+    """Raises UsageError if a name was given for the folder of a resumed run or search: it has one."""
+    if name is not None:
+        raise UsageError(
+            f"--name {name}: a resumed {what} keeps its folder, leave out --name (or start a new {what})"
+        )

@@ -360,6 +360,22 @@ def test_config_json_keeps_everything_else_when_the_data_move(tmp_path, pets):
     assert after == {**before, "data": str(tmp_path / "elsewhere")}
 
 
+def test_what_a_resumed_run_is_to_write_is_kept_and_the_machine_is_not(tmp_path, pets):
+    _, folder = fit(tmp_path, pets)
+    before = json.loads((folder / "config.json").read_text())
+    given = ["--keep", "1", "--snapshot-epochs", "2", "--checkpoint-minutes", "9"]
+    assert train.main(["--resume", str(folder), *given, "--threads", "2", "--workers", "2"]) == 0
+    after = json.loads((folder / "config.json").read_text())
+    assert after == {**before, "keep": 1, "snapshot_epochs": 2, "checkpoint_minutes": 9.0}
+
+
+def test_a_resumed_run_takes_no_other_name(tmp_path, pets, capsys):
+    _, folder = fit(tmp_path, pets)
+    assert train.main(["--resume", str(folder), "--name", "other"]) == 2
+    assert "--name other: a resumed run keeps its folder" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_run_that_has_lost_its_last_checkpoint_does_not_begin_again(tmp_path, pets, capsys):
     _, folder = fit(tmp_path, pets, "--snapshot-epochs", "1")
     (folder / "checkpoints" / "last.safetensors").unlink()

@@ -271,7 +271,8 @@ def test_a_finished_search_is_shown_again_and_continues_for_more_trials(tmp_path
 
 
 def test_a_resumed_search_keeps_its_settings(whole, capsys):
-    for flags in (["--lr", "1e-4", "1e-2"], ["--sampler", "tpe"], ["--epochs", "2"], ["--seed", "1"]):
+    one = (["--sampler", "tpe"], ["--epochs", "2"], ["--seed", "1"], ["--name", "new"])
+    for flags in (["--lr", "1e-4", "1e-2"], *one):
         code, error = answer(capsys, "--resume", whole, *flags)
         assert code == 2
         assert flags[0] in error

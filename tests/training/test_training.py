@@ -99,11 +99,12 @@ def test_a_run_stopped_at_any_step_and_resumed_ends_in_the_same_bits(whole, tmp_
     assert_same_run(whole, folder)
 
 
-def test_a_run_without_any_checkpoint_resumes_from_the_start(whole, tmp_path):
+def test_a_run_without_any_checkpoint_resumes_from_the_start_and_says_so(whole, tmp_path, capsys):
     _, folder = run(tmp_path)
     for file in (folder / "checkpoints").iterdir():
         file.unlink()
     assert train.main(["--resume", str(folder)]) == 0
+    assert f"resumed  {folder} from the beginning: it has no checkpoint" in capsys.readouterr().out
     assert_same_run(whole, folder)
 
 
