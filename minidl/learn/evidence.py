@@ -30,7 +30,8 @@ def first_difference(
         value = a.outcome[name]
         if equal(value, wanted):
             continue
-        if wanted is None or not np.ndim(wanted) or getattr(value, "shape", None) != np.shape(wanted):
+        shape = () if isinstance(value, float | int) else getattr(value, "shape", None)
+        if not isinstance(wanted, np.ndarray) or shape != wanted.shape:
             return (*lines, f"{name} is {_both(value, wanted)}")
         return (*lines, *_entry(exercise, case, name, np.asarray(value), wanted))
     return tuple(lines)
@@ -46,7 +47,8 @@ def _entry(exercise: Exercise, case: Case, name: str, value: np.ndarray, wanted:
     if not len(differs):
         return [f"{name} is {described(value)}, must be {described(wanted)}"]
     index = tuple(int(i) for i in differs[0])
-    lines = [f"{name}[{', '.join(map(str, index))}] is {_both(value[index], wanted[index])}"]
+    place = f"[{', '.join(map(str, index))}]" if index else ""  # none in a single number
+    lines = [f"{name}{place} is {_both(value[index], wanted[index])}"]
     if wanted.size <= SHOWN and wanted.size > 1:
         lines.append(f"{name} is {_both(value, wanted)}")
     paper = exercise.worked(case.fresh(), name, index) if exercise.worked else None

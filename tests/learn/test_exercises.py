@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minidl.kernels import reference
 from minidl.learn import EXERCISES
 from minidl.learn.check import check_function
 from minidl.learn.compare import agree
@@ -85,3 +86,14 @@ def test_a_wrong_answer_gets_the_diagnosis_that_it_names(exercise, function):
     verdict = check_function(exercise, function)
     wanted = inspect.getdoc(function).partition(":")[0]
     assert verdict.found == wanted, str(verdict)
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "label_smoothing"])
+def test_a_wrong_loss_is_worked_out_on_paper(name):
+    def total(logits, labels, smoothing):
+        loss, dlogits = reference.softmax_cross_entropy(logits, labels, smoothing)
+        return loss * len(logits), dlogits
+
+    said = str(check_function(EXERCISES[name], total))
+    assert "loss is 1.38629, must be 0.693147\n" in said  # without an index
+    assert "over the images = (0.6931 + 0.6931) / 2 = 0.693147" in said

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidl.learn.exercise import Exercise, Mistake, returns
-from minidl.learn.exercises.softmax_cross_entropy import dlogits_on_paper, logit_cases, witness
+from minidl.learn.exercises.softmax_cross_entropy import logit_cases, on_paper, witness
 
 
 def _with_target(target: Callable[[np.ndarray, float, int], np.ndarray]) -> Callable:
@@ -32,7 +32,7 @@ EXERCISE = Exercise(
     "among them. Return the loss, -(1/N) times the sum of q log p over all images and classes, and its gradient.",
     cases=lambda rng: logit_cases(rng, (0.5, 0.1, 0.0, 1.0, 0.2)),
     call=returns("loss", "dlogits"),
-    worked=dlogits_on_paper,
+    worked=on_paper,
     gradient=witness,
     mistakes=(
         Mistake(

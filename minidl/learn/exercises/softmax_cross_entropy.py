@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl.kernels import reference
 from minidl.learn.exercise import Arguments, Case, Exercise, Mistake, returns
+from minidl.learn.exercises.paper import number
 
 
 def logit_cases(rng: np.random.Generator, smoothings: tuple[float, ...]) -> list[Case]:
@@ -32,15 +33,18 @@ def _about(n: int, k: int, size: str, smoothing: float) -> dict[str, int | str]:
     return {"smoothing": f"{smoothing:g}", "the size of the logits": size, "N": n, "K": k}
 
 
-def dlogits_on_paper(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | None:
-    if name != "dlogits":
-        return None
+def on_paper(arguments: Arguments, name: str, index: tuple[int, ...]) -> str | None:
     logits, labels, s = arguments["logits"], arguments["labels"], arguments["smoothing"]
-    (n, k), (i, j) = logits.shape, index
-    p = np.exp(logits[i] - logits[i].max())
-    p = p[j] / p.sum()
-    q = (1 - s) * (labels[i] == j) + s / k
-    share = f" with q = {1 - s:.4g} * {int(labels[i] == j)} + {s:.4g} / {k}" if s else ""
+    n, k = logits.shape
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    q = (1 - s) * (labels[:, None] == np.arange(k)) + s / k
+    if name == "loss":
+        each = 0 - (q * log_p).sum(axis=1)
+        of = "-sum of q log p" if s else "-log p[label]"
+        return f"the mean of {of} over the images = ({' + '.join(map(number, each))}) / {n} = {each.mean():.6g}"
+    p, q = np.exp(log_p[index]), q[index]
+    share = f" with q = {1 - s:.4g} * {int(labels[index[0]] == index[1])} + {s:.4g} / {k}" if s else ""
     return f"(p - q) / N = ({p:.4g} - {q:.4g}) / {n} = {(p - q) / n:.6g}{share}"
 
 
@@ -76,7 +80,7 @@ EXERCISE = Exercise(
     "with the row's maximum m, and not the logarithm of p.",
     cases=lambda rng: logit_cases(rng, (0.0,)),
     call=returns("loss", "dlogits"),
-    worked=dlogits_on_paper,
+    worked=on_paper,
     gradient=witness,
     mistakes=(
         Mistake(
