@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from minidl import errors
+from minidl.cli.programs import MINIDL, TRAIN_PY, VISUALIZE_PY
 from minidl.diagnostics.gradcheck import gradcheck
 from minidl.kernels import reference
 from minidl.layers.base import Layer, Parameter
@@ -16,6 +19,7 @@ from minidl.layers.base import Layer, Parameter
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/learn").glob("*.md"))]
 README = PAGES[0].read_text("utf-8")
+PROGRAMS = {program.name: program for program in (MINIDL, TRAIN_PY, VISUALIZE_PY)}
 FOLDERS = ("minidl", "models", "tests", "benchmarks", "docs", "examples")
 
 
@@ -50,6 +54,16 @@ def code(first_words: str) -> str:
     return block
 
 
+def commands(text: str) -> list[list[str]]:
+    """The commands of minidl in a page's blocks of code, as words: ["train.py", "eval", "runs/x"]."""
+    block = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    code = "".join(code for language, code in block.findall(text) if language == "sh")
+    code += "\n".join(line for line in block.sub("", text).splitlines() if line.startswith("    "))
+    code = re.sub(r"\\\n|\"|#.*", "", code)
+    found = re.findall(r"(?:^|[ (/=])(minidl|train\.py|visualize\.py) ([^|&)\n]+)", code, re.MULTILINE)
+    return [[program, *re.sub(r"\$\w+", "1", flags).split()] for program, flags in found]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_that_a_page_names_exists(page):
     text = page.read_text("utf-8")
@@ -70,6 +84,13 @@ def test_a_name_that_does_not_exist_is_seen():
     assert short_paths("`fused/stem.py`, `train.py`") == {"fused/stem.py"}
     assert modules("`minidl.fused.stem`, `minidl.trace(model)`") == {"minidl.fused.stem", "minidl.trace"}
     assert not exists("minidl.fused.stem") and not exists("minidl.layers.Conv4D") and exists("minidl.trace")
+
+
+def test_the_commands_of_a_page_are_seen():
+    shown = (
+        "```sh\npython train.py eval RUN  # why\n```\n\n    mpiexec -n 2 minidl train \\\n        --name x | head\n"
+    )
+    assert commands(shown) == [["train.py", "eval", "RUN"], ["minidl", "train", "--name", "x"]]
 
 
 def test_the_glossary_is_in_alphabetical_order():
@@ -110,6 +131,44 @@ def test_the_training_loop_in_the_readme_runs(capsys, tmp_path, monkeypatch):
     exec(small.replace("range(5)", "range(1)"), names)
     assert "epoch 1: loss" in capsys.readouterr().out
     assert names["seen"].shape == names["x"].shape and (tmp_path / "convnet.safetensors").is_file()
+
+
+def test_the_exit_codes_in_the_docs_are_those_of_the_errors():
+    page = " ".join((ROOT / "docs/runs.md").read_text("utf-8").split())
+    said = dict(re.findall(r"(\d) for ([^,.]+)", page.partition("exit codes are ")[2].partition(".")[0]))
+    words = {"Usage": "flag", "Shape": "shape", "Backend": "backend", "Data": "data", "Diverged": "loss",
+             "OutOfMemory": "memory", "Rank": "rank"}  # fmt: skip
+    found = {name: word in said[str(getattr(errors, f"{name}Error").exit_code)] for name, word in words.items()}
+    assert all(found.values()), found
+
+
+def test_check_data_says_what_the_docs_quote(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = {
+        "train/cat": 9,
+        "train/cat/sub": 1,
+        "train/dog": 9,
+        "train/emu": 8,
+        "val/cat": 4,
+        "val/dog": 4,
+        "val/emu": 4,
+    }
+    for name, images in folders.items():
+        (folder := tmp_path / "pets" / name).mkdir(parents=True)
+        for k in range(1, images + 1):
+            Image.new("RGB", (16, 16), (k, 40, 200)).save(folder / f"{k}.png")
+    page = (ROOT / "docs/data.md").read_text("utf-8")
+    quoted = page.partition("$ python train.py check-data pets\n")[2].partition("```")[0]
+    assert TRAIN_PY.main(["check-data", "pets"]) == 0
+    assert capsys.readouterr().out.replace(str(tmp_path), "/home/me") == quoted
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_page_shows_can_be_typed(page):
+    for program, *flags in commands(page.read_text("utf-8")):
+        if not {"help", "--help"} & {*flags}:
+            args = PROGRAMS[program].parse(flags)
+            assert vars(args).get("paths", True) or args.pretrained, f"{' '.join(flags)}: which RUN?"
 
 
 def test_the_atlas_in_the_docs_has_the_page_of_today():
