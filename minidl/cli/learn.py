@@ -246,8 +246,9 @@ def _add_flags(parser: Parser) -> None:
         "save; hint NAME; list shows your progress; show NAME the solution; reset NAME begins anew; "
         "notebook DIR writes them as notebooks for nbgrader, with solutions"
     )
-    parser.add_argument("action", choices=list(ACTIONS), help=actions)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="exercises, or the folder to start")
+    parser.add_argument("action", choices=list(ACTIONS), metavar="ACTION", help=actions)
+    # argparse takes a `*` without a default for a word that must be given, and says so
+    parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="exercises, or the folder to start")
     parser.add_argument("--folder", metavar="DIR", help="the folder of exercises (default: this one)")
     parser.add_argument("--yes", action="store_true", help="show and reset without asking")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from minidl.cli.flags import add_trained_flags
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import Pictures, add_output_flags, add_run_flags, make_folder, read_subject, say_written
 from minidl.errors import UsageError
@@ -63,7 +64,7 @@ def _add_history_flags(parser: Parser) -> None:
 
 
 def _add_layers_flags(parser: Parser) -> None:
-    add_run_flags(parser, images=False)
+    add_trained_flags(parser)
 
 
 def _add_search_plot_flags(parser: Parser) -> None:

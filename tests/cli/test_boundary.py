@@ -153,6 +153,8 @@ def test_a_line_of_a_log_is_one_line(tmp_path):
         (visualize, ["eval", "run"], ["`python train.py eval`"]),
         (MINIDL, ["deconv", "run", "--unti", "3"], ["did you mean --unit?", "minidl deconv --help"]),
         (MINIDL, ["fit", "--nonsense"], ["--nonsense", "minidl fit --help"]),
+        (MINIDL, ["learn"], ["required: ACTION (see minidl learn --help)"]),
+        (MINIDL, ["layers", "run", "--output", "figures"], ["--output"]),  # it draws nothing
         (MINIDL, ["evaluate"], ["'evaluate'", "did you mean eval?", "minidl --help"]),
         (MINIDL, ["--epochs", "3"], ["'--epochs'", "choose train, eval", "minidl --help"]),
     ],
