@@ -100,18 +100,20 @@ def _explained(pictures: Pictures) -> dict[str, Any]:
     return {"class": None if asked is None else pictures.subject.class_of(asked), **data}
 
 
-def _add_image_flags(parser: Parser) -> None:
+def _add_image_flags(parser: Parser, default: str) -> None:
+    """Flags for the images, of which the commands show the `default` if none is named."""
     add_run_flags(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--image", metavar="PHOTO", help="a photo of any size")
-    which.add_argument("--index", type=whole, metavar="N", help="position of an image in the split")
+    about = f"position of an image in the split (default: {default})"
+    which.add_argument("--index", type=whole, metavar="N", help=about)
     about = "id, name or position (default: the true class, else the predicted one)"
     parser.add_argument("--class", dest="class_name", metavar="CLASS", help=about)
     parser.add_argument("--raw", action="store_true", help="also write the numbers as .npy")
 
 
 def _add_occlusion_flags(parser: Parser) -> None:
-    _add_image_flags(parser)
+    _add_image_flags(parser, "the first")
     about = "side of the square in pixels (default: a quarter of the image's)"
     parser.add_argument("--patch", type=count, help=about)
     about = "pixels from one place to the next (default: a sixteenth of the image's side)"
@@ -119,7 +121,7 @@ def _add_occlusion_flags(parser: Parser) -> None:
 
 
 def _add_gradcam_flags(parser: Parser) -> None:
-    _add_image_flags(parser)
+    _add_image_flags(parser, f"{SHOWN} from all over it")
     parser.add_argument("--layer", help=f"whose map (default: the last one; see `{call('layers')}`)")
 
 
