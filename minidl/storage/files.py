@@ -84,10 +84,11 @@ def check_target(path: Path) -> None:
                 what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket, not a regular file"
                 raise DataError(f"can't write {path}: it is {what}")
         path.parent.stat()
+        if not os.access(path.parent, os.W_OK):
+            with workshop(path.parent):  # the attempt says why: no permission, or a disk that can only be read
+                pass
     except OSError as error:
         raise cant_write(path, error) from error
-    if not os.access(path.parent, os.W_OK):
-        raise DataError(f"can't write {path}: {os.strerror(errno.EACCES)}")
 
 
 @contextmanager

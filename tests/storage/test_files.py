@@ -1,5 +1,6 @@
 """Files that belong together, what is never replaced by one, and signals between two renames."""
 
+import errno
 import os
 import signal
 
@@ -32,6 +33,17 @@ def test_a_folder_and_a_place_that_is_not_there_are_named(tmp_path):
         with pytest.raises(DataError, match=line):
             check_target(path)
     check_target(tmp_path / "new")
+
+
+@pytest.mark.parametrize("reason", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_says_why(tmp_path, monkeypatch, reason):
+    def refuse(**where):
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(DataError, match=f"can't write .*new: {os.strerror(reason)}"):
+        check_target(tmp_path / "new")
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
