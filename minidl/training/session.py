@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
 
@@ -438,12 +439,13 @@ def _moved(checkpoint: Checkpoint) -> str | None:
 
 def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:
     """Raises DataError unless the outputs of the model mean the classes of the data set."""
-    if checkpoint.about.classes != dataset.classes:
-        raise DataError(
-            f"{checkpoint.path}: trained on {len(checkpoint.about.classes)} classes "
-            f"({', '.join(checkpoint.about.classes[:3])}, ...), but {dataset.name} has {len(dataset.classes)} "
-            f"({', '.join(dataset.classes[:3])}, ...)"
-        )
+    trained, here = checkpoint.about.classes, dataset.classes
+    for position, (there, now) in enumerate(zip_longest(trained, here, fillvalue="missing")):
+        if there != now:
+            raise DataError(
+                f"{checkpoint.path}: trained on {len(trained)} classes, but {dataset.name} has {len(here)}: "
+                f"class {position} is {there} there and {now} here"
+            )
 
 
 def check_progress(checkpoint: Checkpoint, epochs: int, steps: int) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
 from minidl.training.folders import create_folder
 from minidl.training.runs import LOCK, Run
+from minidl.training.session import check_classes
 from tests.faults import make_images
 from tests.small_runs import OWN, ROOT
 
@@ -446,6 +448,20 @@ def test_eval_finds_data_that_moved_before_the_run_went_on(tmp_path, pets):
     moved = pets.rename(tmp_path / "moved")
     assert train.main(["--resume", str(folder), "--data", str(moved)]) == 0  # no new epoch, no new checkpoint
     assert train.main(["eval", str(folder)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("here", "line"),
+    [
+        (["a", "b", "c", "x"], "on 4 classes, but pets has 4: class 3 is d there and x here"),
+        (["a", "b", "c"], "but pets has 3: class 3 is d there and missing here"),
+        (["a", "b", "c", "d", "e"], "but pets has 5: class 4 is missing there and e here"),
+    ],
+)
+def test_other_classes_are_refused_with_the_first_that_differs(here, line):
+    checkpoint = SimpleNamespace(path="net", about=SimpleNamespace(classes=["a", "b", "c", "d"]))
+    with pytest.raises(DataError, match=line):
+        check_classes(checkpoint, SimpleNamespace(name="pets", classes=here))
 
 
 @pytest.mark.parametrize("flag", ["--classes", "--freeze", "--with", "--init-from", "--data"])
