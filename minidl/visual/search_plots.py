@@ -41,7 +41,9 @@ def save_search(path: Path, trials: list[dict[str, Any]], title: str) -> None:
             span = max(percent[-1] - percent[0], 1e-9)
             areas = [SMALLEST + (LARGEST - SMALLEST) * (p - percent[0]) / span for p in percent]
             x, y = ([row[name] for row in sound] for name in ("lr", "weight_decay"))
-            dots = axes.scatter(x, y, areas, percent, cmap="viridis", edgecolors="black", linewidths=0.5)
+            low, high = (percent[0], percent[-1]) if percent[0] < percent[-1] else (0, 100)
+            look = {"cmap": "viridis", "vmin": low, "vmax": high, "edgecolors": "black", "linewidths": 0.5}
+            dots = axes.scatter(x, y, areas, percent, **look)
             figure.colorbar(dots, label="validation top-1 accuracy (%)")
             best = f"best: {percent[-1]:.1f} % at lr {x[-1]:.1e}, weight decay {y[-1]:.1e}"
             axes.plot(x[-1], y[-1], "o", ms=19, mfc="none", mec=COLOURS[3], mew=2, linestyle="none", label=best)
@@ -81,7 +83,7 @@ def save_range_test(path: Path, test: RangeTest, title: str) -> None:
         for rate, name, line, mark in marks:
             if rate is not None:
                 look = {"color": COLOURS[3], "linestyle": line, "marker": mark, "markevery": [1], "ms": 6}
-                height = float(test.smoothed[abs(test.rates - rate).argmin()])
+                height = float(np.interp(np.log(rate), np.log(test.rates), test.smoothed))
                 axes.plot([rate, rate], [bottom, height], **look, label=f"{name}, {rate:.1e}")
         axes.set_ylim(bottom, top)
         axes.set_xlabel("learning rate")

@@ -101,6 +101,7 @@ TRIALS = {
     "one": ([trial(1e-3)], 2),
     "far apart": ([trial(1e-12, 1e-30), trial(1e6, 1e3)], 3),
     "diverged": ([trial(1e-3, val_top1=0, state="diverged")], 1),
+    "all right": ([trial(1e-3, val_top1=1.0), trial(1e-2, val_top1=1.0)], 3),
     "many": ([trial(10.0 ** -(i / 100), 10.0 ** -(i / 50), i / 1000) for i in range(500)], 501),
 }
 
@@ -109,7 +110,10 @@ TRIALS = {
 def test_all_trials_are_seen(name, drawn, tmp_path):  # noqa: F811
     trials, points = TRIALS[name]
     search_plots.save_search(tmp_path / "a.png", trials, LONG)
-    drawn[0].axes[1:] and drawn[0].axes[1].set_visible(False)  # the bar of colours
+    for bar in drawn[0].axes[1:]:  # of colours
+        low, high = bar.get_ylim()
+        assert 0 <= low < high <= 100  # they are percent
+        bar.set_visible(False)
     assert check(drawn[0]) >= points
 
 
@@ -120,6 +124,18 @@ LOSSES = {
     "equal": np.full(50, 2.3),
     "huge": 1e37 * (2 + np.sin(np.arange(50))),
 }
+
+
+def test_the_marks_of_a_range_test_stand_on_its_curve(drawn, tmp_path):  # noqa: F811
+    rates, losses = (
+        np.array([10**-4, 10**-3.2, 10**-2]),
+        np.array([3.0, 2.2, 1.0]),
+    )  # no step has a tenth of the last rate
+    test = RangeTest(rates, losses, losses)
+    search_plots.save_range_test(tmp_path / "a.png", test, "")
+    marks = [line.get_xydata()[1] for line in drawn[0].axes[0].lines if line.get_marker() in ("s", "D")]
+    assert [rate for rate, _ in marks] == [test.steepest, test.tenth]
+    assert np.allclose([loss for _, loss in marks], [-1 - np.log10(rate) for rate, _ in marks])
 
 
 @pytest.mark.parametrize("name", LOSSES)
