@@ -207,6 +207,9 @@ def _chosen(args: Namespace, one: bool = False) -> tuple[Folder, list[Exercise]]
     files = [_path(name) for name in args.names]  # check mine/relu.py is check relu --folder mine
     if one and len(files) != 1:
         raise UsageError(f"name one exercise: {call('learn')} {args.action} NAME")
+    for file in files:
+        if file.is_dir() and file.name not in EXERCISES:
+            raise UsageError(f"{file} is a folder: {call('learn')} {args.action} --folder {_typed(file)}")
     chosen = [exercise_named(file.name.removesuffix(".py")) for file in files] or list(EXERCISES.values())
     folders = {file.parent for file in files if args.folder is None} or {_path(args.folder or ".")}
     if len(folders) > 1:

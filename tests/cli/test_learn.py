@@ -45,6 +45,7 @@ def test_what_to_type_next_can_be_typed(tmp_path, capsys, monkeypatch):
     assert f'minidl learn hint "{Path("my course/linear_forward.py")}"' in out
     assert "hint 1 of 3" in run(capsys, "hint", "my course/linear_forward.py")[1]
     assert run(capsys, "list", "--folder", "my course", "relu")[1].count("[.]") == 1
+    assert 'my course is a folder: minidl learn check --folder "my course"' in run(capsys, "check", "my course")[2]
     code, _, err = run(capsys, "check", "my course/relu.py", "relu")
     assert code == 2 and "name exercises of one folder, not of . and my course" in err
 
