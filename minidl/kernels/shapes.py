@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from operator import index
 from typing import Any
 
@@ -66,10 +68,19 @@ def require_float(label: str, x: Any) -> None:
 
 
 def require_sizes(label: str, **sizes: Any) -> None:
-    """Numbers of channels, filters and the like are whole."""
+    """Numbers of channels, filters and the like are whole, and at least 1."""
     for name, value in sizes.items():
         if not hasattr(value, "__index__") or isinstance(value, bool | np.ndarray):
             raise UsageError(f"{label}: {name} is {value!r:.60}, must be a whole number")
+        if value < 1:
+            raise ShapeError(f"{label}: {name} is {value}, must be at least 1")
+
+
+def require_numbers(label: str, **numbers: Any) -> None:
+    """Options that layers compute with: a text or None would show only in a forward pass."""
+    for name, value in numbers.items():
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise UsageError(f"{label}: {name} is {value!r:.60}, must be a finite number")
 
 
 def require_flags(label: str, **flags: Any) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from minidl.backend.arrays import Array
-from minidl.errors import UsageError
 from minidl.kernels import kernels_for
-from minidl.kernels.shapes import require_float
+from minidl.kernels.shapes import require_float, require_numbers
 from minidl.layers.base import Context, Layer, Rule, as_rule
 
 
@@ -54,8 +52,7 @@ class LeakyReLU(Layer):
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        if not hasattr(negative_slope, "__float__") or not math.isfinite(negative_slope):
-            raise UsageError(f"LeakyReLU: negative_slope is {negative_slope!r:.60}, must be a finite number")
+        require_numbers("LeakyReLU", negative_slope=negative_slope)
         self.negative_slope = float(negative_slope)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:

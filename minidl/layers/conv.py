@@ -67,10 +67,9 @@ class Conv2D(Layer):
         )
         require_sizes("Conv2D", in_channels=in_channels, filters=filters)
         require_flags("Conv2D", bias=bias)
-        if min(in_channels, filters, kernel, stride) < 1 or padding < 0:
+        if min(kernel, stride) < 1 or padding < 0:
             raise ShapeError(
-                f"Conv2D: in_channels {in_channels}, filters {filters}, kernel {kernel} and stride {stride} "
-                f"must be at least 1, padding {padding} at least 0"
+                f"Conv2D: kernel {kernel} and stride {stride} must be at least 1, padding {padding} at least 0"
             )
         self.stride, self.padding = stride, padding
         shape = (kernel, kernel, in_channels, filters)

@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device
 from minidl.errors import UsageError
+from minidl.kernels.shapes import require_numbers
 from minidl.layers.base import Context, Layer
 
 
@@ -23,6 +24,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5) -> None:
+        require_numbers("Dropout", p=p)
         if not 0 <= p < 1:
             raise UsageError(f"Dropout: p is {p}, must be at least 0 and below 1")
         self.p = p
@@ -31,7 +33,7 @@ class Dropout(Layer):
         if not ctx.training or self.p == 0:
             return x, None
         keep = ctx.rng().random(x.shape, dtype=np.float32) >= self.p
-        mask = to_device(keep.astype(x.dtype) * (1 / (1 - self.p)), array_module(x))
+        mask = to_device(keep.astype(x.dtype) * x.dtype.type(1 / (1 - self.p)), array_module(x))
         return x * mask, mask
 
     def input_grad(self, dy: Array, cache: Array | None) -> Array:

@@ -67,7 +67,7 @@ class GeneralConv2D(Layer):
         self.padding = padding if padding == "same" else pair(self.label, "padding", padding, least=0)
         require_sizes(self.label, in_channels=in_channels, filters=filters, groups=groups)
         require_flags(self.label, bias=bias)
-        if min(in_channels, filters, groups) < 1 or in_channels % groups or filters % groups:
+        if in_channels % groups or filters % groups:
             raise ShapeError(
                 f"{self.label}: {in_channels} channels and {filters} filters can't be cut into {groups} groups of "
                 "equal size"

@@ -9,7 +9,7 @@ import numpy as np
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError
 from minidl.kernels import kernels_for
-from minidl.kernels.shapes import require_channels, require_float
+from minidl.kernels.shapes import require_channels, require_float, require_numbers, require_sizes
 from minidl.layers.base import Context, Layer, Parameter, Rule, Shape, as_rule
 
 
@@ -49,6 +49,8 @@ class BatchNorm2D(Layer):
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, dtype: type = np.float32) -> None:
+        require_sizes("BatchNorm2D", channels=channels)
+        require_numbers("BatchNorm2D", eps=eps, momentum=momentum)
         self.eps, self.momentum = eps, momentum
         self.params["gamma"] = Parameter(np.ones(channels, dtype), tags=["norm"])
         self.params["beta"] = Parameter(np.zeros(channels, dtype), tags=["norm"])

@@ -276,6 +276,11 @@ def test_dropout_refuses_a_share_outside_of_zero_to_one(p):
         Dropout(p)
 
 
+def test_a_share_of_numpys_leaves_float32_what_it_is():
+    y, mask = Dropout(np.float64(0.5)).forward(np.ones((3, 4), np.float32), TRAIN.at_step(0))
+    assert y.dtype == mask.dtype == np.float32
+
+
 # ----------------------------------------------------------- other layers, by hand
 
 
@@ -391,6 +396,9 @@ def test_a_shape_that_does_not_fit_is_refused_in_one_line_that_names_all_of_it(l
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: Linear(0, 1),
+        lambda: Linear(1, -1),
+        lambda: BatchNorm2D(0),
         lambda: Conv2D(0, 1, 3),
         lambda: Conv2D(1, 0, 3),
         lambda: Conv2D(1, 1, 0),
@@ -404,7 +412,7 @@ def test_a_shape_that_does_not_fit_is_refused_in_one_line_that_names_all_of_it(l
         lambda: MaxPool2D(17),
     ],
 )
-def test_impossible_windows_are_refused_when_the_layer_is_made(make):
+def test_impossible_windows_and_sizes_are_refused_when_the_layer_is_made(make):
     with pytest.raises(ShapeError):
         make()
 
