@@ -31,9 +31,9 @@ class Parameter:
             raise UsageError(
                 f"Parameter: the value is {value.dtype}, and must be floating: value.astype(np.float32) makes it so"
             )
-        self._value = value
+        self._value = value if hasattr(value, "__setitem__") else xp.asarray(value)  # else np.float32(1)
         self._hand_out()
-        self._grad = xp.zeros_like(value) if grad is None else grad
+        self._grad = xp.zeros_like(self._value) if grad is None else grad
         self.tags = frozenset((tags,) if isinstance(tags, str) else tags)
 
     @property

@@ -42,7 +42,7 @@ from minidl.layers import (
 )
 from minidl.layers.convert import convert
 from minidl.losses import softmax, softmax_cross_entropy, top_k_correct
-from minidl.optim import SGD
+from minidl.optim import SGD, Adam
 from minidl.storage.weights import model_arrays
 
 X = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
@@ -324,6 +324,15 @@ def test_a_parameter_in_an_attribute_is_trained_and_checked():
         gradcheck(layer, X.astype(np.float64))
     new = convert(layer)
     assert new.scale is new.params["scale"] is not layer.scale
+
+
+def test_a_parameter_may_be_a_single_number():
+    w = Parameter(np.float32(1))
+    w.grad[...] = 2
+    for optimizer in (SGD, Adam):
+        before = w.value.copy()
+        optimizer({"w": w}, 0.25).step()
+        assert w.value < before and w.value.dtype == np.float32
 
 
 FC, W = Linear(1, 1), Parameter(np.ones(1))
