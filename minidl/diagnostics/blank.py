@@ -65,12 +65,8 @@ class Blank(np.ndarray):
             shape[axis] = sum(a.shape[axis] for a in arrays)
             return self._meter.array(tuple(shape), np.result_type(*(a.dtype for a in arrays)))
         if function in (np.zeros_like, np.empty_like) and len(args) == 1 and not options:
-            return self.like(args[0].shape)
+            return self._meter.array(args[0].shape, self.dtype)
         return self._counted(function(*map(_plain, args), **options))
-
-    def like(self, shape: tuple[int, ...], dtype: Any = None) -> Blank:
-        """A new array of this shape, by default of the same dtype."""
-        return self._meter.array(shape, dtype or self.dtype)
 
     def copy(self, order: str = "C") -> Blank:
         return self._meter.array(self.shape, self.dtype)

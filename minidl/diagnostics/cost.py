@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.diagnostics.blank import Blank, Meter, blank
+from minidl.backend.arrays import Array
+from minidl.diagnostics.blank import Meter, blank
 from minidl.layers.activation import LeakyReLU, ReLU
 from minidl.layers.adaptive_pooling import AdaptiveAvgPool2D
 from minidl.layers.base import TRAIN, Context, Layer, Parameter, Shape
@@ -87,7 +88,7 @@ def _training_memory(model: Layer, input_shape: Shape, own_code: bool) -> Traini
     meter = Meter()
     x = meter.array(input_shape, np.result_type(*(v.dtype for v in values)) if values else np.float32)
     x.memory.free()  # the batch is the caller's
-    shadow = _stand_in(model, own_code)
+    shadow = _stand_in(model, meter, own_code)
     y, cache = shadow.forward(x, _STEP)
     caches = meter.live
     frozen = any(FROZEN in p.tags for p in model.named_parameters().values())
@@ -99,19 +100,20 @@ def _training_memory(model: Layer, input_shape: Shape, own_code: bool) -> Traini
 
 def input_shapes(layer: Layer, in_shape: Shape) -> dict[str, Shape]:
     """The shapes of the inputs of `layer`'s children in a pass over an input of `in_shape`, by child."""
-    children = {name: _StandIn(child) for name, child in layer.children().items()}
+    meter = Meter()
+    children = {name: _StandIn(child, meter) for name, child in layer.children().items()}
     if children:
-        _blank(layer, children).forward(Meter().array(in_shape, np.float32), _STEP)
+        _blank(layer, children).forward(meter.array(in_shape, np.float32), _STEP)
     return {name: child.in_shape for name, child in children.items() if child.in_shape}
 
 
-def _stand_in(layer: Layer, own_code: bool) -> Layer:
+def _stand_in(layer: Layer, meter: Meter, own_code: bool) -> Layer:
     """A form of `layer` that runs on Blanks: its own containers, with stand-ins for its leaves (with `own_code` only
     for minidl's)."""
     children = layer.children()
     if children or (own_code and not type(layer).__module__.startswith("minidl.")):
-        return _blank(layer, {name: _stand_in(child, own_code) for name, child in children.items()})
-    return _StandIn(layer)
+        return _blank(layer, {name: _stand_in(child, meter, own_code) for name, child in children.items()})
+    return _StandIn(layer, meter)
 
 
 def _blank(layer: Layer, children: dict[str, Layer]) -> Layer:
@@ -123,10 +125,13 @@ def _blank(layer: Layer, children: dict[str, Layer]) -> Layer:
 
 
 class _StandIn(Layer):
-    """Takes the place of a leaf: makes and keeps arrays of the same sizes as the leaf."""
+    """Takes the place of a leaf: makes and keeps arrays of the same sizes as the leaf.
 
-    def __init__(self, leaf: Layer) -> None:
-        self.leaf, self.in_shape = leaf, ()
+    Its input is any array: the code of a container may make others than Blanks, by np.split for example.
+    """
+
+    def __init__(self, leaf: Layer, meter: Meter) -> None:
+        self.leaf, self.meter, self.in_shape = leaf, meter, ()
 
     def children(self) -> dict[str, Layer]:
         return {}
@@ -134,23 +139,23 @@ class _StandIn(Layer):
     def out_shape(self, in_shape: Shape) -> Shape:
         return self.leaf.out_shape(in_shape)
 
-    def forward(self, x: Blank, ctx: Context) -> tuple[Blank, Any]:
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
         self.in_shape, shape = x.shape, self.out_shape(x.shape)
-        y = x.reshape(shape) if _is_view(self.leaf) else x.like(shape)
+        y = x.reshape(shape) if _is_view(self.leaf) else self.meter.array(shape, x.dtype)
         return y, (self._kept(x, y), x.shape)
 
-    def backward(self, dy: Blank, cache: Any, need_dx: bool = True) -> Blank | None:
+    def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         return self.input_grad(dy, cache) if need_dx else None
 
-    def input_grad(self, dy: Blank, cache: Any) -> Blank:
-        return dy.reshape(cache[1]) if _is_view(self.leaf) else dy.like(cache[1])
+    def input_grad(self, dy: Array, cache: Any) -> Array:
+        return dy.reshape(cache[1]) if _is_view(self.leaf) else self.meter.array(cache[1], dy.dtype)
 
-    def _kept(self, x: Blank, y: Blank) -> Blank | None:
+    def _kept(self, x: Array, y: Array) -> Array | None:
         """What the leaf's cache contains besides shapes and vectors of channels."""
         if isinstance(self.leaf, ReLU | LeakyReLU | MaxPool2D | GeneralMaxPool2D):
-            return x.like(y.shape, np.uint8)  # the mask or the index
+            return self.meter.array(y.shape, np.uint8)  # the mask or the index
         if isinstance(self.leaf, Dropout):
-            return x.like(y.shape)  # the mask
+            return self.meter.array(y.shape, x.dtype)  # the mask
         if isinstance(self.leaf, Sigmoid | Tanh):
             return y
         return None if isinstance(self.leaf, _KEEP_NOTHING) else x

@@ -25,6 +25,7 @@ from minidl.layers import (
     GeneralAvgPool2D,
     GeneralConv2D,
     GeneralMaxPool2D,
+    Layer,
     LeakyReLU,
     Linear,
     MaxPool2D,
@@ -137,6 +138,41 @@ def test_a_cache_is_a_mask_an_index_its_input_its_output_or_nothing(layer, kept)
     conv = Conv2D(1, 3, 1)  # its output is not kept by the layer after it
     out = 4 * np.prod(Sequential([conv, layer]).out_shape((2, 4, 4, 1)))
     assert training_memory(Sequential([conv, layer]), (2, 4, 4, 1)).caches == kept + out
+
+
+class OnHalf(Layer):
+    """A user's own container: its body works on half of the channels."""
+
+    def __init__(self, body, cut):
+        self.body, self.cut = body, cut
+
+    def out_shape(self, in_shape):
+        return in_shape
+
+    def forward(self, x, ctx):
+        half, other = self.cut(x)
+        y, cache = ctx.run("body", self.body, half)
+        return np.concatenate([y, other], axis=-1), cache
+
+    def backward(self, dy, cache, need_dx=True):
+        dhalf, other = self.cut(dy)
+        return np.concatenate([self.body.backward(dhalf, cache), other], axis=-1)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda x: (x[..., :4], x[..., 4:]),
+        lambda x: np.split(x, 2, axis=-1),
+        lambda x: (np.ascontiguousarray(x[..., :4]), x[..., 4:]),
+    ],
+    ids=["slices", "split", "contiguous"],
+)
+def test_a_container_may_cut_its_input_as_it_likes(cut):
+    model = Sequential({"stem": Conv2D(3, 8, 3), "half": OnHalf(Sequential({"conv": Conv2D(4, 4, 1)}), cut)})
+    found = summary(model, (2, 8, 8, 3))
+    assert [row.path for row in found.rows] == ["", "stem", "half", "half.body", "half.body.conv"]
+    assert found.memory.caches >= 4 * 2 * 6 * 6 * 8  # the output of half, at least
 
 
 def test_double_precision_takes_twice_the_memory():
