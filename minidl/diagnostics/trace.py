@@ -10,8 +10,9 @@ from minidl.backend.arrays import Array, array_module, to_device
 from minidl.diagnostics.contract import require_out_shape
 from minidl.layers.base import TRAIN, Context, Layer, Parameter, Shape
 from minidl.layers.context import join
+from minidl.layers.heads import has_side_heads
 from minidl.layers.tree import rebuilt
-from minidl.losses import softmax_cross_entropy
+from minidl.losses import SideHeads, softmax_cross_entropy
 from minidl.text.columns import align
 from minidl.text.html import html_table
 
@@ -117,9 +118,9 @@ def trace(model: Layer, x: Array, labels: Array | None = None) -> Trace:
 
     It does one forward and backward pass in TRAIN mode (batch statistics, dropout on). The model, its running
     statistics and its gradients don't change. x (N, H, W, C). With labels (N,) the gradients are those of the mean
-    softmax cross-entropy of the model's output (N, K). Without labels the output may have any shape, and standard
-    normal numbers are sent back from it: then the column `std dy` shows how much the gradient shrinks or grows on its
-    way.
+    softmax cross-entropy of the model's output (N, K); with side heads those of `SideHeads`, which adds up all heads.
+    Without labels the output may have any shape, and standard normal numbers are sent back from it: then the column
+    `std dy` shows how much the gradient shrinks or grows on its way.
 
     What to look for: a std that falls or rises from row to row; outputs that are nearly all zero (dead ReLUs; about
     half zeros is normal); gradients that vanish on their way back to the first rows. No gradient reaches a frozen
@@ -132,7 +133,7 @@ def trace(model: Layer, x: Array, labels: Array | None = None) -> Trace:
     if labels is None:
         dy = to_device(ctx.at("trace").rng().standard_normal(y.shape).astype(y.dtype), array_module(y))
     else:
-        dy = softmax_cross_entropy(y, labels)[1]
+        dy = (SideHeads() if has_side_heads(model) else softmax_cross_entropy)(y, labels)[1]
     shadow.backward(dy, cache, need_dx=False)
     return Trace(rows)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.diagnostics.gradcheck import assert_gradients
+from minidl.diagnostics.trace import trace
 from minidl.engine import fuse, prepare, unfuse
 from minidl.errors import ShapeError, UsageError
 from minidl.layers import (
@@ -260,3 +261,8 @@ def test_a_chain_that_begins_with_a_side_head_can_be_frozen_too():
     assert unchanged == {"side.rest.b.weight", "side.rest.b.bias"}
     assert frozen["side.rest.b"].weight.tags == {"weight", FROZEN} and frozen["side.rest.c"].weight.tags == {"weight"}
     np.testing.assert_array_equal(frozen(x), net(x))
+
+
+def test_a_trace_with_labels_shows_the_gradients_of_all_heads():
+    gradients = {row.path: row.gradient.std for row in trace(network(), images(), np.array([0, 1, 2, 0]))}
+    assert all(gradients[f"{name}fc"] > 0 for name in ("", "side1.", "side2."))
