@@ -29,6 +29,7 @@ from minidl.backend.arrays import Array, array_module, to_device
 from minidl.diagnostics.contract import contract_checked
 from minidl.errors import UsageError
 from minidl.layers.base import Context, Layer, Mode
+from minidl.layers.parameter import FROZEN
 from minidl.text.html import html_table
 
 EVERYTHING = "everything"  # the name of the random direction over input and parameters
@@ -130,24 +131,27 @@ def gradcheck(
     dy           the output gradient; random by default
     loss         instead of dy: a function of the output that returns (L, dL/dy)
 
-    `x` and the parameters are changed in place and restored, bit for bit, and so are gradients and buffers.
+    `x` and the parameters are changed in place and restored, bit for bit, and so are gradients and buffers. Frozen
+    parameters are left out: nothing adds to their gradients.
     Raises UsageError for arrays that are not float64, for INFER mode, which has no backward pass, and for a layer
     that writes into x or dy, or whose y or dx has a wrong shape.
     """
     mode = mode.mode if isinstance(mode, Context) else mode
-    arrays = {"input": x} | {name: p.value for name, p in layer.named_parameters().items()}
+    xp, rng, ctx = array_module(x), np.random.default_rng(seed), Context(mode, seed, step=0)
+    learned = {name: p for name, p in layer.named_parameters().items() if FROZEN not in p.tags}
+    given = "input" if "input" not in learned else "the input"  # of two arrays with one name, one would be unchecked
+    arrays = {given: x} | {name: p.value for name, p in learned.items()}
     for name, a in arrays.items():
         if a.dtype != np.float64:
             raise UsageError(f"gradcheck: {name} is {a.dtype}: central differences need float64")
     if mode is Mode.INFER:
         raise UsageError("gradcheck: INFER mode keeps no cache: choose Mode.TRAIN or Mode.PROBE")
-    xp, rng, ctx = array_module(x), np.random.default_rng(seed), Context(mode, seed, step=0)
     buffers = list(layer.named_buffers().values())
 
     def analytic() -> dict[str, Array]:
         nonlocal dy
-        parameters = layer.named_parameters()
-        with _restored([*buffers, *(p.grad for p in parameters.values())]), contract_checked(layer):
+        grads = [p.grad for p in layer.named_parameters().values()]
+        with _restored([*buffers, *grads]), contract_checked(layer):
             layer.zero_grad()
             y, cache = ctx.run("", layer, x)
             if loss is not None:
@@ -155,7 +159,7 @@ def gradcheck(
             elif dy is None:
                 dy = to_device(rng.normal(size=y.shape), xp)
             dx = layer.backward(dy, cache)
-            return {"input": dx.copy()} | {name: p.grad.copy() for name, p in parameters.items()}
+            return {given: dx.copy()} | {name: p.grad.copy() for name, p in learned.items()}
 
     def numeric(direction: dict[str, Array]) -> float | None:
         """The central difference along `direction`, or None if there is a kink between its ends."""

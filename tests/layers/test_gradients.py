@@ -24,9 +24,11 @@ from minidl.layers import (
     Linear,
     MaxPool2D,
     Mode,
+    Parameter,
     ReLU,
     Sequential,
     SiLU,
+    freeze,
 )
 from minidl.losses import SideHeads, softmax_cross_entropy
 from models.inception import REFINED, Inception, inception
@@ -282,6 +284,31 @@ def test_an_array_of_which_nothing_could_be_checked_does_not_pass():
         report.raise_if_above(KINKED)
 
 
+def test_a_parameter_called_input_hides_no_wrong_dx():
+    class Scale(Layer):
+        def __init__(self):
+            self.input = Parameter(np.full(4, 2.0))
+
+        def forward(self, x, ctx):
+            return x * self.input.value, x
+
+        def backward(self, dy, cache, need_dx=True):
+            self.input.grad += (dy * cache).sum(axis=0)
+            return self.input_grad(dy, cache) if need_dx else None
+
+        def input_grad(self, dy, cache):
+            return dy  # and the scale?
+
+    report = gradcheck(Scale(), np.ones((3, 4)))
+    assert {line.name for line in report.lines if line.error > 1e-2} == {"the input", EVERYTHING}
+
+
+def test_frozen_parameters_are_left_out():
+    net = Sequential({"a": Linear(4, 3, rng=0, dtype=F64), "b": Linear(3, 2, rng=0, dtype=F64)})
+    report = assert_gradients(freeze(net, "a"), np.ones((3, 4)), SMOOTH, mode=Mode.PROBE)
+    assert {line.name for line in report.lines} == {EVERYTHING, "input", "b.weight", "b.bias"}
+
+
 def test_a_bias_without_effect_has_the_gradient_zero():
     net = Sequential([Conv2D(2, 3, 1, rng=0, dtype=F64), BatchNorm2D(3, dtype=F64)])
     x = spaced(np.random.default_rng(0), (2, 4, 4, 2))
@@ -306,11 +333,13 @@ def test_the_check_leaves_no_trace(layout, mode):
     assert str(gradcheck(net, x, mode=mode, dy=dy)) == str(first)
 
 
-def test_float32_and_infer_mode_are_refused_in_one_line():
+def test_float32_a_list_and_infer_mode_are_refused_in_one_line():
     with pytest.raises(UsageError, match="weight is float32"):
         gradcheck(Linear(2, 2), np.ones((1, 2)))
     with pytest.raises(UsageError, match="INFER"):
         gradcheck(ReLU(), np.ones((1, 2)), mode=Mode.INFER)
+    with pytest.raises(UsageError, match="list in place of an array"):
+        gradcheck(ReLU(), [[1.0, 2.0]])
 
 
 @given(st.tuples(st.integers(1, 9), st.integers(1, 9)), st.floats(1e-3, 1), seeds)
