@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
+from minidl.losses.protocol import require_floating
 
 __all__ = ["binary_cross_entropy"]
 
@@ -29,13 +30,14 @@ def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
         dz  =  (p - 1 + 1 - t) / M  =  (p - t) / M
 
     The mean is over all M numbers, as in torch.nn.BCEWithLogitsLoss. Raises ShapeError if the shapes differ,
-    UsageError for a target outside [0, 1]. On a GPU, where looking would wait for the device, nothing is said of such
-    a target.
+    UsageError for a target outside [0, 1], and for logits that are whole numbers. On a GPU, where looking would wait
+    for the device, nothing is said of such a target.
     """
     xp = array_module(logits)
     array_module(targets)  # or it says what it is instead
     if targets.shape != logits.shape or not logits.size:
         raise ShapeError(f"targets {targets.shape} of logits {logits.shape}: expected one for each logit")
+    require_floating(logits)
     if isinstance(targets, np.ndarray) and not (targets.min() >= 0 and targets.max() <= 1):
         raise UsageError("a target of the binary cross-entropy must be a number from 0 (no) to 1 (yes)")
     t = targets.astype(logits.dtype)

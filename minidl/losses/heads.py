@@ -35,9 +35,9 @@ class SideHeads:
         self.loss, self.share = loss, float(share)
 
     def __call__(self, logits: Array, labels: Array) -> tuple[Array, Array]:
+        main_head(logits)  # or it says what is wrong
         if logits.ndim == 2:
             return self.loss(logits, labels)
-        main_head(logits)  # or it says what is wrong
         dlogits = array_module(logits).empty_like(logits)
         loss, dlogits[:, 0] = self.loss(logits[:, 0], labels)
         for h in range(1, logits.shape[1]):
@@ -53,6 +53,7 @@ class SideHeads:
 
 def main_head(logits: Array) -> Array:
     """The logits (N, K) of the main head, of logits (N, K) or (N, 1 + H, K)."""
+    array_module(logits)
     if logits.ndim not in (2, 3) or not logits.size:
         raise ShapeError(
             f"logits have shape {logits.shape}: expected (N, K), or (N, heads, K) with the main one first"

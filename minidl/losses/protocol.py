@@ -40,12 +40,17 @@ def require_labels(logits: Array, labels: Array) -> None:
     if logits.ndim != 2 or not logits.size:
         heads = ": for several heads (N, heads, K) take minidl.losses.SideHeads(loss)" if logits.ndim == 3 else ""
         raise ShapeError(f"logits have shape {logits.shape}: expected (N, K) with N and K at least 1{heads}")
-    if logits.dtype.kind != "f":
-        raise UsageError(f"logits are {logits.dtype}, and must be float32 or float64")
+    require_floating(logits)
     if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ShapeError(
             f"labels are {labels.dtype} {labels.shape}: expected one integer a row of logits {logits.shape}"
         )
+
+
+def require_floating(logits: Array) -> None:
+    """Raises UsageError for whole numbers: a gradient in their dtype, or a share of 0.5, would be rounded to 0."""
+    if logits.dtype.kind != "f":
+        raise UsageError(f"logits are {logits.dtype}, and must be float32 or float64")
 
 
 def mean_weight(loss: Loss | None, labels: Array) -> Array | None:

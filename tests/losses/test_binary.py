@@ -71,3 +71,8 @@ def test_a_list_in_place_of_an_array_is_named():
     for given in (([0.0, 1.0], np.zeros(2)), (np.zeros(2), [0.0, 1.0])):
         with pytest.raises(UsageError, match="list in place of an array"):
             binary_cross_entropy(*given)
+
+
+def test_scores_that_are_whole_numbers_are_refused():
+    with pytest.raises(UsageError, match="logits are int64"):  # in whose type a target of 0.5 would be 0
+        binary_cross_entropy(np.zeros((2, 3), np.int64), np.full((2, 3), 0.5))

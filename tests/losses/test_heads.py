@@ -91,3 +91,16 @@ def test_no_label_and_nan_are_never_right():
     np.testing.assert_array_equal(label_ranks(logits, np.array([-1, 2, 2])), [3, 3, 0])
     with pytest.raises(ShapeError):
         label_ranks(logits, np.array([0]))
+
+
+def test_a_label_of_no_class_has_no_rank():
+    with pytest.raises(UsageError, match="label 3 is none of the classes 0 to 2"):
+        label_ranks(np.zeros((2, 3)), np.array([-1, 3]))
+    with pytest.raises(ShapeError, match="labels are float64"):
+        label_ranks(np.zeros((2, 3)), np.array([0.0, 1.0]))
+
+
+def test_a_list_in_place_of_an_array_is_named():
+    for ask in (main_head, lambda z: SideHeads()(z, LABELS), lambda z: label_ranks(z, LABELS)):
+        with pytest.raises(UsageError, match="list in place of an array"):
+            ask(LOGITS[:, 0].tolist())
