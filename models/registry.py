@@ -52,8 +52,8 @@ def build(
     """
     if name not in REGISTRY:
         raise UsageError(f"unknown model {name!r}: choose {', '.join(REGISTRY)}")
-    if classes < 2:
-        raise UsageError(f"a classifier needs at least 2 classes, got {classes}")
+    if not hasattr(classes, "__index__") or classes < 2:
+        raise UsageError(f"a classifier needs a whole number of at least 2 classes, got {classes!r:.60}")
     require_whole("seed", seed)
     chosen = {option: value for option, value in (("stem", stem), ("activation", activation)) if value is not None}
     for option, value in chosen.items():
