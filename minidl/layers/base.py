@@ -7,7 +7,7 @@ computes dx = dL/dx, which is the dy of the layer before, and the gradients of t
 
 `forward` returns the output *and* a cache: the values that the backward pass will need. The caller keeps the cache;
 the layer stores nothing. So one layer can process two inputs, and the second forward pass doesn't change the first
-one's cache.
+one's cache. A cache may be x or y itself, not a copy: nobody may write into them before the backward pass.
 
 A layer doesn't know its name either. Names are computed by walking down from the model, so a layer may be in two
 models, or twice in one.
