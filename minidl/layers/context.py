@@ -78,13 +78,16 @@ class Context:
         """A random generator on the host that depends on (seed, step, path) only, so nothing about it has to be
         saved.
 
-        Raises UsageError without a step, because every step would draw the same numbers.
+        Raises UsageError without a step, because every step would draw the same numbers, and for a step or seed that
+        is no whole number from 0.
         """
         if self.step is None:
             raise UsageError(
                 "a random layer draws new numbers in each step, so it must know the step: "
                 "model.forward(x, TRAIN.at_step(step)), where optimizer.steps may be the step"
             )
+        require_whole("step", self.step)
+        require_whole("seed", self.seed)
         return np.random.default_rng([self.seed, self.step, zlib.crc32(self.path.encode())])
 
 

@@ -30,6 +30,7 @@ from minidl.layers import (
     LeakyReLU,
     Linear,
     MaxPool2D,
+    Mode,
     Parameter,
     ReLU,
     Residual,
@@ -111,6 +112,12 @@ def test_without_a_step_dropout_is_refused_by_name():
         Sequential({"head": Sequential({"drop": Dropout(0.5)})}).forward(X, TRAIN)
     y, _ = Dropout(0).forward(X, TRAIN)  # which draws nothing
     assert y is X
+
+
+@pytest.mark.parametrize(("seed", "step", "words"), [(0, 1.5, "step is 1.5"), (0, -1, "step is -1"), (-1, 0, "seed")])
+def test_a_step_or_seed_that_is_no_whole_number_is_refused_by_name(seed, step, words):
+    with pytest.raises(UsageError, match=rf"^drop: {words}"):
+        Sequential({"drop": Dropout(0.5)}).forward(X, Context(Mode.TRAIN, seed, step))
 
 
 def test_two_dropouts_of_one_container_draw_different_masks():
