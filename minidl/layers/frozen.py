@@ -24,7 +24,8 @@ class Frozen(Layer):
     """The layer `inner` without training: in TRAIN mode it uses its running statistics and doesn't change them.
 
     Forward:   y = inner(x), BN with running statistics, dropout off
-    Backward:  its parameters get no gradient. No layer below it learns, so dx isn't needed either.
+    Backward:  its parameters get no gradient, and the tag "frozen", with which every optimizer leaves them as they
+               are. No layer below it learns, so dx isn't needed either.
                After a PROBE pass, dx and projections are those of `inner`.
 
     Names are those of `inner`. Raises UsageError if dx is asked for after a TRAIN pass. Where other frozen layers
@@ -38,6 +39,8 @@ class Frozen(Layer):
     def __init__(self, inner: Layer, above: bool = False) -> None:
         require_layer("Frozen: inner", inner)
         self.inner, self.above = inner, above
+        for p in inner.named_parameters().values():
+            p.tags |= {FROZEN}  # a gradient of 0 would not keep an optimizer with weight decay from changing it
 
     def out_shape(self, in_shape: Shape) -> Shape:
         return self.inner.out_shape(in_shape)
@@ -53,7 +56,7 @@ class Frozen(Layer):
         if cache is None:
             raise UsageError(
                 f"{self.label}: frozen layers keep nothing in training for a gradient of their input: call "
-                "model.backward(dy, cache, need_dx=False)"
+                "model.backward(dy, cache, need_dx=False), and put all layers below into the same Frozen"
             )
         if isinstance(cache, _Shape):
             return array_module(dy).zeros(cache.shape, dy.dtype)
@@ -77,7 +80,8 @@ def freeze(model: Layer, last: str) -> Layer:
     line = {name: keys for name, keys, _ in main_line(model)}
     names = list(line)[:-1]
     if last not in names:
-        raise UsageError(f"can't freeze up to {last!r}: choose one of {', '.join(names)}")
+        choice = f"choose one of {', '.join(names)}" if names else f"{model.label} is not a chain of layers"
+        raise UsageError(f"can't freeze up to {last!r}: {choice}")
     return _frozen(model, line[last])
 
 
@@ -94,8 +98,6 @@ def _frozen(layer: Layer, keys: tuple[str, ...], above: bool = False) -> Layer:
     if not count:
         return rebuilt(layer, rest)
     inner = rebuilt(layer, {name: children[name] for name in names[:count]})
-    for p in inner.named_parameters().values():
-        p.tags |= {FROZEN}
     joined = "+".join(names[:count])
     frozen = rebuilt(layer, {joined: Frozen(inner, above), **rest})
     frozen.unnamed |= {joined}  # the names of the layers in it stay what they were

@@ -155,6 +155,20 @@ def test_a_frozen_leaf_keeps_its_parameters():
     assert list(model.named_parameters()) == ["conv.weight", "conv.bias"]
 
 
+def test_a_frozen_layer_of_ones_own_does_not_decay():
+    net = Sequential({"a": Frozen(Linear(3, 3, rng=0)), "b": Linear(3, 2, rng=1)})
+    before = net["a"].inner.weight.value.copy()
+    y, cache = net.forward(np.ones((2, 3), np.float32), TRAIN)
+    net.backward(y, cache, need_dx=False)
+    SGD(net.named_parameters(), 0.1, weight_decay=0.5).step()
+    np.testing.assert_array_equal(net["a"].inner.weight.value, before)
+
+
+def test_a_network_that_is_no_chain_cannot_be_frozen_up_to_a_layer():
+    with pytest.raises(UsageError, match="can't freeze up to 'body': Around is not a chain of layers$"):
+        freeze(Around(block()), "body")
+
+
 def test_fuse_fuses_what_is_in_it():
     model = own_net()
     fused = fuse(model, 1)
