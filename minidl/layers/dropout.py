@@ -27,13 +27,13 @@ class Dropout(Layer):
         require_numbers("Dropout", p=p)
         if not 0 <= p < 1:
             raise UsageError(f"Dropout: p is {p}, must be at least 0 and below 1")
-        self.p = p
+        self.p = float(p)  # no np.float64: float32 arrays would become float64
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Array | None]:
         if not ctx.training or self.p == 0:
             return x, None
         keep = ctx.rng().random(x.shape, dtype=np.float32) >= self.p
-        mask = to_device(keep.astype(x.dtype) * x.dtype.type(1 / (1 - self.p)), array_module(x))
+        mask = to_device(keep.astype(x.dtype) * (1 / (1 - self.p)), array_module(x))
         return x * mask, mask
 
     def input_grad(self, dy: Array, cache: Array | None) -> Array:
