@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from minidl.backend.arrays import Array
 from minidl.diagnostics.cost import TrainingMemory, input_shapes, training_memory
+from minidl.errors import UsageError
 from minidl.layers.base import Layer, Shape
 from minidl.layers.context import join
 from minidl.layers.conv import Conv2D
@@ -76,9 +77,12 @@ def summary(model: Layer, input_shape: Shape | Array, depth: int | None = None) 
     input_shape: (N, H, W, C), or (H, W, C) for a batch of one; or an array of that shape. depth=1 shows the model's
     blocks, depth=2 also the blocks inside them, and None the leaf layers. The multiply-adds are those of the
     convolutions and linear layers in a forward pass of one image. `TrainingMemory` says what `memory` counts. Raises
-    ShapeError if the input doesn't fit.
+    ShapeError if the input doesn't fit, UsageError for a shape that is no row of whole numbers.
     """
-    shape = tuple(getattr(input_shape, "shape", input_shape))
+    shape = getattr(input_shape, "shape", input_shape)
+    if not isinstance(shape, tuple | list) or not all(hasattr(size, "__index__") for size in shape):
+        raise UsageError(f"summary: input_shape is {shape!r:.60}, must be whole numbers (N, H, W, C) or (H, W, C)")
+    shape = tuple(shape)
     if len(shape) == 3:
         shape = (1, *shape)
     return Summary(tuple(_rows(model, "", "", shape, 0)), depth, shape[0], training_memory(model, shape))

@@ -13,7 +13,7 @@ import minidl
 import models
 from minidl.diagnostics.cost import training_memory
 from minidl.diagnostics.summary import summary
-from minidl.errors import ShapeError
+from minidl.errors import ShapeError, UsageError
 from minidl.layers import (
     TRAIN,
     AdaptiveAvgPool2D,
@@ -119,6 +119,12 @@ def test_a_block_of_a_network_can_be_summarized_on_its_own():
 def test_an_input_that_does_not_fit_is_refused_by_the_layer_it_does_not_fit():
     with pytest.raises(ShapeError, match=r"fc \(Linear\)"):
         summary(SMALL, (9, 9, 3))
+
+
+@pytest.mark.parametrize("shape", [64, (None, 64, 64, 3), (64.0, 64, 3), "64x64"])
+def test_what_is_no_shape_is_said(shape):
+    with pytest.raises(UsageError, match="^summary: input_shape is .*must be whole numbers"):
+        summary(SMALL, shape)
 
 
 def test_an_array_that_several_layers_keep_counts_once():
