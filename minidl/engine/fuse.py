@@ -99,6 +99,14 @@ def _chain(chain: Sequential, runner: TileRunner, first: bool) -> FusedSequentia
 def _composite(layers: list[Layer], first: bool) -> tuple[int, type[Fused] | None]:
     """How many of the first layers form a composite, and which one; (0, None) if they form none."""
     for kind in COMPOSITES:
-        if length := kind.match(layers, first):
+        if (length := kind.match(layers, first)) and _once(layers[:length]):
             return length, kind
     return 0, None
+
+
+def _once(layers: list[Layer]) -> bool:
+    """Whether each Parameter is in these layers once. A composite takes its layers side by side, so of one that is
+    there twice two threads would write to the same gradients and running statistics.
+    """
+    used = [p for layer in layers for leaf in layer.leaves() for p in leaf.params.values()]
+    return len(set(used)) == len(used)

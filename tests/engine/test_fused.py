@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
+import minidl
 import models
 from minidl.engine import fuse, unfuse
 from minidl.engine.blocks.conv import ConvBlock
@@ -874,6 +875,18 @@ def test_the_dtype_is_preserved(mode):
     assert y.dtype == np.float32
     if cache is not None:
         assert fused.backward(y, cache).dtype == np.float32
+
+
+def test_layers_that_stand_twice_in_one_block_do_what_the_plain_ones_do():
+    conv, bn = Conv2D(8, 8, 3, padding=1, bias=False, rng=0, dtype=np.float64), BatchNorm2D(8, dtype=np.float64)
+    point = Conv2D(8, 8, 1, bias=False, rng=1, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    x, relu = rng.normal(size=(4, 5, 6, 8)), ReLU()
+    for net in (
+        Sequential(minidl.Residual(Sequential(conv, bn), Sequential(conv, bn)), relu),
+        Sequential(Concat([[point, bn, relu], [point, bn, relu, conv, bn, relu]])),
+    ):
+        assert_same_step(net, fuse(net, 2), x, rng.normal(size=net.out_shape(x.shape)))
 
 
 class Probabilities(Sequential):
