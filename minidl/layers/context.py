@@ -101,7 +101,8 @@ class Rule:
     name    what a ReLU with input x does; [condition] is 1 or 0. "gradient": s [x > 0], which is the input gradient.
             "guided": s [x > 0] [s > 0]. "deconv": s [s > 0].
     bn      what a deconv does at a batch normalization: "skip" it, or "scale" by gamma / sqrt(var + eps).
-    unpool  what a max pool's maximum receives if several windows share it: the "sum", the "last", or the "max".
+    unpool  what a deconv gives to the maximum of a max pool that several windows share: the "sum" of their signals,
+            the "last", or the "max". The other two give the sum, which is the gradient.
     """
 
     name: str = "gradient"
