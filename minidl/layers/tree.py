@@ -15,7 +15,7 @@ def rebuilt(layer: Layer, children: Mapping[str, Layer]) -> Layer:
     """
     new = layer.with_children(children)
     found = list(new.children().values()) if isinstance(new, Layer) and new is not layer else None
-    if found is None or any(a is not b for a, b in zip(found, children.values(), strict=False)):
+    if found is None or list(map(id, found)) != list(map(id, children.values())):
         raise UsageError(
             f"{layer.label}: with_children must return a new container with exactly the children that it is given"
         )

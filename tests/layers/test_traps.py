@@ -223,8 +223,19 @@ def test_with_children_that_gives_back_something_else_is_refused():
         def with_children(self, children):
             return self
 
-    with pytest.raises(UsageError, match="Wrong: with_children must"):
-        convert(Sequential([Wrong(block())]))
+    class Forgets(Layer):
+        def __init__(self, *parts):
+            self.parts = parts
+
+        def children(self):
+            return dict(zip("ab", self.parts, strict=False))
+
+        def with_children(self, children):
+            return Forgets(children["a"])
+
+    for layer in (Wrong(block()), Forgets(ReLU(), ReLU())):
+        with pytest.raises(UsageError, match=f"{type(layer).__name__}: with_children must"):
+            convert(Sequential([layer]))
 
 
 # ------------------------------------------------------------------------ names
