@@ -136,11 +136,25 @@ class Named:
         found: dict[str, Any] = {}
         seen = set()
         for path, layer in self.places():
+            layer._refuse_what_is_no_array(path)
             for name, value in getattr(layer, kind).items():
                 if id(value) not in seen:
                     seen.add(id(value))
                     _put(found, join(path, name), value)
         return found
+
+    def _refuse_what_is_no_array(self, path: str) -> None:
+        """Raises UsageError for a buffer or parameter that can't be written in place: no optimizer changes it, and no
+        checkpoint saves it.
+        """
+        for name, value in self.params.items():
+            if not isinstance(value, Parameter):
+                raise UsageError(f"{join(path, name)} is a {type(value).__name__} in params: give Parameter(array)")
+        for name, value in self.buffers.items():
+            if not hasattr(value, "__setitem__") or not hasattr(value, "dtype"):
+                raise UsageError(
+                    f"{join(path, name)} is a {type(value).__name__} in buffers: give an array, such as np.zeros(1)"
+                )
 
     # ------------------------------------------------------------------- in Python
 

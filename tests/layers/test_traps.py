@@ -367,6 +367,22 @@ def test_a_parameter_may_be_a_single_number():
         assert w.value < before and w.value.dtype == np.float32
 
 
+@pytest.mark.parametrize("value", [0, np.float32(0), [0], None])
+def test_a_buffer_that_cannot_be_written_in_place_is_named_before_a_run_would_save_it(value):
+    net = Sequential({"own": ReLU()})
+    net["own"].buffers["passes"] = value
+    for ask in (net.named_parameters, net.named_buffers):
+        with pytest.raises(UsageError, match=r"^own\.passes is a \w+ in buffers: give an array"):
+            ask()
+
+
+def test_an_array_among_the_parameters_is_named():
+    net = Sequential({"own": ReLU()})
+    net["own"].params["w"] = np.ones(3)
+    with pytest.raises(UsageError, match=r"^own\.w is a ndarray in params: give Parameter"):
+        net.named_parameters()
+
+
 FC, W = Linear(1, 1), Parameter(np.ones(1))
 
 
