@@ -55,9 +55,8 @@ class EventFile:
         number = max(int(time.time()), *(n + 1 for n in numbers)) if numbers else int(time.time())
         self.path = folder / f"events.out.tfevents.{number}.minidl"
         self._write(file_version="brain.Event:2")
-        if steps:
-            start = self._event.SessionLog(status=self._event.SessionLog.START)
-            self._write(step=steps + 1, session_log=start)
+        start = self._event.SessionLog(status=self._event.SessionLog.START)
+        self._write(step=steps + 1, session_log=start)
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
         self._add(step, *({"tag": name, "simple_value": float(value)} for name, value in values.items()))
@@ -121,7 +120,7 @@ class Pictures(Callback):
         self._begun, step = True, trainer.state.step
         if self.events.is_first:
             rows = "".join(f"| {name} | {value} |\n" for name, value in self.config.items())
-            self.events.text("settings", f"| setting | value |\n|---|---|\n{rows}", step)
+            self.events.text("settings", f"| setting | value |\n|---|---|\n{rows}", step - 1)  # never hidden later
             for row in trainer.state.history:  # of a run that was begun without
                 self.events.log(epoch_values(row), step=row["epoch"] * len(trainer.train))
         for x, _ in islice(trainer.train.epoch(trainer.state.epoch), 1):

@@ -109,6 +109,18 @@ def test_steps_that_are_made_again_are_not_doubled(tmp_path):
     assert curve(read(tmp_path), "loss") == [(1, 1), (2, 2), (3, 3), (4, 4), *((s, 10 * s) for s in range(5, 10))]
 
 
+def test_a_run_killed_before_its_first_checkpoint_doubles_no_step_and_keeps_its_settings(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "Interruption", stop_after(5))
+        assert run(tmp_path, *FLAGS)[0] == 130
+    folder = tmp_path / "run"
+    (folder / "checkpoints" / "last.safetensors").unlink()
+    assert train.main(["--resume", str(folder)]) == 0
+    events = read(folder)
+    assert [step for step, _ in curve(events, "step/loss")] == list(range(2, 31, 2))
+    assert len(events.Tensors("settings")) == 1
+
+
 def test_what_was_logged_before_a_kill_is_there(tmp_path):
     EventFile(tmp_path).log({"loss": 2.5}, step=3)  # and is never closed
     assert curve(read(tmp_path), "loss") == [(3, 2.5)]
