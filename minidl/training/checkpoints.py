@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -120,14 +121,20 @@ class Checkpoint:
             assign(a, given[name])
 
     def restore_optimizer(self, optimizer: Optimizer) -> None:
-        try:
+        with self._continued():
             optimizer.load_state(self._under(_OPTIMIZER), self.state.step)
-        except DataError as error:
-            raise DataError(f"{self.path}: no run goes on from it, as `last` and snapshots allow: {error}") from error
 
     def restore_average(self, average: WeightAverage) -> None:
         """Gives the model of `average` the weights that training continues with, and `average` the averaged ones."""
-        average.restore(self._weights(), self._under(_TRAINED), str(self.path))
+        with self._continued():
+            average.restore(self._weights(), self._under(_TRAINED), "the average's state")
+
+    @contextmanager
+    def _continued(self) -> Iterator[None]:
+        try:
+            yield
+        except DataError as error:
+            raise DataError(f"{self.path}: no run goes on from it, as `last` and snapshots allow: {error}") from error
 
     def _weights(self) -> dict[str, np.ndarray]:
         return {name: a for name, a in self.arrays.items() if not name.startswith(_PREFIXES)}

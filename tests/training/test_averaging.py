@@ -122,6 +122,11 @@ def test_the_saved_weights_are_the_averaged_ones_that_were_evaluated(whole, tmp_
     assert load_arrays(file)[0].keys() == best.keys()
 
 
+def test_best_has_no_weights_to_go_on_from_and_says_so(whole, capsys):
+    assert train.main(["--resume", str(whole / "checkpoints" / "best.safetensors")]) == 3
+    assert "best.safetensors: no run goes on from it, as `last` and snapshots allow: " in capsys.readouterr().err
+
+
 def test_a_run_averages_over_every_step(tmp_path, monkeypatch):
     from minidl.cli import train as fit
 
