@@ -306,6 +306,14 @@ def test_a_torch_module_takes_our_weights_strictly_and_we_take_them_back():
 
 
 @pytest.mark.parity
+def test_weights_of_a_torch_module_in_bfloat16_are_taken():
+    torch = pytest.importorskip("torch")
+    net = torch_net(torch).bfloat16()
+    load_torch_state_dict(model := Net(1), net.state_dict())
+    np.testing.assert_array_equal(to_torch_state_dict(model)["conv.weight"], net.conv.weight.detach().float().numpy())
+
+
+@pytest.mark.parity
 def test_a_convolution_and_a_linear_layer_compute_in_torch_what_the_arrays_say():
     torch = pytest.importorskip("torch")
     model = Net(1, np.float64)
