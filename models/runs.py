@@ -40,8 +40,12 @@ class Run:
     @cached_property
     def history(self) -> dict[str, list[float]]:
         """A list for each column of metrics.csv, with a number for each epoch: history["val_top1"]."""
-        rows = load_checkpoint(runs.find_checkpoint(self.path, "last")).state.history
-        return _Columns({column: [row[column] for row in rows] for column in runs.COLUMNS})
+        from minidl.training.resume import restore_times  # slow to import
+
+        state = load_checkpoint(runs.find_checkpoint(self.path, "last")).state
+        if not state.seconds:
+            restore_times(runs.Run(self.path), state)
+        return _Columns({column: [row[column] for row in state.history] for column in runs.COLUMNS})
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

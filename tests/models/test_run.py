@@ -1,6 +1,8 @@
 """A finished run, looked at from Python."""
 
 import csv
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import minidl as md
 import train
 from minidl.errors import DataError, UsageError
+from minidl.training.checkpoints import checkpoint_of, pack_checkpoint
 from tests.text.test_html import Seen
 
 SMALL = ["--model", "convnet", "--subset", "0.02", "--batch-size", "8", "--epochs", "2", "--threads", "1"]
@@ -29,6 +32,16 @@ def test_its_history_is_the_table_that_the_training_wrote(folder):
     assert list(history) == list(rows[0]) and len(history["epoch"]) == 2
     for name, column in history.items():
         assert [float(row[name]) for row in rows] == pytest.approx(column)
+
+
+def test_the_history_of_an_exact_run_has_its_times(folder, tmp_path):
+    last = shutil.copytree(folder, tmp_path / "x") / "checkpoints" / "last.safetensors"
+    saved = md.load_checkpoint(last)
+    saved.about.config["exact"] = True  # such a checkpoint keeps nothing that clocks said
+    trainer = SimpleNamespace(read_sums=int, elapsed=int, average=None, model=md.Run(folder).model, state=saved.state)
+    last.write_bytes(pack_checkpoint(checkpoint_of(last, trainer, saved.about, with_optimizer=False)))
+    assert md.load_checkpoint(last).state.seconds == 0
+    assert md.Run(tmp_path / "x").history == md.Run(folder).history
 
 
 def test_its_model_has_the_weights_of_the_best_checkpoint(folder):
