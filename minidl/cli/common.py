@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, ModuleType
 
+import numpy as np
+
 from minidl.backend.arrays import available_memory, memory_report
 from minidl.cli.boundary import INTERRUPTED
 from minidl.data.classes import class_names
 from minidl.diagnostics.summary import Summary, summary
 from minidl.errors import OutOfMemoryError
 from minidl.models import build
+from minidl.parallel.communicator import ALONE, Communicator
 from minidl.text.console import warn
 from minidl.training import search, session
 from minidl.training.checkpoints import Checkpoint
@@ -46,6 +49,11 @@ def describe(config: Config, data: session.Data, costs: Summary, needed: int) ->
 def seed_and_engine(config: Config) -> str:
     """Seed, backend and engine in words."""
     return f"seed {config.seed}, {config.backend} {session.engine_of(config)}{', TF32' if config.tf32 else ''}"
+
+
+def memory_here(each: int, comm: Communicator, xp: ModuleType) -> int:
+    """The bytes of all ranks on this machine, if each needs so many; of one on a GPU, of which each has its own."""
+    return each * (comm.local_size if xp is np else 1)
 
 
 def check_memory(config: Config, needed: int, xp: ModuleType) -> None:
@@ -102,11 +110,13 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def new_trainer(config: Config, data: session.Data, start: Checkpoint | None) -> tuple[Trainer, list[str], int]:
-    """A trainer, the lines that describe it, and the bytes it needs; raises OutOfMemoryError if it can't fit."""
+def new_trainer(
+    config: Config, data: session.Data, start: Checkpoint | None, comm: Communicator = ALONE
+) -> tuple[Trainer, list[str], int]:
+    """A trainer, the lines that describe it, and the bytes it needs; OutOfMemoryError if the ranks lack them."""
     trainer = search.new_trainer(config, data, build, start)
     model = session.make_model(config, data, build)
     costs = summary(model, (config.batch_size, *data.dataset.image_shape))
     needed = session.training_bytes(config, costs.memory)
-    check_memory(config, needed, trainer.xp)
+    check_memory(config, memory_here(needed, comm, trainer.xp), trainer.xp)
     return trainer, describe(config, data, costs, needed), needed

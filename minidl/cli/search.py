@@ -58,7 +58,7 @@ def search_settings(args: Namespace) -> int:
             changes = resume.changes(run, data.dataset, "start a new search")
             search.remember(folder, vars(args))
         start = same_start(comm, config)
-        trainer, lines, needed = new_trainer(config, data, start)
+        trainer, lines, needed = new_trainer(config, data, start, comm)
         steps, xp = len(trainer.train), trainer.xp
         del trainer
         lines.append(

@@ -11,7 +11,7 @@ from typing import Any
 
 from minidl.backend.arrays import memory_report
 from minidl.cli.boundary import INTERRUPTED
-from minidl.cli.common import check_memory, describe, memory_guarded, seed_and_engine, stopped_by_signals
+from minidl.cli.common import check_memory, describe, memory_guarded, memory_here, seed_and_engine, stopped_by_signals
 from minidl.cli.flags import add_config_flags, add_preset_flag, flag, folder_name, given_settings
 from minidl.cli.own_functions import plugged_in, solved_in, training_settings
 from minidl.cli.parser import Command, Parser
@@ -58,9 +58,10 @@ def train(args: Namespace) -> int:
             instead = f"start a new run (--init-from {quoted(run.path)} takes over its weights)"
             changes = resume.changes(run, data.dataset, instead)
         model = session.make_model(config, data, build)
-        costs = summary(model, (config.batch_size, *data.dataset.image_shape))
+        part = -(-config.batch_size // comm.size)  # of the batch, for a rank
+        costs = summary(model, (part, *data.dataset.image_shape))
         trainer = session.make_trainer(config, data, model, checkpoint, comm)
-        needed = session.training_bytes(config, costs.memory)
+        needed = memory_here(session.training_bytes(config, costs.memory), comm, trainer.xp)
         lines = describe(config, data, costs, needed)
         lines.append(
             f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "

@@ -18,6 +18,7 @@ class Communicator:
     rank = 0
     size = 1
     local_rank = 0  # the number of this rank among those of the same machine
+    local_size = 1  # how many these are
 
     def allreduce(self, a: Array) -> None:
         """a <- the sum of a over all ranks, in place. The order of the terms is the library's."""

@@ -24,6 +24,7 @@ class MPICommunicator(Communicator):
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         machines = self.allgather_bytes(platform.node().encode())
         self.local_rank = machines[: self.rank].count(machines[self.rank])
+        self.local_size = machines.count(machines[self.rank])
 
     def allreduce(self, a: Array) -> None:
         host = contiguous(a)

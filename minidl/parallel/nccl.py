@@ -33,7 +33,8 @@ class NCCLCommunicator(Communicator):
 
     def __init__(self, host: Communicator, cupy: ModuleType, nccl: ModuleType) -> None:
         self.host, self.cupy, self.nccl = host, cupy, nccl
-        self.rank, self.size, self.local_rank = host.rank, host.size, host.local_rank
+        self.rank, self.size = host.rank, host.size
+        self.local_rank, self.local_size = host.local_rank, host.local_size
         meeting = host.broadcast_bytes(nccl.get_unique_id() if self.rank == 0 else b"")  # where the ranks meet
         try:
             self.gpus = nccl.NcclCommunicator(self.size, meeting, self.rank)

@@ -94,4 +94,5 @@ def test_an_array_of_a_stream_that_was_not_waited_for_is_refused(xp, mpi):
 def test_ranks_are_counted_on_each_machine(mpi, monkeypatch):
     machines = {"rank-0": "a", "rank-1": "b", "rank-2": "a", "rank-3": "b"}
     monkeypatch.setattr(platform, "node", lambda: machines[threading.current_thread().name])
-    assert on_ranks(4, lambda ranks: mpi.MPICommunicator(MPI(ranks)).local_rank) == [0, 0, 1, 1]
+    comms = on_ranks(4, lambda ranks: mpi.MPICommunicator(MPI(ranks)))
+    assert [(comm.local_rank, comm.local_size) for comm in comms] == [(0, 2), (0, 2), (1, 2), (1, 2)]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import train
 from minidl.cli import common
 from minidl.cli import train as fit
+from minidl.parallel.communicator import Communicator
 from minidl.storage.weights import load_arrays
 from minidl.training import session
 from minidl.training.checkpoints import export_checkpoint, load_checkpoint
@@ -169,6 +171,21 @@ def test_a_batch_that_cannot_fit_is_refused_before_anything_is_written(tmp_path,
     assert line.count("\n") == 1
     assert 1 <= int(line.split("--batch-size ")[1]) < 8
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ranks_need_the_memory_of_their_parts_of_the_batch(tmp_path, monkeypatch, capsys):
+    def needed(ranks, here):
+        comm = Communicator()
+        comm.size, comm.local_size = ranks, here
+        monkeypatch.setattr(fit, "world", lambda: comm)
+        assert run(tmp_path, "--batch-size", "64", "--dry-run")[0] == 0
+        return int(re.search(r"memory   about ([\d,]+) MB", capsys.readouterr().out)[1].replace(",", ""))
+
+    whole, part = needed(1, 1), needed(4, 1)
+    assert part < 0.7 * whole and needed(4, 4) == pytest.approx(4 * part, abs=3)
+    comm = Communicator()
+    comm.local_size = 3
+    assert common.memory_here(10, comm, np) == 30 and common.memory_here(10, comm, None) == 10
 
 
 def test_snapshots_are_kept_as_asked_and_deletions_are_announced(tmp_path, capsys):
