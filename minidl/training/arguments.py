@@ -46,6 +46,7 @@ def check(
             loss is None or (callable(loss) and not isinstance(loss, Layer | type)),
             "a function (logits, labels) -> (loss, dlogits)",
         ),
+        ("callbacks", callbacks, isinstance(callbacks, list | tuple), "a list of them"),
     ):
         if not fits:
             kind = "class" if isinstance(value, type) else type(value).__name__

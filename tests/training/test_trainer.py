@@ -40,6 +40,8 @@ SGD = md.SGD(MODEL.named_parameters(), 0.1)
         ({"val": md.Loader((ARRAYS[0], [0, -1, 1, -1]), 2)}, "2 of the 4 images of val have no label"),
         ({"val": md.Loader((ARRAYS[0], None), 2)}, "4 of the 4 images of val have no label"),
         ({"callbacks": [SimpleNamespace(log=print)]}, r"is a SimpleNamespace: give minidl\.Logging\(it\)"),
+        ({"callbacks": Callback()}, "callbacks is a Callback: give a list of them"),
+        ({"callbacks": (c for c in [Callback()])}, "callbacks is a generator: give a list"),
         ({"callbacks": [Callback]}, "is the class Callback: give a subclass"),
         ({"callbacks": [print]}, "is a builtin_function_or_method: give a subclass"),
         ({"loss": md.softmax_cross_entropy, "label_smoothing": 0.1}, r"loss=CrossEntropy\(label_smoothing=0.1\)"),
