@@ -72,7 +72,8 @@ class Run:
     def open(cls, path: Path) -> Run:
         """An existing run; raises DataError if `path` is not a run folder."""
         if not (path / "config.json").is_file():
-            raise DataError(f"{path}: not a run folder (no config.json in it)")
+            missing = "no such run folder or checkpoint"
+            raise DataError(f"{path}: {'not a run folder (no config.json in it)' if path.exists() else missing}")
         return cls(path)
 
     @contextmanager
@@ -183,8 +184,6 @@ def find_checkpoint(path: str | Path, name: str = "best") -> Path:
         raise UsageError(f"--checkpoint {name[:60]!r}: give a plain name, such as best or last")
     if path.is_file():
         return path
-    if not path.exists():
-        raise DataError(f"{path}: no such run folder or checkpoint")
     file = Run.open(path).checkpoint(name)
     if not file.is_file():
         there = sorted(p.stem for p in file.parent.glob("*.safetensors"))

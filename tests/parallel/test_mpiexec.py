@@ -79,7 +79,7 @@ def test_a_command_that_knows_nothing_of_ranks_runs_once(run, tmp_path):
     "arguments, code, says",
     [
         (["train", "--epoch", "x"], 2, "minidl: argument --epochs"),
-        (["train", "--resume", "nowhere"], 3, "minidl: nowhere: not a run folder"),
+        (["train", "--resume", "nowhere"], 3, "minidl: nowhere: no such run folder"),
         (["train", "--data", "/nowhere"], 3, "minidl: /nowhere"),
         (["evil"], 2, "minidl: no command 'evil'"),
     ],

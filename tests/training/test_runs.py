@@ -371,6 +371,12 @@ def test_what_a_resumed_run_is_to_write_is_kept_and_the_machine_is_not(tmp_path,
     assert after == {**before, "keep": 1, "snapshot_epochs": 2, "checkpoint_minutes": 9.0}
 
 
+def test_a_run_or_snapshot_that_is_gone_is_not_called_something_else(tmp_path, capsys):
+    for gone in (tmp_path / "x", tmp_path / "x/checkpoints/epoch-002.safetensors"):
+        assert train.main(["--resume", str(gone)]) == 3
+        assert f"{gone}: no such run folder or checkpoint\n" in capsys.readouterr().err
+
+
 def test_a_resumed_run_takes_no_other_name(tmp_path, pets, capsys):
     _, folder = fit(tmp_path, pets)
     assert train.main(["--resume", str(folder), "--name", "other"]) == 2
