@@ -118,8 +118,12 @@ class Trainer:
 
     def fit(self) -> TrainState:
         """Runs the epochs that are left; returns the state."""
-        while not self.done:
-            self.run_epoch()
+        self._started = time.monotonic() - self.state.seconds  # not since it was made: that may be hours ago
+        try:
+            while not self.done:
+                self.run_epoch()
+        finally:
+            self.elapsed()
         return self.state
 
     @property

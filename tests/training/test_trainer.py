@@ -185,6 +185,18 @@ def test_a_validation_loss_that_is_not_finite_ends_the_training():
     assert run.state.epoch == 0
 
 
+def test_time_between_two_trainings_is_no_time_of_training(monkeypatch):
+    now = iter(range(1000))
+    clock = SimpleNamespace(monotonic=lambda: 0.001 * next(now))
+    monkeypatch.setattr("minidl.training.trainer.time", clock)
+    model = net()
+    run = trainer(model, md.SGD(model.named_parameters(), 0.1))
+    for run.epochs in (1, 2):
+        clock.monotonic = lambda past=clock.monotonic: 3600 + past()
+        run.fit()
+    assert [row["epoch"] for row in run.state.history] == [1, 2] and run.state.seconds < 1
+
+
 def test_side_heads_need_a_loss_over_all_heads():
     model = md.Sequential(
         {"flat": md.Flatten(), "side": md.SideHead({"a": md.Linear(9, 2)}, {"fc": md.Linear(9, 2)})}
