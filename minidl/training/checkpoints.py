@@ -179,7 +179,9 @@ def portable_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     config = dict(checkpoint.about.config)
     config["data"] = portable(_of_here(config["data"]))
     if config.get("init_from"):
-        config["init_from"] = Path(_of_here(config["init_from"])).name
+        path = Path(_of_here(config["init_from"]))
+        run = path.parents[1].name if path.parent.name == "checkpoints" else ""
+        config["init_from"] = run or path.name
     about = replace(checkpoint.about, config=config)
     arrays = {name: a for name, a in checkpoint.arrays.items() if not name.startswith(_PREFIXES)}
     return replace(checkpoint, about=about, arrays=arrays)

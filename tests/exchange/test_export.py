@@ -223,6 +223,7 @@ def test_drawings_are_called_drawings():
         ),
         ({"ema": 0.99}, "The weights are a moving average over the steps (decay 0.99)."),
         ({"init_from": "/r/old", "freeze": "pool1"}, "weights of `old`; up to the layer `pool1` they stayed"),
+        ({"init_from": "/r/old/checkpoints/last.safetensors"}, "It began with the weights of `old`."),
         ({"epochs": 9}, "after 1 epoch of the 9 that were planned (5 steps)"),
         ({"epochs": 9}, "Of the epochs until then it was the best one on these images"),
         ({"lr": 0.25, "clip_norm": 2.0}, "lr 0.25, "),
