@@ -26,6 +26,8 @@ def training(facts: Facts) -> Iterator[str]:
         yield f"Trained on the data set {code(facts.data)}" + (
             " (Tiny ImageNet: 200 classes of ImageNet at 64x64 pixels)." if facts.of_imagenet else "."
         )
+    if config.get("classes"):
+        yield f"Of its classes only the {len(facts.checkpoint.about.classes)} that are listed below were used."
     if config.get("subset", 1) < 1:
         yield f"Of every class {100 * config['subset']:g} % of the images were used."
     if config.get("val_split"):

@@ -235,6 +235,13 @@ def test_the_card_says_what_was_measured_and_how_it_was_trained(settings, said):
     assert ("best one" in text) == ("epochs" in settings)
 
 
+def test_the_card_says_that_some_classes_were_chosen():
+    checkpoint = portable_checkpoint(trained()[0])
+    checkpoint.about.config["classes"] = "0-2"
+    text = card(Facts(checkpoint), Exported("net.onnx", "onnx", "A file.", "0" * 64, 1234))
+    assert "Of its classes only the 3 that are listed below were used.\n" in text
+
+
 @pytest.mark.parametrize(
     ("state", "data", "said"),
     [
