@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from minidl.errors import UsageError
+from minidl.errors import DataError, UsageError
 from minidl.layers import Layer
 from minidl.models.registry import build
 from minidl.text.html import html_table
@@ -50,10 +51,12 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
-    def _repr_html_(self) -> str:
-        rows = zip(*(map(_short, column) for column in self.history.values()), strict=True)
-        caption = f"{self.path.name}: {self.about.model}, best epoch {self.best.state.best_epoch}"
-        return html_table([tuple(self.history), *rows], left=0, caption=caption)
+    def _repr_html_(self) -> str | None:
+        with suppress(DataError):  # before the first epoch is done there is no best checkpoint, and no table
+            rows = zip(*(map(_short, column) for column in self.history.values()), strict=True)
+            caption = f"{self.path.name}: {self.about.model}, best epoch {self.best.state.best_epoch}"
+            return html_table([tuple(self.history), *rows], left=0, caption=caption)
+        return None
 
 
 class _Columns(dict):

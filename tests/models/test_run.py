@@ -82,6 +82,14 @@ def test_a_checkpoint_may_be_named_by_its_run(folder):
     assert md.load_checkpoint(str(folder)).path == folder / "checkpoints" / "best.safetensors"
 
 
+def test_it_can_be_shown_before_its_first_epoch_is_done(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "x", ignore=shutil.ignore_patterns("best*"))
+    run = md.Run(tmp_path / "x")
+    assert run._repr_html_() is None and "x" in repr(run)
+    with pytest.raises(DataError, match="no checkpoint 'best' in it"):
+        run.about  # noqa: B018
+
+
 def test_it_says_in_a_line_and_in_a_table_what_it_is(folder):
     run = md.Run(folder)
     assert repr(run) == f"Run({str(folder)!r})"
