@@ -102,7 +102,7 @@ def _preprocessing(facts: Facts, file: Exported) -> Iterator[str]:
     yield f"   mean {mean} and"
     yield f"   std {std}."
     yield ""
-    yield "The output are logits, one for each class; softmax makes probabilities of them."
+    yield "The outputs are logits, one for each class; softmax makes probabilities of them."
 
 
 def _license(facts: Facts) -> Iterator[str]:
