@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minidl.errors import printable
-from minidl.storage.files import atomic
+from minidl.storage.files import atomic, open_regular
+from minidl.storage.metadata import MOST_BYTES
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)", re.ASCII)
 # The start of a formula, also in wide forms: at the start of a cell or after a character that separates cells in some
@@ -34,9 +35,13 @@ def csv_file(path: Path) -> Iterator[Callable[[Iterable[object]], None]]:
 
 
 def csv_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file by the names of its columns. Raises OSError, ValueError or KeyError."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a CSV file by the names of its columns. Raises OSError, or ValueError if it isn't a table."""
+    with open_regular(path) as file:
+        text = file.read(MOST_BYTES).decode("utf-8")
+    try:
+        return list(csv.DictReader(text.splitlines(), restval=""))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def cell(value: object) -> object:

@@ -14,7 +14,7 @@ from minidl.errors import DataError, UsageError
 from minidl.storage.tables import csv_rows
 from minidl.text.calls import quoted
 from minidl.training import session
-from minidl.training.checkpoints import Checkpoint
+from minidl.training.checkpoints import ROW, Checkpoint
 from minidl.training.config import FREE_ON_RESUME, Config
 from minidl.training.runs import Run, find_checkpoint, newest_run
 from minidl.training.trainer import TrainState
@@ -91,10 +91,10 @@ def changes(run: Run, dataset: Dataset, instead: str) -> list[str]:
 
 def restore_times(run: Run, state: TrainState) -> None:
     """Takes over what clocks have said from metrics.csv, for a `state` that was saved without (--exact)."""
-    with suppress(OSError, ValueError, KeyError, UnicodeError):  # times are not essential
+    with suppress(OSError, ValueError, KeyError, DataError):  # times are not essential
         rows = {int(row["epoch"]): row for row in csv_rows(run.path / "metrics.csv")}
         for row in state.history:
-            row |= {name: float(rows[row["epoch"]][name]) for name in ("images_per_s", "seconds")}
+            row |= {name: ROW[name](float(rows[row["epoch"]][name]), name) for name in ("images_per_s", "seconds")}
             state.seconds = row["seconds"]
 
 

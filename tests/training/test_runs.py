@@ -23,8 +23,10 @@ from minidl.training.callbacks import StopRequested
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
 from minidl.training.folders import create_folder
+from minidl.training.resume import restore_times
 from minidl.training.runs import LOCK, Run
 from minidl.training.session import check_classes
+from minidl.training.trainer import TrainState
 from tests.faults import make_images
 from tests.small_runs import OWN, ROOT
 
@@ -375,6 +377,20 @@ def test_a_run_or_snapshot_that_is_gone_is_not_called_something_else(tmp_path, c
     for gone in (tmp_path / "x", tmp_path / "x/checkpoints/epoch-002.safetensors"):
         assert train.main(["--resume", str(gone)]) == 3
         assert f"{gone}: no such run folder or checkpoint\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", ["1,9", "1,9,nan", "1,9,1e400", "1,9,-1", "1,9,x", "1,9," + "1" * 200_000, "2,9,9", "1,9,\udcff", None]
+)
+def test_damaged_times_of_an_exact_run_are_left_out(tmp_path, line):
+    state = TrainState(history=[{"epoch": 1, "images_per_s": 0.0, "seconds": 0.0}])
+    if line is None:
+        os.mkfifo(tmp_path / "metrics.csv")
+    else:
+        text = f"epoch,images_per_s,seconds\n{line}\n"
+        (tmp_path / "metrics.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
+    restore_times(Run(tmp_path), state)
+    assert state.seconds == state.history[0]["seconds"] == state.history[0]["images_per_s"] == 0
 
 
 def test_a_resumed_run_takes_no_other_name(tmp_path, pets, capsys):
