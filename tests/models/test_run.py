@@ -104,9 +104,9 @@ def test_it_says_in_a_line_and_in_a_table_what_it_is(folder):
 
 def test_another_folder_is_no_run(tmp_path):
     for call in (md.Run, md.load_checkpoint):
-        with pytest.raises(DataError, match="nowhere: no such run folder"):
+        with pytest.raises(DataError, match="not a run folder"):
             call(tmp_path)
-    with pytest.raises(DataError, match="nowhere"):
+    with pytest.raises(DataError, match="nowhere: no such run folder"):
         md.Run("nowhere")
 
 
