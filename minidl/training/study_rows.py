@@ -51,9 +51,12 @@ def _parsed(check: Check) -> Check:
 
 def _time(value: Any, where: str) -> datetime:
     try:
-        return datetime.fromisoformat(text(40)(value, where))
+        found = datetime.fromisoformat(text(40)(value, where))
     except ValueError as error:
         raise DataError(f"{where} is {value!r}, not a time") from error
+    if found.tzinfo is not None:  # which can't be subtracted from one without
+        raise DataError(f"{where} is {value!r}, not a time without a zone")
+    return found
 
 
 _DISTRIBUTION = table(

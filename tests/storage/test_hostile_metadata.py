@@ -458,7 +458,10 @@ ROWS = [
     *(("studies.study_name", v) for v in ("'other'", "x'00'", "3")),
     *(("trials.number", v) for v in ("-1", "'x'", "1.5", "NULL", "9e18", "0")),
     *(("trials.state", v) for v in ("'FAIL'", "'DONE'", "char(27)", "CAST(x'ff' AS TEXT)", "3", "x'00'")),
-    *(("trials.datetime_start", v) for v in ("NULL", "'x'", "3", "'2026-13-01'", "x'00'")),
+    *(
+        ("trials.datetime_start", v)
+        for v in ("NULL", "'x'", "3", "'2026-13-01'", "'2026-11-29 21:00:00+00:00'", "x'00'")
+    ),
     *(("trials.datetime_complete", v) for v in ("NULL", "'x'", "3", "char(27)", "hex(zeroblob(900000))")),
     *(("trial_params.param_value", v) for v in ("NULL", "'x'", "-1", "0", "9e999", "-9e999", "'nan'", "x'00'")),
     *(("trial_params.distribution_json", v) for v in ("NULL", "'{}'", "'['", "'[]'", "'\"x\"'", "x'00'")),
