@@ -26,7 +26,7 @@ from minidl.text.console import show
 from minidl.training import resume, search, session
 from minidl.training.callbacks import Harmless, Interruption, StopRequested
 from minidl.training.config import Config, check_settings
-from minidl.training.folders import check_no_name
+from minidl.training.folders import check_name, check_no_name
 from minidl.training.reports import ProgressBar
 from minidl.training.rounds import run_trials
 from minidl.training.runs import Run
@@ -95,6 +95,7 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
     names = search.Plan.__dataclass_fields__ | Config.__dataclass_fields__
     own = {name: value for name, value in vars(args).items() if name in names}
     if args.resume is None:
+        check_name(Path(args.output), args.name)
         defaults = search.Plan(Config(**search.DEFAULTS)).as_dict()
         plan = search.Plan.from_dict({**defaults, **own})
         check_settings(plan.config)

@@ -316,9 +316,10 @@ def test_a_search_goes_on_with_data_that_have_moved_and_with_no_others(tmp_path,
 
 
 def test_a_folder_is_never_overwritten(whole, capsys):
-    code, error = answer(capsys, *SMALL[1:], "--output", whole.parent, "--name", whole.name)
-    assert code == 2
-    assert "--resume" in error
+    taken = [*SMALL[1:], "--output", whole.parent, "--name", whole.name]
+    for more in ([], ["--data", "/nowhere"]):  # it is said before the data are read
+        code, error = answer(capsys, *taken, *more)
+        assert code == 2 and "--resume" in error
 
 
 def test_a_folder_of_another_kind_is_named(whole, tmp_path, capsys):
