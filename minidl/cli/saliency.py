@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from minidl.backend.arrays import to_device
 from minidl.cli.flags import count, whole
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import Pictures, add_run_flags, photo_name, read_subject, save_raw, say_written
+from minidl.errors import UsageError
 from minidl.text.calls import call
 from minidl.text.progress import Progress
 from minidl.training import session
@@ -72,6 +74,8 @@ def gradcam(args: Namespace) -> int:
 def _one_image(args: Namespace, subject: Subject) -> tuple[np.ndarray, str, int]:
     """(uint8 image, its name, true label or -1): --image, or --index of the split (by default the first)."""
     if args.image is not None:
+        if args.image.isdecimal() and not Path(args.image).exists():
+            raise UsageError(f"--image {args.image}: no such photo; for a position give --index {args.image}")
         return subject.photo(args.image), photo_name(args.image), -1
     index = subject.position(args.index or 0)
     return subject.pictures([index])[0], f"{args.split}-{index}", int(subject.labels([index])[0])

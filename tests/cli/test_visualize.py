@@ -234,6 +234,7 @@ def answer(capsys, *argv):
         (["tsne", "--classes", "0"], ["t-SNE", "at least 5"]),
         (["gradcam", "--layer", "fc"], ["fc", "no map", "pool3"]),
         (["gradcam", "--index", "40"], ["40", "0 to 39"]),
+        (["gradcam", "--image", "3"], ["no such photo", "--index 3"]),
         (["gradcam", "--class", "unicorn"], ["unicorn", "0 to 19"]),
         (["occlusion", "--patch", "65"], ["65", "64"]),
         (["occlusion", "--patch", "0"], ["--patch", "'0'"]),
