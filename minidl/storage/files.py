@@ -217,6 +217,10 @@ def cant_write(path: Path, error: OSError) -> DataError:
     """The DataError for `error`: one line that names `path`."""
     if error.errno in _DISK_FULL:
         return DataError(f"can't write {path}: the disk is full, free some space")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        for place in path.parents:
+            if os.path.lexists(place) and not place.is_dir():
+                return DataError(f"can't write {path}: {place} is not a folder")
     return DataError(f"can't write {path}: {error.strerror or error}")
 
 

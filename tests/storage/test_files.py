@@ -8,6 +8,7 @@ import pytest
 
 from minidl.errors import DataError
 from minidl.storage.files import atomic, check_target, signals_held, together
+from minidl.training.folders import create_folder
 
 PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
 
@@ -33,6 +34,14 @@ def test_a_folder_and_a_place_that_is_not_there_are_named(tmp_path):
         with pytest.raises(DataError, match=line):
             check_target(path)
     check_target(tmp_path / "new")
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (file := tmp_path / "runs").write_text("")
+    with pytest.raises(DataError, match=f"can't write .*new: {file} is not a folder"):
+        create_folder(file / "sub", "new", "net", lambda folder: None)
+    with pytest.raises(DataError, match=f"can't write .*new: {file} is not a folder"):
+        create_folder(file, "new", "net", lambda folder: None)
 
 
 @pytest.mark.parametrize("reason", [errno.EROFS, errno.EACCES])
