@@ -44,8 +44,7 @@ class Run:
         from minidl.training.resume import restore_times  # slow to import
 
         state = load_checkpoint(runs.find_checkpoint(self.path, "last")).state
-        if not state.seconds:
-            restore_times(runs.Run(self.path), state)
+        restore_times(runs.Run(self.path), state)
         return _Columns({column: [row[column] for row in state.history] for column in runs.COLUMNS})
 
     def __repr__(self) -> str:

@@ -107,7 +107,7 @@ def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | 
     if not args.dry_run:
         stack.enter_context(run.owned())
     checkpoint = load_checkpoint(file) if file.is_file() else None
-    if checkpoint and not checkpoint.state.seconds:
+    if checkpoint:
         resume.restore_times(run, checkpoint.state)
     config = resume.settings(run, training_settings(args), args.preset)
     if args.exercises and config.engine != "plain":
@@ -123,8 +123,9 @@ def _furnish(args: Namespace, stack: ExitStack, run: Run | None, config: Config,
         run = Run.create(Path(args.output), args.name, config, fingerprint(data.dataset))
         stack.enter_context(run.owned())
     else:
-        kept = replace(run.config(), **{name: getattr(config, name) for name in KEPT_ON_RESUME})
-        if kept != run.config():
+        saved = run.config()
+        kept = replace(saved, **{name: getattr(config, name) for name in KEPT_ON_RESUME})
+        if kept != saved:
             run.write_config(kept)
     return run
 

@@ -90,7 +90,9 @@ def changes(run: Run, dataset: Dataset, instead: str) -> list[str]:
 
 
 def restore_times(run: Run, state: TrainState) -> None:
-    """Takes over what clocks have said from metrics.csv, for a `state` that was saved without (--exact)."""
+    """Takes over what clocks have said from metrics.csv, if `state` was saved without (--exact)."""
+    if state.seconds:
+        return
     with suppress(OSError, ValueError, KeyError, DataError):  # times are not essential
         rows = {int(row["epoch"]): row for row in csv_rows(run.path / "metrics.csv")}
         for row in state.history:
