@@ -31,6 +31,7 @@ def explain(args: Namespace) -> int:
     from minidl.explain.build import make_page
     from minidl.explain.write import write_page
 
+    _check_ending(args.output)
     subject = Subject(read_trained(args), build, data=args.data, whole=args.whole, split=args.split)
     with session.one_blas_thread():
         looked = _looked(args, subject)
@@ -62,6 +63,14 @@ def _looked(args: Namespace, subject: Subject) -> Looked:
 
 def _is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
+
+
+def _check_ending(output: str | None) -> None:
+    """Raises UsageError unless `output` is a folder or a page: so no checkpoint is overwritten by a page."""
+    if output is None or output.endswith("/") or Path(output).is_dir():
+        return
+    if Path(output).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--output {output}: a page is an .html file, so name it so (a new folder ends with /)")
 
 
 def _output(args: Namespace, subject: Subject, page: Page) -> Path:

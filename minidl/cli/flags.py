@@ -125,6 +125,9 @@ def trained_file(args: Namespace) -> Path:
     runs = [Path(path) for path in args.paths]
     if bool(runs) == bool(args.pretrained):
         raise UsageError("give either RUN, a run folder or checkpoint file, or --pretrained")
+    if args.checkpoint != args.parser.get_default("checkpoint") and (args.pretrained or runs[0].is_file()):
+        name = args.pretrained or runs[0]
+        raise UsageError(f"--checkpoint {args.checkpoint}: {name} isn't a run folder, so it has one checkpoint only")
     if args.pretrained:
         return weights_file(args.pretrained)
     for path in runs:

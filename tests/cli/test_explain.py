@@ -73,3 +73,11 @@ def test_a_wrong_request_gets_one_line(finished, tmp_path, capsys, flags, words)
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_is_an_html_file(finished, tmp_path, capsys):
+    weights = tmp_path / "best.safetensors"
+    weights.write_bytes(b"weights")
+    assert MINIDL.main(["explain", str(finished), "--output", str(weights)]) == 2
+    assert f"--output {weights}: a page is an .html file" in capsys.readouterr().err
+    assert weights.read_bytes() == b"weights"

@@ -61,6 +61,14 @@ def refused(capsys, *argv, code=2):
         ((*IMPORT, "--output", "run/checkpoints/last.safetensors"), "only training writes to the checkpoints"),
         (("export", "run", "--output", "x.h5"), "the ending .h5 is none of .safetensors, .pth, .pt, .onnx: say the"),
         (("export", "run", "--output", "new/"), "--output new/: a folder"),
+        (
+            ("export", "convnet.safetensors", "--checkpoint", "last"),
+            "--checkpoint last: convnet.safetensors isn't a run",
+        ),
+        (
+            ("export", "--pretrained", "refined", "--checkpoint", "last"),
+            "--checkpoint last: refined isn't a run folder",
+        ),
         (("export", "run", "--checkpoint", "../../run/checkpoints/last"), "a plain name"),
     ],
 )
