@@ -135,6 +135,9 @@ def _open_tar(path: Path) -> Archive:
         elif known is not None:
             archive.files[known] = (member.offset_data, member.size)
         file.left = limits.header
+    source.seek(tar.offset)
+    if source.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header for the end
+        raise EOFError("cut short or damaged: the zeros at its end are missing")
     if unpacker:
         stored.flush()
         with source:

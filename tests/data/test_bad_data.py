@@ -1,6 +1,7 @@
 """Everything that is wrong with a data set ends in one line that names the file; check_data lists all of it."""
 
 import errno
+import gzip
 import io
 import itertools
 import shutil
@@ -13,7 +14,7 @@ from PIL import Image
 
 from minidl.data import check_data, load_dataset
 from minidl.errors import DataError, UsageError
-from tests.tiny_fixture import WNIDS, make_folders, make_tiny, write_image, zip_folder
+from tests.tiny_fixture import WNIDS, make_folders, make_tiny, tar_folder, write_image, zip_folder
 
 FIRST = f"train/{WNIDS[0]}/images/{WNIDS[0]}_1.JPEG"
 
@@ -211,6 +212,24 @@ def test_a_truncated_archive_is_named(tiny, tmp_path, name, share):
     shutil.make_archive(str(tmp_path / "tiny"), {"p": "zip", "r": "tar", "z": "gztar"}[name[-1]], tiny)
     cut(archive, share)
     assert str(archive) in line_of(archive)
+
+
+HEADERS = {  # of the last entry, an image: where it begins -> what is left of the tar
+    "cut before it": lambda raw, at: raw[:at],
+    "cut within it": lambda raw, at: raw[: at + 100],
+    "a letter changed in it": lambda raw, at: raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :],
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+@pytest.mark.parametrize("name", ["pets.tar", "pets.tar.gz"])
+def test_a_tar_that_is_cut_or_damaged_between_two_entries_is_not_taken_for_a_shorter_one(tmp_path, case, name):
+    plain, path = tar_folder(make_folders(tmp_path / "pets"), tmp_path / "whole.tar"), tmp_path / name
+    with tarfile.open(plain) as opened:
+        place = opened.getmembers()[-1].offset
+    raw = HEADERS[case](plain.read_bytes(), place)
+    path.write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    assert f"{path}: not a readable" in line_of(path) and "cut short or damaged" in line_of(path)
 
 
 def test_a_damaged_entry_of_an_archive_is_named(tiny, tmp_path):
