@@ -79,14 +79,21 @@ class Folder:
         return self.path / f"{exercise.name}.py"
 
     def check(self, exercise: Exercise) -> Verdict:
-        """Checks the learner's file, and keeps the result."""
+        """Checks the learner's file, and keeps the result; a file that raises UsageError counts as not right."""
         text = digest(self.file(exercise))
-        verdict = check_function(exercise, load(self.file(exercise), exercise.name))
+        try:
+            verdict = check_function(exercise, load(self.file(exercise), exercise.name))
+        except UsageError:
+            self._keep(exercise, "")
+            raise
         if verdict.found != "not begun":
-            with self._changing(exercise) as state:
-                state.checks += 1
-                state.solved = text if verdict.solved else ""
+            self._keep(exercise, text if verdict.solved else "")
         return verdict
+
+    def _keep(self, exercise: Exercise, solved: str) -> None:
+        with self._changing(exercise) as state:
+            state.checks += 1
+            state.solved = solved
 
     def state(self, exercise: Exercise) -> str:
         """SOLVED, CHANGED, TRIED or NEW, without running the file."""

@@ -66,6 +66,13 @@ def test_a_check_of_all_is_brief_about_what_is_not_begun(folder, capsys):
     assert len(out.splitlines()) < 8
 
 
+def test_a_file_that_python_cannot_read_is_not_yet_right_in_every_count(folder, capsys):
+    Path("relu.py").write_text("def relu(x:\n", "utf-8")
+    code, out, _ = run(capsys, "check")
+    assert code == 1 and "relu: not yet" in out and f"0 of {len(EXERCISES)} solved, 1 not yet right" in out
+    assert "[~] relu " in run(capsys, "list", "relu")[1]
+
+
 @pytest.mark.slow
 def test_a_check_of_all_is_zero_when_all_are_solved(folder, capsys):
     solve(*EXERCISES)
