@@ -11,7 +11,7 @@ from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.data.export import export_tiny_imagenet_layout
 from minidl.data.shapes import load_shapes
 from minidl.errors import DataError
-from minidl.text.calls import call
+from minidl.text.calls import call, quoted
 from minidl.text.console import print_lines
 from minidl.training import session
 from minidl.training.config import make_config
@@ -51,7 +51,7 @@ def download_data(args: Namespace) -> int:
         sha256=args.sha256 or (tiny_imagenet.SHA256 if official else None),
         size=tiny_imagenet.SIZE if official else None,
     )
-    print_lines(f"{path} is complete; train on it with: {call('train')} --data {path}")
+    print_lines(f"{path} is complete; train on it with: {call('train')} --data {quoted(path)}")
     return 0
 
 

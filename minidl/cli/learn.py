@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
-from minidl.text.calls import call
+from minidl.text.calls import call, quoted
 from minidl.text.console import print_lines
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _start(args: Namespace) -> int:
     if first:
         print_lines(
             f"Begin with {folder.file(first)}: write its body, then",
-            *([] if folder.path.samefile(".") else [f"    cd {_typed(folder.path)}"]),
+            *([] if folder.path.samefile(".") else [f"    cd {quoted(folder.path)}"]),
             f"    {call('learn')} check {first.name}",
         )
     return 0
@@ -96,7 +96,7 @@ def _say_next(folder: Folder) -> None:
     following = folder.next()
     if following is None:
         print_lines("All exercises are solved.", colour=GREEN)
-        print_lines(f"Train a network on them: {call('train')} --with {_typed(folder.path)}")
+        print_lines(f"Train a network on them: {call('train')} --with {quoted(folder.path)}")
     else:
         print_lines(f"next: {folder.file(following)} (a hint: {_command(folder, 'hint', following)})")
 
@@ -209,7 +209,7 @@ def _chosen(args: Namespace, one: bool = False) -> tuple[Folder, list[Exercise]]
         raise UsageError(f"name one exercise: {call('learn')} {args.action} NAME")
     for file in files:
         if file.is_dir() and file.name not in EXERCISES:
-            raise UsageError(f"{file} is a folder: {call('learn')} {args.action} --folder {_typed(file)}")
+            raise UsageError(f"{file} is a folder: {call('learn')} {args.action} --folder {quoted(file)}")
     chosen = [exercise_named(file.name.removesuffix(".py")) for file in files] or list(EXERCISES.values())
     folders = {file.parent for file in files if args.folder is None} or {_path(args.folder or ".")}
     if len(folders) > 1:
@@ -221,14 +221,9 @@ def _path(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
-def _typed(path: Path) -> str:
-    """The path as it is typed in a shell."""
-    return f'"{path}"' if " " in str(path) else str(path)
-
-
 def _command(folder: Folder, action: str, exercise: Exercise) -> str:
     """What to type for an exercise of this folder."""
-    return f"{call('learn')} {action} {exercise.name if folder.path == Path() else _typed(folder.file(exercise))}"
+    return f"{call('learn')} {action} {exercise.name if folder.path == Path() else quoted(folder.file(exercise))}"
 
 
 ACTIONS: dict[str, Callable[[Namespace], int]] = {

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from minidl.cli.programs import MINIDL
 from minidl.data import download, tiny_imagenet
 from minidl.data.web import file_name, shown
 from minidl.errors import DataError, UsageError
@@ -106,6 +107,11 @@ def test_size_and_md5_may_be_unknown(fetch, server):
 
 def test_a_missing_folder_is_made(server, tmp_path):
     assert download(server.url, tmp_path / "a" / "b").read_bytes() == CONTENT
+
+
+def test_the_command_to_train_on_it_can_be_typed(server, tmp_path, capsys):
+    assert MINIDL.main(["download", str(tmp_path / "my data"), "--url", server.url]) == 0
+    assert capsys.readouterr().out.endswith(f"minidl train --data '{tmp_path / 'my data' / 'tiny.zip'}'\n")
 
 
 @pytest.mark.parametrize("size", [len(CONTENT), None])
