@@ -16,10 +16,11 @@ SizeAt = Callable[[int], int]  # epoch -> height and width of the training image
 STEP = 8  # pixels by which the training images grow: three halvings leave even maps
 
 
-def resample(images: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
-    """The part `boxes[i]` of each image, resized to size x size: bilinear, and antialiased where it shrinks.
+def resample(images: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The part `boxes[i]` of each image, resized to `size`: bilinear, and antialiased where it shrinks.
 
-    images uint8 (n, H, W, C), boxes float (n, 4): top, left, height, width in pixels; out uint8 (n, size, size, C).
+    images uint8 (n, H, W, C), boxes float (n, 4): top, left, height, width in pixels, size (h, w);
+    out uint8 (n, h, w, C).
 
         y[s, t] = sum_jk R[s, j] x[j, k] C[t, k],    R and C as in `_weights`
 
@@ -27,12 +28,13 @@ def resample(images: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
     order in which BLAS adds. (Pillow's Image.resize with Resampling.BILINEAR and box= differs by rounding only.)
     """
     n, height, width, channels = images.shape
-    rows = _weights(boxes[:, 0], boxes[:, 2], size, height)  # (n, size, H)
-    columns = _weights(boxes[:, 1], boxes[:, 3], size, width)  # (n, size, W)
+    h, w = size
+    rows = _weights(boxes[:, 0], boxes[:, 2], h, height)  # (n, h, H)
+    columns = _weights(boxes[:, 1], boxes[:, 3], w, width)  # (n, w, W)
     x = images.reshape(n, height, width * channels).astype(np.float32)
-    x = (rows @ x).reshape(n, size, width, channels)  # (n, size, W*C) -> (n, size, W, C)
-    x = x.transpose(0, 2, 1, 3).reshape(n, width, size * channels)  # (n, size, W, C) -> (n, W, size*C)
-    x = (columns @ x).reshape(n, size, size, channels)  # columns first: (n, size, size*C) -> (n, size, size, C)
+    x = (rows @ x).reshape(n, h, width, channels)  # (n, h, W*C) -> (n, h, W, C)
+    x = x.transpose(0, 2, 1, 3).reshape(n, width, h * channels)  # (n, h, W, C) -> (n, W, h*C)
+    x = (columns @ x).reshape(n, w, h, channels)  # columns first: (n, w, h*C) -> (n, w, h, C)
     x = (x.astype(np.int32) + (1 << 15)) >> 16
     return np.ascontiguousarray(x.astype(np.uint8).transpose(0, 2, 1, 3))
 
@@ -84,7 +86,7 @@ class ResizedCrops:
     in its logarithm). It is cut where it is larger than the image, and its place is uniform (Szegedy et al. 2015,
     "Going deeper with convolutions", section 6, where the area may be as small as 8 %).
 
-    size    epoch -> size of the training images; None: the size of the images
+    size    epoch -> height and width of the training images; None: those of the images
     """
 
     def __init__(self, area: float, size: SizeAt | None = None) -> None:
@@ -96,7 +98,7 @@ class ResizedCrops:
         area, root = self.area + (1 - self.area) * area, (4 / 3) ** (ratio - 0.5)  # root: of width over height
         h, w = np.minimum(np.sqrt(area) / root, 1) * height, np.minimum(np.sqrt(area) * root, 1) * width
         boxes = np.stack([down * (height - h), right * (width - w), h, w], axis=1)
-        out = resample(images, boxes, height if self.size is None else self.size(epoch))
+        out = resample(images, boxes, (height, width) if self.size is None else (self.size(epoch),) * 2)
         flipped = alternating(seed, epoch, indices)
         out[flipped] = out[flipped, :, ::-1]
         return out

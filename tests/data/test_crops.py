@@ -25,7 +25,7 @@ def boxes(n, size=64, seed=0):
 @pytest.mark.parametrize("size", [24, 40, 64, 72])
 def test_resampling_agrees_with_pillow_to_one_gray_level(size):
     images, parts = ArraySplit(10).pixels, boxes(10)
-    ours = resample(images, parts, size)
+    ours = resample(images, parts, (size, size))
     assert ours.shape == (10, size, size, 3) and ours.dtype == np.uint8
     for image, (top, left, height, width), result in zip(images, parts, ours, strict=True):
         box = (left, top, left + width, top + height)
@@ -35,13 +35,19 @@ def test_resampling_agrees_with_pillow_to_one_gray_level(size):
 
 def test_the_whole_image_at_its_own_size_is_the_image():
     images = ArraySplit(3, size=17).pixels
-    assert np.array_equal(resample(images, np.tile([0.0, 0, 17, 17], (3, 1)), 17), images)
+    assert np.array_equal(resample(images, np.tile([0.0, 0, 17, 17], (3, 1)), (17, 17)), images)
+
+
+def test_images_that_are_not_square_keep_their_height_and_width():
+    images = ArraySplit(3, size=20).pixels[:, :12]
+    assert ResizedCrops(0.5)(images, np.arange(3), 0, 0).shape == images.shape
+    assert np.array_equal(resample(images, np.tile([0.0, 0, 12, 20], (3, 1)), (12, 20)), images)
 
 
 def test_resampling_one_colour_gives_that_colour():
     for level in (0, 1, 254, 255):
         images = np.full((4, 64, 64, 3), level, np.uint8)
-        assert (resample(images, boxes(4), 40) == level).all()
+        assert (resample(images, boxes(4), (40, 40)) == level).all()
 
 
 @given(st.floats(0, 40), st.floats(1, 24), st.integers(1, 70))
@@ -66,7 +72,7 @@ def test_the_sums_are_exact_in_float32_so_any_order_of_adding_gives_the_same_bit
     rows, columns = (_weights(parts[:, axis], parts[:, axis + 2], 40, 64).astype(np.int64) for axis in (0, 1))
     sums = np.einsum("isj,ijkc,itk->istc", rows, images.astype(np.int64), columns)
     assert sums.max() < 2**24
-    assert np.array_equal(resample(images, parts, 40), (sums + 2**15) >> 16)
+    assert np.array_equal(resample(images, parts, (40, 40)), (sums + 2**15) >> 16)
 
 
 def test_a_crop_depends_on_seed_epoch_and_index_and_not_on_the_rest_of_the_batch():
