@@ -27,7 +27,7 @@ def export_tiny_imagenet_layout(dataset: Dataset, folder: str | Path, progress: 
         val/images/val_<k>.JPEG, val/val_annotations.txt
         test/images/test_<k>.JPEG                                      only if there is a test split
 
-    Every box is the whole image. The folder appears only when it is complete.
+    Every box is the whole image. Nothing appears in the folder's place before all of it is written.
 
     Raises DataError if `folder` is not empty or can't be written, UsageError for a class without training images:
     such a data set can't be read.
@@ -48,9 +48,11 @@ def export_tiny_imagenet_layout(dataset: Dataset, folder: str | Path, progress: 
         temporary.chmod(0o755)
         with Progress("writing images", sum(map(len, splits)), "image", show=progress) as bar:
             _write(dataset, temporary, bar)
-        if folder.exists():
-            folder.rmdir()  # empty; Windows renames onto nothing but a free name
-        os.replace(temporary, folder)
+        if folder.exists():  # and is empty; it stays, because the user may be in it
+            for path in sorted(temporary.iterdir()):
+                os.replace(path, folder / path.name)
+        else:
+            os.replace(temporary, folder)
     except OSError as error:
         raise DataError(f"can't write {folder}: {error.strerror or error}") from error
     finally:

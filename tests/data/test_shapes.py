@@ -1,5 +1,6 @@
 """The embedded data set: what an image depends on, how hard it is, and its export as JPEG files."""
 
+import os
 import threading
 
 import numpy as np
@@ -156,6 +157,12 @@ def test_the_export_writes_a_test_split_without_labels(tmp_path):
     assert sorted(p.relative_to(root).as_posix() for p in (root / "test").rglob("*.*")) == [
         f"test/images/test_{i}.JPEG" for i in range(3)
     ]
+
+
+def test_an_export_into_the_folder_that_the_user_is_in_is_seen_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export_tiny_imagenet_layout(load_shapes(20, 20), ".", progress=False)
+    assert sorted(os.listdir()) == ["test", "train", "val", "wnids.txt", "words.txt"]
 
 
 def test_the_export_refuses_a_folder_with_something_in_it(tmp_path):
