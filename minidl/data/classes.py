@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from minidl.errors import UsageError, printable
@@ -28,7 +29,7 @@ def _finder(classes: Sequence[str], words: Sequence[str]) -> Callable[[str], int
     places = numbered or range(len(classes))
     names: dict[str, list[int]] = {}
     for c, synonyms in enumerate(words):
-        for name in {synonyms.lower().strip(), *(part.lower().strip() for part in synonyms.split(","))}:
+        for name in {*map(_folded, (synonyms, *synonyms.split(",")))}:
             names.setdefault(name, []).append(c)
 
     def find(text: str) -> int:
@@ -37,20 +38,25 @@ def _finder(classes: Sequence[str], words: Sequence[str]) -> Callable[[str], int
             return ids[text]
         if re.fullmatch(_NUMBER, text) and int(text) in places:
             return places[int(text)]
-        found = names.get(text.lower(), [])
+        found = names.get(_folded(text), [])
         if len(found) == 1:
             return found[0]
         if found:
             raise UsageError(
                 f"class {text!r}: several have this name, give one of {', '.join(classes[c] for c in found)}"
             )
-        near = difflib.get_close_matches(text.lower(), names, n=3) or list(names)[:3]
+        near = difflib.get_close_matches(_folded(text), names, n=3) or list(names)[:3]
         number = "" if numbered else f"a position from 0 to {len(classes) - 1}, "
         raise UsageError(
             f"class {text!r}: give {number}an id such as {classes[0]}, or a name such as {', '.join(near)}"
         )
 
     return find
+
+
+def _folded(name: str) -> str:
+    """`name` in lower case, and an accent in one character with its letter: macOS writes two into names of files."""
+    return unicodedata.normalize("NFC", name.lower().strip())
 
 
 def find_classes(text: str, classes: Sequence[str], words: Sequence[str]) -> list[int]:

@@ -22,6 +22,7 @@ NUMBERS = ["0", "1", "10", "11", "2", "3"]  # folders in the order of their name
         ("1-3", NUMBERS, NUMBERS, [1, 4, 5]),
         ("10,02", NUMBERS, NUMBERS, [2, 4]),
         ("1-2,t-shirt", ["1-2", "shoe", "t-shirt"], ["1-2", "shoe", "t-shirt"], [0, 2]),  # an id with a dash
+        ("caf\u00e9", ["tea", "cafe\u0301"], ["tea", "cafe\u0301"], [1]),  # é as keyboards and as macOS write it
         ("red, green", ["a", "b"], ["red, blue", "green"], [0, 1]),  # either synonym
         ("0,7", ["cat", "7", "dog"], ["cat", "7", "dog"], None),  # one id is a number: 0 is none
         ("2,4", NUMBERS, NUMBERS, None),
