@@ -33,6 +33,7 @@ _MORE_BITS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # modes of more than
 _GRAY_MODES = ("1", "L", "LA", "La", *_MORE_BITS)
 _PNG_GRAYS = (0, 4)  # colour types without and with alpha; Pillow reads the latter in 16 bits as RGBA
 _BITS, _SAMPLES = 258, 339  # TIFF's tags for the bits of a sample, and for its format (1: unsigned)
+_MEANING = 262  # TIFF's tag for what the values mean (0: white is 0)
 _ORIENTATION = 0x0112  # EXIF's tag for how the camera was held, and what undoes it
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -147,7 +148,9 @@ def _inexact(image: Image.Image, size: int) -> str | None:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _MORE_BITS:  # Pillow would cut them off at 255
-        image = Image.fromarray(_eight_bits(*_samples(image)))
+        gray = _eight_bits(*_samples(image))
+        negative = image.format == "TIFF" and image.tag_v2.get(_MEANING) == 0  # Pillow inverts those of 8 bits only
+        image = Image.fromarray(255 - gray if negative else gray)
     elif image.mode == "LAB":
         lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         image = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")

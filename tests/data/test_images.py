@@ -77,6 +77,14 @@ def test_a_ramp_of_more_than_8_bits_stays_a_gray_ramp(case):
     assert pixels[0, ::5, 0].tolist() == [0, 85, 170, 255]
 
 
+@pytest.mark.parametrize("case", ["TIFF I;16", "TIFF F up to 1", "TIFF F from -1 to 1"])  # others Pillow can't read
+def test_a_tiff_in_which_0_is_white_is_no_negative(case):
+    black, white = (struct.pack("<HHIHH", 262, 3, 1, value, 0) for value in (1, 0))  # which of them 0 is
+    assert DEEP[case]().count(black) == 1
+    pixels, gray = decode(DEEP[case]().replace(black, white), case, 16)
+    assert gray and pixels[0, ::5, 0].tolist() == [255, 170, 85, 0]
+
+
 def test_16_bits_become_the_upper_byte_in_every_container():
     values = np.random.default_rng(0).integers(0, 65536, (16, 16)).astype(np.uint16)
     values[0, :2] = 0, 65535
