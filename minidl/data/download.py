@@ -11,13 +11,15 @@ import ssl
 import stat
 import time
 import urllib.error
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from minidl.data.web import announced, ask, blocks, file_name, shown
 from minidl.errors import DataError, UsageError, printable
 from minidl.storage.files import open_own
+from minidl.storage.locks import lock
 from minidl.text.console import warn
 from minidl.text.progress import Progress
 
@@ -64,28 +66,45 @@ def download(
     part = target.with_name(f"{target.name}{digest}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            _verify(target, sums, size, "it was there already: remove it to download it")
-            return target
-        for number, address in enumerate(urls, 1):
+        with _only_downloader(target.parent):
+            if target.exists():
+                _verify(target, sums, size, "it was there already: remove it to download it")
+                return target
+            for number, address in enumerate(urls, 1):
+                try:
+                    _fetch(address, part, size, retries if number == len(urls) else 0, pause, timeout, progress)
+                    break
+                except _Unreachable as error:
+                    if number == len(urls):
+                        raise
+                    warn(f"{error}; trying {shown(urls[number])}")
             try:
-                _fetch(address, part, size, retries if number == len(urls) else 0, pause, timeout, progress)
-                break
-            except _Unreachable as error:
-                if number == len(urls):
-                    raise
-                warn(f"{error}; trying {shown(urls[number])}")
-        try:
-            _verify(part, sums, size, f"what {shown(address)} sent was removed; try again, or give another --url")
-        except DataError:
-            part.unlink()
-            raise
-        with _open_part(part) as file:
-            os.fsync(file.fileno())
-        os.replace(part, target)
+                _verify(part, sums, size, f"what {shown(address)} sent was removed; try again, or give another --url")
+            except DataError:
+                part.unlink()
+                raise
+            with _open_part(part) as file:
+                os.fsync(file.fileno())
+            os.replace(part, target)
     except OSError as error:
         raise DataError(f"{target}: can't be written ({error.strerror or error})") from error
     return target
+
+
+@contextmanager
+def _only_downloader(folder: Path) -> Iterator[None]:
+    """Inside, no other process downloads into `folder`, if the file system has locks for folders."""
+    descriptor = None
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        if not lock(descriptor):
+            warn(f"another process is downloading into {folder}: waiting for it")
+            lock(descriptor, wait=True)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _checksum(kind: str, text: str) -> str:

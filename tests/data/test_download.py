@@ -19,6 +19,7 @@ from minidl.cli.programs import MINIDL
 from minidl.data import download, tiny_imagenet
 from minidl.data.web import file_name, shown
 from minidl.errors import DataError, UsageError
+from minidl.storage.locks import lock
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
@@ -130,6 +131,19 @@ def test_the_next_start_continues_from_the_part(fetch, server, tmp_path):
     assert names(tmp_path) == ["tiny.zip.part"]
     assert fetch().read_bytes() == CONTENT
     assert server.asked[-1] == "bytes=250000-"
+
+
+def test_a_second_download_into_a_folder_waits_for_the_first(fetch, server, tmp_path, capsys):
+    first = os.open(tmp_path, os.O_RDONLY)
+    lock(first)
+
+    def end():
+        (tmp_path / "tiny.zip").write_bytes(CONTENT)
+        os.close(first)
+
+    threading.Timer(0.1, end).start()
+    assert fetch().read_bytes() == CONTENT and server.asked == []
+    assert f"another process is downloading into {tmp_path}: waiting" in capsys.readouterr().err
 
 
 def test_a_server_that_ignores_ranges_sends_it_all_again(fetch, server):
