@@ -7,7 +7,7 @@ import numbers
 from minidl.backend.arrays import Array, array_module
 from minidl.errors import ShapeError, UsageError
 from minidl.losses.cross_entropy import softmax_cross_entropy
-from minidl.losses.protocol import Loss, mean_weight
+from minidl.losses.protocol import Loss, call_loss, mean_weight
 
 __all__ = ["SideHeads", "main_head"]
 
@@ -37,11 +37,11 @@ class SideHeads:
     def __call__(self, logits: Array, labels: Array) -> tuple[Array, Array]:
         main_head(logits)  # or it says what is wrong
         if logits.ndim == 2:
-            return self.loss(logits, labels)
+            return call_loss(self.loss, logits, labels)
         dlogits = array_module(logits).empty_like(logits)
-        loss, dlogits[:, 0] = self.loss(logits[:, 0], labels)
+        loss, dlogits[:, 0] = call_loss(self.loss, logits[:, 0], labels)
         for h in range(1, logits.shape[1]):
-            side, d = self.loss(logits[:, h], labels)
+            side, d = call_loss(self.loss, logits[:, h], labels)
             loss = loss + side * self.share
             dlogits[:, h] = d * self.share
         return array_module(logits).asarray(loss), dlogits

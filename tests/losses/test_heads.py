@@ -103,3 +103,13 @@ def test_a_list_in_place_of_an_array_is_named():
     for ask in (main_head, lambda z: SideHeads()(z, LABELS), lambda z: label_ranks(z, LABELS)):
         with pytest.raises(UsageError, match="list in place of an array"):
             ask(LOGITS[:, 0].tolist())
+
+
+@pytest.mark.parametrize("result", [1.0, (1.0, LOGITS[:, 0, :1]), (1.0, LOGITS[:1, 0])])
+def test_a_loss_of_a_head_that_returns_another_thing_is_refused_not_spread_over_the_classes(result):
+    def own(logits, labels):
+        return result
+
+    for logits in (LOGITS, LOGITS[:, 0]):
+        with pytest.raises(UsageError, match="the loss own: returns "):
+            SideHeads(own)(logits, LABELS)
