@@ -173,7 +173,9 @@ class SGD(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         _require("momentum", momentum, lambda v: 0 <= v < 1)
-        _require("nesterov", nesterov, lambda v: bool(momentum) or not v)
+        _number("nesterov", nesterov)
+        if nesterov and not momentum:
+            raise UsageError("optimizer: nesterov needs a momentum above 0, such as momentum=0.9")
         self.momentum, self.nesterov = float(momentum), nesterov
         self.slots = ("v",) if momentum else ()
         super().__init__(params, lr, weight_decay, groups, clip_norm)

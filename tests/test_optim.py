@@ -221,6 +221,11 @@ def test_options_that_make_no_sense_are_usage_errors(make):
     assert "\n" not in str(error.value)
 
 
+def test_nesterov_without_momentum_is_told_what_is_missing():
+    with pytest.raises(UsageError, match="nesterov needs a momentum"):
+        SGD(parameters(), 0.1, nesterov=True)
+
+
 def test_a_schedule_in_place_of_a_rate_is_told_where_it_goes():
     with pytest.raises(UsageError, match=r"lr is a function, .* optimizer\.step\(schedule\(step\)\)"):
         Adam(parameters(), lr=constant(0.1))
