@@ -134,7 +134,7 @@ def gradcheck(
     `x` and the parameters are changed in place and restored, bit for bit, and so are gradients and buffers. Frozen
     parameters are left out: nothing adds to their gradients.
     Raises UsageError for arrays that are not float64, for INFER mode, which has no backward pass, and for a layer
-    that writes into x or dy, or whose y or dx has a wrong shape.
+    that writes into x or dy, whose y or dx has a wrong shape, or that adds no gradients when dx isn't needed.
     """
     mode = mode.mode if isinstance(mode, Context) else mode
     xp, rng, ctx = array_module(x), np.random.default_rng(seed), Context(mode, seed, step=0)
@@ -159,7 +159,16 @@ def gradcheck(
             elif dy is None:
                 dy = to_device(rng.normal(size=y.shape), xp)
             dx = layer.backward(dy, cache)
-            return {given: dx.copy()} | {name: p.grad.copy() for name, p in learned.items()}
+            found = {given: dx.copy()} | {name: p.grad.copy() for name, p in learned.items()}
+            layer.zero_grad()
+            layer.backward(dy, ctx.run("", layer, x)[1], need_dx=False)
+            for name, p in learned.items():
+                if found[name].any() and not p.grad.any():
+                    raise UsageError(
+                        "gradcheck: backward with need_dx=False, as for the first layer of a network, adds nothing "
+                        f"to {name}: only dx may be left out"
+                    )
+            return found
 
     def numeric(direction: dict[str, Array]) -> float | None:
         """The central difference along `direction`, or None if there is a kink between its ends."""

@@ -6,7 +6,7 @@ import pytest
 from minidl.diagnostics.gradcheck import gradcheck
 from minidl.diagnostics.trace import trace
 from minidl.errors import UsageError
-from minidl.layers import Flatten, Layer, Linear, ReLU, Residual, Sequential
+from minidl.layers import Flatten, Layer, Linear, Parameter, ReLU, Residual, Sequential
 
 X = np.random.default_rng(0).normal(size=(2, 3))
 
@@ -107,3 +107,28 @@ def test_a_container_that_promises_another_shape_is_refused():
 
     with pytest.raises(UsageError, match=r"^own \(Wrong\): .*out_shape says \(2, 7\)"):
         gradcheck(Sequential({"own": Wrong(Double())}), X.copy())
+
+
+class Early(Layer):
+    """Without need_dx it is done too early."""
+
+    def __init__(self):
+        self.w = Parameter(np.full(3, 2.0))
+
+    def forward(self, x, ctx):
+        return x * self.w.value, x
+
+    def backward(self, dy, cache, need_dx=True):
+        if not need_dx:
+            return None
+        self.w.grad += (dy * cache).sum(axis=0)
+        return self.input_grad(dy, cache)
+
+    def input_grad(self, dy, cache):
+        return dy * self.w.value
+
+
+def test_a_layer_that_learns_nothing_where_a_network_begins_is_refused():
+    for model, name in ((Early(), "w"), (Sequential({"own": Early(), "relu": ReLU()}), r"own\.w")):
+        with pytest.raises(UsageError, match=f"need_dx=False, .* adds nothing to {name}: "):
+            gradcheck(model, X.copy())
