@@ -23,6 +23,7 @@ from minidl.backend.arrays import Array, available_memory, to_host
 from minidl.backend.named import assign, check_arrays
 from minidl.errors import DataError, OutOfMemoryError, UsageError
 from minidl.layers.base import Layer
+from minidl.layers.context import join
 from minidl.storage.files import atomic
 from minidl.text.calls import call
 
@@ -145,14 +146,14 @@ def to_torch_state_dict(model: Layer) -> dict[str, np.ndarray]:
         weight (in, out)       -> weight (out, in)           linear
         gamma, beta (C,)       -> weight, bias (C,)          batch normalization (running_mean, running_var unchanged)
 
-    A torch module of the same structure accepts {name: torch.from_numpy(a)} with strict=True. The counter
-    num_batches_tracked doesn't exist in minidl and starts at 0.
+    A torch module of the same structure accepts {name: torch.from_numpy(a)} with strict=True. An array that stands in
+    two places has two names there. The counter num_batches_tracked doesn't exist in minidl and starts at 0.
 
     The linear layer after a Flatten can't be exchanged: minidl flattens (H, W, C) and torch (C, H, W), so the rows of
     its weight have another order, which is not corrected here. After Flatten(channels_first=True), and after a global
     average pool, there is no such problem.
     """
-    return {torch_name(name): _to_torch(to_host(a)).copy() for name, a in model_arrays(model).items()}
+    return {name: _to_torch(to_host(a)).copy() for name, a in _torch_arrays(model).items()}
 
 
 def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
@@ -169,15 +170,20 @@ def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
         )
     shapes = torch_shapes(model)
     given = {name: _from_tensor(a) for name, a in without_prefix(state, shapes)[0].items()}
-    own = model_arrays(model)
-    check_arrays({torch_name(name): _to_torch(a) for name, a in own.items()}, given, "the torch state dict")
+    own = _torch_arrays(model)
+    first = {id(a): name for name, a in reversed(own.items())}
+    own = {name: a for name, a in own.items() if name in given or first[id(a)] == name}
+    check_arrays({name: _to_torch(a) for name, a in own.items()}, given, "the torch state dict")
     for name, a in own.items():
-        assign(_to_torch(a), given[torch_name(name)])  # a view in torch's layout: writing to it transposes
+        if (one := first[id(a)]) != name and not np.array_equal(given[one], given[name], equal_nan=True):
+            raise DataError(f"the torch state dict doesn't fit the model: {one} and {name} differ, and are one there")
+    for name, a in own.items():
+        assign(_to_torch(a), given[name])  # a view in torch's layout: writing to it transposes
 
 
 def torch_shapes(model: Layer) -> dict[str, tuple[int, ...]]:
     """The shapes of the weights of `model` by torch's names, in torch's layout."""
-    return {torch_name(name): _to_torch(a).shape for name, a in model_arrays(model).items()}
+    return {name: _to_torch(a).shape for name, a in _torch_arrays(model).items()}
 
 
 def without_prefix(state: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -201,6 +207,21 @@ def model_arrays(model: Layer) -> dict[str, Array]:
     if both := values.keys() & buffers.keys():
         raise UsageError(f"a parameter and a buffer are both called {min(both)}: give one of them another name")
     return values | buffers
+
+
+def _torch_arrays(model: Layer) -> dict[str, Array]:
+    """All values and buffers by torch's names: there, what stands in two places has the names of both.
+
+    Raises UsageError if two arrays would have the same name.
+    """
+    found, names = {}, list(model_arrays(model).items())
+    for path, layer in model.places():
+        own = {name: p.value for name, p in layer.params.items()} | layer.buffers
+        names += [(join(path, name), a) for name, a in own.items()]
+    for name, a in names:
+        if found.setdefault(torch_name(name), a) is not a:
+            raise UsageError(f"{name}: torch's name {torch_name(name)} is taken: give it another one")
+    return found
 
 
 def torch_name(name: str) -> str:

@@ -216,6 +216,29 @@ def test_a_torch_state_dict_is_a_round_trip():
     assert_same(holders, contents(Net(0)))
 
 
+def test_what_stands_in_two_places_has_both_names_in_torch():
+    def net(rng):
+        a, b = Linear(3, 3, rng=rng), Linear(3, 3, bias=False)
+        b.weight = a.weight
+        return Sequential({"a": a, "b": b, "again": a})
+
+    model, state = net(0), to_torch_state_dict(net(1))
+    assert [*state] == ["a.weight", "a.bias", "b.weight", "again.weight", "again.bias"]
+    for saved in (state, {"a.weight": state["a.weight"], "a.bias": state["a.bias"]}):  # safetensors' save_model
+        load_torch_state_dict(model, saved)
+        assert_same(to_torch_state_dict(model), state)
+        load_torch_state_dict(model, to_torch_state_dict(net(0)))
+    before = to_torch_state_dict(model)
+    with pytest.raises(DataError, match=r"a\.weight and b\.weight differ"):
+        load_torch_state_dict(model, state | {"b.weight": np.zeros((3, 3))})
+    assert_same(to_torch_state_dict(model), before)
+
+
+def test_two_arrays_that_would_have_one_name_in_torch_are_refused_not_lost():
+    with pytest.raises(UsageError, match="gamma: torch's name weight is taken"):
+        to_torch_state_dict(Leaf({"weight": np.ones(2), "gamma": np.zeros(2)}))
+
+
 def test_a_torch_state_dict_that_does_not_fit_changes_nothing():
     model = Net(1)
     before = snapshot(model)
