@@ -94,5 +94,6 @@ def evaluate(
         on_batch(len(y))
     true, predicted, ranks = (to_host(xp.concatenate(part)) for part in (true, predicted, ranks))
     classes, n = logits.shape[1], len(true)
-    confusion = np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    pairs = true.astype(np.int64) * classes + predicted  # a loader of one's own may give uint8, and 2 * 200 is 144
+    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     return Evaluation(n, float(loss) / n, np.bincount(ranks, minlength=classes + 1), confusion)

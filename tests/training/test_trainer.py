@@ -89,6 +89,21 @@ def test_a_loader_of_ones_own_needs_epoch_length_and_batch_size_only():
     assert md.Trainer(model, optimizer, RATE, own, own, epochs=1).fit().epoch == 1
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64])
+def test_labels_of_any_whole_type_are_counted_at_their_classes(dtype):
+    labels = np.array([2, 99, 127, 0], dtype)
+
+    class Own:
+        def epoch(self, epoch, start=0, step=1):
+            yield np.eye(4, 200)[[1, 0, 2, 3]], labels
+
+        def __len__(self):
+            return 1
+
+    confusion = md.evaluate(md.ReLU(), Own()).confusion
+    assert [(int(t), int(p)) for t, p in np.argwhere(confusion)] == [(0, 3), (2, 1), (99, 0), (127, 2)]
+
+
 def fitted(labels, **options):
     """The row of an epoch on nine-pixel images of random numbers."""
     rng = np.random.default_rng(0)
