@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def check(
         (
             "schedule",
             schedule,
-            callable(schedule) and not isinstance(schedule, Layer | type),
+            _takes(schedule, 1) and not isinstance(schedule, Layer | type),
             "the rate as a function of the step, such as schedules.constant(1e-3)",
         ),
         ("train", train, hasattr(train, "epoch"), loader),
@@ -43,7 +44,7 @@ def check(
         (
             "loss",
             loss,
-            loss is None or (callable(loss) and not isinstance(loss, Layer | type)),
+            loss is None or (_takes(loss, 2) and not isinstance(loss, Layer | type)),
             "a function (logits, labels) -> (loss, dlogits)",
         ),
         ("callbacks", callbacks, isinstance(callbacks, list | tuple), "a list of them"),
@@ -68,6 +69,17 @@ def check(
             train, "train", "this loss needs them all: give loss=minidl.losses.CrossEntropy(), which ignores these"
         )
     _callbacks(callbacks)
+
+
+def _takes(function: Any, arguments: int) -> bool:
+    """Whether it can be called with so many arguments, as far as it says."""
+    try:
+        signature(function).bind(*range(arguments))
+    except TypeError:  # also of what is no function
+        return False
+    except ValueError:  # some of C don't say
+        return True
+    return True
 
 
 def _heads(model: Layer, loss: Loss | None) -> None:

@@ -92,6 +92,8 @@ def evaluate(
         ranks.append(label_ranks(logits, y))
         predicted.append(logits.argmax(axis=1))
         on_batch(len(y))
+    if not true:
+        raise UsageError("the loader gave no batch: its epoch(...) must begin anew each time")
     true, predicted, ranks = (to_host(xp.concatenate(part)) for part in (true, predicted, ranks))
     classes, n = logits.shape[1], len(true)
     pairs = true.astype(np.int64) * classes + predicted  # a loader of one's own may give uint8, and 2 * 200 is 144

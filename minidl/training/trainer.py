@@ -149,6 +149,8 @@ class Trainer:
             if state.step % READ_EVERY == 0:
                 self.read_sums()
             self._tell("on_step")
+        if state.batch == first < len(self.train):
+            raise UsageError("Trainer: train gave no batch: its epoch(...) must begin anew each time")
         speed = (state.batch - first) * self.train.batch_size / max(time.monotonic() - begun, 1e-9)
         self.read_sums()
         self._finish_epoch(speed)

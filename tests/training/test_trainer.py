@@ -32,11 +32,13 @@ SGD = md.SGD(MODEL.named_parameters(), 0.1)
         ({"optimizer": "adam"}, "optimizer is a str"),
         ({"schedule": 0.1}, "schedule is a float: give the rate as a function of the step"),
         ({"schedule": BATCHES}, "schedule is a Loader"),
+        ({"schedule": md.softmax_cross_entropy}, "schedule is a function: give the rate as a function of the step"),
         ({"train": ARRAYS}, r"train is a tuple: give a Loader, of arrays Loader\(\(images, labels\)"),
         ({"val": None}, "val is a NoneType: give a Loader"),
         ({"epochs": "3"}, "epochs is a str: give a whole number"),
         ({"loss": "bce"}, "loss is a str: give a function"),
         ({"loss": md.losses.CrossEntropy}, "loss is a class"),
+        ({"loss": RATE}, r"loss is a function: give a function \(logits, labels\)"),
         ({"val": md.Loader((ARRAYS[0], [0, -1, 1, -1]), 2)}, "2 of the 4 images of val have no label"),
         ({"val": md.Loader((ARRAYS[0], None), 2)}, "4 of the 4 images of val have no label"),
         ({"callbacks": [SimpleNamespace(log=print)]}, r"is a SimpleNamespace: give minidl\.Logging\(it\)"),
@@ -102,6 +104,26 @@ def test_labels_of_any_whole_type_are_counted_at_their_classes(dtype):
 
     confusion = md.evaluate(md.ReLU(), Own()).confusion
     assert [(int(t), int(p)) for t, p in np.argwhere(confusion)] == [(0, 3), (2, 1), (99, 0), (127, 2)]
+
+
+def test_a_loader_of_ones_own_that_is_exhausted_is_told_so_and_no_epoch_without_images_counts():
+    class Once:
+        batch_size, batches = 2, BATCHES.epoch(0)
+
+        def __len__(self):
+            return 2
+
+        def epoch(self, epoch, start=0):
+            return self.batches
+
+    model = net()
+    optimizer = md.SGD(model.named_parameters(), 0.1)
+    run = md.Trainer(model, optimizer, RATE, Once(), BATCHES, epochs=2)
+    with pytest.raises(UsageError, match="train gave no batch"):
+        run.fit()
+    assert run.state.epoch == 1
+    with pytest.raises(UsageError, match="gave no batch"):
+        md.evaluate(model, run.train)
 
 
 def fitted(labels, **options):
