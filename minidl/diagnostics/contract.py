@@ -1,8 +1,8 @@
 """Does each layer keep the promises that every other layer relies on?
 
-A layer writes neither into x nor into dy, y has the shape that `out_shape` computes, and dx has the shape of x. A
-layer that breaks one of these may still give a gradient that looks right, or the error shows only in the layer after
-it. So they are checked at every layer while a pass runs.
+A layer writes neither into x nor into dy, and replaces none of its buffers, which others hold; y has the shape that
+`out_shape` computes, and dx has the shape of x. A layer that breaks one of these may still give a gradient that looks
+right, or the error shows only in the layer after it. So they are checked at every layer while a pass runs.
 """
 
 from __future__ import annotations
@@ -63,8 +63,16 @@ class _Checked:
         return {name: getattr(self, name) for name in self.inner}
 
     def forward(self, x: Array, ctx: Context) -> Any:
+        buffers = dict(self.layer.buffers)
         with self._unchanged("forward", "x", x):
             result = self.inner["forward"](x, ctx)
+        for name, a in buffers.items():
+            if self.layer.buffers.get(name) is not a:
+                self.layer.buffers.update(buffers)
+                raise UsageError(
+                    f"{self.layer.label}: forward puts another array into buffers[{name!r}], and who holds the first "
+                    f"one, such as an average of the weights, doesn't see it: write buffers[{name!r}][...] = array"
+                )
         if isinstance(result, tuple) and len(result) == 2:  # anything else is refused by `ctx.run`
             require_out_shape(self.layer, x.shape, result[0])
             self.shapes.add((x.shape, result[0].shape))

@@ -125,7 +125,8 @@ def gradcheck(
     """Compares every gradient of `layer` (a leaf or a whole network) at `x` with central differences.
 
     x            the input, float64, of any memory layout
-    mode         TRAIN or PROBE; all evaluations share one Context(mode, seed, step=0), and so one dropout mask
+    mode         TRAIN or PROBE; PROBE for a network whose first layers are frozen. All evaluations share one
+                 Context(mode, seed, step=0), and so one dropout mask
     coordinates  how many random entries of the input and of each parameter are checked
     step         the distance of both ends of a difference from the point
     dy           the output gradient; random by default
@@ -134,7 +135,8 @@ def gradcheck(
     `x` and the parameters are changed in place and restored, bit for bit, and so are gradients and buffers. Frozen
     parameters are left out: nothing adds to their gradients.
     Raises UsageError for arrays that are not float64, for INFER mode, which has no backward pass, and for a layer
-    that writes into x or dy, whose y or dx has a wrong shape, or that adds no gradients when dx isn't needed.
+    that writes into x or dy, replaces a buffer, whose y or dx has a wrong shape, or that adds no gradients when dx
+    isn't needed.
     """
     mode = mode.mode if isinstance(mode, Context) else mode
     xp, rng, ctx = array_module(x), np.random.default_rng(seed), Context(mode, seed, step=0)

@@ -132,3 +132,19 @@ def test_a_layer_that_learns_nothing_where_a_network_begins_is_refused():
     for model, name in ((Early(), "w"), (Sequential({"own": Early(), "relu": ReLU()}), r"own\.w")):
         with pytest.raises(UsageError, match=f"need_dx=False, .* adds nothing to {name}: "):
             gradcheck(model, X.copy())
+
+
+def test_a_layer_that_replaces_a_buffer_in_place_of_writing_to_it_is_refused():
+    class Mean(Double):
+        def __init__(self):
+            self.buffers["mean"] = np.zeros(3)
+
+        def forward(self, x, ctx):
+            self.buffers["mean"] = 0.9 * self.buffers["mean"] + 0.1 * x.mean(axis=0)
+            return 2 * x, None
+
+    model = Sequential({"own": Mean()})
+    held = model["own"].buffers["mean"]
+    with pytest.raises(UsageError, match=r"^own \(Mean\): .* buffers\['mean'\]\[...\] = array"):
+        gradcheck(model, X.copy())
+    assert model["own"].buffers["mean"] is held and not held.any()
