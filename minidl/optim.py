@@ -241,6 +241,8 @@ class AdamW(Adam):
 
     w <- w - lr wd w            (as in torch.optim.AdamW, the decay is multiplied by lr)
     then Adam's step with wd = 0
+
+    `weight_decay` is 0 unless it is given (torch's default is 0.01).
     """
 
     def _update(self, w: Array, g: Array, state: list[Array], lr: float, wd: float) -> None:

@@ -23,7 +23,7 @@ class Logger(Protocol):
 class Logging(Harmless):
     """A callback of the Trainer that gives its numbers to `logger`: Trainer(..., callbacks=[Logging(logger)]).
 
-        step/loss             mean over the steps since the last such value       every `every` steps
+        step/loss             mean over the epoch's steps since the last value        every `every` steps
         step/lr               learning rate of the step
         step/images_per_s     since the last such value, without evaluation and the first batch of an epoch
         step/gradient_norm    of all learning parameters, before it is clipped
