@@ -176,7 +176,7 @@ def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
     check_arrays({name: _to_torch(a) for name, a in own.items()}, given, "the torch state dict")
     for name, a in own.items():
         if (one := first[id(a)]) != name and not np.array_equal(given[one], given[name], equal_nan=True):
-            raise DataError(f"the torch state dict doesn't fit the model: {one} and {name} differ, and are one there")
+            raise DataError(f"the torch state dict doesn't fit the model: {one} and {name} differ, and are one array")
     for name, a in own.items():
         assign(_to_torch(a), given[name])  # a view in torch's layout: writing to it transposes
 
@@ -220,7 +220,7 @@ def _torch_arrays(model: Layer) -> dict[str, Array]:
         names += [(join(path, name), a) for name, a in own.items()]
     for name, a in names:
         if found.setdefault(torch_name(name), a) is not a:
-            raise UsageError(f"{name}: torch's name {torch_name(name)} is taken: give it another one")
+            raise UsageError(f"{name}: its name in torch, {torch_name(name)}, is taken: give it another one")
     return found
 
 

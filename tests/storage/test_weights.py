@@ -235,7 +235,7 @@ def test_what_stands_in_two_places_has_both_names_in_torch():
 
 
 def test_two_arrays_that_would_have_one_name_in_torch_are_refused_not_lost():
-    with pytest.raises(UsageError, match="gamma: torch's name weight is taken"):
+    with pytest.raises(UsageError, match="gamma: its name in torch, weight, is taken"):
         to_torch_state_dict(Leaf({"weight": np.ones(2), "gamma": np.zeros(2)}))
 
 
