@@ -76,5 +76,6 @@ class _Watched(Layer):
     def input_grad(self, dy: np.ndarray, cache: Any) -> np.ndarray:
         dx = self.running.input_grad(dy, cache)
         seen = self.seen[self.keys]
-        seen.dy, seen.dx = dy, dx
+        if cache is seen.cache:  # of a layer that its container runs more than once, it is the last run
+            seen.dy, seen.dx = dy, dx
         return dx

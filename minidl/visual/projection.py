@@ -93,8 +93,7 @@ class Projector:
             if value not in choices:
                 raise UsageError(f"{name} {value!r}: choose {', '.join(choices)}")
         self.norm, self.xp = norm, xp
-        part = truncate(model, layer)
-        self.plain = part if xp is np else convert(part, xp=xp)
+        self.plain = truncate(model if xp is np else convert(model, xp=xp), layer)
         self.fused = prepare(self.plain, threads) if engine == "fused" and xp is np else None
 
     def __call__(self, x: np.ndarray, image: np.ndarray, units: np.ndarray) -> np.ndarray:

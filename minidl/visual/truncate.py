@@ -72,7 +72,7 @@ def part(model: Layer, keys: Keys, end: Layer) -> Layer:
         chain = Sequential({key: last})
         chain.unnamed = model.unnamed & {key}
         return chain
-    return Upto(rebuilt(model, {**children, key: last}), key)
+    return Upto(rebuilt(model, {**children, key: last}), key, None if last is children[key] else children[key])
 
 
 class NotRun(UsageError):
@@ -80,29 +80,41 @@ class NotRun(UsageError):
 
 
 class Upto(Layer):
-    """A container of which only this is known: it runs the child `key`. y is the output of that child.
+    """A container of which only this is known: it runs the child `key`. y is the child's last output.
 
-    The whole container runs. On the way back its output gets a signal of zero, and the child gets the whole signal.
-    Every rule turns zero into zero, so the signal that arrives at the input is that of the child alone.
+    The whole container runs. On the way back its output gets a signal of zero, and the child's last run gets the
+    whole signal. Every rule turns zero into zero, so the signal that arrives at the input is that of this run alone.
+
+    child    what the container runs as `key`, if `whole` has only the beginning of it there. The container may do
+             anything with the output, so it gets that of the complete child; the beginning then runs once more, on
+             the last input
     """
 
-    def __init__(self, whole: Layer, key: str) -> None:
-        self.whole, self.key = whole, key
+    def __init__(self, whole: Layer, key: str, child: Layer | None = None) -> None:
+        self.whole, self.key, self.child = whole, key, child
 
     def children(self) -> dict[str, Layer]:
         return self.whole.children()
 
     def with_children(self, children: dict[str, Layer]) -> Layer:
-        return Upto(rebuilt(self.whole, children), self.key)
+        return Upto(rebuilt(self.whole, children), self.key, self.child)
 
     @property
     def unnamed(self) -> frozenset[str]:
         return self.whole.unnamed
 
+    @property
+    def end(self) -> Layer:
+        return self.children()[self.key]
+
+    @property
+    def complete(self) -> Layer:
+        return self.end if self.child is None else self.child
+
     def out_shape(self, in_shape: Shape) -> Shape:
-        tap = _Tap(self.children()[self.key])
+        tap = _Tap(self.complete)
         self._with(tap).out_shape(in_shape)
-        return tap.shape or self._shape_of_a_run(in_shape)
+        return self.end.out_shape(tap.in_shape) if tap.in_shape else self._shape_of_a_run(in_shape)
 
     def _shape_of_a_run(self, in_shape: Shape) -> Shape:
         """For a container that computes its own shape without asking the child."""
@@ -111,43 +123,49 @@ class Upto(Layer):
         return self.forward(x, INFER)[0].shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
-        tap = _Tap(self.children()[self.key])
-        end, cache = self._with(tap).forward(x, ctx)
-        if tap.y is None:
+        tap = _Tap(self.complete)
+        whole, cache = self._with(tap).forward(x, ctx)
+        if tap.run is None:
             raise NotRun(f"{self.key}: {self.whole.label} doesn't run it in {ctx.mode.name} mode")
-        return tap.y, ((end.shape, cache) if ctx.keeps_cache else None)
+        y, inner = (tap.y, tap.run[0]) if self.child is None else self.end.forward(tap.x, tap.ctx)
+        return y, ((whole.shape, cache, tap.run, inner) if ctx.keeps_cache else None)
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
         return self.project(dy, cache, Rule())
 
     def project(self, s: Array, cache: Any, rule: Rule) -> Array:
-        shape, inner = cache
-        nothing = array_module(s).zeros(shape, s.dtype)
-        return self._with(_Tap(self.children()[self.key], s)).project(nothing, inner, rule)
+        shape, whole, run, inner = cache
+        tap = _Tap(self.complete, run, self.end.project(s, inner, rule))
+        return self._with(tap).project(array_module(s).zeros(shape, s.dtype), whole, rule)
 
     def _with(self, tap: Layer) -> Layer:
         return rebuilt(self.whole, {**self.children(), self.key: tap})
 
 
 class _Tap(Layer):
-    """Takes the place of a child for one pass: records its output, and inserts a signal on the way back."""
+    """Takes the place of a child for one pass: records its last run, and inserts a signal there on the way back.
 
-    def __init__(self, child: Layer, signal: Array | None = None) -> None:
-        self.child, self.signal, self.y, self.shape = child, signal, None, ()
+    run    the cache of that run, a list of its own around the child's; signal    what the run sends back
+    """
+
+    def __init__(self, child: Layer, run: list | None = None, signal: Array | None = None) -> None:
+        self.child, self.run, self.signal, self.in_shape = child, run, signal, ()
 
     def out_shape(self, in_shape: Shape) -> Shape:
-        self.shape = self.child.out_shape(in_shape)
-        return self.shape
+        self.in_shape = in_shape
+        return self.child.out_shape(in_shape)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Any]:
+        self.x, self.ctx = x, ctx
         self.y, cache = self.child.forward(x, ctx)
-        return self.y, cache
+        self.run = [cache]
+        return self.y, (self.run if ctx.keeps_cache else None)
 
     def input_grad(self, dy: Array, cache: Any) -> Array:
-        return self.child.input_grad(self.signal, cache)
+        return self.signal if cache is self.run else self.child.input_grad(dy, cache[0])
 
     def project(self, s: Array, cache: Any, rule: Rule) -> Array:
-        return self.child.project(self.signal, cache, rule)
+        return self.signal if cache is self.run else self.child.project(s, cache[0], rule)
 
 
 def layer_table(model: Layer, image_shape: Shape, leaves: bool = False) -> list[LayerInfo]:

@@ -7,6 +7,7 @@ import minidl as md
 from minidl.errors import DivergedError, UsageError
 from minidl.explain import trail
 from minidl.explain.build import Looked, make_page
+from minidl.explain.watch import Pass
 from minidl.kernels import reference
 from minidl.layers import PROBE, TRAIN, Conv2D, GeneralConv2D, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
 from minidl.layers.convert import convert
@@ -377,3 +378,26 @@ def test_a_frozen_network_has_the_page_of_the_network_itself():
 def test_what_is_no_layer_or_unit_is_a_usage_error(layer, unit):
     with pytest.raises(UsageError):
         page_of(layer, unit)
+
+
+def test_of_a_layer_that_its_container_runs_twice_all_arrays_are_of_the_last_run():
+    class Twice(md.Layer):
+        """y = f(f(x))"""
+
+        def __init__(self, f):
+            self.f = f
+
+        def forward(self, x, ctx):
+            a, first = ctx.run("f", self.f, x)
+            y, second = ctx.run("f", self.f, a)
+            return y, (first, second)
+
+        def input_grad(self, dy, cache):
+            return self.f.input_grad(self.f.input_grad(dy, cache[1]), cache[0])
+
+    conv, rng = Conv2D(2, 2, 3, padding=1, rng=0, dtype=np.float64), np.random.default_rng(0)
+    x, dy = rng.normal(size=(2, 1, 4, 4, 2))
+    seen = Pass(Twice(conv), x, PROBE).back(dy).seen["f",]
+    np.testing.assert_array_equal(seen.x, conv(x))
+    np.testing.assert_array_equal(seen.dy, dy)
+    np.testing.assert_array_equal(seen.dx, conv.input_grad(dy, conv.forward(seen.x, PROBE)[1]))

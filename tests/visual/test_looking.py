@@ -5,8 +5,8 @@ import pytest
 
 import minidl as md
 from minidl.errors import ShapeError, UsageError
-from minidl.visual.projection import seed
-from minidl.visual.truncate import truncate
+from minidl.visual.projection import Projector, seed
+from minidl.visual.truncate import layer_table, truncate
 from tests.cuda_standin import install
 from tests.strategies import randomized
 
@@ -135,6 +135,42 @@ def test_any_container_is_looked_into(around, ready):
     up, down = (md.activations(model, X + s * h * d, "pool")["pool"][..., 1].sum() for s in (1, -1))
     np.testing.assert_allclose((g * d).sum(), (up - down) / (2 * h), rtol=1e-5)
     assert md.deconv(model, X, "block.body.conv", unit=0).any() and md.guided(model, X, "block", unit=0).any()
+
+
+class Again(md.Layer):
+    """y = x + f(f(x)): the container runs f twice, and needs what the complete f gives."""
+
+    def __init__(self, f):
+        self.f = f
+
+    def out_shape(self, in_shape):
+        return self.f.out_shape(self.f.out_shape(in_shape))
+
+    def forward(self, x, ctx):
+        a, first = ctx.run("f", self.f, x)
+        y, second = ctx.run("f", self.f, a)
+        return x + y, (first, second)
+
+    def input_grad(self, dy, cache):
+        return dy + self.f.input_grad(self.f.input_grad(dy, cache[1]), cache[0])
+
+
+@pytest.mark.parametrize("engine", ["plain", "fused"])
+@pytest.mark.parametrize("name", ["own.f", "own.f.wide", "own.f.wide.bn", "own.f.back"])
+def test_a_layer_in_a_container_that_runs_it_twice_is_seen_where_it_runs_last(name, engine):
+    rng = np.random.default_rng(0)
+    conv, bn = md.Conv2D(3, 5, 3, padding=1, rng=rng, dtype=np.float64), md.BatchNorm2D(5, dtype=np.float64)
+    wide = md.Sequential({"conv": conv, "bn": bn, "relu": md.ReLU()})
+    f = {"wide": wide, "back": md.Conv2D(5, 3, 1, rng=rng, dtype=np.float64)}
+    model, x = md.Sequential({"own": Again(md.Sequential(f)), "relu": md.ReLU()}), rng.normal(size=(1, 4, 5, 3))
+    assert name in [row.name for row in layer_table(model, (4, 5, 3), leaves=True)]
+    a = md.activations(model, x, name)[name]
+    np.testing.assert_allclose(truncate(model, name).forward(x, md.INFER)[0], a, atol=1e-12)
+    assert truncate(model, name).out_shape(x.shape) == a.shape
+    projector = Projector(model, name, "gradient", seed_map="ones", engine=engine)
+    g, d, h = projector(x, np.zeros(1, int), np.ones(1, int)), rng.normal(size=x.shape), 1e-6
+    up, down = (md.activations(model, x + s * h * d, name)[name][..., 1].sum() for s in (1, -1))
+    np.testing.assert_allclose((g * d).sum(), (up - down) / (2 * h), rtol=1e-5)
 
 
 def test_each_image_may_have_a_unit_of_its_own(model):
