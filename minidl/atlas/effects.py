@@ -58,9 +58,9 @@ def find_effects(
 ) -> EffectsFound:
     """The first-order effects on some images, and how well they agree with the real ones."""
     names = [info.name for info in layers]
-    whole = modules(layers, groups)
-    last = whole[-2 if len(whole) > 1 else -1][1]
-    found = work.stage("effects", lambda: _measure(viewed, layers, last, said))
+    before = without_scores(layers, groups, len(viewed.classes))
+    _, last = modules(before, groups)[-1]
+    found = work.stage("effects", lambda: _measure(viewed, layers, before, last, said))
     pairs = {(int(t), int(p)): row for row, (t, p) in enumerate(found["mistakes"])}
     r = float(found["correlation"])
     agreement = Effects(
@@ -74,7 +74,18 @@ def find_effects(
     )
 
 
-def _measure(viewed: Viewed, layers: list[LayerInfo], last: list[int], said: Arrays) -> Arrays:
+def without_scores(layers: list[LayerInfo], groups: list[Group], classes: int) -> list[LayerInfo]:
+    """The layers before the scores: all but the last one, if it has a unit for each class; all if it is the only one.
+
+    For a unit that is a score, or a map whose mean is the score, the estimate is exact and says nothing new.
+    """
+    grouped = any(len(layers) - 1 in group.layers for group in groups)
+    return layers[:-1] if len(layers) > 1 and not grouped and layers[-1].units == classes else layers
+
+
+def _measure(
+    viewed: Viewed, layers: list[LayerInfo], before: list[LayerInfo], last: list[int], said: Arrays
+) -> Arrays:
     names, model = [info.name for info in layers], viewed.placed(viewed.model)
     predicted, labels, classes = said["best"][:, 0], said["labels"], len(viewed.classes)
     some = sample(predicted, labels, classes)
@@ -90,7 +101,7 @@ def _measure(viewed: Viewed, layers: list[LayerInfo], last: list[int], said: Arr
     for i in last:
         rows = [means.mistakes[pair][names[i]] for pair in pairs]
         arrays[f"{i:03}_raised"] = np.stack(rows) if rows else np.zeros((0, layers[i].units), np.float32)
-    correlation, tried = _compare(viewed, layers[:-1] or layers, _spread(some, TRIED_IMAGES), predicted)
+    correlation, tried = _compare(viewed, before, _spread(some, TRIED_IMAGES), predicted)
     return {**arrays, "correlation": np.array(correlation), "tried": np.array(tried)}
 
 

@@ -92,6 +92,16 @@ def test_the_networks_of_the_examples(name, settings, tmp_path):
     assert names(index)[-1] == ("fc", 2) and {"block1a", "block"} & dict(names(index)).keys()
 
 
+@pytest.mark.parametrize("chosen, last", [(("conv", "relu"), 1), ((), 2), (("conv", "more", "fc"), 1), (("fc",), 0)])
+def test_mistakes_name_units_of_the_last_layer_shown_before_the_scores(chosen, last, tmp_path):
+    first = {"conv": md.Conv2D(3, 4, 3, rng=0), "relu": md.ReLU(), "more": md.Conv2D(4, 3, 3, rng=1)}
+    model = md.Sequential({**first, "last": md.Conv2D(3, 3, 1, rng=2), "pool": md.GlobalAvgPool()})
+    model = md.Sequential({**model.children(), "fc": md.Linear(3, 2, rng=3)})
+    make(model, tmp_path, labels=np.arange(6) % 2, layers=chosen)
+    with np.load(tmp_path / "out" / "numbers" / "effects.npz") as found:
+        assert [name for name in found if name.endswith("raised")] == [f"{last:03}_raised"]
+
+
 def test_one_pixel_and_batch_normalization(tmp_path):
     layers = [md.Conv2D(3, 2, 1, rng=0), md.BatchNorm2D(2), md.GlobalAvgPool(), md.Linear(2, 2, rng=0)]
     index = make(md.Sequential(layers), tmp_path, images(n=1, h=1, w=1), projections=True)
