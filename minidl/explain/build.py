@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.engine import unfuse
-from minidl.errors import DivergedError, ShapeError, UsageError
+from minidl.errors import ShapeError, UsageError
 from minidl.explain import facts, trail
 from minidl.explain.convolution import conv_stage
 from minidl.explain.cut import place_of
@@ -21,6 +21,7 @@ from minidl.layers import INFER, PROBE, TRAIN, BatchNorm2D, Layer, ReLU
 from minidl.layers.convert import convert
 from minidl.layers.frozen import thawed
 from minidl.losses import SideHeads, softmax, softmax_cross_entropy
+from minidl.visual.screen import require_finite
 from minidl.visual.truncate import truncate
 
 STARTS = ("loss", "unit")
@@ -71,7 +72,7 @@ class _Making:
         self.keys = trail.place_of_layer(model, self.layer).keys
 
         self.alone = Pass(self.upto, self.x[:1], PROBE)
-        _require_finite(self.layer, self.alone.y)
+        require_finite(self.layer, self.alone.y)
         self.unit = _unit(self.layer, self.alone.y, unit)
         conv, self.filter = trail.convolution(self.alone.seen, self.layer, self.keys, self.unit)
         self.place = place_of(self.alone.y[0, ..., self.unit])
@@ -101,7 +102,7 @@ class _Making:
         passed = Pass(self.model, self.x[:1], PROBE)
         if passed.y.ndim != 2:
             raise UsageError(f"the network gives {passed.y.shape[1:]} and no scores (K,): choose start 'unit'")
-        _require_finite("the network's scores", passed.y)
+        require_finite("the network's scores", passed.y)
         self.scores = softmax(passed.y)[0]
         if (self.labels >= len(self.scores)).any():
             raise UsageError(f"label {self.labels.max()}: the network has classes 0 to {len(self.scores) - 1}")
@@ -169,11 +170,6 @@ class _Making:
         if self.start == "unit":
             return f"The way back begins at {self.layer} and meets no {what}. From the loss it might: --start loss."
         return f"This network has no {what}{where}."
-
-
-def _require_finite(what: str, y: np.ndarray) -> None:
-    if not np.isfinite(y).all():
-        raise DivergedError(f"{what}: not finite numbers, so the network has diverged, or the image isn't finite")
 
 
 def _unit(layer: str, y: np.ndarray, unit: int | None) -> int:

@@ -9,6 +9,7 @@ from PIL import Image
 from minidl.backend.arrays import Array, array_module, to_device, to_host
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, PROBE, Layer
+from minidl.visual.screen import require_finite
 from minidl.visual.truncate import gradient_at, layer_table, truncate
 
 
@@ -19,7 +20,7 @@ def grad_cam(model: Layer, x: Array, layer: str, classes: ArrayLike) -> np.ndarr
         map      = max(sum_c alpha_c A_c, 0)
 
     `model` is plain and ends in logits. Raises UsageError for an unknown layer or class, and for a layer without a
-    map, such as the global average.
+    map, such as the global average; DivergedError for scores that are not finite numbers.
     Source: Selvaraju et al., Grad-CAM, 2017, section 3.
     """
     part = truncate(model, layer)
@@ -30,6 +31,7 @@ def grad_cam(model: Layer, x: Array, layer: str, classes: ArrayLike) -> np.ndarr
         raise UsageError(f"layer {layer!r} has no map: choose {', '.join(maps)} or a layer in one of them")
     a, _ = part.forward(x, INFER)
     logits, cache = model.forward(x, PROBE)
+    require_finite("the network's scores", to_host(logits))
     da = gradient_at(model, _one_hot(classes, logits), cache, layer)
     alpha = da.mean(axis=(1, 2), keepdims=True)  # (n, 1, 1, C)
     return to_host((alpha * a).sum(axis=-1).clip(0))

@@ -14,6 +14,7 @@ from minidl.engine.prepare import keep
 from minidl.errors import ShapeError, UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
+from minidl.visual.screen import require_finite
 
 PATCH_SHARE, STRIDE_SHARE = 1 / 4, 1 / 16  # of the image's shorter side: 16 and 4 pixels of 64
 
@@ -57,7 +58,8 @@ def occlusion(
     The places are `stride` pixels apart, see `sizes`. The last patch touches the border, so if the stride doesn't
     divide H - patch, the last step is shorter. `on_batch` is called with the number of places after each batch.
 
-    Raises ShapeError unless x is one image, UsageError as `sizes`, and for a label that the model doesn't have.
+    Raises ShapeError unless x is one image, UsageError as `sizes`, and for a label that the model doesn't have,
+    DivergedError for scores that are not finite numbers.
     Source: Zeiler & Fergus, Visualizing and understanding convolutional networks, 2013, section 4.2.
     """
     x = np.asarray(x)
@@ -71,7 +73,9 @@ def occlusion(
     keep(model)
 
     def probabilities(images: np.ndarray) -> np.ndarray:
-        return to_host(softmax(model.forward(to_device(images, xp), INFER)[0]))
+        p = to_host(softmax(model.forward(to_device(images, xp), INFER)[0]))
+        require_finite("the network's scores", p)
+        return p
 
     whole = probabilities(x[None])[0]
     if whole.ndim != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.errors import DataError, UsageError
+from minidl.errors import DataError, DivergedError, UsageError
 
 SCALES = ("image", "grid")
 PERCENTILE = 99.5  # larger values, one in 200, are clipped: a few extreme pixels would leave all others gray
@@ -34,3 +34,9 @@ def to_screen(projections: np.ndarray, scale: str = "image") -> tuple[np.ndarray
     q = np.where(q > 0, q, 1).astype(projections.dtype)
     ratio = np.clip(projections / q.reshape(-1, 1, 1, 1), -1, 1)  # q is (n, 1, 1, 1) or (1, 1, 1, 1)
     return np.floor(128 + 127.5 * ratio).astype(np.uint8), blank
+
+
+def require_finite(what: str, y: np.ndarray) -> None:
+    """Raises DivergedError for NaN or infinity, of which no picture shows anything."""
+    if not np.isfinite(y).all():
+        raise DivergedError(f"{what}: not finite numbers, so the network has diverged, or the image isn't finite")

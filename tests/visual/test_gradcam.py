@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 import models
-from minidl.errors import UsageError
+from minidl.errors import DivergedError, UsageError
 from minidl.layers import INFER, Conv2D, Flatten, GlobalAvgPool, Linear, MaxPool2D, ReLU, Sequential
 from minidl.visual.gradcam import enlarge, grad_cam
 from minidl.visual.truncate import truncate
@@ -121,3 +121,10 @@ def test_stretching_is_bilinear_with_the_corners_in_place(h, w, height, width):
     large = enlarge(maps, height, width)
     assert large.shape == (3, height, width) and large.dtype == np.float32
     np.testing.assert_allclose(large, expected, atol=1e-6)
+
+
+def test_scores_that_are_not_finite_have_no_evidence():
+    model, x = network(("pool", MaxPool2D(2)), ("avgpool", GlobalAvgPool()), linear(7))
+    model.layers["fc"].params["bias"].value[0] = np.inf
+    with pytest.raises(DivergedError, match="^the network's scores: not finite numbers"):
+        grad_cam(model, x, "pool", CLASSES)

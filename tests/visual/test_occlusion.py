@@ -5,7 +5,7 @@ import pytest
 
 import models
 from minidl.engine import fuse
-from minidl.errors import ShapeError, UsageError
+from minidl.errors import DivergedError, ShapeError, UsageError
 from minidl.layers import INFER, GlobalAvgPool, Linear, Sequential
 from minidl.losses import softmax
 from minidl.visual.occlusion import Occlusion, occlusion, sizes
@@ -166,3 +166,9 @@ def test_a_batch_of_images_and_maps_in_place_of_scores_are_refused():
         occlusion(model, x[None], 0, fill=GRAY)
     with pytest.raises(UsageError, match=r"it must be scores \(K,\)"):
         occlusion(Sequential({}), x, 0, fill=GRAY)
+
+
+def test_scores_that_are_not_finite_have_no_probabilities():
+    model, x, sizes = example()
+    with pytest.raises(DivergedError, match="^the network's scores: not finite numbers"), np.errstate(all="ignore"):
+        occlusion(model, x * 1e308, 0, fill=GRAY, **sizes)
