@@ -47,7 +47,8 @@ def table(found: LayerProbe, words: list[str], names: list[str] | None) -> Itera
 
     names   of the images; None: their positions in the split
 
-    Without labels no selectivity and no best class is known, and their columns are empty.
+    Without labels no selectivity and no best class is known, and their columns are empty. A dead unit has no best
+    class.
     """
     norms = list(found.images)
     columns = [f"{norm}_{what}{i + 1}" for norm in norms for i in range(found.images[norm].shape[1])
@@ -59,7 +60,7 @@ def table(found: LayerProbe, words: list[str], names: list[str] | None) -> Itera
             str(unit),
             str(int(found.dead[unit])),
             f"{found.selectivity[unit]:.4f}" if best >= 0 else "",
-            words[best] if best >= 0 else "",
+            words[best] if best >= 0 and not found.dead[unit] else "",
         ]
         for norm in norms:
             for image, value in zip(found.images[norm][unit], found.values[norm][unit], strict=True):

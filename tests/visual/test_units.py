@@ -33,3 +33,9 @@ def test_without_labels_the_table_has_no_selectivity(means, cells):
     found = LayerProbe("fc", (1,), {"l2": np.array([[4]])}, {"l2": np.ones((1, 1))}, np.array([means]))
     _, row = table(found, ["cat", "dog"], None)
     assert row == ["0", "0", *cells, "4", "1"]
+
+
+def test_a_dead_unit_has_no_best_class():
+    found = LayerProbe("relu", (4, 4, 1), {"l2": np.array([[0]])}, {"l2": np.zeros((1, 1))}, np.zeros((1, 2)))
+    _, row = table(found, ["cat", "dog"], None)
+    assert row == ["0", "1", "0.0000", "", "0", "0"]
