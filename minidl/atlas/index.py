@@ -15,7 +15,7 @@ from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays
 from minidl.version import __version__
 
-NORM_NAMES = {"inf": "the largest value of the unit's map", "l2": "the L2 norm of the unit's map"}
+NORM_NAMES = {"inf": "the largest |value| of the unit's map", "l2": "the L2 norm of the unit's map"}
 MEASURE = (
     "Spearman's rank correlation of the magnitudes of two projections of one image, averaged over the unit's first "
     f"{CONTROLLED} images; 1: alike, 0: unrelated"
@@ -34,10 +34,7 @@ def make_index(viewed: Viewed, found: Found, placed: Arrays) -> Index:
         facts=[
             *viewed.facts,
             ("images", f"{len(viewed.split):,}" + (f" of {viewed.split_name}" if viewed.split_name else "")),
-            (
-                "images ranked by",
-                "the largest value of the unit's map" if found.norm == "inf" else "the L2 norm of the unit's map",
-            ),
+            ("images ranked by", NORM_NAMES[found.norm]),
             ("made with", f"minidl {__version__}, {time.strftime('%Y-%m-%d')}"),
         ],
         history=viewed.history,

@@ -154,7 +154,7 @@ class Block:
 
 @dataclass
 class Page:
-    """field: top, left, bottom, right of the pixels on which the unit's maximum depends.
+    """field: top, left, bottom, right of the pixels where the gradient of the unit's maximum is not zero.
 
     stages     by the names "conv", "pool", "norm", "relu", "join"
     missing    why a stage is left out

@@ -54,7 +54,7 @@
   function strength(layer) {
     if (atlas.index.layers[layer].shape.length === 1) return "the unit's value";
     return atlas.index.norm === "inf"
-      ? "the largest value of the unit's map"
+      ? "the largest |value| of the unit's map"
       : "the norm of the unit's map (the root of its sum of squares)";
   }
 

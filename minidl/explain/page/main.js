@@ -46,7 +46,9 @@
             "p",
             {},
             `The unit's map is largest at row ${record.place[0]}, column ${record.place[1]}: ${number(record.value)}. `,
-            record.field ? "That number depends on the pixels in the frame." : "No pixel changes that number.",
+            record.field
+              ? "Small changes of the pixels in the frame change that number."
+              : "No small change of a pixel changes that number.",
           ),
           h("p", {}, way),
           h(
