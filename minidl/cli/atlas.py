@@ -68,16 +68,17 @@ def _other(args: Namespace, viewed: Viewed) -> Viewed | None:
 
 
 def _snapshots(subject: Subject) -> list[State]:
-    """At most SNAPSHOTS snapshots of the run, at equal distances, without one of the epoch that the atlas shows.
+    """At most SNAPSHOTS snapshots of the run, at equal distances, from before the epoch that the atlas shows.
 
-    One that can't be read is left out, with a word.
+    So the slider through them goes forward in time up to the atlas's own network. One that can't be read is left out,
+    with a word.
     """
     from minidl.atlas.versions import State
 
     state, paths, found = subject.checkpoint.state, {}, []
     for path in (subject.run / "checkpoints").glob("epoch-*.safetensors") if subject.run else []:
         number = re.fullmatch("epoch-([0-9]{3,6})", path.stem)
-        if number and int(number[1]) != state.epoch:
+        if number and int(number[1]) < state.epoch:
             paths[int(number[1])] = path
     top1 = {row["epoch"]: row["val_top1"] for row in state.history}
     epochs, most = sorted(paths), min(len(paths), SNAPSHOTS)

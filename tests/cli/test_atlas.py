@@ -9,7 +9,7 @@ from minidl.cli import atlas
 from minidl.cli.atlas import SNAPSHOTS, _snapshots
 
 
-def subject(folder: Path, epochs, epoch=99):
+def subject(folder: Path, epochs, epoch=1002):
     (folder / "checkpoints").mkdir()
     for number in epochs:
         (folder / "checkpoints" / f"epoch-{number:03}.safetensors").touch()
@@ -25,7 +25,7 @@ def subject(folder: Path, epochs, epoch=99):
         ([], []),
         ([5], [5]),
         ([2, 10, 4], [2, 4, 10]),
-        ([3, 7, 99], [3, 7]),  # the atlas itself shows 99
+        ([3, 7, 1002, 1003], [3, 7]),  # the atlas itself shows 1002, the best epoch
         (range(1, 81), [1, 12, 24, 35, 46, 57, 69, 80]),
         ([998, 999, 1000, 1001], [998, 999, 1000, 1001]),
     ],
