@@ -58,7 +58,7 @@ def _looked(args: Namespace, subject: Subject) -> Looked:
             positions = np.arange(min(BATCH - 1, len(subject.split)))
             pictures = np.concatenate([pictures, subject.pictures(positions)])
             labels = np.concatenate([labels, subject.labels(positions)])
-    return Looked(subject.normalised(pictures), pictures[0], labels, subject.about.words, name)
+    return Looked(subject.normalised(pictures), pictures[0], labels, subject.names, name)
 
 
 def _is_number(text: str) -> bool:

@@ -40,7 +40,7 @@ def occlude(args: Namespace) -> int:
         found = occlusion(
             subject.running, x[0], label, fill=gray, patch=patch, stride=stride, xp=subject.xp, on_batch=bar.add
         )
-    words = subject.words(range(len(subject.about.words)))
+    words = subject.names
     own = {"patch": patch if patch != sizes(*side)[0] else None,
            "stride": stride if stride != sizes(*side, patch)[1] else None}  # fmt: skip
     path = pictures.path("occlusion", name, **_explained(pictures), **own)

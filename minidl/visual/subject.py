@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -121,9 +122,18 @@ class Subject:
         parts = range(0, len(positions), BATCH)
         return np.concatenate([self.predicted(self.images(positions[i : i + BATCH]))[0] for i in parts])
 
+    @cached_property
+    def names(self) -> list[str]:
+        """The first name of every class, with its id if others have the same, as ImageNet's two cranes do."""
+        first = [words.split(",")[0] for words in self.about.words]
+        many = Counter(first)
+        return [
+            f"{name} ({c})" if many[name] > 1 else name for name, c in zip(first, self.about.classes, strict=True)
+        ]
+
     def words(self, labels: np.ndarray) -> list[str]:
-        """The classes' first names."""
-        return ["" if c < 0 else self.about.words[c].split(",")[0] for c in labels]
+        """The classes' names."""
+        return ["" if c < 0 else self.names[c] for c in labels]
 
     def class_of(self, text: str) -> int:
         """The class that an id, a position or a name means (see `find_class`)."""
