@@ -93,9 +93,10 @@ class _Making:
 
     def _made_at(self, conv: Seen) -> tuple[int, int]:
         """Where in the convolution's output: the same place, or what a pool between them made the maximum of."""
-        if conv.y.shape[1:3] == self.alone.y.shape[1:3]:
-            return self.place
         reached = np.abs(conv.dy[0, ..., self.filter])
+        same_size = conv.y.shape[1:3] == self.alone.y.shape[1:3]
+        if same_size and (reached[self.place] or not reached.any()):
+            return self.place
         return place_of(reached if reached.any() else conv.y[0, ..., self.filter])
 
     def _from_the_loss(self) -> None:

@@ -401,3 +401,19 @@ def test_of_a_layer_that_its_container_runs_twice_all_arrays_are_of_the_last_run
     np.testing.assert_array_equal(seen.x, conv(x))
     np.testing.assert_array_equal(seen.dy, dy)
     np.testing.assert_array_equal(seen.dx, conv.input_grad(dy, conv.forward(seen.x, PROBE)[1]))
+
+
+def test_a_unit_after_a_pool_that_keeps_the_size_is_made_where_the_maximum_was():
+    model = Sequential({"conv": Conv2D(3, 2, 3, padding=1, rng=0, dtype=np.float64), "pool": MaxPool2D(3, 1, 1)})
+    x = np.random.default_rng(0).normal(size=(1, 9, 9, 3))
+    y = model["conv"](x)[0, ..., 1]
+    looked = Looked(x, np.zeros((9, 9, 3), np.uint8), np.array([-1]), [], "an image")
+    page = make_page(model, looked, "pool", 1, "unit")
+    assert y[page.place] < y.max()  # the first window with the maximum, which is at its edge
+    stage = page.stages["conv"]
+    close(max(map(max, stage.y.values)), y.max())
+    place = np.unravel_index(y.argmax(), y.shape)
+    w, padded = model["conv"].params["weight"].value[..., 1], np.pad(x[0], ((1, 1), (1, 1), (0, 0)))
+    window = padded[place[0] : place[0] + 3, place[1] : place[1] + 3]  # (3, 3, C)
+    adds = np.abs((window * w).sum(axis=(0, 1)))
+    assert [c.channel for c in stage.channels] == np.argsort(-adds).tolist()
