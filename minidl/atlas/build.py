@@ -25,7 +25,7 @@ from minidl.atlas.records import (
     LayerRecord,
     Layout,
 )
-from minidl.atlas.scan import Scan, deciles, histograms, scan_and_predict
+from minidl.atlas.scan import Scan, deciles, histograms, scan_and_predict, scores_and_features
 from minidl.atlas.sheets import PHOTOS, Sheets, tiles_for
 from minidl.atlas.versions import State, add_other, add_snapshot
 from minidl.atlas.viewed import BATCH, Viewed
@@ -42,7 +42,7 @@ from minidl.visual.taps import NORMS
 from minidl.visual.truncate import LayerInfo
 from minidl.visual.units import by_selectivity
 
-FEATURES = "the input of the last layer"
+FEATURES, SCORES = "the input of the last layer", "the scores, as no linear layer is known to be the last"
 MANY = 1000  # images
 
 
@@ -204,7 +204,8 @@ def _write(viewed: Viewed, found: Found, placed: Arrays, index: Index, work: Wor
     listed = ImageList(said["labels"].tolist(), said["best"][:, 0].tolist(), list(names or ()))
     put(work.folder, "images", listed)
     if index.embedding:
-        put(work.folder, "embedding", embedding_record(placed, found.predictions, FEATURES))
+        features = FEATURES if scores_and_features(viewed) else SCORES
+        put(work.folder, "embedding", embedding_record(placed, found.predictions, features))
     sheets = Sheets(work.folder / "sheets", "images", index.tiles, PHOTOS)
     with Progress("writing images", len(viewed.split), "image") as bar:
         for start in range(0, len(viewed.split), BATCH):

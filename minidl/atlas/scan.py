@@ -95,6 +95,13 @@ def _unpacked(arrays: Arrays, number: int, info: LayerInfo) -> LayerProbe:
     return LayerProbe(info.name, info.shape, images, values, mean)
 
 
+def scores_and_features(viewed: Viewed) -> tuple[str, ...]:
+    """The names of the layers that give the scores and the input of the last layer; none if that isn't linear."""
+    names = ends(viewed.model)
+    flat = all(name and len(truncate(viewed.model, name).out_shape((1, *viewed.image_shape))) == 2 for name in names)
+    return names if flat else ()
+
+
 def scan_and_predict(viewed: Viewed, layers: list[LayerInfo], norm: str, work: Work) -> tuple[Scan, Arrays]:
     """`scan`, and what the network says about each image. Its features are kept for the embedding, in large/.
 
@@ -102,14 +109,12 @@ def scan_and_predict(viewed: Viewed, layers: list[LayerInfo], norm: str, work: W
     loss    (images,) cross-entropy; NaN where the label is unknown
     labels    (images,) the true classes
     """
-    names = ends(viewed.model)
-    flat = all(name and len(truncate(viewed.model, name).out_shape((1, *viewed.image_shape))) == 2 for name in names)
-    seen = scan(
-        viewed, layers, norm, work, kept=dict(zip(names, ("scores", "features"), strict=True)) if flat else {}
-    )
+    names = scores_and_features(viewed)
+    kept = dict(zip(names, ("scores", "features"), strict=True)) if names else {}
+    seen = scan(viewed, layers, norm, work, kept=kept)
 
     def make() -> Arrays:
-        if not flat:  # the features of a network that doesn't end in a linear layer are its scores
+        if not names:  # the features are the scores
             with Progress("predicting", len(viewed.split), "image") as bar:
                 scores = []
                 for logits, _ in predict(viewed.running(viewed.model), viewed.loader(), viewed.xp):

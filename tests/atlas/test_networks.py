@@ -92,6 +92,13 @@ def test_the_networks_of_the_examples(name, settings, tmp_path):
     assert names(index)[-1] == ("fc", 2) and {"block1a", "block"} & dict(names(index)).keys()
 
 
+def test_the_page_says_what_the_features_are(tmp_path):
+    average = md.Sequential([md.Conv2D(3, 2, 3, rng=0), md.GlobalAvgPool()])
+    for name, model, words in (("a", average, "the scores, as"), ("b", convolution(), "the input of the last layer")):
+        assert make(model, tmp_path / name)["embedding"]
+        assert read(tmp_path / name / "out", "embedding")["features"].startswith(words)
+
+
 @pytest.mark.parametrize("chosen, last", [(("conv", "relu"), 1), ((), 2), (("conv", "more", "fc"), 1), (("fc",), 0)])
 def test_mistakes_name_units_of_the_last_layer_shown_before_the_scores(chosen, last, tmp_path):
     first = {"conv": md.Conv2D(3, 4, 3, rng=0), "relu": md.ReLU(), "more": md.Conv2D(4, 3, 3, rng=1)}

@@ -28,7 +28,7 @@ The state is in the address: map=pca, color=correct, class=17 (all others gray),
         h(
           "p.lead",
           {},
-          "Each point is an image, placed by its features (the input of the last layer). Images with similar features lie close together.",
+          "Each point is an image, placed by its features. Images with similar features lie close together.",
         ),
         controls(record, now),
         h("p.legend", { id: "legend" }, paint.legend),
