@@ -10,6 +10,7 @@ from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, add_preset_flag, co
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
 from minidl.parallel.communicator import ALONE
+from minidl.storage.files import check_target
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
 from minidl.training import session
@@ -27,6 +28,7 @@ def find_lr(args: Namespace) -> int:
 
     picture = Path(args.picture)
     check_picture(picture)
+    check_target(picture.with_suffix(".csv"))
     if args.low >= args.high:
         raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
     config = make_config(args.preset or "quick", given_settings(args))

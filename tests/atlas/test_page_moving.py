@@ -139,6 +139,19 @@ def test_keys_in_the_search_field_are_letters(windows, fake):
     assert page.evaluate("document.activeElement.id") != "search"
 
 
+def test_escape_leaves_a_field_before_it_leaves_the_page(windows, fake):
+    _, index = fake()
+    page = settled(windows.open(index, "stem"), "stem")
+    field = page.locator("#main input").first
+    field.focus()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(200)
+    settled(page, "stem")
+    assert page.evaluate("document.activeElement === document.body")
+    page.keyboard.press("Escape")
+    settled(page, "")
+
+
 def test_the_embedding_shows_every_image_and_thumbnails_when_one_zooms_in(windows, fake):
     atlas, index = fake(images=700, snapshots=(), other=False)
     page = settled(windows.open(index, "embedding:"), "embedding:")

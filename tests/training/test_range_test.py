@@ -142,6 +142,13 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(flags, code, named, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_table_that_cannot_be_written_is_named_before_the_training(tmp_path, capsys):
+    (tmp_path / "test.csv").mkdir()
+    assert train.main([*SMALL, "--picture", str(tmp_path / "test.png")]) == 3
+    out, error = capsys.readouterr()
+    assert out == "" and f"can't write {tmp_path / 'test.csv'}: it is a folder" in error
+
+
 def test_the_figure_marks_both_rates(tmp_path):
     rates = np.geomspace(1e-6, 10, 100)
     losses = bowl(rates)
