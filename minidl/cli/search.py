@@ -24,7 +24,7 @@ from minidl.text.calls import call, quoted
 from minidl.text.columns import align
 from minidl.text.console import show
 from minidl.training import resume, search, session
-from minidl.training.callbacks import Harmless, Interruption, StopRequested
+from minidl.training.callbacks import Harmless, Interruption, StopRequested, attempt
 from minidl.training.config import Config, check_settings
 from minidl.training.folders import check_name, check_no_name
 from minidl.training.reports import ProgressBar
@@ -141,6 +141,7 @@ def _train_trials(
 
 def _show_trials(study: Study, data: session.Data) -> None:
     """Shows the five best trials on the screen, and all of them in the figure."""
+    from minidl.training.study import KEPT
     from minidl.visual.search_plots import save_search
 
     if not (rows := study.write_table()):
@@ -154,8 +155,9 @@ def _show_trials(study: Study, data: session.Data) -> None:
     config = study.plan.config
     of = f"{len(data.train):,} images of {data.dataset.name}, {config.epochs} epochs"
     title = f"{len(rows)} trials of {config.model} on {of}"
-    save_search(path := study.run.folder("figures") / "search.png", rows, title)
-    study.run.say(f"wrote {path}")
+    say, path = study.run.say, study.run.path / "figures" / "search.png"
+    if attempt(say, path.name, lambda: save_search(study.run.folder("figures") / path.name, rows, title), KEPT):
+        say(f"wrote {path}")
 
 
 def _add_search_flags(parser: Parser) -> None:

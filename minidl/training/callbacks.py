@@ -67,8 +67,10 @@ class Harmless(Callback):
             self.works = attempt(self.say, self.name, lambda: getattr(self.callback, event)(*details))
 
 
-def attempt(say: Callable[[str], None], what: str, action: Callable[[], object]) -> bool:
-    """Does something that is not essential. If it fails, a line says why and training continues.
+def attempt(
+    say: Callable[[str], None], what: str, action: Callable[[], object], then: str = "training continues"
+) -> bool:
+    """Does something that is not essential. If it fails, a line says why, and what happens `then`.
 
     A DivergedError is passed on.
     """
@@ -79,7 +81,7 @@ def attempt(say: Callable[[str], None], what: str, action: Callable[[], object])
     except Exception as error:  # any kind: drawing alone can fail in dozens of ways
         text = (str(error).splitlines() or [""])[0]
         cause = text if isinstance(error, MinidlError) else f"{what}: {type(error).__name__} {text}".rstrip()
-        say(f"warning  {cause}; training continues")
+        say(f"warning  {cause}; {then}")
         return False
     return True
 

@@ -21,6 +21,7 @@ import numpy as np
 from minidl.errors import DataError, UsageError
 from minidl.storage.files import check_own, own_folder
 from minidl.storage.tables import csv_file
+from minidl.training.callbacks import attempt
 from minidl.training.config import Config
 from minidl.training.runs import Run
 from minidl.training.search import PLAN, RANGES, Plan, new_search_folder
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import optuna
 
 STUDY = "study.db"
+KEPT = f"the trials are safe in {STUDY}"  # said when something else can't be written
 FILES = (PLAN, "env.json", "log.txt", "trials.csv")
 COLUMNS = ("trial", "lr", "weight_decay", "state", "epochs", "train_top1", "val_loss", "val_top1", "seconds")
 
@@ -98,13 +100,17 @@ class Study:
         return next(row for row in self.rows() if row["trial"] == trial.number)
 
     def write_table(self) -> list[dict[str, Any]]:
-        """Writes trials.csv and returns its rows."""
-        with self._alone(), csv_file(self.run.path / "trials.csv") as write:
+        """Writes trials.csv and returns its rows. If it can't be written, a line says so: the study has all of it."""
+        with self._alone():
             rows = self.rows()  # read while alone, so that an older table never replaces a newer one
+            attempt(self.run.say, "trials.csv", lambda: self._write(rows), KEPT)
+        return rows
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        with csv_file(self.run.path / "trials.csv") as write:
             write(COLUMNS)
             for row in rows:
                 write(row[column] for column in COLUMNS)
-        return rows
 
     def rows(self) -> list[dict[str, Any]]:
         """The finished trials, as in trials.csv; accuracies are fractions."""

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -354,6 +355,21 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     code, error = answer(capsys, *SMALL[1:], "--output", tmp_path / "file")
     assert code == 3
     assert str(tmp_path / "file") in error
+
+
+def test_a_table_and_a_picture_that_cannot_be_written_do_not_end_a_search(tmp_path, capsys, monkeypatch):
+    def trial_after_which_files_are_in_the_way(trainer):
+        (tmp_path / "search" / "trials.csv").mkdir()
+        (tmp_path / "search" / "figures").rmdir()
+        (tmp_path / "search" / "figures").write_text("")
+        return [epoch(0.5) | {"seconds": 1.0}], False
+
+    monkeypatch.setattr(search, "train_trial", trial_after_which_files_are_in_the_way)
+    code, folder = run(tmp_path, "--trials", "1")
+    out = capsys.readouterr().out
+    assert code == 0 and len(read_trials(folder)) == 1 and "wrote" not in out
+    for name in ("trials.csv", "figures"):
+        assert re.search(rf"warning  .*{name}.*; the trials are safe in study.db", out)
 
 
 def test_without_optuna_one_line_says_how_to_install_it(tmp_path, monkeypatch, capsys):
