@@ -41,12 +41,12 @@ def find_lr(args: Namespace) -> int:
         with memory_guarded(config, needed, trainer.xp), Progress("range test", steps, "step") as bar:
             test = range_test(trainer, args.low, args.high, args.steps, bar.add)
     test.write(picture.with_suffix(".csv"))
-    save_range_test(picture, test, f"Learning-rate range test of {config.model} on {data.dataset.name}")
     if test.steepest is None:
         print_lines(f"no suggestion: the loss never falls from lr {args.low:g} to {test.rates[-1]:.1e}")
     else:
         print_lines(f"--lr {test.steepest:.1e}  suggested: the loss falls fastest there (steepest descent)")
         print_lines(f"--lr {test.tenth:.1e}  a tenth of the rate of the lowest loss")
+    save_range_test(picture, test, f"Learning-rate range test of {config.model} on {data.dataset.name}")
     print_lines(f"wrote {picture}", f"wrote {picture.with_suffix('.csv')}")
     return 0
 
