@@ -14,6 +14,7 @@ from minidl.layers.convert import convert
 from minidl.losses import softmax_cross_entropy
 from minidl.visual.truncate import gradient_at, truncate
 from tests.explain.network import LABELS, images, network, page_of
+from tests.visual.test_effects import Twice
 
 LAYERS = {  # name: the convolution, what comes before it, the pool, the module
     "stem": ("stem.conv", None, "pool1", "res"),
@@ -381,20 +382,6 @@ def test_what_is_no_layer_or_unit_is_a_usage_error(layer, unit):
 
 
 def test_of_a_layer_that_its_container_runs_twice_all_arrays_are_of_the_last_run():
-    class Twice(md.Layer):
-        """y = f(f(x))"""
-
-        def __init__(self, f):
-            self.f = f
-
-        def forward(self, x, ctx):
-            a, first = ctx.run("f", self.f, x)
-            y, second = ctx.run("f", self.f, a)
-            return y, (first, second)
-
-        def input_grad(self, dy, cache):
-            return self.f.input_grad(self.f.input_grad(dy, cache[1]), cache[0])
-
     conv, rng = Conv2D(2, 2, 3, padding=1, rng=0, dtype=np.float64), np.random.default_rng(0)
     x, dy = rng.normal(size=(2, 1, 4, 4, 2))
     seen = Pass(Twice(conv), x, PROBE).back(dy).seen["f",]
