@@ -155,14 +155,22 @@ class Again(md.Layer):
         return dy + self.f.input_grad(self.f.input_grad(dy, cache[1]), cache[0])
 
 
+class AgainByRule(Again):
+    """The same, with a way back for every rule."""
+
+    def project(self, s, cache, rule):
+        return s + self.f.project(self.f.project(s, cache[1], rule), cache[0], rule)
+
+
+@pytest.mark.parametrize("own", [Again, AgainByRule])
 @pytest.mark.parametrize("engine", ["plain", "fused"])
 @pytest.mark.parametrize("name", ["own.f", "own.f.wide", "own.f.wide.bn", "own.f.back"])
-def test_a_layer_in_a_container_that_runs_it_twice_is_seen_where_it_runs_last(name, engine):
+def test_a_layer_in_a_container_that_runs_it_twice_is_seen_where_it_runs_last(name, engine, own):
     rng = np.random.default_rng(0)
     conv, bn = md.Conv2D(3, 5, 3, padding=1, rng=rng, dtype=np.float64), md.BatchNorm2D(5, dtype=np.float64)
     wide = md.Sequential({"conv": conv, "bn": bn, "relu": md.ReLU()})
     f = {"wide": wide, "back": md.Conv2D(5, 3, 1, rng=rng, dtype=np.float64)}
-    model, x = md.Sequential({"own": Again(md.Sequential(f)), "relu": md.ReLU()}), rng.normal(size=(1, 4, 5, 3))
+    model, x = md.Sequential({"own": own(md.Sequential(f)), "relu": md.ReLU()}), rng.normal(size=(1, 4, 5, 3))
     assert name in [row.name for row in layer_table(model, (4, 5, 3), leaves=True)]
     a = md.activations(model, x, name)[name]
     np.testing.assert_allclose(truncate(model, name).forward(x, md.INFER)[0], a, atol=1e-12)
