@@ -168,9 +168,8 @@ def load_torch_state_dict(model: Layer, state: Mapping[str, Any]) -> None:
             f"got ({type(model).__name__}, {type(state).__name__}): the model comes first, then the state dict, "
             "as in (model, network.state_dict())"
         )
-    shapes = torch_shapes(model)
-    given = {name: _from_tensor(a) for name, a in without_prefix(state, shapes)[0].items()}
     own = _torch_arrays(model)
+    given = {name: _from_tensor(a) for name, a in without_prefix(state, own)[0].items()}
     first = {id(a): name for name, a in reversed(own.items())}
     own = {name: a for name, a in own.items() if name in given or first[id(a)] == name}
     check_arrays({name: _to_torch(a) for name, a in own.items()}, given, "the torch state dict")
