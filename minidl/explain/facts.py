@@ -25,10 +25,10 @@ def data_address(picture: np.ndarray) -> str:
 
 
 def word(words: Sequence[str], label: int) -> str:
-    """The first name of a class; empty if it is unknown."""
+    """The name of a class; empty if it is unknown."""
     if label < 0:
         return ""
-    return words[label].split(",")[0] if label < len(words) else f"class {label}"
+    return words[label] if label < len(words) else f"class {label}"
 
 
 def predicted(words: Sequence[str], scores: np.ndarray | None) -> str:

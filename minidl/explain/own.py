@@ -50,6 +50,6 @@ def explain_unit(
     known = np.full(len(ready), -1) if labels is None else np.asarray(labels)
     if known.shape != (len(ready),) or known.dtype.kind not in "iu":
         raise UsageError(f"labels of shape {known.shape} and type {known.dtype}: give {len(ready)} whole numbers")
-    words = [str(c) for c in classes] if classes is not None else []
+    words = [str(c).split(",")[0] for c in classes] if classes is not None else []
     looked = Looked(ready, shown(ready[0]), known, words, "the first image")
     return write_page(make_page(model, looked, layer, unit, start, title), Path(path))

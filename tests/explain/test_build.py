@@ -5,7 +5,7 @@ import pytest
 
 import minidl as md
 from minidl.errors import DivergedError, UsageError
-from minidl.explain import trail
+from minidl.explain import facts, trail
 from minidl.explain.build import Looked, make_page
 from minidl.explain.watch import Pass
 from minidl.kernels import reference
@@ -404,3 +404,7 @@ def test_a_unit_after_a_pool_that_keeps_the_size_is_made_where_the_maximum_was()
     window = padded[place[0] : place[0] + 3, place[1] : place[1] + 3]  # (3, 3, C)
     adds = np.abs((window * w).sum(axis=(0, 1)))
     assert [c.channel for c in stage.channels] == np.argsort(-adds).tolist()
+
+
+def test_a_name_with_a_comma_is_shown_whole():
+    assert facts.word(["crane (grus, g)", "cat"], 0) == "crane (grus, g)"
