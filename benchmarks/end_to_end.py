@@ -24,9 +24,11 @@ from minidl.cli.flags import count
 from minidl.errors import MinidlError
 from minidl.layers import TRAIN
 from minidl.losses import softmax_cross_entropy
-from minidl.training import session
+from minidl.training import run_data, session
 from minidl.training.callbacks import Checkpointer, StopRequested
 from minidl.training.config import ENGINES, Config
+from minidl.training.execution import one_blas_thread
+from minidl.training.network import make_model
 from minidl.training.reports import ProgressBar
 from minidl.training.runs import Run
 from minidl.training.trainer import Callback, Trainer
@@ -57,10 +59,8 @@ class Alternate(Callback):
 
 def measure(config: Config, steps: int, rounds: int) -> Alternate:
     """The seconds of all rounds."""
-    data = session.load_data(config)
-    trainer, other = (
-        session.make_trainer(config, data, session.make_model(config, data, models.build)) for _ in range(2)
-    )
+    data = run_data.load_data(config)
+    trainer, other = (session.make_trainer(config, data, make_model(config, data, models.build)) for _ in range(2))
     model, optimizer, rng = other.model, other.optimizer, np.random.default_rng(0)
     x = rng.standard_normal((config.batch_size, *data.dataset.image_shape), np.float32)
     y = rng.integers(0, len(data.dataset.classes), config.batch_size)
@@ -93,7 +93,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = {"data": args.data, "batch_size": args.batch_size, "engine": args.engine}
     config = Config(**settings, augment="online", dropout=0.4, epochs=1000, checkpoint_minutes=0.2)
-    with session.one_blas_thread():
+    with one_blas_thread():
         seconds = measure(config, args.steps, args.rounds)
     loop, bare = (config.batch_size * args.steps / median(s) for s in (seconds.loop, seconds.bare))
     print(f"{config.engine}, batch {config.batch_size}, {args.data}: medians of {args.rounds} rounds")

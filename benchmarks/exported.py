@@ -29,7 +29,7 @@ from minidl.engine import prepare
 from minidl.exchange.own import save_onnx
 from minidl.layers import INFER, TRAIN, BatchNorm2D, Layer
 from minidl.text.progress import Progress
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.checkpoints import load_checkpoint
 
 Answer = Callable[[np.ndarray], np.ndarray]  # images (N, 3, H, W) -> logits (N, K)
@@ -77,7 +77,7 @@ def shipped(data: str, quick: bool, folder: Path) -> tuple[int, dict[str, Seen]]
     """How often minidl is right on val, and every runtime beside it."""
     checkpoint = load_checkpoint(models.weights_file("refined"))
     model = checkpoint.build(models.build)
-    images = session.saved_data(checkpoint, data)
+    images = run_data.saved_data(checkpoint, data)
     engine = prepare(model)
     answers = dict(runtimes(model, SIDE, folder))
     seen = {name: Seen(0, 0, [], 0.0) for name in answers}

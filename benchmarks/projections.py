@@ -27,9 +27,10 @@ from benchmarks.rounds import Task, alternate, working
 from minidl.errors import UsageError
 from minidl.layers import TRAIN, BatchNorm2D, Layer, Rule
 from minidl.storage.weights import load_arrays, load_weights, save_arrays, save_weights
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
+from minidl.training.run_data import Data
 from minidl.training.runs import find_checkpoint
 from minidl.visual.probe import probe
 
@@ -61,15 +62,15 @@ class Pairs(NamedTuple):
         return Pairs(model, about["layer"], int(about["classes"]), **arrays)
 
 
-def network(checkpoint: Path | None, data: str | None) -> tuple[Layer, session.Data, str]:
+def network(checkpoint: Path | None, data: str | None) -> tuple[Layer, Data, str]:
     """The network of a run, or an untrained one; its data set; and both in words."""
     if checkpoint:
         saved = load_checkpoint(find_checkpoint(checkpoint))
         if saved.about.model != MODEL:
             raise UsageError(f"{checkpoint}: a {saved.about.model} net; only {MODEL} has a twin in torch")
-        images = session.saved_data(saved, data)
+        images = run_data.saved_data(saved, data)
         return saved.build(models.build), images, f"trained weights, epoch {saved.state.epoch}"
-    images = session.load_data(Config(data=data or "shapes"))
+    images = run_data.load_data(Config(data=data or "shapes"))
     model = models.build(MODEL, len(images.dataset.classes))
     for layer in model.leaves():
         if isinstance(layer, BatchNorm2D):
@@ -79,7 +80,7 @@ def network(checkpoint: Path | None, data: str | None) -> tuple[Layer, session.D
     return model, images, "random weights"
 
 
-def find_pairs(model: Layer, data: session.Data, layer: str, units: int, threads: int) -> Pairs:
+def find_pairs(model: Layer, data: Data, layer: str, units: int, threads: int) -> Pairs:
     """Some units that aren't dead, from all over the layer, each with the images of the largest l2 norm."""
     classes = len(data.dataset.classes)
     found = probe(model, [layer], data.loader(data.val), classes, norms=("l2",), threads=threads)[layer]

@@ -25,9 +25,11 @@ from benchmarks.cli import RESULTS, run, table, write
 from benchmarks.machine import cores
 from benchmarks.techniques import Technique, cutmix, fast_betas, independent_flips, mixup, stretched, whitened
 from minidl.text.progress import Progress
-from minidl.training import session
+from minidl.training import run_data, session
 from minidl.training.config import Config, make_config
 from minidl.training.evaluation import evaluate
+from minidl.training.execution import one_blas_thread
+from minidl.training.network import make_model
 from minidl.training.trainer import Callback, Trainer
 
 # The average covers the same share of the steps as in 22 epochs of all images, about 500 of 17,182.
@@ -92,9 +94,9 @@ class Bar(Callback):
 
 def measure(name: str, config: Config) -> Result:
     """Trains the row `name` with `config` from nothing, and evaluates it on all images held out."""
-    data = session.load_data(config)
-    with session.one_blas_thread():
-        trainer = session.make_trainer(config, data, session.make_model(config, data, models.build))
+    data = run_data.load_data(config)
+    with one_blas_thread():
+        trainer = session.make_trainer(config, data, make_model(config, data, models.build))
         trainer.val.limit = 1  # one batch after each epoch, which takes no time; all of them at the end
         if ROWS[name].technique is not None:
             ROWS[name].technique(trainer)

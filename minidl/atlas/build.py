@@ -34,7 +34,7 @@ from minidl.atlas.write import activity, add_page, put, put_chunks
 from minidl.errors import UsageError
 from minidl.storage.weights import model_arrays
 from minidl.text.progress import Progress
-from minidl.training.session import one_blas_thread
+from minidl.training.execution import one_blas_thread
 from minidl.version import __version__
 from minidl.visual.connections import connections
 from minidl.visual.probe import LayerProbe

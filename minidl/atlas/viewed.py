@@ -16,8 +16,8 @@ from minidl.errors import ShapeError, UsageError
 from minidl.layers import Layer
 from minidl.layers.convert import convert
 from minidl.text.progress import Progress
-from minidl.training import session
 from minidl.training.config import network_in_words, of_network
+from minidl.training.execution import Execution, on_engine
 from minidl.training.trainer import TrainState
 from minidl.visual.control import IMAGES, randomised, some_images
 from minidl.visual.subject import Subject
@@ -50,7 +50,7 @@ class Viewed:
     history: dict[str, list[float]] = field(default_factory=dict)
     fresh: Callable[[int], Layer] | None = None
     top1: float | None = None  # on the validation images, as its run says
-    execution: session.Execution = field(default_factory=session.Execution)
+    execution: Execution = field(default_factory=Execution)
 
     @property
     def xp(self) -> ModuleType:
@@ -66,7 +66,7 @@ class Viewed:
 
     def running(self, model: Layer) -> Layer:
         """The plain `model` on the engine and the backend."""
-        return session.on_engine(model, self.execution)[0]
+        return on_engine(model, self.execution)[0]
 
     def randomised(self) -> Layer:
         """The network before any training."""

@@ -18,15 +18,18 @@ from minidl.errors import OutOfMemoryError
 from minidl.models import build
 from minidl.parallel.communicator import ALONE, Communicator
 from minidl.text.console import warn
-from minidl.training import search, session
+from minidl.training import search
 from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import Config, network_in_words, unused_settings
+from minidl.training.execution import engine_of, training_bytes
+from minidl.training.network import make_model
+from minidl.training.run_data import Data
 from minidl.training.trainer import Trainer
 
 NAMED = 10  # classes named one by one
 
 
-def describe(config: Config, data: session.Data, costs: Summary, needed: int) -> list[str]:
+def describe(config: Config, data: Data, costs: Summary, needed: int) -> list[str]:
     """The first lines of a training."""
     h, w, _ = data.dataset.image_shape
     notes = [f"{count:,} {what}" for what, count in data.dataset.notes.items()]
@@ -48,7 +51,7 @@ def describe(config: Config, data: session.Data, costs: Summary, needed: int) ->
 
 def seed_and_engine(config: Config) -> str:
     """Seed, backend and engine in words."""
-    return f"seed {config.seed}, {config.backend} {session.engine_of(config)}{', TF32' if config.tf32 else ''}"
+    return f"seed {config.seed}, {config.backend} {engine_of(config)}{', TF32' if config.tf32 else ''}"
 
 
 def memory_here(each: int, comm: Communicator, xp: ModuleType) -> int:
@@ -111,12 +114,12 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def new_trainer(
-    config: Config, data: session.Data, start: Checkpoint | None, comm: Communicator = ALONE
+    config: Config, data: Data, start: Checkpoint | None, comm: Communicator = ALONE
 ) -> tuple[Trainer, list[str], int]:
     """A trainer, the lines that describe it, and the bytes it needs; OutOfMemoryError if the ranks lack them."""
     trainer = search.new_trainer(config, data, build, start)
-    model = session.make_model(config, data, build)
+    model = make_model(config, data, build)
     costs = summary(model, (config.batch_size, *data.dataset.image_shape))
-    needed = session.training_bytes(config, costs.memory)
+    needed = training_bytes(config, costs.memory)
     check_memory(config, memory_here(needed, comm, trainer.xp), trainer.xp)
     return trainer, describe(config, data, costs, needed), needed

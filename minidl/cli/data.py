@@ -13,7 +13,8 @@ from minidl.data.shapes import load_shapes
 from minidl.errors import DataError
 from minidl.text.calls import call, quoted
 from minidl.text.console import print_lines
-from minidl.training import session
+from minidl.training import run_data
+from minidl.training.batches import train_loader
 from minidl.training.config import make_config
 
 
@@ -25,8 +26,8 @@ def show_batch(args: Namespace) -> int:
     picture = Path(args.picture)
     check_picture(picture)
     config = make_config(args.preset or "quick", given_settings(args))
-    data = session.load_data(config)
-    loader = session.train_loader(config, data)
+    data = run_data.load_data(config)
+    loader = train_loader(config, data)
     x, y = next(iter(loader.epoch(args.epoch)))
     title = f"{data.dataset.name}, epoch {args.epoch}, augment {config.augment}, seed {config.seed}"
     save_batch(picture, denormalise(x, data.mean, data.std), [data.dataset.words[c] for c in y], title)

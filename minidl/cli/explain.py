@@ -17,7 +17,7 @@ from minidl.models import build
 from minidl.storage.files import own_folder
 from minidl.text.calls import call
 from minidl.text.console import print_lines
-from minidl.training import session
+from minidl.training.execution import one_blas_thread
 from minidl.visual.file_names import file_name
 from minidl.visual.subject import Subject
 
@@ -33,7 +33,7 @@ def explain(args: Namespace) -> int:
 
     _check_ending(args.output)
     subject = Subject(read_trained(args), build, data=args.data, whole=args.whole, split=args.split)
-    with session.one_blas_thread():
+    with one_blas_thread():
         looked = _looked(args, subject)
         page = make_page(subject.model, looked, args.layer, args.unit, args.start, args.pretrained or subject.source)
     path = write_page(page, _output(args, subject, page))

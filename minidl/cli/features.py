@@ -13,8 +13,8 @@ from minidl.data.classes import class_names, find_classes
 from minidl.parallel.world import world
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
-from minidl.training import session
 from minidl.training.config import CLASSES_HELP
+from minidl.training.execution import one_blas_thread
 from minidl.training.together import same_data
 from minidl.visual.subject import Subject
 
@@ -66,7 +66,7 @@ def _features(args: Namespace) -> tuple[Pictures, np.ndarray, np.ndarray] | None
     print_lines(f"classes {', '.join(names[c] for c in classes)}")
     data = same_data(comm, lambda: subject.data)
     shown = embedding.of_classes(subject.split.labels, classes)
-    with session.one_blas_thread(), Progress("features", len(subject.split), "image") as bar:
+    with one_blas_thread(), Progress("features", len(subject.split), "image") as bar:
         x = embedding.features(subject.running, data.loader(subject.split), subject.xp, bar.add, comm)
     return None if pictures is None else (pictures, x, shown)
 

@@ -13,8 +13,9 @@ from minidl.parallel.communicator import ALONE
 from minidl.storage.files import check_target
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.config import make_config
+from minidl.training.execution import one_blas_thread
 from minidl.training.together import same_start
 
 NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs", "patience", *KEPT_BY_RUNS)
@@ -32,8 +33,8 @@ def find_lr(args: Namespace) -> int:
     if args.low >= args.high:
         raise UsageError(f"--from {args.low:g} --to {args.high:g}: the lower rate comes first")
     config = make_config(args.preset or "quick", given_settings(args))
-    with session.one_blas_thread():
-        data = session.load_data(config)
+    with one_blas_thread():
+        data = run_data.load_data(config)
         trainer, lines, needed = new_trainer(config, data, same_start(ALONE, config))
         lines.append(f"training at lr {args.low:g} to {args.high:g}, {config.optimizer}, {seed_and_engine(config)}")
         print_lines(*lines)

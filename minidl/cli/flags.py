@@ -19,9 +19,9 @@ from minidl.text import numbers
 from minidl.text.console import warn
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import ENGINE_HELP, ENGINES, PRESETS, TF32_HELP, THREADS_HELP, Config
+from minidl.training.execution import Execution
 from minidl.training.folders import LONGEST_NAME
 from minidl.training.runs import find_checkpoint
-from minidl.training.session import Execution
 from minidl.training.together import same_checkpoint
 
 NAMES = {"model": tuple(REGISTRY), **OPTIONS}

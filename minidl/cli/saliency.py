@@ -15,7 +15,7 @@ from minidl.cli.pictures import Pictures, add_run_flags, photo_name, read_subjec
 from minidl.errors import UsageError
 from minidl.text.calls import call
 from minidl.text.progress import Progress
-from minidl.training import session
+from minidl.training.execution import one_blas_thread
 from minidl.visual.gradcam import enlarge, grad_cam
 from minidl.visual.occlusion import grid, occlusion, sizes
 from minidl.visual.subject import Subject
@@ -36,7 +36,7 @@ def occlude(args: Namespace) -> int:
     label = _class_to_explain(args, subject, x, np.array([label]))[0]
     gray = (0.5 - np.array(subject.about.mean)) / np.array(subject.about.std)
     places = np.prod([len(first) for first in grid(*side, patch, stride)])
-    with session.one_blas_thread(), Progress("occluding", places, "place") as bar:
+    with one_blas_thread(), Progress("occluding", places, "place") as bar:
         found = occlusion(
             subject.running, x[0], label, fill=gray, patch=patch, stride=stride, xp=subject.xp, on_batch=bar.add
         )
@@ -62,7 +62,7 @@ def gradcam(args: Namespace) -> int:
     images, name, labels = _some_images(args, subject)
     x = subject.normalised(images)
     predicted, classes = subject.predicted(x)[0], _class_to_explain(args, subject, x, labels)
-    with session.one_blas_thread():
+    with one_blas_thread():
         found = grad_cam(subject.plain, to_device(x, subject.xp), layer, classes)
     path = pictures.path("gradcam", layer, name, **_explained(pictures))
     large = enlarge(found, *images.shape[1:3])

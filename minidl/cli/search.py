@@ -23,12 +23,14 @@ from minidl.storage.validate import blamed
 from minidl.text.calls import call, quoted
 from minidl.text.columns import align
 from minidl.text.console import show
-from minidl.training import resume, search, session
+from minidl.training import resume, search
 from minidl.training.callbacks import Harmless, Interruption, StopRequested, attempt
 from minidl.training.config import Config, check_settings
+from minidl.training.execution import one_blas_thread
 from minidl.training.folders import check_name, check_no_name
 from minidl.training.reports import ProgressBar
 from minidl.training.rounds import run_trials
+from minidl.training.run_data import Data
 from minidl.training.runs import Run
 from minidl.training.together import same_data, same_run, same_start
 from minidl.training.trainer import Trainer
@@ -50,7 +52,7 @@ def search_settings(args: Namespace) -> int:
     plan = search.same_plan(comm, plan)
     config = plan.config
     stored = nullcontext() if folder is None else blamed(folder / search.PLAN)
-    with session.one_blas_thread(), stored:
+    with one_blas_thread(), stored:
         run = same_run(comm, folder and Run(folder))
         data = same_data(comm, lambda: resume.load_data(config, run, None))
         changes = []
@@ -139,7 +141,7 @@ def _train_trials(
     return 0
 
 
-def _show_trials(study: Study, data: session.Data) -> None:
+def _show_trials(study: Study, data: Data) -> None:
     """Shows the five best trials on the screen, and all of them in the figure."""
     from minidl.training.study import KEPT
     from minidl.visual.search_plots import save_search

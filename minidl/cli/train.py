@@ -30,9 +30,12 @@ from minidl.training import resume, session, together
 from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested, attempt
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import KEPT_ON_RESUME, Config, make_config
+from minidl.training.execution import one_blas_thread, training_bytes
 from minidl.training.folders import check_name, check_no_name
 from minidl.training.loggers import Logging
+from minidl.training.network import initialise_from, make_model, other_network
 from minidl.training.reports import ProgressBar, Records
+from minidl.training.run_data import Data
 from minidl.training.runs import Run
 from minidl.training.tensorboard import EventFile, Pictures, import_tensorboard
 from minidl.training.trainer import Trainer
@@ -51,17 +54,17 @@ def train(args: Namespace) -> int:
         plugs = solved_in(args.exercises) if args.exercises else None
         if run and not given_settings(args).keys() & {"data", "backend", "tf32"}:  # else these may be to blame
             stack.enter_context(blamed(run.path / "config.json"))
-        stack.enter_context(session.one_blas_thread())
+        stack.enter_context(one_blas_thread())
         data = together.same_data(comm, lambda: resume.load_data(config, run, checkpoint))
         changes = []
         if run and comm.rank == 0:  # before the trainer, which would find fault with the checkpoint
             instead = f"start a new run (--init-from {quoted(run.path)} takes over its weights)"
             changes = resume.changes(run, data.dataset, instead)
-        model = session.make_model(config, data, build)
+        model = make_model(config, data, build)
         part = -(-config.batch_size // comm.size)  # of the batch, for a rank
         costs = summary(model, (part, *data.dataset.image_shape))
         trainer = session.make_trainer(config, data, model, checkpoint, comm)
-        needed = memory_here(session.training_bytes(config, costs.memory), comm, trainer.xp)
+        needed = memory_here(training_bytes(config, costs.memory), comm, trainer.xp)
         lines = describe(config, data, costs, needed)
         lines.append(
             f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "
@@ -70,9 +73,9 @@ def train(args: Namespace) -> int:
         lines += ranks_in_words(comm, config.threads)
         if config.init_from and checkpoint is None:
             source = together.same_start(comm, config)
-            new = session.initialise_from(trainer.model, source, data.dataset.classes)
+            new = initialise_from(trainer.model, source, data.dataset.classes)
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
-            lines += session.other_network(config, source)
+            lines += other_network(config, source)
         lines += changes
         if args.dry_run:
             print_lines(*lines)
@@ -117,7 +120,7 @@ def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | 
     return run, checkpoint, config
 
 
-def _furnish(args: Namespace, stack: ExitStack, run: Run | None, config: Config, data: session.Data) -> Run:
+def _furnish(args: Namespace, stack: ExitStack, run: Run | None, config: Config, data: Data) -> Run:
     """The folder of a new run; or that of a resumed one, whose next command finds the settings that are kept."""
     if run is None:
         run = Run.create(Path(args.output), args.name, config, fingerprint(data.dataset))
@@ -130,7 +133,7 @@ def _furnish(args: Namespace, stack: ExitStack, run: Run | None, config: Config,
     return run
 
 
-def _train(trainer: Trainer, run: Run, config: Config, data: session.Data, needed: int, watch: Watch) -> int:
+def _train(trainer: Trainer, run: Run, config: Config, data: Data, needed: int, watch: Watch) -> int:
     bar, interruption = ProgressBar(), Interruption(watch.comm)
     checkpointer = Checkpointer(
         run, session.about(config, data), config.checkpoint_minutes, config.snapshot_epochs, config.keep

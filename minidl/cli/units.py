@@ -10,7 +10,7 @@ from minidl.layers import Rule
 from minidl.parallel.world import world
 from minidl.text.calls import call
 from minidl.text.console import print_lines
-from minidl.training import session
+from minidl.training.execution import one_blas_thread
 from minidl.visual.projection import RULE_SEEDS, SEEDS, Projector, negative_gammas
 from minidl.visual.screen import SCALES
 from minidl.visual.subject import Subject
@@ -25,13 +25,13 @@ def units(args: Namespace) -> int:
     subject = read_subject(args, comm)
     layer = args.layer or subject.last_map()
     if comm.rank:  # only the scan is shared
-        with session.one_blas_thread():
+        with one_blas_thread():
             if getattr(args, "image", None) is None:
                 scan(args, subject, layer, comm)
         return 0
     pictures = Pictures(args, subject)
     projector = None if args.command == "top" else _make_projector(args, subject, layer)
-    with session.one_blas_thread():
+    with one_blas_thread():
         if projector is not None and args.image is not None:
             return say_written(save_photo(pictures, layer, projector))
         return say_written(save_units(pictures, layer, projector, comm))

@@ -25,9 +25,10 @@ from minidl.storage.metadata import to_json
 from minidl.text.calls import program
 from minidl.text.console import print_lines
 from minidl.text.progress import Progress
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.evaluation import Evaluation, evaluate
+from minidl.training.execution import on_engine, one_blas_thread
 from minidl.training.prediction import (
     BATCH,
     Prediction,
@@ -37,6 +38,7 @@ from minidl.training.prediction import (
     predict_split,
     write_predictions,
 )
+from minidl.training.run_data import Data
 from minidl.training.runs import run_folder
 from minidl.training.together import same_data
 
@@ -44,15 +46,15 @@ from minidl.training.together import same_data
 @contextmanager
 def _trained(checkpoint: Checkpoint, args: Namespace) -> Iterator[tuple[Layer, ModuleType]]:
     """The checkpoint's model on the engine of the flags, and its array module."""
-    with session.one_blas_thread():
-        yield session.on_engine(checkpoint.build(build), execution(args))
+    with one_blas_thread():
+        yield on_engine(checkpoint.build(build), execution(args))
 
 
 def evaluate_run(args: Namespace) -> int:
     """Prints accuracy, accuracy per class and the most frequent mistakes of a trained network."""
     comm = world()
     checkpoint = read_trained(args, comm)
-    data = same_data(comm, lambda: session.saved_data(checkpoint, args.data, args.whole))
+    data = same_data(comm, lambda: run_data.saved_data(checkpoint, args.data, args.whole))
     split = data.split(args.split)
     with _trained(checkpoint, args) as (model, xp), Progress("evaluating", len(split), "image") as bar:
         result = evaluate(model, data.loader(split), xp, bar.add, comm)
@@ -62,7 +64,7 @@ def evaluate_run(args: Namespace) -> int:
     return 0
 
 
-def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
+def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: Data, args: Namespace) -> None:
     names = class_names(checkpoint.about.classes, checkpoint.about.words)
     print_lines(f"{checkpoint.path}, {args.split}: {result.images:,} images{_extent(data, checkpoint, args)}")
     if args.data:
@@ -89,17 +91,17 @@ def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: session.
         print_lines(f"{images:6}  {names[true]}  taken for  {names[predicted]}")
 
 
-def _extent(data: session.Data, checkpoint: Checkpoint, args: Namespace) -> str:
+def _extent(data: Data, checkpoint: Checkpoint, args: Namespace) -> str:
     """For a part of a split: " (5 % of val ...)" and, if there is more of it, how to take that; otherwise nothing."""
     if (extent := data.extent.get(args.split)) is None:
         return ""
     config = checkpoint.about.config
-    more = config.get("subset", 1) < 1 or (config.get("val_split") and not session.without_val(data.dataset))
+    more = config.get("subset", 1) < 1 or (config.get("val_split") and not run_data.without_val(data.dataset))
     hint = f"; --whole takes all of {args.split}" if more and not args.whole else ""
     return f" ({extent}, as in training{hint})"
 
 
-def _print_json(result: Evaluation, checkpoint: Checkpoint, data: session.Data, args: Namespace) -> None:
+def _print_json(result: Evaluation, checkpoint: Checkpoint, data: Data, args: Namespace) -> None:
     classes = checkpoint.about.classes
     report = {
         "checkpoint": str(checkpoint.path),
@@ -176,7 +178,7 @@ def _same_photos(photos: list[str], comm: Communicator) -> list[str]:
 
 
 def _predict_split(checkpoint: Checkpoint, args: Namespace, comm: Communicator) -> int:
-    data = same_data(comm, lambda: session.saved_data(checkpoint, args.data, args.whole))
+    data = same_data(comm, lambda: run_data.saved_data(checkpoint, args.data, args.whole))
     split = data.split(args.split)
     names = getattr(split, "names", None)
     files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)

@@ -12,7 +12,7 @@ from minidl.data.naming import SHAPES
 from minidl.storage.metadata import to_json
 from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import network_in_words
-from minidl.training.session import IMPORTED, TINY_IMAGENET
+from minidl.training.run_data import IMPORTED, TINY_IMAGENET
 from minidl.version import __version__
 
 TASK = "image-classification"

@@ -27,7 +27,7 @@ from minidl.storage.weights import (
 )
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config, network_in_words
-from minidl.training.session import IMPORTED
+from minidl.training.run_data import IMPORTED
 from minidl.training.trainer import TrainState
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std of nearly all weights of torchvision

@@ -13,9 +13,10 @@ from minidl.data.fingerprint import fingerprint
 from minidl.errors import DataError, UsageError
 from minidl.storage.tables import csv_rows
 from minidl.text.calls import quoted
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.checkpoints import ROW, Checkpoint
 from minidl.training.config import FREE_ON_RESUME, Config
+from minidl.training.run_data import Data
 from minidl.training.runs import Run, find_checkpoint, newest_run
 from minidl.training.trainer import TrainState
 
@@ -59,10 +60,10 @@ def settings(run: Run, given: dict[str, Any], preset: str | None) -> Config:
     return Config(**{**saved, **given})
 
 
-def load_data(config: Config, run: Run | None, checkpoint: Checkpoint | None) -> session.Data:
+def load_data(config: Config, run: Run | None, checkpoint: Checkpoint | None) -> Data:
     """The data of the run (None: a new one), normalized as at its beginning."""
     try:
-        data = session.load_data(config)
+        data = run_data.load_data(config)
     except DataError as error:
         if run is None or Path(config.data).exists():
             raise

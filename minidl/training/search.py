@@ -26,6 +26,8 @@ from minidl.training import session
 from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import PRESETS, SETTINGS, Config
 from minidl.training.folders import create_folder
+from minidl.training.network import initialise_from, make_model
+from minidl.training.run_data import Data
 from minidl.training.runs import environment
 from minidl.training.together import same_json
 from minidl.training.trainer import Trainer
@@ -107,11 +109,11 @@ def new_search_folder(output: Path, name: str | None, data: dict[str, Any] | Non
     return create_folder(output, name, "search", furnish)
 
 
-def new_trainer(config: Config, data: session.Data, build: Callable[..., Layer], start: Checkpoint | None) -> Trainer:
+def new_trainer(config: Config, data: Data, build: Callable[..., Layer], start: Checkpoint | None) -> Trainer:
     """A trainer with new weights, or with those of `start`. It works alone, whatever the number of ranks."""
-    trainer = session.make_trainer(config, data, session.make_model(config, data, build))
+    trainer = session.make_trainer(config, data, make_model(config, data, build))
     if start is not None:
-        session.initialise_from(trainer.model, start, data.dataset.classes)
+        initialise_from(trainer.model, start, data.dataset.classes)
     return trainer
 
 

@@ -18,8 +18,8 @@ from minidl.parallel.communicator import Communicator
 from minidl.storage.metadata import from_json, to_json
 from minidl.training.checkpoints import Checkpoint, load_checkpoint, pack_checkpoint, unpack_checkpoint
 from minidl.training.config import Config, config_from_dict
+from minidl.training.run_data import Data
 from minidl.training.runs import Run, RunElsewhere, find_checkpoint
-from minidl.training.session import Data
 
 _SOURCE = "rank 0"  # in the messages about what doesn't arrive as it was sent
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.engine.tiles.runner import available_cores
 from minidl.layers.base import Layer
-from minidl.training.session import one_blas_thread
+from minidl.training.execution import one_blas_thread
 from minidl.visual.effects import first_order
 
 Mistake = tuple[int, int]  # (true class, predicted class)

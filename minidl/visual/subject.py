@@ -18,8 +18,10 @@ from minidl.data.loader import normalise
 from minidl.errors import UsageError
 from minidl.layers.base import INFER, Layer
 from minidl.losses import softmax
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.checkpoints import Checkpoint
+from minidl.training.execution import Execution, on_engine
+from minidl.training.run_data import Data
 from minidl.visual.truncate import LayerInfo, layer_table, truncate
 
 BATCH = 100
@@ -47,9 +49,9 @@ class Subject:
         data: str | None = None,
         whole: bool = False,
         split: str = "val",
-        execution: session.Execution | None = None,
+        execution: Execution | None = None,
     ) -> None:
-        self.split_name, self.execution = split, execution or session.Execution()
+        self.split_name, self.execution = split, execution or Execution()
         self._data = data, whole
         self.checkpoint, self.about, self.model = checkpoint, checkpoint.about, checkpoint.build(build)
 
@@ -57,7 +59,7 @@ class Subject:
 
     @cached_property
     def _on_engine(self) -> tuple[Layer, ModuleType]:
-        return session.on_engine(self.model, self.execution)
+        return on_engine(self.model, self.execution)
 
     @property
     def running(self) -> Layer:
@@ -74,8 +76,8 @@ class Subject:
     # ------------------------------------------------------------------- images
 
     @cached_property
-    def data(self) -> session.Data:
-        return session.saved_data(self.checkpoint, *self._data)
+    def data(self) -> Data:
+        return run_data.saved_data(self.checkpoint, *self._data)
 
     @cached_property
     def split(self) -> Split:

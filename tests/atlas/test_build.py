@@ -19,7 +19,7 @@ from minidl.errors import UsageError
 from minidl.layers.base import INFER
 from minidl.losses import softmax
 from minidl.models.convnet import build_convnet
-from minidl.training.session import Execution
+from minidl.training.execution import Execution
 from minidl.visual.connections import connections
 from minidl.visual.probe import probe
 from minidl.visual.projection import RULE_SEEDS, Projector

@@ -20,7 +20,7 @@ from minidl.data import load_shapes
 from minidl.errors import UsageError
 from minidl.layers import INFER, TRAIN
 from minidl.storage.weights import to_torch_state_dict
-from minidl.training.session import Data
+from minidl.training.run_data import Data
 from minidl.visual.truncate import truncate
 
 MACHINE = {"machine": {"processor": "Abacus", "cores": 2}}

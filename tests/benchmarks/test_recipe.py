@@ -16,7 +16,7 @@ from minidl.data.loader import Loader
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import SGD
 from minidl.schedules import constant
-from minidl.training import session
+from minidl.training.batches import make_augment
 from minidl.training.config import make_config
 from minidl.training.trainer import Trainer
 from tests.tiny_fixture import make_tiny
@@ -77,7 +77,7 @@ def test_independent_flips_mirror_half_of_the_images_whatever_the_epoch_before(t
 
 def test_images_are_stretched_in_the_share_of_the_epochs_that_is_asked_for(trainer):
     trainer.epochs, indices = 8, np.arange(24)
-    best = session.make_augment(
+    best = make_augment(
         make_config("best", {"epochs": 8}), SimpleNamespace(dataset=SimpleNamespace(image_shape=(64, 64, 3)))
     )
     techniques.stretched(trainer, 0.85)

@@ -13,9 +13,10 @@ import models
 import train
 from minidl.cli.programs import TRAIN_PY
 from minidl.data import load_dataset
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
+from minidl.training.network import initialise_from
 from minidl.training.prediction import BATCH, names_in_split
 from tests.conftest import ENGINE
 from tests.small_runs import OWN
@@ -89,8 +90,8 @@ def test_no_more_is_offered_than_there_is(place, tmp_path, capsys):
 
 def test_training_and_saved_data_hold_the_same_images(place):
     config = Config(**load_checkpoint(place / "runs/part/checkpoints/best.safetensors").about.config)
-    trained = session.load_data(config, progress=False)
-    saved = session.saved_data(load_checkpoint(place / "runs/part/checkpoints/best.safetensors"), progress=False)
+    trained = run_data.load_data(config, progress=False)
+    saved = run_data.saved_data(load_checkpoint(place / "runs/part/checkpoints/best.safetensors"), progress=False)
     for one, two in ((trained.train, saved.train), (trained.val, saved.val)):
         assert one.names == two.names and np.array_equal(one.labels, two.labels)
     assert not set(saved.train.names) & set(saved.val.names)
@@ -100,7 +101,7 @@ def test_without_val_every_image_is_trained_on_or_held_out(tmp_path):
     make_folders(tmp_path / "own", CLASSES, train=8, val=0, size=(16, 16))
     for share, held_out in ((0.0, 3), (0.25, 6)):
         config = Config(data=str(tmp_path / "own"), image_size=16, val_split=share)
-        data = session.load_data(config, progress=False)
+        data = run_data.load_data(config, progress=False)
         assert (len(data.train), len(data.val)) == (24 - held_out, held_out)
         assert not set(data.train.names) & set(data.val.names)
         assert data.extent["val"] == f"{100 * (share or 0.1):g} % of train, held out"
@@ -109,7 +110,7 @@ def test_without_val_every_image_is_trained_on_or_held_out(tmp_path):
 def test_a_class_called_held_out_is_a_class(tmp_path):
     make_folders(tmp_path / "own", ("cat", "held out"), size=(16, 16))
     shutil.rmtree(tmp_path / "own" / "val" / "held out")
-    assert session.load_data(Config(data=str(tmp_path / "own"), image_size=16), progress=False).extent == {}
+    assert run_data.load_data(Config(data=str(tmp_path / "own"), image_size=16), progress=False).extent == {}
 
 
 def test_data_elsewhere_is_said_and_taken_in_the_same_parts(place, tmp_path, capsys):
@@ -399,7 +400,7 @@ def test_a_model_starts_with_the_old_head_or_with_its_own(place):
     for classes, same in ((["cat", "dog", "emu"], True), (["ant", "bee", "fly"], False)):
         model = models.build("convnet", classes=3, seed=5)
         own = model.named_parameters()["fc.weight"].value.copy()
-        assert session.initialise_from(model, source, classes) == ([] if same else ["fc.weight", "fc.bias"])
+        assert initialise_from(model, source, classes) == ([] if same else ["fc.weight", "fc.bias"])
         found = model.named_parameters()
         np.testing.assert_array_equal(found["fc.weight"].value, source.arrays["fc.weight"] if same else own)
         np.testing.assert_array_equal(found["conv1.weight"].value, source.arrays["conv1.weight"])

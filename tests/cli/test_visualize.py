@@ -13,7 +13,7 @@ import visualize
 from minidl.cli.programs import VISUALIZE_PY
 from minidl.layers import PROBE, Rule
 from minidl.storage.weights import load_arrays, save_arrays
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.checkpoints import load_checkpoint
 from minidl.visual.projection import seed
 from minidl.visual.truncate import truncate
@@ -172,7 +172,7 @@ def test_raw_projections_are_those_of_the_plain_layers_on_the_images_of_the_tabl
     with (tmp_path / "run-units-relu3.csv").open(encoding="utf-8") as file:
         row = list(csv.DictReader(file))[9]
     checkpoint = load_checkpoint(finished / "checkpoints" / "best.safetensors")
-    data = session.saved_data(checkpoint, None)
+    data = run_data.saved_data(checkpoint, None)
     positions = [data.val.names.index(row[f"l2_image{i}"]) for i in range(1, 10)]
     x = np.concatenate([x for x, _ in data.loader(data.val).epoch(0)])[positions]
     part = truncate(checkpoint.build(models.build), "relu3")

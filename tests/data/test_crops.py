@@ -10,7 +10,7 @@ from PIL import Image
 
 from minidl.data import OnlineAugment, ResizedCrops
 from minidl.data.crops import _weights, alternating, followed, growing, resample
-from minidl.training import session
+from minidl.training.batches import make_augment
 from minidl.training.config import Config
 from tests.data.test_augment import ArraySplit
 
@@ -132,7 +132,7 @@ def test_one_augmentation_follows_the_other_at_its_epoch():
 
 def test_a_run_ends_on_shifts_of_whole_images():
     data = SimpleNamespace(dataset=SimpleNamespace(image_shape=(64, 64, 3)))
-    augment = session.make_augment(Config(augment="crops", start_size=40, epochs=80), data)
+    augment = make_augment(Config(augment="crops", start_size=40, epochs=80), data)
     images, indices = ArraySplit(2).pixels, np.arange(2)
     assert augment(images, indices, 0, 67).shape[1] == 56
     assert np.array_equal(augment(images, indices, 0, 68), OnlineAugment()(images, indices, 0, 68))

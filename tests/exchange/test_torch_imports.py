@@ -18,7 +18,7 @@ from minidl.exchange.sketch import names_of_classes, side_heads, sketch, unfille
 from minidl.exchange.torch_writer import pickle_of, write_state_dict
 from minidl.storage.weights import to_torch_state_dict, torch_shapes
 from minidl.training.checkpoints import load_checkpoint
-from minidl.training.session import initialise_from
+from minidl.training.network import initialise_from
 from models.googlenet import Convolution, Head, Inception, build_googlenet
 from models.resnet import RESNET18, build_resnet
 from tests.exchange.test_torch_file import zip_of

@@ -5,7 +5,7 @@ import pytest
 
 from minidl.atlas.build import Settings, make_atlas
 from minidl.atlas.versions import State
-from minidl.training.session import Execution
+from minidl.training.execution import Execution
 from tests.atlas.reading import read
 from tests.atlas.test_build import network, viewed
 from tests.cuda_standin import RECORD, install

@@ -18,8 +18,8 @@ from minidl.layers.convert import convert
 from minidl.losses import softmax_cross_entropy
 from minidl.optim import Adam
 from minidl.storage.weights import load_arrays
-from minidl.training import session
 from minidl.training.config import Config
+from minidl.training.execution import training_bytes
 from tests.cuda_standin import RECORD, install, run_on_the_host
 from tests.cuda_standin.device import Device
 from tests.cuda_standin.pool import MEMORY
@@ -85,7 +85,7 @@ def test_a_step_takes_what_was_estimated_and_up_to_a_quarter_more(monkeypatch):
     shape = (2, 32, 32, 3)
     model = convert(models.build("refined", 20), xp=xp)
     optimizer = Adam(model.named_parameters(), 1e-3)
-    needed = session.training_bytes(Config(backend="cupy"), summary(model, shape).memory)
+    needed = training_bytes(Config(backend="cupy"), summary(model, shape).memory)
     for _ in range(2):
         logits, cache = model.forward(xp.zeros(shape, np.float32), TRAIN)
         _, dlogits = softmax_cross_entropy(logits, xp.zeros(2, np.int64))

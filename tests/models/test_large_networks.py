@@ -23,7 +23,7 @@ from minidl.parallel.share import Share
 from minidl.parallel.step import DataParallel
 from minidl.storage.weights import load_arrays, model_arrays
 from minidl.training.checkpoints import About, Checkpoint
-from minidl.training.session import initialise_from
+from minidl.training.network import initialise_from
 from minidl.training.trainer import TrainState
 from minidl.visual.embedding import ends
 from minidl.visual.gradcam import grad_cam

@@ -22,7 +22,7 @@ import sys
 from minidl.cli.programs import MINIDL
 from minidl.errors import DataError
 from minidl.parallel.world import place
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.trainer import Trainer
 
 def fail(error):
@@ -104,7 +104,7 @@ def test_without_mpi4py_a_line_names_the_extra():
 
 
 def test_a_rank_that_cannot_see_the_data_is_named_before_anything_is_written(tmp_path):
-    code, out, errors = odd("session.load_data = fail(DataError('/x: no such file'))", *training(tmp_path / "run"))
+    code, out, errors = odd("run_data.load_data = fail(DataError('/x: no such file'))", *training(tmp_path / "run"))
     assert (code, out, errors) == (3, "", [f"minidl: rank 1 on {HERE}: /x: no such file"])
     assert not (tmp_path / "run").exists()
 

@@ -6,7 +6,7 @@ import pytest
 import train
 from minidl.errors import DataError
 from minidl.storage.weights import load_arrays, model_arrays
-from minidl.training import session
+from minidl.training import run_data
 from minidl.training.averaging import WeightAverage
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.evaluation import evaluate
@@ -111,7 +111,7 @@ def test_a_run_stopped_while_the_average_is_evaluated_ends_in_the_same_bits(whol
 
 def test_the_saved_weights_are_the_averaged_ones_that_were_evaluated(whole, tmp_path):
     last = load_checkpoint(whole / "checkpoints" / "last.safetensors")
-    data = session.load_data(Run.open(whole).config())
+    data = run_data.load_data(Run.open(whole).config())
     result = evaluate(last.build(build), data.loader(data.val))
     assert result.loss == pytest.approx(float(rows(whole)[-1]["val_loss"]), rel=1e-5)
     best = load_arrays(whole / "checkpoints" / "best.safetensors")[0]

@@ -24,8 +24,8 @@ from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
 from minidl.training.folders import create_folder
 from minidl.training.resume import restore_times
+from minidl.training.run_data import check_classes
 from minidl.training.runs import LOCK, Run
-from minidl.training.session import check_classes
 from minidl.training.trainer import TrainState
 from tests.faults import make_images
 from tests.small_runs import OWN, ROOT

@@ -17,7 +17,7 @@ import train
 from minidl.cli.programs import TRAIN_PY
 from minidl.cli.search import search_to_run
 from minidl.errors import UsageError
-from minidl.training import search, session
+from minidl.training import run_data, search
 from minidl.training.callbacks import Interruption
 from minidl.training.config import Config
 from minidl.training.search import SAMPLERS, Plan
@@ -146,8 +146,8 @@ def test_without_flags_it_searches_as_the_paper_did():
 
 
 def test_the_data_is_loaded_once(tmp_path, monkeypatch):
-    loaded, load = [], session.load_data
-    monkeypatch.setattr(session, "load_data", lambda config: loaded.append(1) or load(config))
+    loaded, load = [], run_data.load_data
+    monkeypatch.setattr(run_data, "load_data", lambda config: loaded.append(1) or load(config))
     assert run(tmp_path, "--trials", "2")[0] == 0
     assert len(loaded) == 1
 

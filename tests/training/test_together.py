@@ -8,7 +8,7 @@ import pytest
 
 from minidl.data.subset import Subset
 from minidl.errors import DataError, OutOfMemoryError
-from minidl.training import session, together
+from minidl.training import run_data, together
 from minidl.training.callbacks import Interruption, StopRequested
 from minidl.training.checkpoints import About, Checkpoint
 from minidl.training.config import Config
@@ -56,8 +56,8 @@ def load_on(comm, by_rank):
     if isinstance(what, Exception):
         raise what
     if callable(what):
-        return what(session.load_data(CONFIG))
-    return session.load_data(what)
+        return what(run_data.load_data(CONFIG))
+    return run_data.load_data(what)
 
 
 def turned(data):
@@ -85,7 +85,7 @@ def one_name(monkeypatch):
 
 def test_every_rank_loads_its_data():
     assert [len(d.train) for d in on_ranks(2, lambda comm: together.same_data(comm, lambda: load_on(comm, {})))] == [
-        *[len(session.load_data(CONFIG).train)] * 2
+        *[len(run_data.load_data(CONFIG).train)] * 2
     ]
 
 

@@ -17,9 +17,10 @@ from minidl.cli import common
 from minidl.cli import train as fit
 from minidl.parallel.communicator import Communicator
 from minidl.storage.weights import load_arrays
-from minidl.training import session
+from minidl.training import execution
 from minidl.training.checkpoints import export_checkpoint, load_checkpoint
 from minidl.training.config import ENGINES, Config
+from minidl.training.execution import engine_of
 from minidl.visual.figures import save_history
 from tests.conftest import ENGINE, HANGS, release_blas
 from tests.small_runs import PART, ROOT
@@ -266,8 +267,8 @@ def test_either_engine_reads_the_checkpoints_of_the_other(engine, tmp_path, caps
 
 
 def test_both_engines_train_alike(tmp_path, monkeypatch):
-    trained, fuse = [], session.prepare
-    monkeypatch.setattr(session, "prepare", lambda *settings: trained.append(fuse(*settings)) or trained[-1])
+    trained, fuse = [], execution.prepare
+    monkeypatch.setattr(execution, "prepare", lambda *settings: trained.append(fuse(*settings)) or trained[-1])
     fused, plain = (rows(run(tmp_path, "--epochs", "1", "--engine", e, name=e)[1])[0] for e in ENGINES)
     assert len(trained) == 1  # there are indeed two engines
     for loss in ("train_loss", "val_loss"):
@@ -299,7 +300,7 @@ def test_a_run_of_the_plain_engine_is_resumed_on_it(tmp_path, capsys):
 
 
 def test_a_gpu_runs_plain_layers():
-    assert session.engine_of(Config(engine="fused", backend="cupy")) == "plain"
+    assert engine_of(Config(engine="fused", backend="cupy")) == "plain"
 
 
 def test_cupy_without_a_gpu_is_one_line_and_exit_code_2(tmp_path, capsys):

@@ -11,7 +11,7 @@ import pytest
 
 import train
 from minidl.errors import DataError, UsageError
-from minidl.training import session
+from minidl.training import run_data
 from minidl.visual import canvas, figures, lettering
 from minidl.visual.limits import limits
 
@@ -148,7 +148,7 @@ def test_a_picture_that_cannot_be_written_is_refused_before_any_image_is_read(
 ):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(session, "load_data", lambda config: pytest.fail("data were read"))
+    monkeypatch.setattr(run_data, "load_data", lambda config: pytest.fail("data were read"))
     assert train.main([*command, "--picture", str(tmp_path / place)]) == code
     assert named in capsys.readouterr().err
 
