@@ -15,6 +15,7 @@ from minidl.engine import unfuse
 from minidl.errors import ShapeError, UsageError
 from minidl.layers import Layer
 from minidl.layers.convert import convert
+from minidl.text.plural import counted
 from minidl.text.progress import Progress
 from minidl.training.config import network_in_words, of_network
 from minidl.training.execution import Execution, on_engine
@@ -131,7 +132,7 @@ def of_subject(subject: Subject, build: Callable[..., Layer], images: Viewed | N
         split_name=subject.split_name,
         facts=[
             ("network", network_in_words(about.model, about.config)),
-            ("weights", f"{subject.source}, after {state.epoch} epochs"),
+            ("weights", f"{subject.source}, after {counted(state.epoch, 'epoch')}"),
             ("data set", f"{data.dataset.name}, {extent}"),
             ("training", ", ".join(f"{k} {about.config[k]}" for k in settings if about.config.get(k) is not None)),
         ],

@@ -16,6 +16,7 @@ from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
 from minidl.text.calls import call, quoted
 from minidl.text.console import print_lines
+from minidl.text.plural import counted
 
 if TYPE_CHECKING:
     from minidl.learn.exercise import Exercise
@@ -104,7 +105,7 @@ def _say_next(folder: Folder) -> None:
 def _watch(args: Namespace) -> int:
     """Checks a file at each save, until all exercises are solved or Ctrl-C."""
     folder, chosen = _chosen(args)
-    print_lines(f"watching {len(chosen)} files in {folder.path}: save one to check it, Ctrl-C ends this")
+    print_lines(f"watching {counted(len(chosen), 'file')} in {folder.path}: save one to check it, Ctrl-C ends this")
     _say_next(folder)
     seen = {e.name: _stamp(folder, e) for e in chosen}
     while any(folder.state(e) != "solved" for e in chosen):

@@ -13,6 +13,7 @@ from minidl.storage.files import own_folder
 from minidl.text.calls import call
 from minidl.text.columns import align
 from minidl.text.console import print_lines
+from minidl.text.plural import counted
 
 
 def history(args: Namespace) -> int:
@@ -53,7 +54,8 @@ def search_plot(args: Namespace) -> int:
     name = file_name([folder.resolve().name if args.output else None, "search"], {})
     place = make_folder(Path(args.output)) if args.output else own_folder(folder, "figures")
     path = place / f"{name}.{args.format}"
-    title = f"{len(rows)} trials of {config.model} on {Path(config.data).name}, {config.epochs} epochs"
+    trials, epochs = counted(len(rows), "trial"), counted(config.epochs, "epoch")
+    title = f"{trials} of {config.model} on {Path(config.data).name}, {epochs}"
     save_search(path, rows, title)
     return say_written([path])
 

@@ -23,6 +23,7 @@ from minidl.storage.validate import blamed
 from minidl.text.calls import call, quoted
 from minidl.text.columns import align
 from minidl.text.console import show
+from minidl.text.plural import counted
 from minidl.training import resume, search
 from minidl.training.callbacks import Harmless, Interruption, StopRequested, attempt
 from minidl.training.config import Config, check_settings
@@ -63,8 +64,9 @@ def search_settings(args: Namespace) -> int:
         trainer, lines, needed = new_trainer(config, data, start, comm)
         steps, xp = len(trainer.train), trainer.xp
         del trainer
+        length = f"{counted(config.epochs, 'epoch')} of {counted(steps, 'step')}"
         lines.append(
-            f"search   {plan.trials} {plan.sampler} trials of {config.epochs} epochs of {steps} steps, "
+            f"search   {counted(plan.trials, f'{plan.sampler} trial')} of {length}, "
             f"{config.optimizer}, {config.schedule} lr {plan.lr[0]:g} to {plan.lr[1]:g}, "
             f"weight decay {plan.weight_decay[0]:g} to {plan.weight_decay[1]:g}, {seed_and_engine(config)}"
         )
@@ -155,8 +157,8 @@ def _show_trials(study: Study, data: Data) -> None:
     for line in align([("the best", "lr", "weight decay", "val top-1"), *best], left=1).splitlines():
         study.run.say(line)
     config = study.plan.config
-    of = f"{len(data.train):,} images of {data.dataset.name}, {config.epochs} epochs"
-    title = f"{len(rows)} trials of {config.model} on {of}"
+    of = f"{len(data.train):,} images of {data.dataset.name}, {counted(config.epochs, 'epoch')}"
+    title = f"{counted(len(rows), 'trial')} of {config.model} on {of}"
     say, path = study.run.say, study.run.path / "figures" / "search.png"
     if attempt(say, path.name, lambda: save_search(study.run.folder("figures") / path.name, rows, title), KEPT):
         say(f"wrote {path}")

@@ -26,6 +26,7 @@ from minidl.parallel.world import launched, world
 from minidl.storage.validate import blamed
 from minidl.text.calls import call, quoted
 from minidl.text.console import print_lines
+from minidl.text.plural import counted
 from minidl.training import resume, session, together
 from minidl.training.callbacks import Checkpointer, Harmless, Interruption, StopRequested, attempt
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
@@ -66,8 +67,9 @@ def train(args: Namespace) -> int:
         trainer = session.make_trainer(config, data, model, checkpoint, comm)
         needed = memory_here(training_bytes(config, costs.memory), comm, trainer.xp)
         lines = describe(config, data, costs, needed)
+        length = f"{counted(config.epochs, 'epoch')} of {counted(len(trainer.train), 'step')}"
         lines.append(
-            f"training {config.epochs} epochs of {len(trainer.train)} steps, {config.optimizer}, {config.schedule} "
+            f"training {length}, {config.optimizer}, {config.schedule} "
             f"lr {config.lr:g}, weight decay {config.weight_decay:g}, {seed_and_engine(config)}"
         )
         lines += ranks_in_words(comm, config.threads)
@@ -162,9 +164,8 @@ def _train(trainer: Trainer, run: Run, config: Config, data: Data, needed: int, 
         run.say(f"memory   {report}")
     state = trainer.state
     if state.epoch < config.epochs:
-        run.say(
-            f"patience no better val top-1 for {config.patience} epochs: ended after {state.epoch} of {config.epochs}"
-        )
+        patience = counted(config.patience, "epoch")
+        run.say(f"patience no better val top-1 for {patience}: ended after {state.epoch} of {config.epochs}")
     run.say(
         f"done     best val top-1 {100 * state.best_top1:.2f} % in epoch {state.best_epoch}, "
         f"{state.seconds:.0f} s; {run.path}"

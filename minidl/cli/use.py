@@ -24,6 +24,7 @@ from minidl.storage.files import own_folder
 from minidl.storage.metadata import to_json
 from minidl.text.calls import program
 from minidl.text.console import print_lines
+from minidl.text.plural import counted
 from minidl.text.progress import Progress
 from minidl.training import run_data
 from minidl.training.checkpoints import About, Checkpoint
@@ -66,7 +67,9 @@ def evaluate_run(args: Namespace) -> int:
 
 def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: Data, args: Namespace) -> None:
     names = class_names(checkpoint.about.classes, checkpoint.about.words)
-    print_lines(f"{checkpoint.path}, {args.split}: {result.images:,} images{_extent(data, checkpoint, args)}")
+    print_lines(
+        f"{checkpoint.path}, {args.split}: {counted(result.images, 'image')}{_extent(data, checkpoint, args)}"
+    )
     if args.data:
         print_lines(f"of {args.data}, in place of {checkpoint.about.config['data']}")
     print_lines(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
@@ -182,7 +185,7 @@ def _predict_split(checkpoint: Checkpoint, args: Namespace, comm: Communicator) 
     split = data.split(args.split)
     names = getattr(split, "names", None)
     files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)
-    print_lines(f"{args.split}: {len(split):,} images{_extent(data, checkpoint, args)}")
+    print_lines(f"{args.split}: {counted(len(split), 'image')}{_extent(data, checkpoint, args)}")
     if args.output is not None:
         folder = Path(args.output)
     elif args.pretrained or comm.rank:

@@ -15,6 +15,7 @@ from minidl.data.opening import open_source
 from minidl.data.packed import scan
 from minidl.data.packing import CHUNK
 from minidl.errors import DataError, printable
+from minidl.text.plural import counted
 from minidl.text.progress import Progress
 
 NAMED = 20  # files that aren't read, in a report
@@ -42,15 +43,11 @@ class Report:
         lines = [f"{n:>9,} {what}" for what, n in {"classes": self.classes, **self.counts}.items() if self.counts]
         lines += [f"{label}: not read" for label in self.unread[:NAMED]]
         if more := len(self.unread[NAMED:]):
-            lines.append(f"and {_some(more, 'more file')}: not read")
-        verdict = "no problems" if self.ok else _some(len(self.problems), "problem")
+            lines.append(f"and {counted(more, 'more file')}: not read")
+        verdict = "no problems" if self.ok else counted(len(self.problems), "problem")
         if self.unread:
-            verdict += f", {_some(len(self.unread), 'file')} not read"
+            verdict += f", {counted(len(self.unread), 'file')} not read"
         return [*lines, *self.problems, f"{self.path}: {verdict}"]
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True) -> Report:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from minidl.exchange.facts import Facts
 from minidl.exchange.markup import code
+from minidl.text.plural import counted
 from minidl.training.config import FREE_ON_RESUME, Config
 
 # The settings that training depends on, of those that differ from their defaults or that everybody asks for
@@ -50,11 +51,9 @@ def _progress(facts: Facts) -> str:
     state, planned = facts.checkpoint.state, facts.config.get("epochs")
     if not state.step:
         return "No training is recorded: the weights are those that it began with."
-    batches = f"{state.batch:,} batch{'es' * (state.batch != 1)}"
-    inside = f" and {batches} of the next one" if state.batch else ""
+    inside = f" and {counted(state.batch, 'batch')} of the next one" if state.batch else ""
     of = f" of the {planned} that were planned" if planned and (state.epoch < planned or inside) else ""
-    epochs = f"{state.epoch} epoch{'s' * (state.epoch != 1)}"
-    return f"The weights are those after {epochs}{inside}{of} ({state.step:,} step{'s' * (state.step != 1)})."
+    return f"The weights are those after {counted(state.epoch, 'epoch')}{inside}{of} ({counted(state.step, 'step')})."
 
 
 def _settings(facts: Facts) -> str:

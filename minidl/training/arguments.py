@@ -15,6 +15,7 @@ from minidl.layers.parameter import FROZEN
 from minidl.losses.protocol import Loss
 from minidl.optim import Optimizer
 from minidl.parallel.step import DataParallel, least_batch
+from minidl.text.plural import counted
 
 EVENTS = ("on_step", "on_evaluation_batch", "on_epoch")  # the methods of a callback
 
@@ -115,6 +116,6 @@ def check_batches(parallel: DataParallel, train: Loader) -> None:
     last, least = train.images_of(len(train) - 1), least_batch(parallel.comm.size, parallel.exact)
     if last < least:
         raise UsageError(
-            f"the last batch of an epoch has {last} images, and the ranks can share {least} or more: "
+            f"the last batch of an epoch has {counted(last, 'image')}, and the ranks can share {least} or more: "
             "Loader(..., drop_last=True) leaves it out"
         )

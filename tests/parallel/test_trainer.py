@@ -115,7 +115,7 @@ def test_a_last_batch_that_cannot_be_shared_is_refused_at_once():
             trainer(comm, drop_last=False, **given)
         return str(error.value)
 
-    assert "last batch of an epoch has 1 images" in on_ranks(2, line)[0]
+    assert "last batch of an epoch has 1 image, and" in on_ranks(2, line)[0]
     assert "share 8 or more" in line(ALONE, exact=True)
     trainer(ALONE, batch=11, drop_last=False, exact=True)  # the last one has 8
 
