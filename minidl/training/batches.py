@@ -6,11 +6,8 @@ from minidl.data import Loader, OnlineAugment
 from minidl.data.crops import stretched_first
 from minidl.data.loader import Augment
 from minidl.errors import UsageError
-from minidl.training.config import Config
+from minidl.training.config import STRETCHED, Config
 from minidl.training.run_data import Data
-
-# Stretching blurs: a network that is trained on stretched images to the end is worse on whole ones.
-STRETCHED = 0.85  # of the epochs
 
 
 def train_loader(config: Config, data: Data) -> Loader:

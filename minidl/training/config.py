@@ -23,6 +23,8 @@ def run_path(text: str) -> str:
     return str(Path(os.path.expanduser(text)).absolute())
 
 
+# Stretching blurs: a network that is trained on stretched images to the end is worse on whole ones.
+STRETCHED = 0.85  # of the epochs, with augment crops
 ENGINES = ("fused", "plain")
 ENGINE_HELP = "fused: several layers joined into one, faster; plain: one layer after the other (cupy: always plain)"
 TF32_HELP = "cupy: round the factors of matrix products to 10 bits, faster on GPUs from sm_80 on"
@@ -47,7 +49,7 @@ class Config:
     augment: str = _setting(
         "none",
         "paper: one flipped or rotated extra image per RGB image; online: new random flips and shifts in each epoch; "
-        "crops: stretched crops in the first 85 % of the epochs, then like online",
+        f"crops: stretched crops in the first {100 * STRETCHED:g} % of the epochs, then like online",
         choices=("none", "paper", "online", "crops"),
     )
     crop_area: float = _setting(0.5, "augment crops: smallest share of an image's area in a crop", type=part)
@@ -238,7 +240,8 @@ def unused_settings(config: Config) -> list[str]:
     if config.schedule == "step" and config.drop_epoch >= config.epochs:
         lines.append(f"the learning rate never drops: --drop-epoch {config.drop_epoch} is not before the last epoch")
     if config.augment == "crops" and config.epochs == 1:
-        lines.append("no image is cropped: --augment crops does so in the first 85 % of the epochs, and there is one")
+        when = f"in the first {100 * STRETCHED:g} % of the epochs"
+        lines.append(f"no image is cropped: --augment crops does so {when}, and there is one")
     return lines
 
 
