@@ -59,7 +59,7 @@ def folder_name(text: str) -> str:
 
 
 def add_preset_flag(parser: Parser) -> None:
-    about = "quick: the defaults below; paper: the report's settings; modern, best: ours, for 10 and 22 epochs"
+    about = "quick: the defaults below; paper: the report's settings; modern, best: ours, for 10 and 70 epochs"
     parser.add_argument("--preset", choices=list(PRESETS), help=about)
 
 
