@@ -198,7 +198,7 @@ class Trainer:
         lr, top1 = self.schedule(state.step - 1), state.correct / max(self._labelled(), 1)
         if not math.isfinite(result.loss):  # NaN weights, after the last step too: nothing is saved of them
             raise DivergedError(
-                f"the validation loss is {result.loss} after epoch {state.epoch + 1}: try a smaller learning rate"
+                f"the validation loss is {result.loss} after epoch {state.epoch + 1}: try a smaller learning rate (--lr)"
             )
         state.epoch += 1
         if result.top1 > state.best_top1:
@@ -245,7 +245,7 @@ class Trainer:
             what = "the loss is" if self.loss is None else "the loss or its gradient is"
             raise DivergedError(
                 f"{what} not a number in epoch {self.state.epoch + 1}, within {READ_EVERY} steps before "
-                f"step {self.state.step}: try a smaller learning rate"
+                f"step {self.state.step}: try a smaller learning rate (--lr)"
             )
 
     def _load_sums(self) -> None:
