@@ -160,7 +160,9 @@ def checkpoint_of(path: Path, trainer: Trainer, about: About, with_optimizer: bo
     average = trainer.average
     arrays = model_arrays(trainer.model) if average is None else dict(average.averaged)
     if not all(np.isfinite(to_host(a)).all() for a in arrays.values()):
-        raise DivergedError(f"a weight is not a number after step {trainer.state.step}: try a smaller learning rate (--lr)")
+        raise DivergedError(
+            f"a weight is not a number after step {trainer.state.step}: try a smaller learning rate (--lr)"
+        )
     if with_optimizer:
         arrays |= {_OPTIMIZER + name: a for name, a in trainer.optimizer.state().items()}
         if average is not None:

@@ -198,7 +198,8 @@ class Trainer:
         lr, top1 = self.schedule(state.step - 1), state.correct / max(self._labelled(), 1)
         if not math.isfinite(result.loss):  # NaN weights, after the last step too: nothing is saved of them
             raise DivergedError(
-                f"the validation loss is {result.loss} after epoch {state.epoch + 1}: try a smaller learning rate (--lr)"
+                f"the validation loss is {result.loss} after epoch {state.epoch + 1}: try a smaller "
+                "learning rate (--lr)"
             )
         state.epoch += 1
         if result.top1 > state.best_top1:
