@@ -203,16 +203,17 @@ charts.gallery(images[best[units]], columns, "11-random")
 # both pictures agree on which pixels are strong and which are weak, the *rank correlation* is 1; if they have nothing
 # to do with each other, it is 0. In minidl it is called likeness. But even pictures of *different* images are
 # somewhat alike, for example because the unit never reacts to the border of an image. How alike these are is called
-# the *null*. So the question is how far the likeness of the same image lies above the null.
+# the *null*. So the question is how far the likeness of the same image lies above the null. We ask it of all 16 units
+# of the layer, and take the median, because single pictures differ a lot.
 
 # %%
-top = np.argsort(-strength, axis=0)[:4]  # the four best images of each unit, (4, units)
+top = np.argsort(-strength, axis=0)[:9]  # the nine best images of each unit, (9, units)
 measured = {}
 for name, way in ways.items():
     pairs = []
-    for unit in units:
-        trained_pictures = way(model, x[top[:, unit]], layer, int(unit))
-        random_pictures = way(untrained, x[top[:, unit]], layer, int(unit))
+    for unit in range(16):
+        trained_pictures = way(model, x[top[:, unit]], layer, unit)
+        random_pictures = way(untrained, x[top[:, unit]], layer, unit)
         pairs.append((likeness(trained_pictures, random_pictures), null(trained_pictures, random_pictures)))
     measured[name] = np.median(pairs, axis=(0, 2))
     print(f"{name:8} likeness {measured[name][0]:.2f}, null {measured[name][1]:.2f}")
@@ -220,7 +221,7 @@ excess = {name: same - other for name, (same, other) in measured.items()}
 assert excess["guided"] > 0.1 and excess["deconv"] > 0.05 and excess["gradient"] < excess["deconv"]
 
 # %% [markdown]
-# Four units and four images are a demonstration, not a study. The study is in
+# The units of one layer and a few drawings are a demonstration, not a study. The study is in
 # [docs/visualization.md](../visualization.md#how-far-to-trust-a-picture), with Tiny ImageNet and many units: there
 # the likeness of guided pictures and deconvnets is far above the null, and that of gradients only a little. So a
 # deconvnet shows mostly *what is in the image*. An edge of the image that the unit ignores may well be in the
