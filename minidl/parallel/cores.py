@@ -10,6 +10,7 @@ from typing import NamedTuple
 from minidl.backend.cgroup import cpu_quota
 from minidl.engine.tiles.runner import limit_cores
 from minidl.parallel.communicator import Communicator
+from minidl.text.plural import counted
 
 
 class Place(NamedTuple):
@@ -47,11 +48,11 @@ def ranks_in_words(comm: Communicator, threads: int) -> list[str]:
         here = [rank for rank, place in enumerate(ranks) if place.host == host]
         cores = min(len(frozenset().union(*(ranks[rank].cores for rank in here))), ranks[here[0]].quota)
         each = threads or share_of_cores(ranks, here[0])
-        work = f"{len(here)} on {host}, {each} thread{'s' * (each > 1)} each"
+        work = f"{len(here)} on {host}, {counted(each, 'thread')} each"
         lines.append(f"ranks    {work}")
         if len(here) * each > cores:
             advice = "give fewer --threads" if each > 1 else "start fewer of them"
-            lines.append(f"warning  {work}, and it has {cores} core{'s' * (cores > 1)}: slow; {advice}")
+            lines.append(f"warning  {work}, and it has {counted(cores, 'core')}: slow; {advice}")
     return lines
 
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 
 def counted(count: int, noun: str) -> str:
-    """ "1 epoch", "2 epochs", "1,000 batches": `noun` is in the singular."""
+    """The number with its noun, which is given in the singular: "1 epoch", "2 epochs", "1,000 batches"."""
     many = "es" if noun.endswith(("s", "x", "tch")) else "s"
     return f"{count:,} {noun}{many if count != 1 else ''}"
