@@ -267,7 +267,7 @@ def _number(option: str, value: Any) -> float:
             f"optimizer: {option} is a function, must be a number: a schedule goes to the Trainer, or gives the rate "
             "of each step: optimizer.step(schedule(step))"
         )
-    if isinstance(value, str) or not hasattr(value, "__float__"):
+    if isinstance(value, str) or not hasattr(value, "__float__") or getattr(value, "shape", ()):
         raise UsageError(f"optimizer: {option} is {value!r:.60}, must be a number")
     return float(value)
 

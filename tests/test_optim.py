@@ -213,6 +213,8 @@ def test_a_parameter_of_two_groups_takes_the_options_of_both_the_later_ones_firs
         lambda p: SGD({name: q.value for name, q in p.items()}, 0.1),
         lambda p: SGD(p, 0.1).step(constant(0.1)),
         lambda p: SGD(p, 0.1).step("0.1"),
+        lambda p: SGD(p, 0.1).step(np.array([0.1, 0.2])),
+        lambda p: SGD(p, [0.1]),
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors(make):

@@ -55,8 +55,24 @@ def test_an_argument_that_is_another_thing_is_named(given, line):
         md.Trainer(**(right | given))
 
 
-def trainer(model, optimizer):
-    return md.Trainer(model, optimizer, RATE, BATCHES, BATCHES, epochs=1)
+def trainer(model, optimizer, schedule=RATE):
+    return md.Trainer(model, optimizer, schedule, BATCHES, BATCHES, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "line"),
+    [
+        (lambda step: None, r"schedule\(0\) gave None: must return the learning rate"),
+        (lambda step: np.array([0.1, 0.2]), r"lr is array\(\[0.1, 0.2\]\), must be a number"),
+        (lambda step: float("nan"), "lr can't be nan"),
+    ],
+)
+def test_a_schedule_that_gives_no_rate_is_told_so_and_changes_no_weight(schedule, line):
+    model = net()
+    before = {name: p.value.copy() for name, p in model.named_parameters().items()}
+    with pytest.raises(UsageError, match=line):
+        trainer(model, md.SGD(model.named_parameters(), 0.1), schedule).fit()
+    assert all(np.array_equal(p.value, before[name]) for name, p in model.named_parameters().items())
 
 
 def test_an_optimizer_of_another_model_is_refused():
