@@ -155,7 +155,8 @@ def difference(pairs: list[tuple[Result, Result]]) -> str:
     apart = [a.top1 - b.top1 for a, b in pairs]
     drawn = mean((a.top1 * (1 - a.top1) + b.top1 * (1 - b.top1)) / a.images for a, b in pairs)
     error = math.sqrt(max(drawn, stdev(apart) ** 2 if len(apart) > 1 else 0) / len(apart))
-    return f"{100 * mean(apart):+.1f} ± {100 * error:.1f}"
+    points = round(100 * mean(apart), 1) + 0.0  # without the sign of -0.0
+    return f"{points:+.1f} ± {100 * error:.1f}"
 
 
 def main() -> None:

@@ -188,6 +188,11 @@ def test_a_difference_of_several_seeds_has_the_error_of_the_seeds_if_that_is_lar
     assert recipe.difference(pairs) == "+5.0 ± 10.0"  # -5 and 15: a deviation of 14.1 over the root of 2
 
 
+def test_a_difference_that_rounds_to_zero_has_no_minus():
+    pairs = [(result("adamw", 0, 0.2498), result("recipe", 0, 0.25))]
+    assert recipe.difference(pairs).startswith("+0.0 ±")
+
+
 def test_the_table_compares_only_seeds_that_both_rows_have():
     found = [result("recipe", 0, 0.2), result("recipe", 1, 0.3), result("flips", 1, 0.31)]
     line = next(line for line in recipe.report(found).splitlines() if line.startswith("| `flips`"))
