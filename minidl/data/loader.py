@@ -42,6 +42,15 @@ def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray
     return x.reshape(images.shape)
 
 
+def _augmented(images: Any, before: np.ndarray) -> np.ndarray:
+    """What a function `augment` made of the images `before`; UsageError if these aren't as many uint8 images."""
+    array = isinstance(images, np.ndarray)
+    if array and images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(before):
+        return images  # (floats would be taken for pixels from 0 to 1)
+    found = f"{images.dtype} of the shape {images.shape}" if array else type(images).__name__
+    raise UsageError(f"augment gave {found}: must give uint8 images (N, H, W, C), one for each of the {len(before)}")
+
+
 def _each_channel(name: str, values: ArrayLike, channels: int) -> np.ndarray:
     values = np.asarray(values, np.float64)
     if values.shape not in ((), (1,), (channels,)):
@@ -188,7 +197,7 @@ class Loader:
         """The batch (x, y) of the images at `indices`, augmented as in `epoch`."""
         images = self.split.images(indices)
         if self.augment is not None:
-            images = self.augment(images, indices, self.seed, epoch)
+            images = _augmented(self.augment(images, indices, self.seed, epoch), images)
         labels = self.split.labels
         y = np.full(len(indices), -1) if labels is None else labels[indices]
         return normalise(images, self.mean, self.std), y

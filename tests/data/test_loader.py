@@ -83,6 +83,21 @@ def test_an_epoch_resumed_at_any_batch_continues_with_the_same_bits(start, worke
     assert same(one.epoch(1, start), rest) or rest == list(one.epoch(1, start)) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda images: None, "augment gave NoneType: must give uint8 images"),
+        (lambda images: images * 0.9, r"augment gave float64 of the shape \(8, .*: must give uint8 images"),
+        (lambda images: images[:4], "one for each of the 8"),
+        (lambda images: images[..., 0], r"must give uint8 images \(N, H, W, C\)"),
+    ],
+)
+def test_an_augmentation_that_gives_something_else_is_told_what_is_missing(change, line):
+    one = loader(n=8, augment=lambda images, indices, seed, epoch: change(images))
+    with pytest.raises(UsageError, match=line):
+        list(one.epoch(0))
+
+
 def test_augmentation_is_drawn_anew_each_epoch():
     one = loader(n=8, shuffle=False, augment=OnlineAugment(2))
     assert not same(one.epoch(0), one.epoch(1))
