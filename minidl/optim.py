@@ -75,9 +75,12 @@ class Optimizer:
         }
         self._pool: dict[Any, Array] = {}
 
-    def step(self, lr: float | None = None) -> None:
-        """One update of every parameter that isn't frozen, with the learning rate `lr` (by default `self.lr`)."""
-        lr = self.lr if lr is None else _number("lr", lr)  # no np.float64: float32 arrays would compute in float64
+    def step(self, lr: float = ...) -> None:
+        """One update of every parameter that isn't frozen, with the learning rate `lr` (by default `self.lr`).
+
+        UsageError if `lr` isn't a number from 0. None is an error too: a schedule that forgets its `return` gives it.
+        """
+        lr = self.lr if lr is ... else _number("lr", lr)  # no np.float64: float32 arrays would compute in float64
         _require("lr", lr, _is_rate)
         self.steps += 1
         if self.clip_norm is not None:
@@ -268,7 +271,8 @@ def _number(option: str, value: Any) -> float:
             "of each step: optimizer.step(schedule(step))"
         )
     if isinstance(value, str) or not hasattr(value, "__float__") or getattr(value, "shape", ()):
-        raise UsageError(f"optimizer: {option} is {value!r:.60}, must be a number")
+        hint = ": does the schedule return one for every step?" if option == "lr" and value is None else ""
+        raise UsageError(f"optimizer: {option} is {value!r:.60}, must be a number{hint}")
     return float(value)
 
 

@@ -35,7 +35,7 @@ def fill_grads(params, step):
         p.grad[...] = rng.normal(size=p.value.shape)
 
 
-def train(optimizer, steps, lr=None):
+def train(optimizer, steps, lr=...):
     for _ in range(steps):
         fill_grads(optimizer.params, optimizer.steps)
         optimizer.step(lr)
@@ -213,6 +213,7 @@ def test_a_parameter_of_two_groups_takes_the_options_of_both_the_later_ones_firs
         lambda p: SGD({name: q.value for name, q in p.items()}, 0.1),
         lambda p: SGD(p, 0.1).step(constant(0.1)),
         lambda p: SGD(p, 0.1).step("0.1"),
+        lambda p: SGD(p, 0.1).step(None),
         lambda p: SGD(p, 0.1).step(np.array([0.1, 0.2])),
         lambda p: SGD(p, [0.1]),
     ],

@@ -168,7 +168,7 @@ class Trainer:
         loss, dlogits = softmax_cross_entropy(logits, y, self.label_smoothing)
         self.model.zero_grad()
         self.model.backward(dlogits, cache, need_dx=False)
-        self.optimizer.step(self._rate())
+        self.optimizer.step(self.schedule(self.state.step))
         return loss, top_k_correct(logits, y, 1)
 
     def loss_step(self, x: Array, y: Array) -> tuple[Array, Array]:
@@ -177,7 +177,7 @@ class Trainer:
         loss, dlogits = call_loss(self.loss, logits, y)
         self.model.zero_grad()
         self.model.backward(dlogits, cache, need_dx=False)
-        self.optimizer.step(self._rate())
+        self.optimizer.step(self.schedule(self.state.step))
         return loss, (label_ranks(main_head(logits), y) == 0).sum()
 
     def shared_step(self, x: Array, y: Array) -> tuple[Array, Array]:
@@ -185,15 +185,8 @@ class Trainer:
         context = Context(Mode.TRAIN, self.seed, self.state.step)
         images = self.train.images_of(self.state.batch)
         numbers = self.parallel.gradients(x, y, images, context, self.label_smoothing, self.loss)
-        self.optimizer.step(self._rate())
+        self.optimizer.step(self.schedule(self.state.step))
         return numbers
-
-    def _rate(self) -> float:
-        """The learning rate of this step."""
-        rate = self.schedule(self.state.step)
-        if rate is None:  # for the optimizer this would be its own rate
-            raise UsageError(f"Trainer: schedule({self.state.step}) gave None: must return the learning rate")
-        return rate
 
     def _finish_epoch(self, images_per_s: float) -> None:
         state = self.state

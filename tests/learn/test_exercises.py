@@ -49,6 +49,11 @@ def test_it_has_five_typical_mistakes_and_three_hints(exercise):
     assert len(exercise.hints) == 3 and all(exercise.hints)
 
 
+@every_exercise
+def test_every_typical_mistake_still_fits_the_real_source(exercise):
+    assert all(callable(changed(exercise, m)) for m in exercise.mistakes)
+
+
 @pytest.mark.slow
 @every_exercise
 @pytest.mark.parametrize("seed", [None, 1])
