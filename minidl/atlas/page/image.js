@@ -119,7 +119,7 @@
       cards.length
         ? [
             atlas.what(
-              "The image is among the nine that excite these units most, or in their row from strong to weak. Mid-gray is zero.",
+              "The image is among the nine that excite these units most, or in their row from strong to weak. If there are more than a page holds, those of the last layers are left out. Mid-gray is zero.",
             ),
             place,
             cards.length > FEW ? more : null,
