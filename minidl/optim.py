@@ -80,6 +80,8 @@ class Optimizer:
 
         UsageError if `lr` isn't a number from 0. None is an error too: a schedule that forgets its `return` gives it.
         """
+        if lr is None:
+            raise UsageError("optimizer: lr is None, must be a number: does the schedule return one for every step?")
         lr = self.lr if lr is ... else _number("lr", lr)  # no np.float64: float32 arrays would compute in float64
         _require("lr", lr, _is_rate)
         self.steps += 1
@@ -271,8 +273,7 @@ def _number(option: str, value: Any) -> float:
             "of each step: optimizer.step(schedule(step))"
         )
     if isinstance(value, str) or not hasattr(value, "__float__") or getattr(value, "shape", ()):
-        hint = ": does the schedule return one for every step?" if option == "lr" and value is None else ""
-        raise UsageError(f"optimizer: {option} is {value!r:.60}, must be a number{hint}")
+        raise UsageError(f"optimizer: {option} is {value!r:.60}, must be a number")
     return float(value)
 
 
