@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.atlas.places import modules
-from minidl.atlas.records import Effects, Group, Pair
+from minidl.atlas.records import Agreement, Effects, Group, Pair
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays, Work
 from minidl.text.progress import Progress
@@ -18,7 +18,7 @@ from minidl.visual.truncate import LayerInfo
 IMAGES = 600  # that the estimates come from
 MISTAKES = 1  # images of each of a class's most frequent mistakes that are among them
 FREQUENT = 5  # mistakes of a class
-TRIED_UNITS, TRIED_IMAGES = 50, 40  # on which the estimate is compared with setting units to zero
+TRIED_UNITS, TRIED_IMAGES = 8, 40  # of each layer, on which the estimate is compared with setting units to zero
 
 
 @dataclass
@@ -62,16 +62,18 @@ def find_effects(
     _, last = modules(before, groups)[-1]
     found = work.stage("effects", lambda: _measure(viewed, layers, before, last, said))
     pairs = {(int(t), int(p)): row for row, (t, p) in enumerate(found["mistakes"])}
-    r = float(found["correlation"])
-    agreement = Effects(
-        None if np.isnan(r) else round(r, 3), int(found["tried"][0]), int(found["tried"][1]), int(found["images"])
-    )
+    by_layer = [_agreement(r, units) for r, units in zip(found["correlations"], found["tried"], strict=True)]
+    every = _agreement(found["correlation"], found["tried"].sum())
     return EffectsFound(
-        agreement,
+        Effects(every, by_layer, int(found["tried_images"]), int(found["images"])),
         {name: found[f"{i:03}_by_class"] for i, name in enumerate(names)},
         pairs,
         {names[i]: found[f"{i:03}_raised"] for i in last},
     )
+
+
+def _agreement(r: np.ndarray, units: np.ndarray) -> Agreement:
+    return Agreement(None if np.isnan(r) else round(float(r), 3), int(units))
 
 
 def without_scores(layers: list[LayerInfo], groups: list[Group], classes: int) -> list[LayerInfo]:
@@ -101,8 +103,16 @@ def _measure(
     for i in last:
         rows = [means.mistakes[pair][names[i]] for pair in pairs]
         arrays[f"{i:03}_raised"] = np.stack(rows) if rows else np.zeros((0, layers[i].units), np.float32)
-    correlation, tried = _compare(viewed, before, _spread(some, TRIED_IMAGES), predicted)
-    return {**arrays, "correlation": np.array(correlation), "tried": np.array(tried)}
+    positions = _spread(some, TRIED_IMAGES)
+    changes = _compare(viewed, before, positions, predicted)
+    changes += [(np.zeros((0, len(positions))),) * 2] * (len(layers) - len(before))
+    return {
+        **arrays,
+        "correlation": np.array(_correlation(*(np.concatenate(both) for both in zip(*changes, strict=True)))),
+        "correlations": np.array([_correlation(estimate, real) for estimate, real in changes]),
+        "tried": np.array([len(real) for _, real in changes]),
+        "tried_images": np.array(len(positions)),
+    }
 
 
 def sample(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -124,26 +134,27 @@ def _spread(positions: np.ndarray, most: int) -> np.ndarray:
 
 def _compare(
     viewed: Viewed, layers: list[LayerInfo], positions: np.ndarray, predicted: np.ndarray
-) -> tuple[float, tuple[int, int]]:
-    """The correlation of the estimated with the real change of the predicted class's score, over some units of the
-    layers and some images, and how many of each; NaN if either never changes.
-    """
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The estimated and the real change of the predicted class's score for some units of each layer: (units, n)."""
     model, x = viewed.placed(viewed.model), viewed.images(positions)
     scores = np.eye(len(viewed.classes), dtype=x.dtype)[predicted[positions]]
-    estimate, real = [], []
+    found = []
     names, parts = [info.name for info in layers], range(0, len(x), BATCH)
     batches = [first_order(model, names, x[i : i + BATCH], [scores[i : i + BATCH]], xp=viewed.xp) for i in parts]
-    each = max(1, TRIED_UNITS // len(layers))
     with Progress("trying without units", len(layers), "layer") as bar:
         for info in layers:
-            units = np.unique(np.linspace(0, info.units - 1, min(each, info.units)).astype(int))
+            units = np.unique(np.linspace(0, info.units - 1, min(TRIED_UNITS, info.units)).astype(int))
             changes = ablated(
                 model, info.name, units.tolist(), x, engine=viewed.execution.engine,
                 threads=viewed.execution.threads, xp=viewed.xp,
             )  # fmt: skip
-            real.append((changes * scores).sum(axis=2))  # (units, n, classes) -> (units, n)
-            estimate.append(np.concatenate([batch[info.name][0][:, units] for batch in batches]).T)
+            real = (changes * scores).sum(axis=2)  # (units, n, classes) -> (units, n)
+            found.append((np.concatenate([batch[info.name][0][:, units] for batch in batches]).T, real))
             bar.add(1)
-    a, b = (np.concatenate(rows).astype(np.float64).ravel() for rows in (estimate, real))
-    varies = a.std() > 0 and b.std() > 0
-    return (float(np.corrcoef(a, b)[0, 1]) if varies else np.nan), (sum(map(len, real)), len(positions))
+    return found
+
+
+def _correlation(estimate: np.ndarray, real: np.ndarray) -> float:
+    """NaN if either never changes."""
+    a, b = (values.astype(np.float64).ravel() for values in (estimate, real))
+    return float(np.corrcoef(a, b)[0, 1]) if a.size and a.std() > 0 and b.std() > 0 else np.nan

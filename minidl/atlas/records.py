@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-FORMAT = 1
+FORMAT = 2
 PER_CHUNK = 200  # images and classes in a file
 Pair = tuple[int, float]  # (image or class, number)
 Link = tuple[int, int, float]  # (layer, unit, number); layer -1: not in this atlas
@@ -129,12 +129,18 @@ class Other:
 
 
 @dataclass
-class Effects:
-    """How well the first-order estimate agrees with setting units to zero, on a sample."""
+class Agreement:
+    """How well the first-order estimate agrees with really setting units to zero, on a sample."""
 
-    correlation: float | None  # None: not measured
+    correlation: float | None  # None: not measured, or nothing changes
     units: int
-    images: int
+
+
+@dataclass
+class Effects:
+    all: Agreement
+    layers: list[Agreement]  # each of Index.layers; without units: the scores, for which the estimate is exact
+    images: int  # on which units were set to zero
     over: int  # images from which the estimates come
 
 

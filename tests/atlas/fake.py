@@ -15,6 +15,7 @@ from minidl.atlas.records import (
     FORMAT,
     PER_CHUNK,
     ActivityRecord,
+    Agreement,
     Block,
     ClassRecord,
     ClassSummary,
@@ -276,11 +277,18 @@ class Fake:
             images=self.images,
             split=self.name(2, "val"),
             labelled=self.labelled,
-            effects=Effects(0.93, 20, 50, self.images) if self.labelled else Effects(None, 0, 0, self.images),
+            effects=self.agreement(),
             embedding=embedding,
             snapshots=[Snapshot(epoch, 0.1 * epoch) for epoch in snapshots],
             other=Other(self.name(4, "another run"), 0.42, 0.61) if other else None,
         )
+
+    def agreement(self) -> Effects:
+        layers = range(len(self.layers))
+        if not self.labelled:
+            return Effects(Agreement(None, 0), [Agreement(None, 0) for _ in layers], 0, self.images)
+        inner = [Agreement(round(0.71 + 0.02 * k, 2), 4 + k) for k in layers[:-1]]
+        return Effects(Agreement(0.93, 20), [*inner, Agreement(None, 0)], 50, self.images)
 
     def summary(self, k: int) -> LayerSummary:
         units = self.files[f"layer-{k:03d}"].units

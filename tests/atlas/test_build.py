@@ -11,6 +11,7 @@ import pytest
 
 import minidl as md
 from minidl.atlas.build import Settings, make_atlas
+from minidl.atlas.effects import TRIED_IMAGES, TRIED_UNITS, sample
 from minidl.atlas.versions import State
 from minidl.atlas.viewed import Viewed
 from minidl.data import load_shapes
@@ -21,6 +22,7 @@ from minidl.losses import softmax
 from minidl.models.convnet import build_convnet
 from minidl.training.execution import Execution
 from minidl.visual.connections import connections
+from minidl.visual.effects import ablated, first_order
 from minidl.visual.probe import probe
 from minidl.visual.projection import RULE_SEEDS, Projector
 from minidl.visual.screen import to_screen
@@ -103,6 +105,25 @@ def test_top_images_norms_and_selectivity_are_those_of_the_probe(made, found, nu
         if best >= 0:
             assert best == found[name].best_class[unit]
             assert mean == pytest.approx(found[name].class_mean[unit, best], rel=1e-4)
+
+
+def test_each_layer_says_how_well_the_estimate_agrees_with_setting_its_units_to_zero(made):
+    effects, v = read(made, "atlas")["effects"], viewed()
+    x = v.images(np.arange(IMAGES))
+    predicted = v.model(x).argmax(1)
+    positions = sample(predicted, v.split.labels, 20)
+    x, scores = x[positions], np.eye(20, dtype=np.float32)[predicted[positions]]
+    assert len(positions) == effects["images"] <= TRIED_IMAGES  # all of them are tried
+    spread = np.linspace(0, 15, TRIED_UNITS).astype(int)  # 8 of 16
+    estimates, changes = [], []
+    for layer, name, units in ((0, "relu1", range(4)), (1, "relu2", range(8)), (2, "relu3", spread)):
+        estimates.append(first_order(v.model, [name], x, [scores])[name][0][:, units].T)
+        changes.append((ablated(v.model, name, list(units), x, engine="plain") * scores).sum(axis=2))
+        r = np.corrcoef(estimates[-1].ravel(), changes[-1].ravel())[0, 1]
+        assert effects["layers"][layer] == {"correlation": pytest.approx(r, abs=1e-3), "units": len(units)}
+    r = np.corrcoef(np.concatenate(estimates).ravel(), np.concatenate(changes).ravel())[0, 1]
+    assert effects["all"] == {"correlation": pytest.approx(r, abs=1e-3), "units": 20}
+    assert effects["layers"][3] == {"correlation": None, "units": 0}  # the scores
 
 
 def test_deciles_and_histogram_are_of_all_images(made):

@@ -146,7 +146,7 @@ def test_pictures_have_three_channels_whatever_the_images_have():
 def test_a_dead_network_has_dead_units(tmp_path):
     index = make(filled(0), tmp_path, projections=True)
     assert [layer["dead"] for layer in index["layers"]] == [3, 2]
-    assert index["effects"]["correlation"] is None and not index["embedding"]
+    assert index["effects"]["all"]["correlation"] is None and not index["embedding"]
     drawn_by_it = set(range(18))  # by three rules, of six images; the others are of the network with random weights
     assert all(drawn_by_it <= set(unit["blank"]) for unit in read(tmp_path / "out", "layer-000")["units"])
 

@@ -153,6 +153,22 @@ def test_the_numbers_of_a_unit_are_those_of_its_record(windows, fake):
     assert [int(title.split()[0]) for title in titles] == record.histogram
 
 
+def test_every_page_says_how_well_the_estimates_of_its_layer_agree_with_setting_units_to_zero(windows, fake):
+    atlas, index = fake()
+    said = atlas.index.effects
+    page = settled(windows.open(index, "inception1.b1/3"), "inception1.b1/3")
+    words = f"For {said.layers[1].units} units of this layer that were really set to zero on {said.images} images"
+    assert f"{words}, its correlation with the real change is {said.layers[1].correlation:.2f}." in (
+        page.locator("#main").inner_text()
+    )
+    show(page, f"{atlas.layers[-1]}/0")
+    assert "For a score it is exact." in page.locator("#main").inner_text()
+    show(page, "trust:")
+    assert f"is {said.all.correlation:.2f}." in page.locator("#trust-effects").inner_text()
+    cells = page.locator("#agreement tbody td").all_inner_texts()
+    assert cells == [t for of in said.layers[:-1] for t in (str(of.units), f"{of.correlation:.2f}")]
+
+
 def test_a_class_shows_its_images_and_mistakes(windows, fake):
     atlas, index = fake()
     page = settled(windows.open(index, "class:2"), "class:2")

@@ -67,7 +67,7 @@
       "effects",
       "What classes lose without a unit",
       [
-        "To set a unit to zero changes a score by about minus (activation times gradient), summed over the map. This is exact where the rest of the network is linear, and an estimate elsewhere. On a network for Tiny ImageNet it agreed with really setting units to zero for each class (correlation 0.94), but not as a mean over all images (0.4 to 0.5), because effects of both signs nearly cancel there. So the pages show it class by class.",
+        "To set a unit to zero changes a score by about minus (activation times gradient), summed over the map. This is exact where the rest of the network is linear, and an estimate elsewhere. The nearer a unit is to the scores, the less there is after it that is not linear, and the better the estimate is as a rule. As a mean over all images it is worse, because effects of both signs nearly cancel there. So the pages show it class by class.",
       ],
     ],
     [
@@ -119,15 +119,28 @@
     );
   }
 
+  /** Layer by layer: how well the estimate agrees with setting units to zero. */
   function effects() {
-    const { correlation, units, images } = atlas.index.effects;
-    return h(
-      "p",
-      {},
-      correlation === null
-        ? "In this atlas the estimate was not compared with really setting units to zero."
-        : `In this atlas ${text.many(units, "unit")} were really set to zero on ${text.many(images, "image")}: the correlation of the estimate with the real change is ${text.hundredths(correlation)}.`,
-    );
+    const { all, layers, images } = atlas.index.effects;
+    if (all.correlation === null)
+      return h("p", {}, "In this atlas the estimate was not compared with really setting units to zero.");
+    const rows = layers.map((agreement, l) => [l, agreement]).filter(([, { units }]) => units);
+    return [
+      h(
+        "p",
+        {},
+        `In this atlas ${text.many(all.units, "unit")} were really set to zero on ${text.many(images, "image")}: the correlation of the estimate with the real change is ${text.hundredths(all.correlation)}. The table has it for each layer.`,
+      ),
+      table(
+        "agreement",
+        ["units", "correlation"],
+        rows.map(([l, { units, correlation }]) => [
+          l,
+          h("td.value", {}, `${units}`),
+          h("td.value", {}, correlation === null ? "" : text.hundredths(correlation)),
+        ]),
+      ),
+    ];
   }
 
   /** Layer by layer: the median likeness, and its null. */
@@ -154,36 +167,29 @@
         {},
         `Here: ${atlas.index.measure}. The table has the median over the units of each layer and, in brackets, the median of the null and its 95 % bound.`,
       ),
-      h(
-        "div.scroll",
-        {},
-        h(
-          "table.plain",
-          { id: "likeness" },
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              h("th", { scope: "col" }, "layer"),
-              rules.map((rule) => h("th", { scope: "col" }, rule)),
-            ),
-          ),
-          h(
-            "tbody",
-            {},
-            rows.map(([l, layer]) =>
-              h(
-                "tr",
-                {},
-                h("th", { scope: "row" }, h("a", { href: to.layer(l), "data-layer": layer.name }, name(layer.name))),
-                rules.map((rule) => cell(layer, rule)),
-              ),
-            ),
-          ),
-        ),
+      table(
+        "likeness",
+        rules,
+        rows.map(([l, layer]) => [l, ...rules.map((rule) => cell(layer, rule))]),
       ),
     ];
+  }
+
+  /** A table of layers: each row has the number of a layer, and its cells. */
+  function table(id, heads, rows) {
+    const head = ([l, ...cells]) => {
+      const layer = atlas.index.layers[l].name;
+      return h("tr", {}, h("th", { scope: "row" }, h("a", { href: to.layer(l), "data-layer": layer }, name(layer))), cells);
+    };
+    return h(
+      "div.scroll",
+      {},
+      h(
+        "table.plain",
+        { id },
+        h("thead", {}, h("tr", {}, ["layer", ...heads].map((words) => h("th", { scope: "col" }, words)))),
+        h("tbody", {}, rows.map(head)),
+      ),
+    );
   }
 }

@@ -6,7 +6,7 @@
 
   atlas.unitNumbers = (layer, unit, record) => [
     deciles(layer, unit, record),
-    h("div.columns", {}, distribution(layer, unit, record), classes(layer, record), effects(record)),
+    h("div.columns", {}, distribution(layer, unit, record), classes(layer, record), effects(layer, record)),
   ];
 
   /** Whether the layer's units are single numbers, with a sign, and not maps. */
@@ -83,14 +83,18 @@
     );
   }
 
-  function effects(record) {
+  /** How well the estimate agrees with setting units of the layer to zero. */
+  function check(layer) {
+    const { all, images, layers } = atlas.index.effects;
+    const { correlation, units } = layers[layer];
+    if (all.units && !units) return "For a score it is exact.";
+    if (correlation === null) return "It was not compared with really setting units to zero.";
+    return `For ${text.many(units, "unit")} of this layer that were really set to zero on ${text.many(images, "image")}, its correlation with the real change is ${text.hundredths(correlation)}.`;
+  }
+
+  function effects(layer, record) {
     if (!record.effects.length) return null;
     const most = Math.max(...record.effects.map(([, value]) => Math.abs(value))) || 1;
-    const { correlation, units, images, over } = atlas.index.effects;
-    const check =
-      correlation === null
-        ? "It was not compared with really setting units to zero."
-        : `${text.many(units, "unit")} were really set to zero on ${text.many(images, "image")}: the correlation with the estimate is ${text.hundredths(correlation)}.`;
     return h(
       "section",
       {},
@@ -107,7 +111,7 @@
       h(
         "p.soft",
         {},
-        `By how much the score of a class would change without the unit, as a mean over images that are taken for the class. It is estimated to first order (activation times gradient) from ${text.many(over, "image")} of all classes together. ${check} `,
+        `By how much the score of a class would change without the unit, as a mean over images that are taken for the class. It is estimated to first order (activation times gradient) from ${text.many(atlas.index.effects.over, "image")} of all classes together. ${check(layer)} `,
         h("a", { href: to.trust("effects") }, "How far to trust this"),
       ),
     );
