@@ -44,6 +44,17 @@ def fits(page):
     return page.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
 
 
+def too_wide(page):
+    """The elements whose content sticks out of them to the side; an arrow's head is wider than its shaft."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll("#main *:not(.arrow)")].filter(element => {
+            const { display, overflowX } = getComputedStyle(element);
+            const laidOut = display !== "inline" && overflowX === "visible" && element.clientWidth > 0;
+            return laidOut && !(element instanceof SVGElement) && element.scrollWidth > element.clientWidth + 1;
+        }).map(element => `${element.tagName}.${element.className}`)"""
+    )
+
+
 def colors_of(page, selector):
     """The colors in the middle of all elements that a selector finds: (n, 3)."""
     boxes = page.locator(selector).evaluate_all(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.atlas.fake import PARTS, RULES, WIDTH, colors
-from tests.atlas.looking import encoded, fits, number, sees, settled, show, unit_address
+from tests.atlas.looking import encoded, fits, number, sees, settled, show, too_wide, unit_address
 
 pytestmark = pytest.mark.browser
 
@@ -44,6 +44,15 @@ def test_every_kind_of_page_is_shown_in_both_themes_and_no_wider_than_the_window
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     light = np.mean([float(part) for part in background.strip("rgba()").split(",")[:3]])
     assert light < 80 if theme == "dark" else light > 175
+
+
+@pytest.mark.parametrize("width", [320, 400, 760, 1100, 1300, 1600])
+def test_nothing_sticks_out_of_what_it_stands_in(windows, fake, width):
+    _, index = fake()
+    page = windows.open(index, "", width=width)
+    for address in ADDRESSES.values():
+        show(page, address)
+        assert too_wide(page) == [], address
 
 
 def test_the_network_has_a_link_to_every_layer_and_group(windows, fake):
