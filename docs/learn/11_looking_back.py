@@ -266,8 +266,8 @@ charts.occlusion(images[best[unit]], seen["gradient"][0], loses)
 #   last maps before a global average pool, this is how much each place adds to the score of a class. For earlier
 #   layers nothing guarantees it.
 #
-# `minidl atlas` draws all of this for a network of your own, with the random network beside every picture
-# ([docs/atlas.md](../atlas.md)).
+# `minidl atlas` draws gradient, guided and deconv for every unit of a network of your own, and beside each unit what the
+# random network shows ([docs/atlas.md](../atlas.md)).
 #
 # ## What to remember
 #
