@@ -172,6 +172,7 @@ def main() -> None:
     for seed in args.seeds:
         for name in args.only or ROWS:
             if any((r.row, r.seed) == (name, seed) for r in read(lines)):
+                print(f"{name}, seed {seed}: in {lines} already; another --results repeats it", file=sys.stderr)
                 continue
             own = {**ROWS[name].settings, "data": args.data, "seed": seed, "threads": args.threads}
             result = measure(name, make_config("best", {**SHORT, **own}))
@@ -181,7 +182,7 @@ def main() -> None:
             write(args.results / "recipe.md", f"# Parts of the recipe\n\n{HEAD}\n\n{report(read(lines))}\n")
 
 
-HEAD = """Written by `python -m benchmarks.recipe --data DATA`; `--only ROW` repeats a row.
+HEAD = """Written by `python -m benchmarks.recipe --data DATA`; `--only ROW --results FOLDER` repeats a row elsewhere.
 
 Each row is a training of 8 epochs on 15,000 images of the training set; the accuracy is that on 15,000 others of
 the training set. The preset is `best` with its average shortened to the length (`--ema 0.97`). The difference is

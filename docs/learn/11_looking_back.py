@@ -266,7 +266,7 @@ charts.occlusion(images[best[unit]], seen["gradient"][0], loses)
 #   last maps before a global average pool, this is how much each place adds to the score of a class. For earlier
 #   layers nothing guarantees it.
 #
-# `minidl atlas` draws gradient, guided and deconv for every unit of a network of your own, and beside each unit what the
+# `minidl atlas` draws gradient, guided and deconv for every unit of a network of your own, and beside them what the
 # random network shows ([docs/atlas.md](../atlas.md)).
 #
 # ## What to remember

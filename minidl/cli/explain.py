@@ -11,19 +11,16 @@ import numpy as np
 
 from minidl.cli.flags import add_data_flags, add_trained_flags, count, read_trained
 from minidl.cli.parser import Command, Parser
-from minidl.cli.pictures import SPLITS, make_folder, photo_name
+from minidl.cli.pictures import SPLITS, Pictures, make_folder, photo_name
 from minidl.errors import DataError, UsageError
 from minidl.models import build
-from minidl.storage.files import own_folder
 from minidl.text.calls import call
 from minidl.text.console import print_lines
 from minidl.training.execution import one_blas_thread
-from minidl.visual.file_names import file_name
 from minidl.visual.subject import Subject
 
 if TYPE_CHECKING:
     from minidl.explain.build import Looked
-    from minidl.explain.records import Page
 
 
 def explain(args: Namespace) -> int:
@@ -31,12 +28,18 @@ def explain(args: Namespace) -> int:
     from minidl.explain.build import make_page
     from minidl.explain.write import write_page
 
-    _check_ending(args.output)
     subject = Subject(read_trained(args), build, data=args.data, whole=args.whole, split=args.split)
+    pictures = None if _is_file(args.output) else Pictures(args, subject)
     with one_blas_thread():
         looked = _looked(args, subject)
         page = make_page(subject.model, looked, args.layer, args.unit, args.start, args.pretrained or subject.source)
-    path = write_page(page, _output(args, subject, page))
+    if pictures is None:
+        path = make_folder(Path(args.output).parent) / Path(args.output).name
+    else:
+        image = args.image if _is_number(args.image) else photo_name(args.image)
+        settings = {**pictures.changed("split", "start"), **pictures.which_data}
+        path = pictures.file("html", "explain", page.layer, page.unit, f"image-{image}", **settings)
+    path = write_page(page, path)
     print_lines(f"wrote {path}: open it in a browser")
     return 0
 
@@ -65,28 +68,13 @@ def _is_number(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def _check_ending(output: str | None) -> None:
-    """Raises UsageError unless `output` is a folder or a page: so no checkpoint is overwritten by a page."""
+def _is_file(output: str | None) -> bool:
+    """Whether --output is a page, not a folder. Raises UsageError for any other file, such as a checkpoint."""
     if output is None or output.endswith("/") or Path(output).is_dir():
-        return
+        return False
     if Path(output).suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--output {output}: a page is an .html file, so name it so (a new folder ends with /)")
-
-
-def _output(args: Namespace, subject: Subject, page: Page) -> Path:
-    """--output, or a name that says what the page shows: in figures/ of the run or of the working directory."""
-    run = None if args.pretrained else subject.run
-    network = args.pretrained or (None if run else subject.checkpoint.path.stem)
-    image = args.image if _is_number(args.image) else photo_name(args.image)
-    parts = [network, "explain", page.layer, page.unit, f"image-{image}"]
-    settings = {n: v for n in ("split", "start") if (v := getattr(args, n)) != args.parser.get_default(n)}
-    name = f"{file_name(parts, settings)}.html"
-    if args.output is None:
-        return (own_folder(run, "figures") if run else make_folder(Path("figures"))) / name
-    path = Path(args.output)
-    if path.is_dir() or args.output.endswith("/"):
-        return make_folder(path) / name
-    return make_folder(path.parent) / path.name
+    return True
 
 
 def _add_flags(parser: Parser) -> None:

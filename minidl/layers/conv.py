@@ -40,8 +40,8 @@ class Conv2D(Layer):
         dx[n,i,j,c]    = sum over kh,kw,f of  w[kh,kw,c,f]  dy[n,oh,ow,f],  over the windows (oh, ow) that
                          contain the pixel (i, j): s oh + kh - p = i  and  s ow + kw - p = j
     `minidl/kernels/reference.py` does these sums as matrix products: y = patches @ w, dw = patches.T @ dy, and
-    dpatches = dy @ w.T. For NumPy arrays `minidl/kernels/blocked.py` does the same in blocks of images, and with
-    stride 1 it computes dx as one more convolution.
+    dpatches = dy @ w.T. For NumPy arrays `minidl/kernels/blocked.py` does the same in blocks of images. With
+    stride 1, and unless there are many more filters than channels, it computes dx as one more convolution.
 
     Raises ShapeError if the channels differ or the window does not fit, UsageError for windows that are not square.
     Weights start as He normal (He et al. 2015).

@@ -154,7 +154,7 @@ def command(monkeypatch, folder, data, *flags):
     recipe.main()
 
 
-def test_a_row_is_trained_once_and_evaluated_on_all_images_held_out(monkeypatch, tmp_path, data):
+def test_a_row_is_trained_once_and_evaluated_on_all_images_held_out(monkeypatch, tmp_path, data, capsys):
     command(monkeypatch, tmp_path, data, "--only", "recipe", "mixup", "--threads", "1")
     lines = [json.loads(line) for line in (tmp_path / "recipe.jsonl").read_text().splitlines()]
     assert [(line["row"], line["seed"], line["images"]) for line in lines] == [("recipe", 0, 16), ("mixup", 0, 16)]
@@ -163,6 +163,10 @@ def test_a_row_is_trained_once_and_evaluated_on_all_images_held_out(monkeypatch,
     before = (tmp_path / "recipe.jsonl").read_text()
     command(monkeypatch, tmp_path, data, "--only", "recipe", "--threads", "1")
     assert (tmp_path / "recipe.jsonl").read_text() == before
+    assert (
+        f"recipe, seed 0: in {tmp_path / 'recipe.jsonl'} already; another --results repeats it"
+        in capsys.readouterr().err
+    )
     assert "| `mixup` | mixup, alpha 0.2 |" in (tmp_path / "recipe.md").read_text()
 
 

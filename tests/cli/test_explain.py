@@ -43,7 +43,18 @@ def test_it_shows_what_was_asked_for(finished, tmp_path):
     assert (record["layer"], record["unit"], record["image"]) == ("relu3", 3, "image 5 of train")
     assert record["stages"]["conv"]["name"] == "conv3" and record["loss"] is None
     assert [path.name for path in (tmp_path / "pages").iterdir()] == [
-        "explain-relu3-3-image-5-split=train-start=unit.html"
+        "run-explain-relu3-3-image-5-split=train-start=unit.html"
+    ]
+
+
+def test_pages_of_other_checkpoints_and_images_have_other_names(finished, tmp_path):
+    flags = ["--layer", "relu3", "--unit", "3", "--output", f"{tmp_path}/"]
+    for more in ([], ["--checkpoint", "last"], ["--whole"]):
+        assert MINIDL.main(["explain", str(finished), *flags, *more]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "run-explain-relu3-3-image-0-checkpoint=last.html",
+        "run-explain-relu3-3-image-0-whole=True.html",
+        "run-explain-relu3-3-image-0.html",
     ]
 
 

@@ -5,7 +5,6 @@ import os
 import pickle
 import pickletools
 import struct
-import time
 import zipfile
 
 import numpy as np
@@ -179,9 +178,7 @@ def test_the_same_dict_in_a_thousand_places_is_seen_once(tmp_path):
     for k in range(1, 6):
         rows = b"".join(b"X\4\0\0\0%04dh" % i + bytes([k - 1]) + b"s" for i in range(300))
         content += b"}q" + bytes([k]) + rows
-    begin = time.monotonic()
-    assert "no state dict" in refused(tmp_path, with_pickle(content + b"."))
-    assert time.monotonic() - begin < 20
+    assert "no state dict" in refused(tmp_path, with_pickle(content + b"."))  # seen 300^6 times, it would never end
 
 
 def entry_numbers(content, change):
