@@ -58,7 +58,7 @@ from minidl.optim import SGD, Adam, AdamW
 from minidl.version import __version__
 
 if TYPE_CHECKING:  # the same as in _LATER, for editors and type checkers
-    from minidl import learn, models
+    from minidl import data, engine, learn, models
     from minidl.atlas.own import make_atlas
     from minidl.data import Loader, channel_statistics, denormalise, load_dataset, load_shapes, normalise
     from minidl.engine import fuse, prepare
@@ -88,9 +88,11 @@ _LATER = {  # names that are imported when they are first used, and where they a
     "Trainer": "minidl.training.trainer.Trainer",
     "activations": "minidl.visual.looking.activations",
     "channel_statistics": "minidl.data.channel_statistics",
+    "data": "minidl.data",
     "deconv": "minidl.visual.looking.deconv",
     "denormalise": "minidl.data.denormalise",
     "evaluate": "minidl.training.evaluation.evaluate",
+    "engine": "minidl.engine",
     "explain_unit": "minidl.explain.own.explain_unit",
     "fuse": "minidl.engine.fuse",
     "gradient": "minidl.visual.looking.gradient",
@@ -155,8 +157,10 @@ __all__ = [
     "binary_cross_entropy",
     "channel_statistics",
     "convert",
+    "data",
     "deconv",
     "denormalise",
+    "engine",
     "evaluate",
     "explain_unit",
     "freeze",

@@ -84,14 +84,17 @@ class RankError(MinidlError):
     exit_code = 6
 
 
-def require_whole(name: str, value: Any, least: int = 0) -> None:
-    """Raises UsageError unless `value` is a whole number of at least `least`."""
+def require_whole(name: str, value: Any, least: int = 0) -> int:
+    """`value`, which may be a whole number of NumPy's, as an int. Raises UsageError if it is no whole number or
+    below `least`.
+    """
     try:
-        fits = index(value) >= least
+        number = index(value)
     except TypeError:
         raise UsageError(f"{name} is {value!r:.60}: it must be a whole number, at least {least}") from None
-    if not fits:
+    if number < least:
         raise UsageError(f"{name} is {value}: it must be at least {least}")
+    return number
 
 
 def printable(text: str) -> str:

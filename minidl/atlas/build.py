@@ -31,7 +31,7 @@ from minidl.atlas.versions import State, add_other, add_snapshot
 from minidl.atlas.viewed import BATCH, Viewed
 from minidl.atlas.work import Arrays, Work
 from minidl.atlas.write import activity, add_page, put, put_chunks
-from minidl.errors import UsageError
+from minidl.errors import UsageError, require_whole
 from minidl.storage.weights import model_arrays
 from minidl.text.progress import Progress
 from minidl.training.execution import one_blas_thread
@@ -62,8 +62,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise UsageError(f"norm {self.norm!r}: choose {' or '.join(NORMS)}")
-        if not hasattr(self.units, "__index__") or self.units < 0:
-            raise UsageError(f"{self.units} units of each layer: give how many are drawn, or 0 for all")
+        object.__setattr__(self, "units", require_whole("units", self.units))  # an int, which JSON takes
 
 
 def make_atlas(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minidl.data.base import Split
+from minidl.data.base import Split, positions
 from minidl.errors import DataError, ShapeError
 
 _CHANNELS = (1, 3, 4)  # gray, RGB, RGB with transparency
@@ -33,7 +33,7 @@ class ArraySplit:
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices`, in their own dtype."""
-        return self._images[np.asarray(indices)]
+        return self._images[positions(indices, len(self))]
 
 
 def as_split(data: Any) -> Split:
@@ -57,18 +57,24 @@ def _checked_images(images: np.ndarray) -> np.ndarray:
         raise ShapeError(f"images have the shape {shape}: {meant}")
     if shape[1] in _CHANNELS and shape[3] not in _CHANNELS:
         raise ShapeError(f"images have the shape {shape}, channels first: {meant}. Write x.transpose(0, 2, 3, 1)")
+    require_pixels(images)
+    return images
+
+
+def require_pixels(images: np.ndarray) -> None:
+    """Raises DataError unless they are uint8 or floats: other whole numbers would be taken for floats."""
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise DataError(
             f"images are {images.dtype}: give pixels 0 to 255 as uint8, x.astype(np.uint8), or floats as they are"
         )
-    return images
 
 
 def _checked_labels(labels: np.ndarray, images: int) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[0] == images:
+        table = "from a table with a column for each class, y.argmax(axis=1)"
+        meant = "y[:, 0]" if labels.shape[1] == 1 else table
         raise ShapeError(
-            f"labels have the shape {labels.shape}: give the number of its class for each image; from a table with a "
-            "column for each class, y.argmax(axis=1)"
+            f"labels have the shape {labels.shape}: give the number of its class for each image; {meant}"
         )
     if labels.shape != (images,):
         raise ShapeError(f"labels have the shape {labels.shape}: give one for each of the {images:,} images")

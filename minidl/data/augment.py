@@ -9,8 +9,11 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minidl.data.base import Split
+from minidl.data.arrays import as_split
+from minidl.data.base import Split, positions
+from minidl.errors import UsageError, require_whole
 
 ANGLES = (6, 8, 10)  # degrees: Tiny ImageNet's paper set is turned by one of these, either way
 _FLIP, _ROTATIONS = 0, (*ANGLES, *(-a for a in ANGLES))  # positive: clockwise
@@ -77,7 +80,12 @@ class PaperAugment:
     gray     bool (n,), which of them are gray; by default `split.gray`, or none if the split has no such attribute
     """
 
-    def __init__(self, split: Split, seed: int, gray: np.ndarray | None = None) -> None:
+    def __init__(self, split: Split | tuple[ArrayLike, ArrayLike], seed: int, gray: np.ndarray | None = None) -> None:
+        split = as_split(split)
+        if split.labels is None:
+            raise UsageError("these images have no labels: the paper's extra images have those of their originals")
+        if split.images(np.arange(1)).dtype != np.uint8:
+            raise UsageError("augmentation turns and moves uint8 pixels, and these images are floats")
         gray = getattr(split, "gray", None) if gray is None else gray
         originals = np.arange(len(split))
         extra = originals if gray is None else originals[~gray]
@@ -92,6 +100,7 @@ class PaperAugment:
         return len(self.source)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
+        indices = positions(indices, len(self))
         images, change = self.split.images(self.source[indices]), self.change[indices]
         flipped = (change >= 0) & (change < 3)
         images[flipped] = images[flipped, :, ::-1]
@@ -110,7 +119,7 @@ class OnlineAugment:
     """
 
     def __init__(self, padding: int = 4) -> None:
-        self.padding = padding
+        self.padding = require_whole("padding", padding)
 
     def __call__(self, images: np.ndarray, indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         n, height, width, channels = images.shape

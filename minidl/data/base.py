@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from minidl.errors import UsageError
 
 
 class Split(Protocol):
@@ -21,6 +24,25 @@ class Split(Protocol):
         A user's own arrays may be floats, and have other channels.
         """
         ...
+
+
+def positions(indices: ArrayLike, count: int) -> np.ndarray:
+    """`indices` of some of `count` images as whole numbers; a mask, bool (count,), stands for those where it is True.
+
+    Raises UsageError for other numbers, and for those of images that there aren't.
+    """
+    found = np.asarray(indices)
+    if found.dtype == bool and found.shape == (count,):
+        return np.flatnonzero(found)
+    if found.size == 0 and found.dtype.kind == "f":  # an empty list
+        found = found.astype(np.intp)
+    if found.dtype.kind not in "iu":
+        raise UsageError(
+            f"indices are {found.dtype} of the shape {found.shape}: give positions, or a mask of {count} bools"
+        )
+    if found.size and not -count <= found.min() <= found.max() < count:
+        raise UsageError(f"indices from {found.min()} to {found.max()}: there are {count} images")
+    return found
 
 
 @dataclass

@@ -14,7 +14,7 @@ from minidl.data.loader import map_ahead
 from minidl.data.opening import open_source
 from minidl.data.packed import scan
 from minidl.data.packing import CHUNK
-from minidl.errors import DataError, printable
+from minidl.errors import DataError, printable, require_whole
 from minidl.text.plural import counted
 from minidl.text.progress import Progress
 
@@ -52,7 +52,7 @@ class Report:
 
 def check_data(path: str | Path, *, image_size: int = 64, progress: bool = True) -> Report:
     """Decodes every image of the data set at `path` and reports all problems. It raises no error about the data."""
-    report = Report(Path(path))
+    image_size, report = require_whole("image_size", image_size, 1), Report(Path(path))
     try:
         source = open_source(path)
         index = scan(source)

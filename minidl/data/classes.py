@@ -61,6 +61,8 @@ def _folded(name: str) -> str:
 
 def find_classes(text: str, classes: Sequence[str], words: Sequence[str]) -> list[int]:
     """The positions in a list with commas, in its order, without repetitions; 3-5 means 3,4,5."""
+    if not isinstance(text, str):
+        raise UsageError(f"classes {text!r:.60}: give a text with commas, such as {','.join(classes[:2])!r}")
     chosen: list[int] = []
     find, known = _finder(classes, words), set(classes)
     for piece in map(str.strip, text.split(",")):

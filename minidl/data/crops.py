@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.data.augment import OnlineAugment, uniform
 from minidl.data.loader import Augment
+from minidl.errors import UsageError
 
 SizeAt = Callable[[int], int]  # epoch -> height and width of the training images
 STEP = 8  # pixels by which the training images grow: three halvings leave even maps
@@ -90,6 +91,12 @@ class ResizedCrops:
     """
 
     def __init__(self, area: float, size: SizeAt | None = None) -> None:
+        if not 0 < area <= 1:
+            raise UsageError(
+                f"area is {area}: give the least share of the image that a crop covers, above 0, up to 1"
+            )
+        if size is not None and not callable(size):
+            raise UsageError(f"size is {size!r:.60}: give a function epoch -> pixels, such as lambda epoch: 64")
         self.area, self.size = area, size
 
     def __call__(self, images: np.ndarray, indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:

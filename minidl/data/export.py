@@ -29,14 +29,17 @@ def export_tiny_imagenet_layout(dataset: Dataset, folder: str | Path, progress: 
 
     Every box is the whole image. Nothing appears in the folder's place before all of it is written.
 
-    Raises DataError if `folder` is not empty or can't be written, UsageError for a class without training images:
-    such a data set can't be read.
+    Raises DataError if `folder` is not empty or can't be written, UsageError for a class without training images
+    and for an image of train or val without a label: such a data set can't be read.
     """
     if len(without := np.setdiff1d(np.arange(len(dataset.classes)), dataset.train.labels)):
         raise UsageError(
             f"{len(dataset.train):,} training images, and none of class {dataset.classes[without[0]]}: "
             f"each of the {len(dataset.classes):,} classes needs one"
         )
+    for name, split in (("train", dataset.train), ("val", dataset.val)):
+        if split.labels is None or (np.asarray(split.labels) < 0).any():
+            raise UsageError(f"an image of {name} has no label: this layout needs one for each, so leave it out")
     folder = Path(folder).absolute()
     splits = [split for split in (dataset.train, dataset.val, dataset.test) if split is not None]
     temporary = None

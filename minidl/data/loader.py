@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minidl.data.arrays import as_split
-from minidl.data.base import Split
+from minidl.data.arrays import as_split, require_pixels
+from minidl.data.base import Split, positions
 from minidl.errors import DataError, ShapeError, UsageError, require_whole
 
 Augment = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]  # (uint8 images, indices, seed, epoch) -> images
@@ -28,12 +28,15 @@ def normalise(images: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray
 
     mean and std (C,), or one number for all channels, are in units of the range [0, 1].
     Of images that are floats already, y = (x - mean) / std.
+    Raises DataError for images of another type, UsageError for a mean or std that can't be one.
     """
+    images = np.asarray(images)
+    require_pixels(images)
+    if images.ndim < 3:
+        raise ShapeError(f"images have the shape {images.shape}: they must be (..., H, W, C), channels last")
     width, channels = images.shape[-2:]
-    mean, std = (_each_channel(name, v, channels) for name, v in (("mean", mean), ("std", std)))
-    if not (std > 0).all():
-        raise UsageError(f"std is {std.tolist()}: each must be above 0")
     unit = 255 if images.dtype == np.uint8 else 1
+    mean, std = each_channel(mean, std, channels, of_pixels=unit == 255)
     scale, shift = (1 / (unit * std)).astype(np.float32), (-mean / std).astype(np.float32)
     # Whole image rows make the inner loops long: (..., H, W, C) -> (rows, W*C).
     x = images.reshape(-1, width * channels).astype(np.float32)
@@ -51,13 +54,30 @@ def _augmented(images: Any, before: np.ndarray) -> np.ndarray:
     raise UsageError(f"augment gave {found}: must give uint8 images (N, H, W, C), one for each of the {len(before)}")
 
 
-def _each_channel(name: str, values: ArrayLike, channels: int) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    if values.shape not in ((), (1,), (channels,)):
-        raise ShapeError(
-            f"{name} has the shape {values.shape}, and the images have {channels} channels, the last axis"
-        )
-    return np.broadcast_to(values, channels)
+def each_channel(mean: ArrayLike, std: ArrayLike, channels: int, *, of_pixels: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, std) of each channel, float64 (C,); one number stands for all channels.
+
+    Raises ShapeError or UsageError for values that can't be mean and std: of_pixels, in units of pixels / 255, they
+    lie between 0 and 1.
+    """
+    found = []
+    for name, values in (("mean", mean), ("std", std)):
+        try:
+            array = np.asarray(values, np.float64)
+        except (TypeError, ValueError):
+            raise UsageError(f"{name} is {values!r:.60}: give a number for each channel, or one for all") from None
+        if array.shape not in ((), (1,), (channels,)):
+            raise ShapeError(
+                f"{name} has the shape {array.shape}, and the images have {channels} channels, the last axis"
+            )
+        if not np.isfinite(array).all():
+            raise UsageError(f"{name} is {values!r:.60}: give finite numbers")
+        if name == "std" and not (array > 0).all():
+            raise UsageError(f"std is {array.tolist()}: each must be above 0")
+        if of_pixels and not ((array >= 0) & (array <= 1)).all():
+            raise UsageError(f"{name} is {array.tolist()}: of pixels give it in units of 255, from 0 to 1")
+        found.append(np.broadcast_to(array, channels))
+    return found[0], found[1]
 
 
 def denormalise(x: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
@@ -88,15 +108,16 @@ def channel_statistics(
     floats 1.
     """
     split = as_split(split)
-    indices = np.arange(len(split)) if indices is None else np.asarray(indices)
+    indices = np.arange(len(split)) if indices is None else positions(indices, len(split))
     if len(indices) == 0:
         raise UsageError("channel statistics of no images: choose at least one")
     if (images := split.images(indices[:1])).dtype != np.uint8:
         x = split.images(indices).astype(np.float64)
         if not np.isfinite(x).all():
             raise DataError("channel statistics: an image has a number that isn't finite (NaN or infinite)")
-        std = x.std(axis=(0, 1, 2))
-        return x.mean(axis=(0, 1, 2)).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
+        varies = x.max(axis=(0, 1, 2)) > x.min(axis=(0, 1, 2))  # the std of equal numbers may not be quite 0
+        std = np.where(varies, x.std(axis=(0, 1, 2)), 1)
+        return x.mean(axis=(0, 1, 2)).astype(np.float32), std.astype(np.float32)
     if (sums := getattr(split, "sums", None)) is not None:
         total = sums[indices].sum(axis=0)
     else:
@@ -161,21 +182,19 @@ class Loader:
         limit: int | None = None,
     ) -> None:
         split = as_split(split)
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("workers", workers, 0),
-            ("seed", seed, 0),
-            ("limit", limit, 1),
-        ):
-            if value is not None or name != "limit":
-                require_whole(name, value, least)
+        batch_size, workers = require_whole("batch_size", batch_size, 1), require_whole("workers", workers)
+        seed, limit = require_whole("seed", seed), None if limit is None else require_whole("limit", limit, 1)
         if len(split) < (batch_size if drop_last else 1):
             raise UsageError(f"a batch of {batch_size} needs more than the {len(split)} images there are")
-        if augment is not None and split.images(np.arange(1)).dtype != np.uint8:
+        if augment is not None and (isinstance(augment, type) or not callable(augment)):
+            kind = f"the class {augment.__name__}" if isinstance(augment, type) else repr(augment)[:60]
+            raise UsageError(f"augment is {kind}: give a function of images, such as minidl.data.OnlineAugment()")
+        first = split.images(np.arange(1))
+        if augment is not None and first.dtype != np.uint8:
             raise UsageError("augmentation turns and moves uint8 pixels, and these images are floats")
+        each_channel(mean, std, first.shape[-1], of_pixels=first.dtype == np.uint8)  # fails here, not in an epoch
         self.split, self.batch_size, self.seed, self.augment = split, batch_size, seed, augment
         self.mean, self.std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
-        normalise(split.images(np.arange(1)), self.mean, self.std)  # fails here, not in the middle of a training
         self.shuffle, self.drop_last, self.workers, self.limit = shuffle, drop_last, workers, limit
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.base import Dataset
+from minidl.data.base import Dataset, positions
 from minidl.data.facts import facts
 from minidl.data.folder import scan_folder
 from minidl.data.layout import SPLITS
@@ -31,7 +31,7 @@ from minidl.data.packing import only_packer, pack
 from minidl.data.reading import read_regular
 from minidl.data.source import Index, Source
 from minidl.data.tiny_imagenet import is_tiny_imagenet, scan_tiny_imagenet
-from minidl.errors import DataError
+from minidl.errors import DataError, require_whole
 from minidl.storage.files import open_regular
 from minidl.text.calls import call
 
@@ -64,7 +64,7 @@ class PackedSplit:
         return len(self._images)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
-        return self._images[indices]
+        return self._images[positions(indices, len(self))]
 
 
 def default_cache() -> Path:
@@ -90,6 +90,7 @@ def open_packed(
     `val` and `test` are None if the source has none. Several processes may start at once: one packs, the others wait.
     Raises DataError naming the first bad file, or the cache if it can't be written (disk full).
     """
+    image_size = require_whole("image_size", image_size, 1)
     path = existing(path)
     cache = Path(os.path.expanduser(cache)) if cache else default_cache()
     # The 1 is the number of the first format: its folders are found, and replaced

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.data.base import Dataset
+from minidl.data.base import Dataset, positions
 from minidl.data.shapes_draw import SIZE, draw_kind
 from minidl.data.shapes_figures import KINDS
 from minidl.errors import UsageError
@@ -40,7 +40,7 @@ class ShapesSplit:
     def images(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices` as uint8 (len(indices), 64, 64, 3), a new array; thread-safe."""
         # No lock: threads that meet at one image write the same bytes, and its mark follows its pixels.
-        indices = np.asarray(indices, dtype=np.intp)
+        indices = positions(indices, len(self))
         for i in indices[~self._drawn[indices]].tolist():
             self._pixels[i] = draw(self.seed, self.split, i)
             self._drawn[i] = True

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minidl.data.base import Dataset, Split
+from minidl.data.arrays import as_split
+from minidl.data.base import Dataset, Split, positions
 from minidl.data.classes import find_classes
 from minidl.errors import UsageError, require_whole
 
@@ -16,10 +18,11 @@ from minidl.errors import UsageError, require_whole
 class Subset:
     """The images of `split` at `indices`, in that order, as a Split; with `gray` and `sums` if the split has them."""
 
-    def __init__(self, split: Split, indices: np.ndarray) -> None:
-        self.split, self.indices = split, indices
+    def __init__(self, split: Split | tuple[ArrayLike, ArrayLike | None], indices: ArrayLike) -> None:
+        self.split = as_split(split)
+        self.indices = positions(indices, len(self.split))
         self.labels, self.gray, self.sums = (
-            None if (values := getattr(split, name, None)) is None else values[indices]
+            None if (values := getattr(self.split, name, None)) is None else values[self.indices]
             for name in ("labels", "gray", "sums")
         )
 
@@ -31,21 +34,25 @@ class Subset:
         return len(self.indices)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
-        return self.split.images(self.indices[indices])
+        return self.split.images(self.indices[positions(indices, len(self))])
 
 
-def subset(split: Split, fraction: float, seed: int) -> Subset:
+def subset(split: Split | tuple[ArrayLike, ArrayLike | None], fraction: float, seed: int) -> Subset:
     """`fraction` (0, 1] of every class of `split`, at least one image each; depends on `seed` only.
 
     The images of a smaller fraction are among those of a larger one.
     """
     if not 0 < fraction <= 1:
         raise UsageError(f"a subset of {fraction}: choose a fraction above 0, up to 1")
+    split = as_split(split)
     return Subset(split, _share(split, fraction, seed, "subset"))
 
 
 def split_off(
-    split: Split, fraction: float, seed: int, classes: Sequence[str] | None = None
+    split: Split | tuple[ArrayLike, ArrayLike | None],
+    fraction: float,
+    seed: int,
+    classes: Sequence[str] | None = None,
 ) -> tuple[Subset, Subset]:
     """(rest, held out): `fraction` (0, 1) of every class of `split` is held out, at least one image each.
 
@@ -53,9 +60,10 @@ def split_off(
     """
     if not 0 < fraction < 1:
         raise UsageError(f"{fraction} held out: choose a fraction between 0 and 1")
+    split = as_split(split)
     out = _share(split, fraction, seed, "split_off")
     rest = np.setdiff1d(np.arange(len(split)), out)
-    lost = np.setdiff1d(split.labels, split.labels[rest])
+    lost = np.setdiff1d(split.labels[split.labels >= 0], split.labels[rest])
     if len(lost):
         name = lost[0] if classes is None else classes[lost[0]]
         raise UsageError(
@@ -68,7 +76,7 @@ def split_off(
 def only_classes(dataset: Dataset, text: str) -> Dataset:
     """`dataset` with only the classes in the list `text` (see `find_classes`), renumbered in that order.
 
-    A split without labels stays whole.
+    A split without labels stays whole; of others, images whose label is unknown (-1) are left out.
     Raises UsageError for a class that isn't there, or if there are fewer than two.
     """
     chosen = find_classes(text, dataset.classes, dataset.words)
@@ -85,7 +93,7 @@ def choose_classes(dataset: Dataset, chosen: list[int], said: str) -> Dataset:
     def part(split: Split | None) -> Split | None:
         if split is None or split.labels is None:
             return split
-        those = Subset(split, np.flatnonzero(number[split.labels] >= 0))
+        those = Subset(split, np.flatnonzero((split.labels >= 0) & (number[split.labels] >= 0)))
         those.labels = number[those.labels]
         return those
 

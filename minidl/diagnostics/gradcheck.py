@@ -27,7 +27,8 @@ import numpy as np
 
 from minidl.backend.arrays import Array, array_module, to_device
 from minidl.diagnostics.contract import contract_checked
-from minidl.errors import UsageError
+from minidl.errors import UsageError, require_whole
+from minidl.kernels.shapes import require_numbers
 from minidl.layers.base import Context, Layer, Mode
 from minidl.layers.parameter import FROZEN
 from minidl.text.html import html_table
@@ -139,6 +140,12 @@ def gradcheck(
     isn't needed.
     """
     mode = mode.mode if isinstance(mode, Context) else mode
+    coordinates = require_whole("coordinates", coordinates, 1)
+    require_numbers("gradcheck", step=step)
+    if step <= 0:
+        raise UsageError(f"gradcheck: step is {step}: choose a small number above 0, such as 1e-5")
+    if isinstance(x, np.ndarray) and not x.flags.writeable:
+        x = x.copy()
     xp, rng, ctx = array_module(x), np.random.default_rng(seed), Context(mode, seed, step=0)
     learned = {name: p for name, p in layer.named_parameters().items() if FROZEN not in p.tags}
     given = "input" if "input" not in learned else "the input"  # of two arrays with one name, one would be unchecked
@@ -157,9 +164,11 @@ def gradcheck(
             layer.zero_grad()
             y, cache = ctx.run("", layer, x)
             if loss is not None:
-                _, dy = loss(y)
+                _, dy = _pair(loss(y))
             elif dy is None:
                 dy = to_device(rng.normal(size=y.shape), xp)
+            if getattr(dy, "shape", None) != y.shape:
+                raise UsageError(f"gradcheck: dy has the shape {np.shape(dy)}, must have that of y, {y.shape}")
             dx = layer.backward(dy, cache)
             found = {given: dx.copy()} | {name: p.grad.copy() for name, p in learned.items()}
             layer.zero_grad()
@@ -251,6 +260,13 @@ def spaced(rng: np.random.Generator, shape: tuple[int, ...], gap: float = 0.01) 
     i = np.arange(size)
     rungs = (1.5 + 2 * (i // 2)) * np.where(i % 2, -1, 1)
     return (gap * rng.permutation(rungs + rng.uniform(-0.5, 0.5, size))).reshape(shape)  # (size,) -> shape
+
+
+def _pair(value: Any) -> tuple[Any, Array]:
+    """What `loss` returned; UsageError if it isn't (L, dL/dy)."""
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise UsageError(f"gradcheck: loss returns {type(value).__name__}, must return (L, dL/dy)")
+    return value
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import UsageError
+from minidl.data.loader import each_channel
+from minidl.errors import ShapeError, UsageError
 from minidl.exchange.onnx_file import import_onnx, write_onnx
 from minidl.exchange.onnx_fold import fold_batch_norms
 from minidl.exchange.onnx_walk import onnx_graph
@@ -65,20 +66,10 @@ def _pixels(mean: Any, std: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np
     """(mean, std) of each channel, (C,); one number stands for all channels."""
     if len(shape) != 3:
         raise UsageError(f"save_onnx: mean and std are of the channels of images, and image_shape is {shape}")
-    found = []
-    for name, value in (("mean", mean), ("std", std)):
-        try:
-            array = np.asarray(value, np.float64)
-        except (TypeError, ValueError):
-            raise UsageError(f"save_onnx: {name} is {value!r:.60}: give a number for each channel") from None
-        if array.shape not in ((), (1,), shape[-1:]) or not np.isfinite(array).all():
-            raise UsageError(
-                f"save_onnx: {name} is {value!r:.60}: give a number for each of the {shape[-1]} channels"
-            )
-        found.append(np.broadcast_to(array, shape[-1:]))
-    if not (found[1] > 0).all():
-        raise UsageError(f"save_onnx: std is {std!r:.60}: each must be above 0")
-    return found[0], found[1]
+    try:
+        return each_channel(mean, std, shape[-1], of_pixels=True)
+    except (ShapeError, UsageError) as error:
+        raise UsageError(f"save_onnx: {error}") from None
 
 
 def _names(classes: Any, outputs: int) -> list[str]:

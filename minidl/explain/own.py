@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minidl.engine import unfuse
 from minidl.errors import DataError, UsageError
 from minidl.layers import Layer
 from minidl.visual.looking import activations
@@ -44,12 +45,20 @@ def explain_unit(
     from minidl.explain.write import write_page
 
     ready = np.asarray(images)
-    activations(model, ready[:1], [])  # says what is wrong with the model or with the images
+    # This says what is wrong with the model or with the images.
+    activations(model, ready[:1] if ready.ndim == 4 else ready, [])
     if not np.isfinite(ready).all():
         raise DataError("an image has a number that isn't finite (NaN or infinite)")
     known = np.full(len(ready), -1) if labels is None else np.asarray(labels)
     if known.shape != (len(ready),) or known.dtype.kind not in "iu":
         raise UsageError(f"labels of shape {known.shape} and type {known.dtype}: give {len(ready)} whole numbers")
-    words = [str(c).split(",")[0] for c in classes] if classes is not None else []
+    outputs = unfuse(model).out_shape(ready[:1].shape)[-1]
+    if ((known < -1) | (known >= outputs)).any():
+        raise UsageError(
+            f"labels from {known.min()} to {known.max()}: the model has {outputs} classes; -1 is unknown"
+        )
+    words = [] if classes is None else [str(c) for c in classes]
+    if classes is not None and len(words) != outputs:
+        raise UsageError(f"{len(words)} names of classes: the model has {outputs}")
     looked = Looked(ready, shown(ready[0]), known, words, "the first image")
     return write_page(make_page(model, looked, layer, unit, start, title), Path(path))

@@ -44,6 +44,9 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping
 def pack_arrays(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
     """The content of the safetensors file."""
     # order="C": safetensors writes the memory as it is and ignores strides
+    for key, value in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise UsageError(f"metadata {key!r:.60}: {value!r:.60}: give texts, such as json.dumps makes")
     host = {name: np.asarray(to_host(a), order="C") for name, a in arrays.items()}
     content = save(host, dict(metadata) if metadata else None)
     return _sorted(content) if metadata and len(metadata) > 1 else content

@@ -9,13 +9,16 @@ import numpy as np
 
 from minidl.data.loader import Loader
 from minidl.errors import UsageError
+from minidl.kernels.shapes import require_numbers
 from minidl.layers.base import Layer
 from minidl.layers.heads import has_side_heads
 from minidl.layers.parameter import FROZEN
 from minidl.losses.protocol import Loss
 from minidl.optim import Optimizer
 from minidl.parallel.step import DataParallel, least_batch
+from minidl.storage.weights import model_arrays
 from minidl.text.plural import counted
+from minidl.training.averaging import WeightAverage
 
 EVENTS = ("on_step", "on_evaluation_batch", "on_epoch")  # the methods of a callback
 
@@ -70,6 +73,25 @@ def check(
             train, "train", "this loss needs them all: give loss=minidl.losses.CrossEntropy(), which ignores these"
         )
     _callbacks(callbacks)
+
+
+def check_rest(model: Layer, label_smoothing: Any, xp: Any, average: Any, parallel: Any, state: Any) -> None:
+    """The same for the arguments that a Trainer has by default."""
+    require_numbers("Trainer", label_smoothing=label_smoothing)
+    if not 0 <= label_smoothing <= 1:
+        raise UsageError(f"Trainer: label_smoothing is {label_smoothing}: choose a number from 0 to 1")
+    for name, value, fits, meant in (
+        ("xp", xp, hasattr(xp, "asarray"), "the module of the model's arrays, numpy or cupy"),
+        ("average", average, isinstance(average, WeightAverage | None), "WeightAverage(model, 0.999)"),
+        ("parallel", parallel, isinstance(parallel, DataParallel | None), "a DataParallel"),
+        ("state", state, state is None or hasattr(state, "best_epoch"), "the TrainState of a checkpoint"),
+    ):
+        if not fits:
+            raise UsageError(f"Trainer: {name} is {value!r:.60}: give {meant}")
+    if average is not None and {id(a) for a in average.trained.values()} != {
+        id(a) for a in model_arrays(model).values()
+    }:
+        raise UsageError("Trainer: the average is of another model: WeightAverage(model, decay) of this one")
 
 
 def _takes(function: Any, arguments: int) -> bool:

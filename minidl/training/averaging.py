@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from minidl.backend.arrays import Array, array_module
 from minidl.backend.named import assign, check_arrays
+from minidl.errors import UsageError
+from minidl.kernels.shapes import require_numbers
 from minidl.layers.base import Layer
 from minidl.storage.weights import model_arrays
 
@@ -27,6 +29,10 @@ class WeightAverage:
     """
 
     def __init__(self, model: Layer, decay: float) -> None:
+        """Raises UsageError for a decay that is no number from 0, below 1."""
+        require_numbers("WeightAverage", decay=decay)
+        if not 0 <= decay < 1:
+            raise UsageError(f"WeightAverage: decay is {decay}: choose a number from 0, below 1")
         self.decay = decay
         self.trained = model_arrays(model)  # the model's own arrays, which training changes in place
         self.averaged = {name: a.copy() for name, a in self.trained.items()}

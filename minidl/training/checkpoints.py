@@ -228,8 +228,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def _checkpoint(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Checkpoint:
     if CHECKPOINT not in metadata:
         raise DataError(
-            f"{path}: a weight file without minidl's metadata, not a checkpoint; of weights with torch's names "
-            f"`{call('import-torch')} {shlex.quote(str(path))} --model NAME` makes one"
+            f"{path}: weights alone, not a checkpoint; minidl.load(file, model) loads those of minidl.save, and of "
+            f"weights with torch's names `{call('import-torch')} {shlex.quote(str(path))} --model NAME` makes one"
         )
     header = _HEADER(from_json(metadata[CHECKPOINT], path), f"{path}:")
     about, state = About(**header["about"]), TrainState(**header["state"])

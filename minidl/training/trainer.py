@@ -23,7 +23,7 @@ from minidl.parallel.communicator import ALONE
 from minidl.parallel.step import DataParallel
 from minidl.schedules import Schedule
 from minidl.storage.weights import model_arrays
-from minidl.training.arguments import check, check_batches
+from minidl.training.arguments import check, check_batches, check_rest
 from minidl.training.averaging import WeightAverage
 from minidl.training.evaluation import evaluate
 
@@ -97,6 +97,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         check(model, optimizer, schedule, train, val, epochs, loss, callbacks)
+        check_rest(model, label_smoothing, xp, average, parallel, state)
         require_whole("patience", patience)
         require_whole("seed", seed)
         if loss is not None and label_smoothing:

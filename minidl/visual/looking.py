@@ -28,13 +28,15 @@ def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None =
 
     names    such as "stem" or "inception2.b5", or deeper "inception2.b5.conv"; None: all blocks
 
+    The arrays are the caller's: none shares memory with x or another one.
     Of a layer that its container runs more than once it is the last output. Raises UsageError for an unknown name,
     with the nearest names, and for a layer that only training runs.
     """
     plain, x = _ready(model, x)
     if names is None:
         names = [row.name for row in layer_table(plain, x.shape[1:])]
-    names = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    single = isinstance(names, str | Layer) or not isinstance(names, Iterable)
+    names = [names] if single else list(names)
     for name in names:
         _require_name(name)
         truncate(plain, name)  # raises the error of a name that there isn't
@@ -45,7 +47,11 @@ def activations(model: Layer, x: np.ndarray, names: str | Sequence[str] | None =
     for name in names:
         if seen[name] is None:
             raise UsageError(f"layer {name!r}: the container around it doesn't run it in INFER mode")
-    return {name: seen[name] for name in names}
+    found: dict[str, np.ndarray] = {}
+    for name in names:  # a layer may give its input, or a view of it
+        shared = any(np.may_share_memory(seen[name], a) for a in (x, *found.values()))
+        found[name] = seen[name].copy() if shared else seen[name]
+    return found
 
 
 def gradient(

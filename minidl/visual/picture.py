@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from minidl.data.arrays import require_pixels
 from minidl.errors import ShapeError, require_whole
 from minidl.visual.screen import to_screen
 
@@ -50,7 +51,10 @@ def _tiles(a: np.ndarray, width: int) -> list[Image.Image]:
         a = a[..., None].repeat(3, axis=3)  # (N, H, W) -> (N, H, W, 3)
     if a.ndim != 4 or a.shape[-1] != 3 or not a.size:
         hint = ": choose a unit, as a[..., 0]" if a.ndim == 4 else ""
+        if a.ndim == 4 and a.shape[1] in (1, 3):
+            hint = ": channels first? a.transpose(0, 2, 3, 1) puts them last"
         raise ShapeError(f"an array of the shape {a.shape} is neither images (N, H, W, 3) nor maps (N, H, W){hint}")
+    require_pixels(a)
     if a.dtype != np.uint8:
         a, _ = to_screen(a.astype(np.float64))
     size = (width, max(1, round(width * a.shape[1] / a.shape[2])))

@@ -205,8 +205,8 @@ def test_some_labels_are_unknown(tmp_path):
     [
         ({"labels": np.full(6, 2)}, "label 2: the model has 2 outputs"),
         ({"norm": "l1"}, "norm 'l1'"),
-        ({"units": 1.5}, "1.5 units of each layer"),
-        ({"units": -1}, "-1 units"),
+        ({"units": 1.5}, "units is 1.5"),
+        ({"units": -1}, "units is -1"),
         ({"layers": "nope"}, "no layer 'nope'"),
     ],
 )

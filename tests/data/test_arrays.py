@@ -78,7 +78,12 @@ def test_what_does_not_fit_is_named_with_what_is_meant(images, labels, error, sa
         ({"mean": [0.5, 0.5]}, ShapeError, r"mean has the shape \(2,\).*3 channels"),
         ({"std": [[1, 1, 1]]}, ShapeError, "std has the shape"),
         ({"std": [1, 0, 1]}, UsageError, "above 0"),
-        ({"std": np.nan}, UsageError, "above 0"),
+        ({"std": -1}, UsageError, "above 0"),
+        ({"std": np.nan}, UsageError, "std is nan: give finite numbers"),
+        ({"mean": None}, UsageError, "mean is None: give finite numbers"),
+        ({"mean": "gray"}, UsageError, "mean is 'gray': give a number for each channel"),
+        ({"mean": [125.3, 123, 113.9]}, UsageError, "in units of 255, from 0 to 1"),
+        ({"std": 63}, UsageError, "in units of 255, from 0 to 1"),
     ],
 )
 def test_a_mean_or_std_that_does_not_fit_is_named_at_once(options, error, said):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.errors import DataError, UsageError
+from minidl.errors import DataError, ShapeError, UsageError
 from minidl.explain.write import SCRIPTS, html, write_page
 from tests.explain.network import CLASSES, HOSTILE, LABELS, images, network, page_of, record_in
 
@@ -80,6 +80,26 @@ def test_numbers_of_numpy_are_units_and_names(tmp_path):
     path = md.explain_unit(network(), images(), tmp_path / "page.html", layer="mix.b3", unit=unit, **options)
     record = record_in(path.read_text("utf-8"))
     assert record["unit"] == 2 and record["label"] == "12"
+
+
+def test_names_with_commas_stay_whole(tmp_path):
+    names = ["red, left", "red, right", "blue", "cyan", "green"]
+    path = md.explain_unit(network(), images(), tmp_path / "page.html", labels=[1, 0, 0, 0], classes=names)
+    assert record_in(path.read_text("utf-8"))["label"] == "red, right"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"labels": [-7, 0, 0, 0]}, "labels from -7 to 0: "),
+        ({"labels": [5, 0, 0, 0]}, "labels from 0 to 5: "),
+        ({"classes": ["a"]}, "1 names of classes"),
+        ({"images": images()[0]}, r"images have the shape \(\d+, \d+, 3\)"),
+    ],
+)
+def test_what_fits_no_network_is_told(tmp_path, given, line):
+    with pytest.raises((ShapeError, UsageError), match=line):
+        md.explain_unit(**{"model": network(), "images": images(), "path": tmp_path / "page.html", **given})
 
 
 def test_an_image_with_nan_is_refused(tmp_path):

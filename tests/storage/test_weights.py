@@ -401,3 +401,10 @@ def test_floats_are_not_taken_for_whole_numbers(tmp_path):
     save_arrays(tmp_path / "a.safetensors", {"order": np.zeros(3, np.float32)})
     with pytest.raises(DataError, match="wrong type: order float32 for int64"):
         load_weights(tmp_path / "a.safetensors", Permuted(3))
+
+
+@pytest.mark.parametrize("metadata", [{"epoch": 3}, {3: "epoch"}, {"epoch": None}])
+def test_metadata_are_texts(metadata, tmp_path):
+    with pytest.raises(UsageError, match="give texts"):
+        save_arrays(tmp_path / "a.safetensors", {"w": np.zeros(2)}, metadata)
+    assert not any(tmp_path.iterdir())

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+import minidl as md
 import train
-from minidl.errors import DataError
+from minidl.errors import DataError, UsageError
 from minidl.storage.weights import load_arrays, model_arrays
 from minidl.training import run_data
 from minidl.training.averaging import WeightAverage
@@ -147,3 +148,9 @@ def test_a_run_averages_over_every_step(tmp_path, monkeypatch):
     last = load_checkpoint(folder / "checkpoints" / "last.safetensors").arrays
     np.testing.assert_allclose(last["fc.weight"], expected, atol=1e-5)
     assert np.array_equal(last["trained/fc.weight"], seen[-1].astype(np.float32))
+
+
+@pytest.mark.parametrize("decay", [-1, 1, 2, None, "0.9", np.nan])
+def test_a_decay_that_makes_no_average_is_refused(decay):
+    with pytest.raises(UsageError, match="decay is"):
+        WeightAverage(md.Sequential({"fc": md.Linear(2, 2)}), decay)

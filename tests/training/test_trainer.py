@@ -8,6 +8,7 @@ import pytest
 import minidl as md
 import models
 from minidl.errors import DivergedError, ShapeError, UsageError
+from minidl.training.averaging import WeightAverage
 from minidl.training.trainer import Callback
 
 ARRAYS = (np.zeros((4, 3, 3, 1), np.uint8), np.arange(4) % 2)
@@ -47,6 +48,13 @@ SGD = md.SGD(MODEL.named_parameters(), 0.1)
         ({"callbacks": [Callback]}, "is the class Callback: give a subclass"),
         ({"callbacks": [print]}, "is a builtin_function_or_method: give a subclass"),
         ({"loss": md.softmax_cross_entropy, "label_smoothing": 0.1}, r"loss=CrossEntropy\(label_smoothing=0.1\)"),
+        ({"label_smoothing": None}, "label_smoothing is None"),
+        ({"label_smoothing": 2}, "label_smoothing is 2: choose a number from 0 to 1"),
+        ({"average": 0.99}, r"average is 0.99: give WeightAverage\(model, 0.999\)"),
+        ({"average": WeightAverage(net(), 0.99)}, "the average is of another model"),
+        ({"xp": "numpy"}, "xp is 'numpy': give the module"),
+        ({"state": "last"}, "state is 'last': give the TrainState"),
+        ({"parallel": 2}, "parallel is 2: give a DataParallel"),
     ],
 )
 def test_an_argument_that_is_another_thing_is_named(given, line):

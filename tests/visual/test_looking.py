@@ -226,3 +226,16 @@ def test_the_model_comes_before_its_images(model):
     for call in (md.activations, lambda x, model: md.activations(model, x, 3), lambda x, model: md.fuse(x)):
         with pytest.raises(UsageError, match=r"the model comes first|no name of a layer|not a layer"):
             call(X, model)
+
+
+def test_activations_share_no_memory_with_the_images_or_each_other():
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 1))
+    layers = {"flat": md.Flatten(), "out": md.Dropout(0.5), "fc": md.Linear(16, 2, dtype=np.float64)}
+    seen = md.activations(md.Sequential(layers), x, ["flat", "out", "fc"])
+    np.testing.assert_array_equal(seen["flat"], seen["out"])
+    assert not np.may_share_memory(seen["flat"], x) and not np.may_share_memory(seen["flat"], seen["out"])
+
+
+def test_a_layer_is_no_name(model):
+    with pytest.raises(UsageError, match="is no name of a layer"):
+        md.activations(model, X, model["stem"])

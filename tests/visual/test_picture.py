@@ -66,3 +66,8 @@ def test_maps_three_pixels_wide_are_maps():
 def test_the_width_of_a_tile_is_a_whole_number(tile):
     with pytest.raises(UsageError, match="tile is"):
         md.picture(PIXELS, tile=tile)
+
+
+def test_channels_first_are_told_how_to_come_last():
+    with pytest.raises(ShapeError, match=r"a.transpose\(0, 2, 3, 1\)"):
+        md.picture(PIXELS.transpose(0, 3, 1, 2))
