@@ -8,15 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minidl.cli.flags import add_trained_flags, add_use_flags, count, execution
+from minidl.cli.flags import add_trained_flags, add_use_flags, changed_flags, count, execution, place
 from minidl.cli.parser import Command, Parser
-from minidl.cli.pictures import SPLITS, read_subject
+from minidl.cli.pictures import SPLITS, read_subject, which_checkpoint, which_data
 from minidl.errors import DataError
 from minidl.layers import Layer
 from minidl.models import build
 from minidl.text.console import print_lines, warn
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.runs import find_checkpoint
+from minidl.visual.file_names import file_name
 from minidl.visual.subject import Subject
 from minidl.visual.taps import NORMS
 
@@ -48,12 +49,16 @@ def atlas(args: Namespace) -> int:
 
 
 def _output(args: Namespace, subject: Subject) -> Path:
-    """--output, or atlas/ in the run, or atlas-NAME in the working directory."""
+    """--output, or atlas/ in the run, or atlas-NAME in the working directory. The name says which checkpoint and
+    images are shown, if not the usual ones: no atlas replaces that of others.
+    """
     if args.output is not None:
         return Path(args.output)
-    if args.pretrained or subject.run is None:
-        return Path(f"atlas-{args.pretrained or subject.checkpoint.path.stem}")
-    return subject.run / "atlas"
+    run, path = None if args.pretrained else subject.run, subject.checkpoint.path
+    other = {
+        **which_checkpoint(args, path, run), **changed_flags(args, "split"), **which_data(args, subject.about)
+    }  # fmt: skip
+    return (run or Path()) / file_name(["atlas", None if run else args.pretrained or path.stem], other)
 
 
 def _other(args: Namespace, viewed: Viewed) -> Viewed | None:
@@ -100,7 +105,8 @@ def _add_flags(parser: Parser) -> None:
     add_trained_flags(parser)
     add_use_flags(parser)
     parser.add_argument("--split", default="val", choices=SPLITS, help="part of the data set (default val)")
-    parser.add_argument("--output", metavar="DIR", help="the folder to write (default: atlas/ in the run)")
+    output = "the folder to write (default: atlas/ in the run)"
+    parser.add_argument("--output", type=place, metavar="DIR", help=output)
     layers = "names with commas, such as stem,inception2.b5 or inception2 for its branches (default: all with units)"
     parser.add_argument("--layers", help=layers)
     units = "draw only the N most selective units of each layer (default: all)"

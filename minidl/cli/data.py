@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from minidl.cli.flags import add_config_flags, add_preset_flag, count, given_settings, pixels, seed64, whole
+from minidl.cli.flags import add_config_flags, add_preset_flag, count, given_settings, pixels, place, seed64, whole
 from minidl.cli.parser import Command, Parser
 from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.data.export import export_tiny_imagenet_layout
@@ -49,7 +49,7 @@ def download_data(args: Namespace) -> int:
         (tiny_imagenet.URL, tiny_imagenet.PLAIN_URL) if official else args.url,
         args.folder,
         md5=args.md5,
-        sha256=args.sha256 or (tiny_imagenet.SHA256 if official else None),
+        sha256=tiny_imagenet.SHA256 if official and args.sha256 is None else args.sha256,
         size=tiny_imagenet.SIZE if official else None,
     )
     print_lines(f"{path} is complete; train on it with: {call('train')} --data {quoted(path)}")
@@ -67,7 +67,8 @@ def _add_show_batch_flags(parser: Parser) -> None:
     add_preset_flag(parser)
     add_config_flags(parser)
     parser.add_argument("--epoch", type=whole, default=0, help="which epoch's first batch (default 0)")
-    parser.add_argument("--picture", default="batch.png", metavar="FILE", help="what to write (default batch.png)")
+    picture = "what to write (default batch.png)"
+    parser.add_argument("--picture", type=place, default="batch.png", metavar="FILE", help=picture)
 
 
 def _add_check_flags(parser: Parser) -> None:
@@ -78,14 +79,14 @@ def _add_check_flags(parser: Parser) -> None:
 
 
 def _add_download_flags(parser: Parser) -> None:
-    parser.add_argument("folder", nargs="?", default=".", metavar="DIR", help="where to (default: here)")
+    parser.add_argument("folder", type=place, nargs="?", default=".", metavar="DIR", help="where to (default: here)")
     parser.add_argument("--url", default=tiny_imagenet.URL, help="another address (default %(default)s)")
     parser.add_argument("--md5", metavar="HEX", help="checksum of the file at another address")
     parser.add_argument("--sha256", metavar="HEX", help="the same, by a better method")
 
 
 def _add_export_shapes_flags(parser: Parser) -> None:
-    parser.add_argument("folder", metavar="DIR", help="a new or empty folder")
+    parser.add_argument("folder", type=place, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--train", type=count, default=4000, help="training images (default 4000)")
     parser.add_argument("--val", type=count, default=1000, help="validation images (default 1000)")
     parser.add_argument("--seed", type=seed64, default=0, help="which images (default 0)")

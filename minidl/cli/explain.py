@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minidl.cli.flags import add_data_flags, add_trained_flags, count, read_trained
+from minidl.cli.flags import add_data_flags, add_trained_flags, place, read_trained, whole
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import SPLITS, Pictures, make_folder, photo_name
 from minidl.errors import DataError, UsageError
@@ -57,10 +56,13 @@ def _looked(args: Namespace, subject: Subject) -> Looked:
     else:
         pictures, labels = subject.photo(args.image)[None], np.array([-1])
         name = Path(args.image).name
-        with suppress(DataError, UsageError):  # a photo needs no data set, but others make a better batch
+        try:
             positions = np.arange(min(BATCH - 1, len(subject.split)))
             pictures = np.concatenate([pictures, subject.pictures(positions)])
             labels = np.concatenate([labels, subject.labels(positions)])
+        except (DataError, UsageError):
+            if args.data is not None:  # or else the data set isn't there: a photo alone makes a page too
+                raise
     return Looked(subject.normalised(pictures), pictures[0], labels, subject.names, name)
 
 
@@ -84,10 +86,10 @@ def _add_flags(parser: Parser) -> None:
     parser.add_argument("--image", default="0", metavar="I", help="number in the split, or a photo (default 0)")
     layer = f"such as inception2.b3 (default: one in the middle; see `{call('layers')}`)"
     parser.add_argument("--layer", help=layer)
-    parser.add_argument("--unit", type=count, metavar="U", help="such as 3 (default: the one that responds most)")
+    parser.add_argument("--unit", type=whole, metavar="U", help="such as 3 (default: the one that responds most)")
     start = "where the way back begins: at the loss of the image, or at the unit's own maximum (default loss)"
     parser.add_argument("--start", default="loss", choices=("loss", "unit"), help=start)
-    parser.add_argument("--output", metavar="FILE", help="the page (default: in figures/ of the run)")
+    parser.add_argument("--output", type=place, metavar="FILE", help="the page (default: in figures/ of the run)")
 
 
 EXPLAIN = Command(explain, _add_flags)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from minidl.cli.flags import add_trained_flags, trained_file
+from minidl.cli.flags import add_trained_flags, place, trained_file
 from minidl.cli.output import interruption_said, output_file
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
@@ -65,7 +65,8 @@ def _add_flags(parser: Parser) -> None:
         "--to", choices=tuple(ENDINGS),
         help="format: safetensors (minidl's own), torch (a state dict) or onnx; default by the ending of --output",
     )  # fmt: skip
-    parser.add_argument("--output", metavar="FILE", help="what to write (default: MODEL.safetensors, .pth or .onnx)")
+    output = "what to write (default: MODEL.safetensors, .pth or .onnx)"
+    parser.add_argument("--output", type=place, metavar="FILE", help=output)
     parser.add_argument(
         "--fold-bn", action="store_true", help="onnx: batch normalization multiplied into the convolutions before it"
     )

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from minidl.cli.common import memory_guarded, new_trainer, seed_and_engine
-from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, add_preset_flag, count, given_settings, positive
+from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, add_preset_flag, count, given_settings, place, positive
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
 from minidl.parallel.communicator import ALONE
@@ -18,7 +18,7 @@ from minidl.training.config import make_config
 from minidl.training.execution import one_blas_thread
 from minidl.training.together import same_start
 
-NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs", "patience", *KEPT_BY_RUNS)
+NOT_OF_A_RANGE_TEST = ("epochs", "lr", "schedule", "drop_epoch", "warmup_epochs", "patience", "ema", *KEPT_BY_RUNS)
 
 
 def find_lr(args: Namespace) -> int:
@@ -59,7 +59,7 @@ def _add_find_lr_flags(parser: Parser) -> None:
     parser.add_argument("--to", dest="high", type=positive, default=10.0, help="last learning rate (default 10)")
     parser.add_argument("--steps", type=count, default=200, help="at most, within one epoch (default 200)")
     parser.add_argument(
-        "--picture", default="find-lr.png", metavar="FILE",
+        "--picture", type=place, default="find-lr.png", metavar="FILE",
         help="what to write, with a CSV beside it (default find-lr.png)",
     )  # fmt: skip
 

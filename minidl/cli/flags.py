@@ -44,6 +44,7 @@ def flag(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 count, whole, positive = flag(numbers.count), flag(numbers.whole), flag(numbers.positive)
 pixels, seed32, seed64 = flag(numbers.pixels), flag(numbers.seed32), flag(numbers.seed64)
+place = flag(os.path.expanduser)  # a file or folder to write; a shell leaves the ~ of --output=~/x as it is
 
 
 @flag
@@ -172,3 +173,9 @@ def add_use_flags(parser: Parser) -> None:
 def execution(args: Namespace) -> Execution:
     """How a network is run, from the flags of `add_use_flags`."""
     return Execution(args.engine, args.backend, args.tf32, args.threads)
+
+
+def changed_flags(args: Namespace, *names: str) -> dict[str, Any]:
+    """The flags among `names` that were given another value than their default."""
+    values = {name: getattr(args, name, None) for name in names}
+    return {name: v for name, v in values.items() if v != args.parser.get_default(name)}

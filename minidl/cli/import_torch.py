@@ -6,7 +6,7 @@ import shlex
 from argparse import Namespace
 from pathlib import Path
 
-from minidl.cli.flags import flag, pixels
+from minidl.cli.flags import flag, pixels, place
 from minidl.cli.output import interruption_said, output_file
 from minidl.cli.parser import Command, Parser
 from minidl.errors import UsageError
@@ -47,10 +47,10 @@ def _add_flags(parser: Parser) -> None:
 
     parser.add_argument("file", metavar="FILE", help="a .pth, .pt or .bin file of torch.save, or safetensors")
     parser.add_argument("--model", required=True, choices=tuple(REGISTRY), help="the network that it belongs to")
-    parser.add_argument("--output", metavar="FILE", help="the checkpoint to write (default MODEL.safetensors)")
-    parser.add_argument(
-        "--classes", metavar="FILE", help="names of the classes: one on each line, or JSON (default class0, ...)"
-    )
+    output = "the checkpoint to write (default MODEL.safetensors)"
+    parser.add_argument("--output", type=place, metavar="FILE", help=output)
+    classes = "names of the classes: one on each line, or JSON (default class0, ...)"
+    parser.add_argument("--classes", type=place, metavar="FILE", help=classes)
     parser.add_argument(
         "--image-size", type=pixels, default=SIZE, help="pixels of the images' sides (default %(default)s)"
     )

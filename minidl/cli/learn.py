@@ -42,9 +42,7 @@ def _start(args: Namespace) -> int:
     print_lines(f"{new} new exercises in {folder.path}" if new else f"{folder.path} has all exercises already")
     if first:
         print_lines(
-            f"Begin with {folder.file(first)}: write its body, then",
-            *([] if folder.path.samefile(".") else [f"    cd {quoted(folder.path)}"]),
-            f"    {call('learn')} check {first.name}",
+            f"Begin with {folder.file(first)}: write its body, then", f"    {_command(folder, 'check', first)}"
         )
     return 0
 

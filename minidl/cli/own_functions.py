@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.cli.flags import given_settings
 from minidl.errors import UsageError
-from minidl.text.calls import call
+from minidl.text.calls import call, quoted
 from minidl.training import session
 from minidl.training.config import Config
 from minidl.training.runs import Run
@@ -45,7 +45,8 @@ def solved_in(text: str) -> Plugs:
 
     plugs = solved(folder := Folder(Path(os.path.expanduser(text))))
     if not plugs.functions:
-        raise UsageError(f"nothing in {folder.path} is solved yet: `{call('learn')} check` says why")
+        why = f"{call('learn')} check --folder {quoted(folder.path)}"
+        raise UsageError(f"nothing in {folder.path} is solved yet: `{why}` says why")
     return plugs
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl.cli.flags import add_trained_flags, add_use_flags, execution, read_trained
+from minidl.cli.flags import add_trained_flags, add_use_flags, changed_flags, execution, place, read_trained
 from minidl.cli.parser import Parser
-from minidl.errors import DataError
+from minidl.errors import DataError, UsageError
 from minidl.models import build
 from minidl.parallel.communicator import ALONE, Communicator
 from minidl.storage.files import atomic, own_folder
 from minidl.text.console import print_lines
+from minidl.training.checkpoints import About
 from minidl.visual.file_names import file_name, with_digest
 from minidl.visual.subject import Subject
 
@@ -33,7 +34,7 @@ def add_run_flags(parser: Parser, images: bool = True) -> None:
 
 
 def add_output_flags(parser: Parser, where: str) -> None:
-    parser.add_argument("--output", metavar="DIR", help=f"where pictures go (default: {where})")
+    parser.add_argument("--output", type=place, metavar="DIR", help=f"where pictures go (default: {where})")
     parser.add_argument("--format", default="png", choices=("png", "svg"), help="of the pictures (default png)")
 
 
@@ -81,24 +82,39 @@ class Pictures:
         path, run = self.subject.checkpoint.path, self.subject.run
         own = run is not None and self.args.output is None
         network = path.stem if run is None else run.name
-        usual = run is None or path.stem == self.args.parser.get_default("checkpoint")
-        settings = {"checkpoint": None if usual else path.stem, **settings}
+        settings = {**which_checkpoint(self.args, path, run), **settings}
         return make_folder(self.folder) / f"{file_name([None if own else network, *parts], settings)}.{suffix}"
 
     def changed(self, *names: str) -> dict[str, Any]:
         """The flags among `names` that were given another value than their default."""
-        values = {name: getattr(self.args, name, None) for name in names}
-        return {name: v for name, v in values.items() if v != self.args.parser.get_default(name)}
+        return changed_flags(self.args, *names)
 
     @property
     def which_data(self) -> dict[str, Any]:
         """For the name of a picture: which images of the data set it shows, if not those of the training."""
-        changed = self.changed("data", "whole")
-        if "data" in changed:
-            path = Path(changed["data"]).resolve()
-            trained = str(path) == str(Path(self.subject.about.config["data"]).resolve())
-            changed["data"] = None if trained else with_digest(path.name, str(path))
-        return changed
+        return which_data(self.args, self.subject.about)
+
+
+def which_checkpoint(args: Namespace, path: Path, run: Path | None) -> dict[str, str]:
+    """For the name of what is made of the checkpoint file `path`: which of the `run` it is, if not the usual one."""
+    usual = run is None or path.stem == args.parser.get_default("checkpoint")
+    return {} if usual else {"checkpoint": path.stem}
+
+
+def which_data(args: Namespace, about: About) -> dict[str, Any]:
+    """For the name of what is made of images: which data set it is, if not that of the training."""
+    changed = changed_flags(args, "data", "whole")
+    if "data" in changed:
+        path = Path(changed["data"]).resolve()
+        trained = str(path) == str(Path(about.config["data"]).resolve())
+        changed["data"] = None if trained else with_digest(path.name, str(path))
+    return changed
+
+
+def refuse_data_flags(args: Namespace) -> None:
+    """Raises UsageError if images of a data set are named where a photo is shown."""
+    for name in changed_flags(args, "data", "whole", "split"):
+        raise UsageError(f"--{name} goes without --image: a photo needs no data set")
 
 
 def photo_name(path: str) -> str:

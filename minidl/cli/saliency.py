@@ -11,7 +11,15 @@ import numpy as np
 from minidl.backend.arrays import to_device
 from minidl.cli.flags import count, whole
 from minidl.cli.parser import Command, Parser
-from minidl.cli.pictures import Pictures, add_run_flags, photo_name, read_subject, save_raw, say_written
+from minidl.cli.pictures import (
+    Pictures,
+    add_run_flags,
+    photo_name,
+    read_subject,
+    refuse_data_flags,
+    save_raw,
+    say_written,
+)
 from minidl.errors import UsageError
 from minidl.text.calls import call
 from minidl.text.progress import Progress
@@ -76,6 +84,7 @@ def _one_image(args: Namespace, subject: Subject) -> tuple[np.ndarray, str, int]
     if args.image is not None:
         if args.image.isdecimal() and not Path(args.image).exists():
             raise UsageError(f"--image {args.image}: no such photo; for a position give --index {args.image}")
+        refuse_data_flags(args)
         return subject.photo(args.image), photo_name(args.image), -1
     index = subject.position(args.index or 0)
     return subject.pictures([index])[0], f"{args.split}-{index}", int(subject.labels([index])[0])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.cli.boundary import INTERRUPTED
 from minidl.cli.common import memory_guarded, new_trainer, seed_and_engine, stopped_by_signals
-from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, count, folder_name, positive
+from minidl.cli.flags import KEPT_BY_RUNS, add_config_flags, changed_flags, count, folder_name, place, positive
 from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
 from minidl.errors import UsageError
@@ -28,7 +28,7 @@ from minidl.training import resume, search
 from minidl.training.callbacks import Harmless, Interruption, StopRequested, attempt
 from minidl.training.config import Config, check_settings
 from minidl.training.execution import one_blas_thread
-from minidl.training.folders import check_name, check_no_name
+from minidl.training.folders import check_name, check_no_place
 from minidl.training.reports import ProgressBar
 from minidl.training.rounds import run_trials
 from minidl.training.run_data import Data
@@ -104,7 +104,7 @@ def search_to_run(args: Namespace) -> tuple[Path | None, search.Plan]:
         plan = search.Plan.from_dict({**defaults, **own})
         check_settings(plan.config)
         return None, plan
-    check_no_name(args.name, "search")
+    check_no_place(args.name, changed_flags(args, "output").get("output"), "search")
     folder = Path(args.resume)
     settings = search.read_plan(folder).as_dict()
     if changed := [name for name in own if name not in search.FREE_ON_RESUME and own[name] != settings[name]]:
@@ -177,7 +177,8 @@ def _add_search_flags(parser: Parser) -> None:
         "--sampler", choices=search.SAMPLERS, default=SUPPRESS,
         help="how settings are drawn: random, tpe (Bayesian), qmc (evenly spread) (default random)",
     )  # fmt: skip
-    parser.add_argument("--output", default="runs", metavar="DIR", help="where search folders go (default runs)")
+    output = "where search folders go (default runs)"
+    parser.add_argument("--output", type=place, default="runs", metavar="DIR", help=output)
     parser.add_argument("--name", type=folder_name, help="name of the search folder (default: time and `search`)")
     parser.add_argument("--resume", metavar="FOLDER", help="continue this search, or join it while it runs")
 

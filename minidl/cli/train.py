@@ -12,7 +12,15 @@ from typing import Any
 from minidl.backend.arrays import memory_report
 from minidl.cli.boundary import INTERRUPTED
 from minidl.cli.common import check_memory, describe, memory_guarded, memory_here, seed_and_engine, stopped_by_signals
-from minidl.cli.flags import add_config_flags, add_preset_flag, flag, folder_name, given_settings
+from minidl.cli.flags import (
+    add_config_flags,
+    add_preset_flag,
+    changed_flags,
+    flag,
+    folder_name,
+    given_settings,
+    place,
+)
 from minidl.cli.own_functions import plugged_in, solved_in, training_settings
 from minidl.cli.parser import Command, Parser
 from minidl.data.fingerprint import fingerprint
@@ -32,7 +40,7 @@ from minidl.training.callbacks import Checkpointer, Harmless, Interruption, Stop
 from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import KEPT_ON_RESUME, Config, make_config
 from minidl.training.execution import one_blas_thread, training_bytes
-from minidl.training.folders import check_name, check_no_name
+from minidl.training.folders import check_name, check_no_place
 from minidl.training.loggers import Logging
 from minidl.training.network import initialise_from, make_model, other_network
 from minidl.training.reports import ProgressBar, Records
@@ -107,7 +115,8 @@ def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | 
     if args.resume is None:
         check_name(Path(args.output), args.name)
         return None, None, make_config(args.preset or "quick", training_settings(args))
-    check_no_name(args.name, "run")
+    output = None if args.resume == "auto" else changed_flags(args, "output").get("output")  # where auto looks
+    check_no_place(args.name, output, "run")
     run, file = resume.find_run(args.resume, Path(args.output))
     if not args.dry_run:
         stack.enter_context(run.owned())
@@ -200,7 +209,8 @@ def _draw_history(path: Path, history: list[dict[str, Any]], title: str) -> None
 def _add_flags(parser: Parser) -> None:
     add_preset_flag(parser)
     add_config_flags(parser)
-    parser.add_argument("--output", default="runs", metavar="DIR", help="where run folders go (default runs)")
+    output = "where run folders go (default runs)"
+    parser.add_argument("--output", type=place, default="runs", metavar="DIR", help=output)
     parser.add_argument("--name", type=folder_name, help="name of the run folder (default: time and model)")
     parser.add_argument(
         "--resume", nargs="?", const="auto", metavar="RUN", help="continue this run (auto: the newest in --output)"

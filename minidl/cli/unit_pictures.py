@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.cli.pictures import Pictures, photo_name, save_raw
+from minidl.cli.pictures import Pictures, photo_name, refuse_data_flags, save_raw
 from minidl.parallel.communicator import Communicator
 from minidl.storage.tables import csv_file
 from minidl.text.console import print_lines
@@ -83,6 +83,7 @@ def save_units(pictures: Pictures, layer: str, projector: Projector | None, comm
 def save_photo(pictures: Pictures, layer: str, projector: Projector) -> list[Path]:
     """Saves the units' projections on the photo --image; "top" means the units that it excites most."""
     args, subject = pictures.args, pictures.subject
+    refuse_data_flags(args)
     photo = subject.photo(args.image)
     x = subject.normalised(photo[None])
     strength = projector.strengths(x)[0]

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, read_trained
+from minidl.cli.flags import add_trained_flags, add_use_flags, execution, is_run, place, read_trained
 from minidl.cli.parser import Command, Parser
+from minidl.cli.pictures import which_checkpoint, which_data
 from minidl.data.classes import class_names
 from minidl.errors import DataError, UsageError
 from minidl.layers import Layer
@@ -42,6 +43,7 @@ from minidl.training.prediction import (
 from minidl.training.run_data import Data
 from minidl.training.runs import run_folder
 from minidl.training.together import same_data
+from minidl.visual.file_names import file_name
 
 
 @contextmanager
@@ -186,15 +188,19 @@ def _predict_split(checkpoint: Checkpoint, args: Namespace, comm: Communicator) 
     names = getattr(split, "names", None)
     files = [f"{args.split}_{i}" for i in range(len(split))] if names is None else names_in_split(names)
     print_lines(f"{args.split}: {counted(len(split), 'image')}{_extent(data, checkpoint, args)}")
+    run = None if args.pretrained else run_folder(checkpoint.path)
+    alone = None if args.pretrained or args.output or run else checkpoint.path.stem
+    other = {**which_checkpoint(args, checkpoint.path, run), **which_data(args, checkpoint.about)}
+    name = file_name([alone, args.split], other)
     if args.output is not None:
         folder = Path(args.output)
     elif args.pretrained or comm.rank:
         folder = Path("predictions")
     else:  # of its run, else beside the checkpoint
-        folder = own_folder(run_folder(checkpoint.path) or checkpoint.path.parent, "predictions")
+        folder = own_folder(run or checkpoint.path.parent, "predictions")
     with _trained(checkpoint, args) as (model, xp), Progress("predicting", len(split), "image") as bar:
         predictions = predict_split(model, data.loader(split), files, xp, bar.add, comm)
-        _write(folder, args.split, predictions, checkpoint.about, comm)
+        _write(folder, name, predictions, checkpoint.about, comm)
     return 0
 
 
@@ -219,7 +225,7 @@ def _add_predict_flags(parser: Parser) -> None:
     add_use_flags(parser)
     parser.add_argument("--split", choices=("train", "val", "test"), help="predict this part of the data set instead")
     parser.add_argument(
-        "--output", metavar="DIR",
+        "--output", type=place, metavar="DIR",
         help="write .csv and .txt files there (default: photos to the screen, a split to predictions/ of the run)",
     )  # fmt: skip
 

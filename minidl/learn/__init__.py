@@ -37,6 +37,6 @@ def exercise_named(name: str) -> Exercise:
         near = difflib.get_close_matches(name, EXERCISES, 2)
         raise UsageError(
             f"no exercise {name!r}: "
-            + (f"did you mean {' or '.join(near)}?" if near else "`minidl learn list` shows them")
+            + (f"did you mean {' or '.join(near)}?" if near else "each has the name of its file, from `learn start`")
         )
     return EXERCISES[name]

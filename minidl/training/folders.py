@@ -61,9 +61,10 @@ def check_name(output: Path, name: str | None) -> None:
         raise UsageError(f"{path} exists: give another --name, or continue it with --resume {quoted(path)}")
 
 
-def check_no_name(name: str | None, what: str) -> None:
-    """Raises UsageError if a name was given for the folder of a resumed run or search: it has one."""
-    if name is not None:
-        raise UsageError(
-            f"--name {name}: a resumed {what} keeps its folder, leave out --name (or start a new {what})"
-        )
+def check_no_place(name: str | None, output: str | None, what: str) -> None:
+    """Raises UsageError if a name or place was given for the folder of a resumed run or search: it has both."""
+    for flag, value in (("--name", name), ("--output", output)):
+        if value is not None:
+            raise UsageError(
+                f"{flag} {value}: a resumed {what} keeps its folder, leave out {flag} (or start a new {what})"
+            )

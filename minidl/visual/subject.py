@@ -22,6 +22,7 @@ from minidl.training import run_data
 from minidl.training.checkpoints import Checkpoint
 from minidl.training.execution import Execution, on_engine
 from minidl.training.run_data import Data
+from minidl.training.runs import run_folder
 from minidl.visual.truncate import LayerInfo, layer_table, truncate
 
 BATCH = 100
@@ -164,8 +165,7 @@ class Subject:
     @property
     def run(self) -> Path | None:
         """The folder of the run to which the checkpoint belongs."""
-        folder = self.checkpoint.path.resolve().parent
-        return folder.parent if folder.name == "checkpoints" else None
+        return run_folder(self.checkpoint.path.resolve())
 
     @property
     def source(self) -> str:

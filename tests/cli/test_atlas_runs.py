@@ -81,7 +81,7 @@ def test_a_snapshot_that_cannot_be_read_is_left_out(place, tmp_path, capsys):
     snapshot.write_bytes(snapshot.read_bytes()[:1000])
     assert atlas(run, "--checkpoint", "last", "--no-projections") == 0
     assert "left out: " in line(capsys)
-    assert read(run / "atlas", "atlas")["snapshots"] == []
+    assert read(run / "atlas-checkpoint=last", "atlas")["snapshots"] == []
 
 
 @pytest.mark.parametrize(

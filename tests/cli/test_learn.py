@@ -32,14 +32,15 @@ def solve(*names):
 def test_start_says_where_to_begin(tmp_path, capsys):
     assert MINIDL.main(["learn", "start", str(tmp_path / "new")]) == 0
     out = capsys.readouterr().out
-    assert f"{len(EXERCISES)} new exercises in" in out and "minidl learn check linear_forward" in out
+    file = tmp_path / "new" / "linear_forward.py"
+    assert f"{len(EXERCISES)} new exercises in" in out and f"minidl learn check {file}" in out
 
 
 def test_what_to_type_next_can_be_typed(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     _, out, _ = run(capsys, "start", "~/my course")
-    assert f"cd '{tmp_path / 'my course'}'" in out
+    assert f"minidl learn check '{tmp_path / 'my course' / 'linear_forward.py'}'" in out
     code, out, _ = run(capsys, "check", "my course/relu.py", "my course/relu.py")
     assert code == 1 and out.count("relu: not begun") == 1
     assert "minidl learn hint 'my course/linear_forward.py'" in out
