@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from minidl.data import HELD_OUT
 from minidl.data.naming import SHAPES
 from minidl.storage.metadata import to_json
 from minidl.training.checkpoints import Checkpoint
@@ -17,6 +18,11 @@ from minidl.version import __version__
 
 TASK = "image-classification"
 TINY_IMAGENETS = 10_000  # validation images of Tiny ImageNet
+
+
+def in_each_class(share: float) -> str:
+    """What `subset` and `split_off` take for a share, in words."""
+    return f"{100 * share:g} % of each class, at least one image"
 
 
 @dataclass(frozen=True)
@@ -80,15 +86,16 @@ class Facts:
 
     @property
     def part(self) -> str:
-        """The images that accuracy was measured on, in words."""
-        some = f"{100 * self.config['subset']:g} % of " if self.config.get("subset", 1) < 1 else ""
+        """The images that accuracy was measured on, in words. A checkpoint has the shares that were asked for."""
+        share = self.config.get("subset", 1)
+        some, of_each = ("a part of ", f" ({in_each_class(share)})") if share < 1 else ("", "")
         if held_out := self.config.get("val_split"):
-            return f"{some}a part of its training images that was held out ({100 * held_out:g} % of each class)"
+            return f"{some}a part of its training images that was held out ({in_each_class(held_out)}){of_each}"
         known = self.val_images or (TINY_IMAGENETS if self.whole else None)
         number = f"{known:,} " if known else ""
         own = self.drawn or self.of_imagenet  # which have validation images
-        others = "" if own else " (without any, a tenth of its training images, held out)"
-        return f"{some}its {number}validation images{others}"
+        others = "" if own else f" (without any, training images that were held out: {in_each_class(HELD_OUT)})"
+        return f"{some}its {number}validation images{others}{of_each}"
 
     def preprocessing(self, layout: str, pixels: bool = False) -> dict[str, Any]:
         """How an image becomes an input. `pixels`: mean and std are in the network already."""

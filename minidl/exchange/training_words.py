@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from minidl.exchange.facts import Facts
+from minidl.exchange.facts import Facts, in_each_class
 from minidl.exchange.markup import code
 from minidl.text.plural import counted
 from minidl.training.config import FREE_ON_RESUME, Config
@@ -30,9 +30,9 @@ def training(facts: Facts) -> Iterator[str]:
     if config.get("classes"):
         yield f"Of its classes only the {len(facts.checkpoint.about.classes)} that are listed below were used."
     if config.get("subset", 1) < 1:
-        yield f"Of every class {100 * config['subset']:g} % of the images were used."
+        yield f"A part of the images was used: {in_each_class(config['subset'])}."
     if config.get("val_split"):
-        yield f"Of every class {100 * config['val_split']:g} % of the training images were held out."
+        yield f"A part of the training images was held out: {in_each_class(config['val_split'])}."
     if config.get("init_from"):
         frozen = (
             f"; up to the layer {code(config['freeze'])} they stayed as they were" if config.get("freeze") else ""

@@ -27,6 +27,7 @@ from minidl.data.subset import choose_classes
 from minidl.errors import DataError, UsageError
 from minidl.storage.validate import blamed
 from minidl.text.calls import call
+from minidl.text.shares import percent
 from minidl.training.checkpoints import Checkpoint
 from minidl.training.config import Config
 from minidl.training.runs import Run, run_folder
@@ -68,7 +69,7 @@ def load_data(config: Config, progress: bool = True) -> Data:
     dataset = _open(config, progress)
     if config.classes:
         dataset = only_classes(dataset, config.classes)
-    train, val = _parts(dataset, config)
+    train, val, extent = _parts(dataset, config)
     if len(val) == 0:
         raise UsageError(f"{dataset.name} has no val images: give other --classes, or --val-split")
     if len(lost := np.setdiff1d(np.arange(len(dataset.classes)), train.labels)):
@@ -81,7 +82,7 @@ def load_data(config: Config, progress: bool = True) -> Data:
     mean, std = channel_statistics(train, some)
     if config.augment == "paper":
         train = PaperAugment(train, config.seed)
-    return Data(dataset, train, val, mean, std, _extent(dataset, config))
+    return Data(dataset, train, val, mean, std, extent)
 
 
 def _open(config: Config, progress: bool) -> Dataset:
@@ -100,23 +101,23 @@ def without_val(dataset: Dataset) -> bool:
     return NO_VAL in dataset.notes
 
 
-def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split]:
-    """(train, val) as a run of `config` uses them."""
-    train, val = dataset.train, dataset.val
+def _parts(dataset: Dataset, config: Config) -> tuple[Split, Split, dict[str, str]]:
+    """(train, val) as a run of `config` uses them, and which part of the data set each is, in words.
+
+    The shares are counted, because of a small class more is taken than was asked for: one image at least.
+    """
+    parts, words = {"train": dataset.train, "val": dataset.val}, {"train": "train", "val": "val"}
     if config.val_split and not without_val(dataset):
-        train, val = split_off(train, config.val_split, config.seed, dataset.classes)
+        parts["train"], parts["val"] = split_off(dataset.train, config.val_split, config.seed, dataset.classes)
+    if config.val_split or without_val(dataset):
+        held_out = percent(len(parts["val"]), len(parts["train"]) + len(parts["val"]))
+        words = {"train": f"train without the {held_out} held out", "val": f"{held_out} of train, held out"}
     if config.subset < 1:
-        train, val = (subset(split, config.subset, config.seed) for split in (train, val))
-    return train, val
-
-
-def _extent(dataset: Dataset, config: Config) -> dict[str, str]:
-    """Which part of the data set train and val are, in words."""
-    held_out = config.val_split or (HELD_OUT if without_val(dataset) else 0)
-    some = f"{100 * config.subset:g} % of " if config.subset < 1 else ""
-    train = f"train without the {100 * held_out:g} % held out" if held_out else "train"
-    val = f"{100 * held_out:g} % of train, held out" if held_out else "val"
-    return {name: some + part for name, part in (("train", train), ("val", val)) if some + part != name}
+        for name, split in parts.items():
+            parts[name] = subset(split, config.subset, config.seed)
+            if 0 < len(parts[name]) < len(split):
+                words[name] = f"{percent(len(parts[name]), len(split))} of {words[name]}"
+    return parts["train"], parts["val"], {name: said for name, said in words.items() if said != name}
 
 
 def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = False, progress: bool = True) -> Data:
@@ -138,9 +139,9 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
         if config.classes and set(about.classes) <= set(dataset.classes):
             dataset = choose_classes(dataset, [dataset.classes.index(c) for c in about.classes], config.classes)
         check_classes(checkpoint, dataset)
-        parts = _parts(dataset, config)
+        train, val, extent = _parts(dataset, config)
     mean, std = (np.array(v, np.float32) for v in (about.mean, about.std))
-    return Data(dataset, *parts, mean, std, _extent(dataset, config))
+    return Data(dataset, train, val, mean, std, extent)
 
 
 def _place(checkpoint: Checkpoint) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,7 +86,9 @@ def test_no_more_is_offered_than_there_is(place, tmp_path, capsys):
     shutil.rmtree(tmp_path / "pets" / "val")
     for flags in ([], ["--whole"]):
         text = run(capsys, "eval", "runs/all", "--data", tmp_path / "pets", *flags, *ENGINE)[1]
-        assert "val: 3 images (10 % of train, held out, as in training)\n" in text
+        assert (
+            "val: 3 images (8.33 % of train, held out, as in training)\n" in text
+        )  # a tenth of 12, 1, of each class
 
 
 def test_training_and_saved_data_hold_the_same_images(place):
@@ -104,7 +107,21 @@ def test_without_val_every_image_is_trained_on_or_held_out(tmp_path):
         data = run_data.load_data(config, progress=False)
         assert (len(data.train), len(data.val)) == (24 - held_out, held_out)
         assert not set(data.train.names) & set(data.val.names)
-        assert data.extent["val"] == f"{100 * (share or 0.1):g} % of train, held out"
+        assert data.extent["val"] == f"{100 * held_out / 24:.3g} % of train, held out"
+
+
+def test_a_share_is_that_of_the_images_that_were_taken(tmp_path):
+    make_folders(tmp_path / "own", ("cat", "dog"), train=5, val=0, size=(16, 16))
+    config = Config(data=str(tmp_path / "own"), image_size=16)
+    assert run_data.load_data(config, progress=False).extent == {
+        "train": "train without the 20 % held out",
+        "val": "20 % of train, held out",
+    }  # one image of each class
+    part = run_data.load_data(replace(config, subset=0.01, val_split=0.4), progress=False).extent
+    assert part == {"train": "33.3 % of train without the 40 % held out", "val": "50 % of 40 % of train, held out"}
+    make_folders(tmp_path / "more", ("cat", "dog"), train=5, val=1, size=(16, 16))
+    extent = run_data.load_data(Config(data=str(tmp_path / "more"), image_size=16, subset=0.3), progress=False).extent
+    assert extent == {"train": "40 % of train"}  # all of val, where each class has one image
 
 
 def test_a_class_called_held_out_is_a_class(tmp_path):
