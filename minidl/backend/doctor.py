@@ -119,9 +119,9 @@ def _devices(cupy: ModuleType) -> str:
     def describe(i: int) -> str:
         about = runtime.getDeviceProperties(i)
         name = about["name"].decode()
-        memory = f"{about['totalGlobalMem'] / 2**30:.0f} GiB"
+        memory = f"{about['totalGlobalMem'] / 1e9:.0f} GB"
         if i == runtime.getDevice():  # the one that is used; asking another would take memory there
-            memory += f" ({runtime.memGetInfo()[0] / 2**30:.1f} free)"
+            memory += f" ({runtime.memGetInfo()[0] / 1e9:.1f} free)"
         return f"{i}: {name}, {memory}, sm_{about['major']}{about['minor']}"
 
     found = _seen(cupy, lambda: [describe(i) for i in range(count_devices())], "the GPU", "nvidia-smi must list it")

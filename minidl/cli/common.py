@@ -44,7 +44,7 @@ def describe(config: Config, data: Data, costs: Summary, needed: int) -> list[st
         *(f"         {note}" for note in notes),
         f"model    {network_in_words(config.model, config.as_dict())}: {costs.parameters:,} parameters, "
         f"{costs.multiply_adds / 1e6:.0f} M multiply-adds per image",
-        f"memory   about {needed / 2**20:,.0f} MB for training at batch size {config.batch_size}",
+        f"memory   about {needed / 1e6:,.0f} MB for training at batch size {config.batch_size}",
         *(f"note     {line}" for line in unused_settings(config)),
     ]
 

@@ -28,7 +28,7 @@ from minidl.errors import DataError
 _PACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the methods that zipfile unpacks up to a given size
 _PIECE = 1 << 20  # bytes copied at a time
-_ROOM = 1 << 30  # bytes that unpacking leaves on the disk, or half of what is free if that is less
+_ROOM = 1_000_000_000  # bytes that unpacking leaves on the disk, or half of what is free if that is less
 _HEADERS = 64  # global ones of a tar; programs write one at most
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from minidl.exchange.pickle_machine import Machine, Meaning, UnreadableError
 
-MOST_BYTES = 16 << 20  # of a pickle: enough for the names and shapes of 60,000 tensors
+MOST_BYTES = 16_000_000  # of a pickle: enough for the names and shapes of 50,000 tensors
 MOST_STEPS = 2_000_000  # opcodes; each makes one value at most, so this limits memory and time
 
 _STOP = ord(".")

@@ -11,7 +11,7 @@ from minidl.errors import DataError
 from minidl.storage.files import open_regular
 
 CHECKPOINT = "minidl"  # the key of the JSON that makes a checkpoint of a safetensors file, in its metadata
-MOST_BYTES = 16 << 20  # of one text; enough for 70,000 epochs
+MOST_BYTES = 16_000_000  # of one text; enough for 60,000 epochs
 
 
 def to_json(content: Any, indent: int | None = None) -> str:

@@ -139,7 +139,7 @@ def test_where_all_is_there_every_piece_is_ok_with_its_version(cupy, capsys):
     text = dict(zip(PIECES, lines, strict=False))
     assert "14.2.0" in text["CuPy"] and "CUDA 12.9" in text["CuPy"]
     assert "CUDA 13.0" in text["driver"]
-    assert "0: stand-in, 80 GiB (80.0 free), sm_90" in text["devices"]
+    assert "0: stand-in, 86 GB (85.9 free), sm_90" in text["devices"]
     assert text["NVRTC"].endswith("12.9") and text["cuBLAS"].endswith("12.9")
     assert "threads" in text["BLAS"]
     assert lines[-1] == "--backend cupy can be used"

@@ -174,6 +174,13 @@ def test_a_batch_that_cannot_fit_is_refused_before_anything_is_written(tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_and_a_refusal_state_memory_in_powers_of_ten(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fit, "training_bytes", lambda config, memory: 69_600_000_000)
+    monkeypatch.setattr(common, "available_memory", lambda xp: 2_000_000_000)
+    assert run(tmp_path, "--dry-run")[0] == 0 and "memory   about 69,600 MB" in capsys.readouterr().out
+    assert run(tmp_path)[0] == 5 and "needs about 69.6 GB and 2.0 GB are free" in capsys.readouterr().err
+
+
 def test_ranks_need_the_memory_of_their_parts_of_the_batch(tmp_path, monkeypatch, capsys):
     def needed(ranks, here):
         comm = Communicator()
