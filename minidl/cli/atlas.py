@@ -56,7 +56,7 @@ def _output(args: Namespace, subject: Subject) -> Path:
         return Path(args.output)
     run, path = None if args.pretrained else subject.run, subject.checkpoint.path
     other = {
-        **which_checkpoint(args, path, run), **changed_flags(args, "split"), **which_data(args, subject.about)
+        **which_checkpoint(args, path, run), **changed_flags(args, "split"), **which_data(args, subject.checkpoint)
     }  # fmt: skip
     return (run or Path()) / file_name(["atlas", None if run else args.pretrained or path.stem], other)
 

@@ -16,7 +16,8 @@ from minidl.models import build
 from minidl.parallel.communicator import ALONE, Communicator
 from minidl.storage.files import atomic, own_folder
 from minidl.text.console import print_lines
-from minidl.training.checkpoints import About
+from minidl.training.checkpoints import Checkpoint
+from minidl.training.run_data import data_of_training
 from minidl.visual.file_names import file_name, with_digest
 from minidl.visual.subject import Subject
 
@@ -92,7 +93,7 @@ class Pictures:
     @property
     def which_data(self) -> dict[str, Any]:
         """For the name of a picture: which images of the data set it shows, if not those of the training."""
-        return which_data(self.args, self.subject.about)
+        return which_data(self.args, self.subject.checkpoint)
 
 
 def which_checkpoint(args: Namespace, path: Path, run: Path | None) -> dict[str, str]:
@@ -101,12 +102,12 @@ def which_checkpoint(args: Namespace, path: Path, run: Path | None) -> dict[str,
     return {} if usual else {"checkpoint": path.stem}
 
 
-def which_data(args: Namespace, about: About) -> dict[str, Any]:
+def which_data(args: Namespace, checkpoint: Checkpoint) -> dict[str, Any]:
     """For the name of what is made of images: which data set it is, if not that of the training."""
     changed = changed_flags(args, "data", "whole")
     if "data" in changed:
         path = Path(changed["data"]).resolve()
-        trained = str(path) == str(Path(about.config["data"]).resolve())
+        trained = str(path) == str(Path(data_of_training(checkpoint)).resolve())
         changed["data"] = None if trained else with_digest(path.name, str(path))
     return changed
 

@@ -72,8 +72,8 @@ def _print_evaluation(result: Evaluation, checkpoint: Checkpoint, data: Data, ar
     print_lines(
         f"{checkpoint.path}, {args.split}: {counted(result.images, 'image')}{_extent(data, checkpoint, args)}"
     )
-    if args.data:
-        print_lines(f"of {args.data}, in place of {checkpoint.about.config['data']}")
+    if data.place != (trained_on := run_data.data_of_training(checkpoint)):
+        print_lines(f"of {data.place}" + (f", in place of {trained_on}" if args.data else ""))
     print_lines(f"top-1 {100 * result.top1:.2f} %   top-5 {100 * result.top5:.2f} %   loss {result.loss:.4f}")
     scores = result.classes
     means = "   ".join(f"{name} {100 * mean:.2f} %" for name, mean in scores.macro().items())
@@ -110,7 +110,7 @@ def _print_json(result: Evaluation, checkpoint: Checkpoint, data: Data, args: Na
     classes = checkpoint.about.classes
     report = {
         "checkpoint": str(checkpoint.path),
-        "data": args.data or checkpoint.about.config["data"],
+        "data": data.place,
         "split": args.split,
         "extent": data.extent.get(args.split, args.split),
         "images": result.images,
@@ -190,7 +190,7 @@ def _predict_split(checkpoint: Checkpoint, args: Namespace, comm: Communicator) 
     print_lines(f"{args.split}: {counted(len(split), 'image')}{_extent(data, checkpoint, args)}")
     run = None if args.pretrained else run_folder(checkpoint.path)
     alone = None if args.pretrained or args.output or run else checkpoint.path.stem
-    other = {**which_checkpoint(args, checkpoint.path, run), **which_data(args, checkpoint.about)}
+    other = {**which_checkpoint(args, checkpoint.path, run), **which_data(args, checkpoint)}
     name = file_name([alone, args.split], other)
     if args.output is not None:
         folder = Path(args.output)

@@ -49,6 +49,7 @@ class Data:
     std: np.ndarray
 
     extent: dict[str, str] = field(default_factory=dict)  # what part of the data set a split is, where it is a part
+    place: str = SHAPES  # where it was read: "shapes" or a path
 
     def split(self, name: str) -> Split:
         """The split called "train", "val" or "test"; UsageError if there is none, or if it has no images."""
@@ -82,7 +83,7 @@ def load_data(config: Config, progress: bool = True) -> Data:
     mean, std = channel_statistics(train, some)
     if config.augment == "paper":
         train = PaperAugment(train, config.seed)
-    return Data(dataset, train, val, mean, std, extent)
+    return Data(dataset, train, val, mean, std, extent, config.data)
 
 
 def _open(config: Config, progress: bool) -> Dataset:
@@ -141,12 +142,12 @@ def saved_data(checkpoint: Checkpoint, path: str | None = None, whole: bool = Fa
         check_classes(checkpoint, dataset)
         train, val, extent = _parts(dataset, config)
     mean, std = (np.array(v, np.float32) for v in (about.mean, about.std))
-    return Data(dataset, train, val, mean, std, extent)
+    return Data(dataset, train, val, mean, std, extent, place)
 
 
 def _place(checkpoint: Checkpoint) -> str:
     """Where the data set of a checkpoint is. An exported one stores only its name: it may be here or in data/."""
-    data = _moved(checkpoint) or checkpoint.about.config["data"]
+    data = data_of_training(checkpoint)
     if Path(data).name == IMPORTED and not checkpoint.state.step:
         raise DataError(f"{checkpoint.path}: imported weights, which have no data set: give --data")
     if data == SHAPES or Path(data).exists():
@@ -160,13 +161,14 @@ def _place(checkpoint: Checkpoint) -> str:
     raise DataError(f"{data}: the data set of {checkpoint.path} is neither here nor in data/: give --data{fetch}")
 
 
-def _moved(checkpoint: Checkpoint) -> str | None:
-    """Where the run of the checkpoint has its data now, if it has been resumed with data in another place."""
-    if (folder := run_folder(checkpoint.path)) is None:
-        return None
-    with suppress(DataError):  # the checkpoint says it too
-        return Run.open(folder).config().data
-    return None
+def data_of_training(checkpoint: Checkpoint) -> str:
+    """Where the training of a checkpoint read its data last: the run knows it, also if it was resumed with data in
+    another place; the checkpoint knows where they were before.
+    """
+    if (folder := run_folder(checkpoint.path)) is not None:
+        with suppress(DataError):
+            return Run.open(folder).config().data
+    return checkpoint.about.config["data"]
 
 
 def check_classes(checkpoint: Checkpoint, dataset: Dataset) -> None:

@@ -136,6 +136,7 @@ def test_data_elsewhere_is_said_and_taken_in_the_same_parts(place, tmp_path, cap
     assert code == 0 and f"of {tmp_path / 'moved'}, in place of {place / 'pets'}\n" in text
     assert "50 % of 50 % of train" in text
     assert report(capsys, "runs/part", "--data", str(tmp_path / "moved"))["data"] == str(tmp_path / "moved")
+    assert ", in place of" not in run(capsys, "eval", "runs/part", "--data", place / "pets", *ENGINE)[1]
 
 
 def test_data_that_has_moved_is_asked_for(place, tmp_path, monkeypatch, capsys):
@@ -160,6 +161,8 @@ def test_an_export_knows_its_data_by_name_and_looks_here_and_in_data(place, tmp_
     shutil.make_archive(str(tmp_path / "data" / "pets"), "zip", place, "pets")
     again = report(capsys, file)
     assert (again["loss"], again["images"]) == (first["loss"], first["images"])
+    assert again["data"] == str(tmp_path / "data" / "pets.zip")
+    assert f"\nof {again['data']}\ntop-1" in run(capsys, "eval", file, *ENGINE)[1]
 
 
 def test_a_folder_called_shapes_stays_one_in_a_run_and_its_export(tmp_path, monkeypatch, capsys):

@@ -465,11 +465,15 @@ def test_the_command_that_continues_can_be_typed_as_it_stands(tmp_path, pets, mo
     assert shlex.split(said.split("continue with: ")[1])[-2:] == ["--resume", str(folder)]
 
 
-def test_eval_finds_data_that_moved_before_the_run_went_on(tmp_path, pets):
+def test_eval_finds_data_that_moved_before_the_run_went_on(tmp_path, pets, capsys):
     _, folder = fit(tmp_path, pets)
     moved = pets.rename(tmp_path / "moved")
     assert train.main(["--resume", str(folder), "--data", str(moved)]) == 0  # no new epoch, no new checkpoint
-    assert train.main(["eval", str(folder)]) == 0
+    capsys.readouterr()
+    assert train.main(["eval", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == str(moved)
+    assert train.main(["eval", str(folder), "--data", str(moved)]) == 0
+    assert ", in place of" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
