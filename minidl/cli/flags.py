@@ -21,7 +21,7 @@ from minidl.training.checkpoints import Checkpoint, load_checkpoint
 from minidl.training.config import ENGINE_HELP, ENGINES, PRESETS, TF32_HELP, THREADS_HELP, Config
 from minidl.training.execution import Execution
 from minidl.training.folders import LONGEST_NAME
-from minidl.training.runs import find_checkpoint
+from minidl.training.runs import find_checkpoint, started
 from minidl.training.together import same_checkpoint
 
 NAMES = {"model": tuple(REGISTRY), **OPTIONS}
@@ -138,7 +138,7 @@ def trained_file(args: Namespace) -> Path:
             )
         if len(runs) > 1 and not os.path.isfile(path / "config.json"):
             raise UsageError(f"{path}: not a run folder: of several arguments, each must be one; give one RUN")
-    run = max(runs, key=lambda path: (path / "config.json").stat().st_mtime) if len(runs) > 1 else runs[0]
+    run = max(runs, key=started) if len(runs) > 1 else runs[0]
     if len(runs) > 1:
         warn(f"{len(runs)} runs are given, this is the newest: {run}")
     return find_checkpoint(run, args.checkpoint)

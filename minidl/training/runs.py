@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from minidl.storage.files import (
 from minidl.storage.locks import lock
 from minidl.storage.metadata import read_json, write_json
 from minidl.storage.tables import csv_file
-from minidl.storage.validate import optional, table, text, whole
+from minidl.storage.validate import fits, optional, table, text, whole
 from minidl.text.console import show, warn
 from minidl.training.config import Config, config_from_dict
 from minidl.training.folders import create_folder
@@ -47,6 +48,17 @@ COLUMNS = (
 FOLDERS = ("checkpoints", "figures")
 LOCK = "lock"  # held by the process that trains in the run
 FILES = ("config.json", "env.json", "data.json", "log.txt", "metrics.csv", LOCK)
+TIME = "%Y-%m-%dT%H:%M:%S%z"
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return datetime.strptime(value, TIME).year >= 1970
+    except (TypeError, ValueError):
+        return False
+
+
+_ENVIRONMENT = table({"started": fits(_is_time, "a time such as 2026-01-31T12:00:00+0000")}, others=True)
 _SPLIT = table({"images": whole(), "order": text(100), "pixels": optional(text(100))})
 _FINGERPRINT = table({"train": _SPLIT, "val": _SPLIT})
 
@@ -202,7 +214,21 @@ def run_folder(checkpoint: Path) -> Path | None:
 def newest_run(output: Path) -> Path | None:
     """The run folder in `output` that was started last."""
     configs = [path for path in output.glob("*/config.json") if not path.parent.name.startswith(TEMPORARY)]
-    return max(configs, key=lambda path: path.stat().st_mtime).parent if configs else None
+    return max((path.parent for path in configs), key=started, default=None)
+
+
+def started(run: Path) -> tuple[float, float]:
+    """When the run in the folder `run` was started, to compare it with other runs: in seconds since 1970.
+
+    That is what its env.json says, in whole seconds; of runs of the same second, and where it says nothing, the time
+    of the file counts. (A resumed run may write config.json again, but never env.json.)
+    """
+    path = run / "env.json"
+    written = (path if path.is_file() else run / "config.json").stat().st_mtime
+    with suppress(DataError):
+        said = _ENVIRONMENT(read_json(path), f"{path}:")["started"]
+        return datetime.strptime(said, TIME).timestamp(), written
+    return written, written
 
 
 def environment() -> dict[str, Any]:
@@ -214,5 +240,5 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": time.strftime(TIME),
     }

@@ -19,6 +19,7 @@ from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
 from minidl.training.network import initialise_from
 from minidl.training.prediction import BATCH, names_in_split
+from minidl.training.runs import started
 from tests.conftest import ENGINE
 from tests.small_runs import OWN
 from tests.tiny_fixture import make_folders, make_tiny, write_image
@@ -344,8 +345,16 @@ def test_what_predict_lacks_is_said_in_one_line(argv, code, named, capsys):
 # ------------------------------------------------------------------------- which run
 
 
-def test_of_several_runs_the_newest_is_taken_and_named(place, capsys):
-    os.utime(place / "runs/all/config.json", (1, 1))
+def write_env(folder, content, when):
+    """An env.json that was written at `when`, in seconds since 1970."""
+    (folder / "env.json").write_text(content)
+    os.utime(folder / "env.json", (when, when))
+
+
+def test_of_several_runs_the_one_that_was_started_last_is_taken_and_named(place, capsys):
+    write_env(place / "runs/all", '{"started": "2026-01-31T12:00:00+0100"}', 2e9)
+    write_env(place / "runs/part", '{"started": "2026-01-31T11:30:00+0000"}', 1e9)
+    os.utime(place / "runs/part/config.json", (1, 1))
     for argv in (["eval", "runs/all", "runs/part"], ["eval", "runs/part", "runs/all"]):
         code, text, error = run(capsys, *argv, *ENGINE)
         assert (
@@ -355,6 +364,27 @@ def test_of_several_runs_the_newest_is_taken_and_named(place, capsys):
     assert code == 0 and text.startswith("pets/val/emu/0.png\n") and "runs/part" in error
     code, _, error = run(capsys, "eval", "runs/all", "runs/part/checkpoints/best.safetensors")
     assert code == 2 and "give one RUN" in error
+
+
+DAMAGED = [
+    "",
+    "{",
+    "[]",
+    "{}",
+    '{"started": 5}',
+    '{"started": "yesterday"}',
+    '{"started": "0001-01-01T00:00:00+0100"}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_run_that_does_not_say_when_it_was_started_is_as_old_as_its_file(place, capsys, content):
+    everything, part = place / "runs/all", place / "runs/part"
+    write_env(part, '{"started": "2026-01-31T11:30:00+0000"}', 1)
+    for when, newest in ((1e9, part), (2e9, everything)):
+        write_env(everything, content, when)
+        assert max(everything, part, key=started) == newest
+    assert run(capsys, "eval", "runs/part", "runs/all", *ENGINE)[1].startswith("runs/all/")
 
 
 # --------------------------------------------------------------------------- settings

@@ -121,8 +121,10 @@ def test_resume_auto_takes_the_newest_run_and_refuses_where_there_is_none(tmp_pa
     assert train.main([*SMALL, "--output", str(tmp_path), "--resume"]) == 2
     assert "no run" in capsys.readouterr().err and not list(tmp_path.iterdir())
     assert run(tmp_path, name="first")[0] == 0
+    assert run(tmp_path, name="second")[0] == 0
+    os.utime(tmp_path / "first" / "config.json", (2e9, 2e9))  # as --resume with another --data leaves it
     assert train.main(["--output", str(tmp_path), "--resume", "auto"]) == 0
-    assert "resumed" in capsys.readouterr().out
+    assert f"resumed  {tmp_path / 'second'}" in capsys.readouterr().out
 
 
 def test_a_resumed_run_keeps_its_settings(whole, capsys):
