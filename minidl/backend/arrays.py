@@ -54,9 +54,10 @@ def get_backend(name: str, tf32: bool = False) -> ModuleType:
     reads this setting from CUPY_TF32 at the first such product of a process, so later calls can't change it. Raises
     BackendError with one line that says what is missing and what to do; UsageError if the GPU has no TF32.
     """
+    without = "leave it out, or give --no-tf32"  # which a resumed run needs, and every command with --tf32 has
     if name == "numpy":
         if tf32:
-            raise UsageError("--tf32 is for --backend cupy: leave it out, or give --no-tf32")
+            raise UsageError(f"--tf32 is for --backend cupy: {without}")
         return np
     if name != "cupy":
         raise BackendError(f"unknown backend {name!r}: choose numpy or cupy")
@@ -65,7 +66,7 @@ def get_backend(name: str, tf32: bool = False) -> ModuleType:
         raise BackendError(f"backend cupy can't be used: {reason}; --backend numpy runs on the CPU")
     cupy = sys.modules["cupy"]
     if tf32 and int(capability := cupy.cuda.Device().compute_capability) < 80:
-        raise UsageError(f"--tf32: this GPU is sm_{capability}, and TF32 needs sm_80 or later: leave it out")
+        raise UsageError(f"--tf32: this GPU is sm_{capability}, and TF32 needs sm_80 or later: {without}")
     os.environ["CUPY_TF32"] = str(int(tf32))
     return cupy
 

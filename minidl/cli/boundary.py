@@ -129,7 +129,9 @@ def answer(error: BaseException) -> tuple[str | None, int]:
                 DataError.exit_code,
             )
         case RuntimeError() if "new thread" in str(error):
-            return "no more threads can be started: give fewer --threads or --workers", OutOfMemoryError.exit_code
+            # any command may say this, and some have neither flag
+            advice = "end other programs, or give fewer --threads or --workers where the command has them"
+            return f"no more threads can be started: {advice}", OutOfMemoryError.exit_code
         case _:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return f"internal error ({what}): please report it, with what {TRACEBACK}=1 adds", INTERNAL

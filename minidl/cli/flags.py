@@ -165,7 +165,7 @@ def add_use_flags(parser: Parser) -> None:
     """Flags for the images that the network is shown, and for how it is run."""
     add_data_flags(parser)
     parser.add_argument("--backend", default="numpy", choices=("numpy", "cupy"), help="numpy (CPU) or cupy (GPU)")
-    parser.add_argument("--tf32", action="store_true", help=TF32_HELP)
+    parser.add_argument("--tf32", action=BooleanOptionalAction, default=False, help=TF32_HELP)
     parser.add_argument("--engine", default="fused", choices=ENGINES, help=f"{ENGINE_HELP} (default fused)")
     parser.add_argument("--threads", default=0, type=flag(numbers.thread_count), help=f"{THREADS_HELP} (default 0)")
 

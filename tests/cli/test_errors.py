@@ -38,6 +38,15 @@ def answer(capsys, *argv):
     return code, error
 
 
+@pytest.mark.parametrize("command", ["fit", "eval", "predict"])
+def test_a_command_that_refuses_tf32_has_the_flag_that_it_advises(finished, command, capsys):
+    argv = {"fit": SMALL, "eval": ["eval", finished], "predict": ["predict", finished, "--split", "val"]}[command]
+    argv = [*argv, "--output", finished.parent / command] if command != "eval" else argv
+    code, line = answer(capsys, *argv, "--tf32")
+    assert code == 2 and line.endswith("--tf32 is for --backend cupy: leave it out, or give --no-tf32\n")
+    assert train.main([str(a) for a in [*argv, "--tf32", "--no-tf32"]]) == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
