@@ -5,14 +5,15 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from minidl.cli.flags import add_config_flags, add_preset_flag, count, given_settings, pixels, place, seed64, whole
+from minidl.cli.flags import add_config_flags, add_preset_flag, count, given_settings, pixels, place, seed64
 from minidl.cli.parser import Command, Parser
 from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.data.export import export_tiny_imagenet_layout
 from minidl.data.shapes import load_shapes
-from minidl.errors import DataError
+from minidl.errors import DataError, UsageError
 from minidl.text.calls import call, quoted
 from minidl.text.console import print_lines
+from minidl.text.plural import counted
 from minidl.training import run_data
 from minidl.training.batches import train_loader
 from minidl.training.config import make_config
@@ -26,9 +27,11 @@ def show_batch(args: Namespace) -> int:
     picture = Path(args.picture)
     check_picture(picture)
     config = make_config(args.preset or "quick", given_settings(args))
+    if args.epoch > config.epochs:
+        raise UsageError(f"--epoch {args.epoch}: the training has {counted(config.epochs, 'epoch')} (--epochs)")
     data = run_data.load_data(config)
     loader = train_loader(config, data)
-    x, y = next(iter(loader.epoch(args.epoch)))
+    x, y = next(iter(loader.epoch(args.epoch - 1)))
     title = f"{data.dataset.name}, epoch {args.epoch}, augment {config.augment}, seed {config.seed}"
     save_batch(picture, denormalise(x, data.mean, data.std), [data.dataset.words[c] for c in y], title)
     print_lines(f"wrote {picture}")
@@ -66,16 +69,14 @@ def export_shapes(args: Namespace) -> int:
 def _add_show_batch_flags(parser: Parser) -> None:
     add_preset_flag(parser)
     add_config_flags(parser)
-    parser.add_argument("--epoch", type=whole, default=0, help="which epoch's first batch (default 0)")
+    parser.add_argument("--epoch", type=count, default=1, help="which epoch's first batch (default 1)")
     picture = "what to write (default batch.png)"
     parser.add_argument("--picture", type=place, default="batch.png", metavar="FILE", help=picture)
 
 
 def _add_check_flags(parser: Parser) -> None:
     parser.add_argument("folder", metavar="DATA", help="a Tiny ImageNet zip or folder, or a folder of images")
-    parser.add_argument(
-        "--image-size", type=pixels, default=64, help="size that training resizes to; Tiny ImageNet: 64 (default 64)"
-    )
+    parser.add_argument("--image-size", type=pixels, default=64, help="size that training resizes to (default 64)")
 
 
 def _add_download_flags(parser: Parser) -> None:

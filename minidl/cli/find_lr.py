@@ -57,7 +57,9 @@ def _add_find_lr_flags(parser: Parser) -> None:
     add_config_flags(parser, NOT_OF_A_RANGE_TEST)
     parser.add_argument("--from", dest="low", type=positive, default=1e-6, help="first learning rate (default 1e-06)")
     parser.add_argument("--to", dest="high", type=positive, default=10.0, help="last learning rate (default 10)")
-    parser.add_argument("--steps", type=count, default=200, help="at most, within one epoch (default 200)")
+    parser.add_argument(
+        "--steps", type=count, default=200, help="at most, within one epoch; at least 10 (default 200)"
+    )
     parser.add_argument(
         "--picture", type=place, default="find-lr.png", metavar="FILE",
         help="what to write, with a CSV beside it (default find-lr.png)",

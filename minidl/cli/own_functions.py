@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minidl.cli.flags import given_settings
 from minidl.errors import UsageError
 from minidl.text.calls import call, quoted
+from minidl.text.plural import counted
 from minidl.training import session
 from minidl.training.config import Config
 from minidl.training.runs import Run
@@ -63,7 +64,7 @@ def plugged_in(plugs: Plugs, trainer: Trainer, config: Config, run: Run) -> Iter
 
     drop_unfit(plugs, one_step)
     used = ", ".join(plugs.functions) or "none"
-    run.say(f"with     {len(plugs.functions)} functions of {plugs.folder.path}: {used}")
+    run.say(f"with     {counted(len(plugs.functions), 'function')} of {plugs.folder.path}: {used}")
     for line in plugs.others():
         run.say(f"         {line}")
     with plugged(plugs):

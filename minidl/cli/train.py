@@ -100,7 +100,10 @@ def train(args: Namespace) -> int:
             run.say(line)
         if checkpoint is not None:
             state = trainer.state
-            run.say(f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}")
+            place = f"at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}"
+            if trainer.done:
+                place = f"after epoch {state.epoch}, step {state.step}: nothing is left to do"
+            run.say(f"resumed  {checkpoint.path} {place}")
         elif args.resume is not None:
             run.say(f"resumed  {run.path} from the beginning: it has no checkpoint")
         if plugs:

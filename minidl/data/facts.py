@@ -16,7 +16,8 @@ def facts(
     image_size: int,
     unread: int,
 ) -> dict[str, int]:
-    """The counts worth printing. The first seven are always there, the others only if they aren't 0.
+    """The counts worth printing, each under its words: 2 "val images", but 1 "val image". The first seven are always
+    there, the others only if they aren't 0.
 
     gray, sizes    of each split: bool (n,), and heights and widths (n, 2) of the images in their files
     val_labels     int (n,); None if there is no val
@@ -40,7 +41,8 @@ def facts(
         **_enlarged(sizes, image_size),
         **_without_val(classes, val_labels),
     }
-    return counts | {what: count for what, count in more.items() if count}
+    images = {what.replace("images", "image") if count == 1 else what: count for what, count in counts.items()}
+    return images | {what: count for what, count in more.items() if count}
 
 
 def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
@@ -50,10 +52,11 @@ def _enlarged(sizes: dict[str, np.ndarray], image_size: int) -> dict[str, int]:
     if len(small) == 0:
         return {}
     (least, most), side = np.sort(small.min(axis=1))[[0, -1]], int(np.median(small.min(axis=1)))
+    images = "image" if len(small) == 1 else "images"
     if (small == small[0]).all():
-        what = f"images of {small[0, 1]}x{small[0, 0]}"
+        what = f"{images} of {small[0, 1]}x{small[0, 0]}"
     else:
-        what = f"images of {least} to {most} pixels on the shorter side"
+        what = f"{images} of {least} to {most} pixels on the shorter side"
     advice = f" (--image-size {side} would be quicker)" if 2 * len(small) > len(pixels) else ""
     return {f"{what}, enlarged to {image_size}x{image_size}{advice}": len(small)}
 

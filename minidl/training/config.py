@@ -42,7 +42,9 @@ class Config:
         type=resolve,
     )
     classes: str | None = _setting(None, f"use these classes only: {CLASSES_HELP}", metavar="LIST")
-    image_size: int = _setting(64, "images of a train/<class>/ folder are resized to this", type=pixels)
+    image_size: int = _setting(
+        64, "all images of a folder or archive are resized to this; those of shapes have 64", type=pixels
+    )
     gray: str = _setting(
         "convert", "gray images: convert to RGB, or skip (training set only)", choices=("convert", "skip")
     )

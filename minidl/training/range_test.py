@@ -15,6 +15,7 @@ from minidl.backend.arrays import on_device
 from minidl.errors import DivergedError, UsageError
 from minidl.schedules import Schedule
 from minidl.storage.tables import csv_file
+from minidl.text.plural import counted
 from minidl.training.trainer import Trainer
 
 STOP_AT = 4.0  # times the lowest smoothed loss
@@ -71,9 +72,12 @@ def range_test(
     the smoothed loss exceeds 4 times its minimum or a loss is NaN. The trainer's weights are useless afterwards.
     Raises UsageError if there are too few steps, DivergedError if it ends after only a few.
     """
-    steps = min(steps, len(trainer.train))
+    if len(trainer.train) < LEAST_STEPS:
+        there = counted(len(trainer.train), "batch")
+        raise UsageError(f"an epoch of {there} is too short for a range test: it needs at least {LEAST_STEPS}")
     if steps < LEAST_STEPS:
-        raise UsageError(f"{steps} steps are too few for a range test: it needs at least {LEAST_STEPS} batches")
+        raise UsageError(f"--steps {steps}: a range test needs at least {LEAST_STEPS}")
+    steps = min(steps, len(trainer.train))
     trainer.schedule = geometric(low, high, steps)
     losses: list[float] = []
     smoothed = np.empty(0)

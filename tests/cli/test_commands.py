@@ -13,7 +13,7 @@ import pytest
 import models
 import train
 from minidl.cli.programs import TRAIN_PY
-from minidl.data import load_dataset
+from minidl.data import Loader, load_dataset
 from minidl.training import run_data
 from minidl.training.checkpoints import load_checkpoint
 from minidl.training.config import Config
@@ -340,6 +340,26 @@ def test_what_predict_lacks_is_said_in_one_line(argv, code, named, capsys):
     found, _, error = run(capsys, "predict", *argv)
     lines = [line for line in error.splitlines() if line.startswith("train.py: ")]
     assert (found, len(lines)) == (code, 1) and named in lines[0]
+
+
+# --------------------------------------------------------------------------- batches
+
+
+def test_show_batch_counts_the_epochs_from_one_to_the_last(tmp_path, monkeypatch, capsys):
+    asked, titles = [], []
+
+    def first_batch(loader, epoch):
+        asked.append(epoch)
+        return iter([(np.zeros((1, 16, 16, 3), np.float32), [0])])
+
+    monkeypatch.setattr(Loader, "epoch", first_batch)
+    monkeypatch.setattr("minidl.visual.figures.save_batch", lambda path, images, words, title: titles.append(title))
+    flags = ["show-batch", "--data", "pets", "--image-size", "16", "--epochs", "3", "--picture", tmp_path / "a.png"]
+    for epoch in ([], ["--epoch", "3"]):
+        assert run(capsys, *flags, *epoch)[0] == 0
+    assert asked == [0, 2] and ["epoch 1," in titles[0], "epoch 3," in titles[1]] == [True, True]
+    code, _, error = run(capsys, *flags, "--epoch", "4")
+    assert code == 2 and error.endswith("--epoch 4: the training has 3 epochs (--epochs)\n")
 
 
 # ------------------------------------------------------------------------- which run

@@ -145,7 +145,7 @@ def test_check_data_lists_every_problem_at_once_and_counts_what_can_be_read(tiny
     for name in named:
         assert sum(name in problem for problem in report.problems) == 1
     assert report.counts["train images"] == 7 and report.counts["gray train images"] == 2
-    assert report.counts["val images"] == 4 and report.counts["test images"] == 1
+    assert report.counts["val images"] == 4 and report.counts["test image"] == 1
     assert str(report).splitlines()[-1] == f"{tiny}: 5 problems"
 
 

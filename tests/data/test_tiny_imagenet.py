@@ -56,7 +56,7 @@ def test_gray_images_are_counted_converted_and_skipped_in_training_only(tmp_path
     root = make_tiny(tmp_path / "tiny")
     converted, skipped = load_dataset(root), load_dataset(root, gray="skip")
     assert converted.notes["gray train images"] == 3
-    assert converted.notes["gray val images"] == 1
+    assert converted.notes["gray val image"] == 1
     assert len(converted.train) == 12
     assert len(skipped.train) == converted.notes["RGB train images"] == 9
     assert len(skipped.val) == len(converted.val) == 6
@@ -199,7 +199,7 @@ def test_check_data_prints_the_counts_of_a_good_set(tmp_path):
         "val images": 6,
         "test images": 2,
         "gray train images": 3,
-        "gray val images": 1,
+        "gray val image": 1,
         "RGB train images": 9,
         "train images with --augment paper": 21,
     }

@@ -7,7 +7,7 @@ import pytest
 
 import train
 from minidl.errors import DivergedError, UsageError
-from minidl.training.range_test import RangeTest, geometric, range_test
+from minidl.training.range_test import LEAST_STEPS, RangeTest, geometric, range_test
 from minidl.visual.search_plots import save_range_test
 from tests.small_runs import NET
 
@@ -77,14 +77,21 @@ def test_it_ends_before_a_loss_that_is_no_number():
     assert np.isfinite(test.losses).all()
 
 
+def test_the_help_says_how_many_steps_are_needed(capsys):
+    assert train.main(["find-lr", "--help"]) == 0
+    assert f"at least {LEAST_STEPS} (default" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_loss_that_never_falls_gives_no_suggestion():
     test = range_test(Scripted(lambda lr: 1 + lr), 1e-6, 10, 100)
     assert test.steepest is None and test.tenth is None
 
 
 def test_too_few_steps_and_too_high_rates_are_refused():
-    with pytest.raises(UsageError, match="9 steps"):
+    with pytest.raises(UsageError, match="an epoch of 9 batches is too short for a range test: it needs at least 10"):
         range_test(Scripted(bowl, batches=9), 1e-6, 10, 100)
+    with pytest.raises(UsageError, match="--steps 1: a range test needs at least 10"):
+        range_test(Scripted(bowl), 1e-6, 10, 1)
     with pytest.raises(DivergedError, match="--from"):
         range_test(Scripted(lambda lr: np.inf), 1e-6, 10, 100)
     with pytest.raises(DivergedError, match="after 9 of 10 steps: lower --from, or take more steps"):
@@ -121,7 +128,7 @@ def test_the_first_losses_are_those_of_a_run_at_a_rate_too_small_to_matter(tmp_p
         (["--from", "0"], 2, "--from"),
         (["--from", "1", "--to", "0.1"], 2, "--from 1 --to 0.1"),
         (["--steps", "0"], 2, "--steps"),
-        (["--steps", "5"], 2, "5 steps"),
+        (["--steps", "5"], 2, "--steps 5: a range test needs at least 10"),
         (["--lr", "1"], 2, "--lr"),
         (["--picture", "a.pdf"], 2, "a.pdf"),
         (["--picture", "nowhere/a.png"], 3, "nowhere"),

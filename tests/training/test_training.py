@@ -111,9 +111,10 @@ def test_a_run_without_any_checkpoint_resumes_from_the_start_and_says_so(whole, 
     assert_same_run(whole, folder)
 
 
-def test_resuming_a_finished_run_changes_nothing(whole):
-    before = (whole / "metrics.csv").read_text()
+def test_resuming_a_finished_run_changes_nothing_and_says_so(whole, capsys):
+    before, state = (whole / "metrics.csv").read_text(), load_checkpoint(whole / "checkpoints/last.safetensors").state
     assert train.main(["--resume", str(whole)]) == 0
+    assert f"after epoch {state.epoch}, step {state.step}: nothing is left to do\n" in capsys.readouterr().out
     assert (whole / "metrics.csv").read_text() == before
 
 
