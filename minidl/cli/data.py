@@ -10,6 +10,7 @@ from minidl.cli.parser import Command, Parser
 from minidl.data import check_data, denormalise, download, tiny_imagenet
 from minidl.data.export import export_tiny_imagenet_layout
 from minidl.data.shapes import load_shapes
+from minidl.data.web import file_name
 from minidl.errors import DataError, UsageError
 from minidl.text.calls import call, quoted
 from minidl.text.console import print_lines
@@ -48,14 +49,17 @@ def check(args: Namespace) -> int:
 def download_data(args: Namespace) -> int:
     """Downloads Tiny ImageNet (237 MB); continues where an earlier attempt stopped."""
     official = args.url == tiny_imagenet.URL
+    sha256 = tiny_imagenet.SHA256 if official and args.sha256 is None else args.sha256
+    unchecked = (args.md5, sha256) == (None, None) and (Path(args.folder) / file_name(args.url)).exists()
     path = download(
         (tiny_imagenet.URL, tiny_imagenet.PLAIN_URL) if official else args.url,
         args.folder,
         md5=args.md5,
-        sha256=tiny_imagenet.SHA256 if official and args.sha256 is None else args.sha256,
+        sha256=sha256,
         size=tiny_imagenet.SIZE if official else None,
     )
-    print_lines(f"{path} is complete; train on it with: {call('train')} --data {quoted(path)}")
+    what = "was there already, and nothing says whether it is complete (--sha256)" if unchecked else "is complete"
+    print_lines(f"{path} {what}; train on it with: {call('train')} --data {quoted(path)}")
     return 0
 
 

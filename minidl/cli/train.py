@@ -87,28 +87,34 @@ def train(args: Namespace) -> int:
             lines.append(f"start    weights of {source.path}" + (f", new: {', '.join(new)}" if new else ""))
             lines += other_network(config, source)
         lines += changes
+        resumed = _where_resumed(args, run, checkpoint, trainer)
         if args.dry_run:
-            print_lines(*lines)
-            return 0
+            print_lines(*lines, *resumed)
         check_memory(config, needed, trainer.xp)
+        if args.dry_run:
+            return 0
         if comm.rank == 0:
             run = _furnish(args, stack, run, config, data)
         run = together.same_run(comm, run)
         own = f" --with {quoted(args.exercises)}" if args.exercises else ""
         args.watch.again(f"{call('train')} --resume {quoted(run.path)}{own}")
-        for line in [*lines, f"run      {run.path}"]:
+        for line in [*lines, f"run      {run.path}", *resumed]:
             run.say(line)
-        if checkpoint is not None:
-            state = trainer.state
-            place = f"at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}"
-            if trainer.done:
-                place = f"after epoch {state.epoch}, step {state.step}: nothing is left to do"
-            run.say(f"resumed  {checkpoint.path} {place}")
-        elif args.resume is not None:
-            run.say(f"resumed  {run.path} from the beginning: it has no checkpoint")
         if plugs:
             stack.enter_context(plugged_in(plugs, trainer, config, run))
         return _train(trainer, run, config, data, needed, args.watch)
+
+
+def _where_resumed(args: Namespace, run: Run | None, checkpoint: Checkpoint | None, trainer: Trainer) -> list[str]:
+    """The line about it; none for a new run. (`run` is None on ranks that write nothing.)"""
+    if args.resume is None or run is None:
+        return []
+    if checkpoint is None:
+        return [f"resumed  {run.path} from the beginning: it has no checkpoint"]
+    state = trainer.state
+    if trainer.done:
+        return [f"resumed  {checkpoint.path} after epoch {state.epoch}, step {state.step}: nothing is left to do"]
+    return [f"resumed  {checkpoint.path} at epoch {state.epoch + 1}, batch {state.batch}, step {state.step}"]
 
 
 def _begin(args: Namespace, stack: ExitStack) -> tuple[Run | None, Checkpoint | None, Config]:

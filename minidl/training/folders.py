@@ -49,7 +49,11 @@ def _moved(new: Path, path: Path) -> bool:
 
 
 def check_name(output: Path, name: str | None) -> None:
-    """Raises UsageError if `name` is not allowed for a new folder in `output`, or is taken."""
+    """Raises UsageError if `name` is not allowed for a new folder in `output`, or is taken; DataError if `output` is
+    something else than a folder.
+    """
+    if output.exists() and not output.is_dir():
+        raise DataError(f"{output}: not a folder, so give another --output")
     if name is None:
         return
     if name in ("", ".", "..") or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:

@@ -236,6 +236,53 @@ def test_predictions_of_a_split_name_each_image_once(place, tmp_path, capsys):
     assert lines == [f"{row['file']} {row['class1']}" for row in rows]
 
 
+def test_predictions_of_other_checkpoints_and_images_have_other_names(place, tmp_path, capsys):
+    last = place / "runs/all/checkpoints/last.safetensors"
+    alone = shutil.copy(last, tmp_path / "checkpoints.safetensors")
+    for flags in (["runs/all"], ["runs/all", "--checkpoint", "last"], ["runs/all", "--whole"], [alone]):
+        assert run(capsys, "predict", *flags, "--split", "val", *ENGINE)[0] == 0
+    folder = place / "runs/all/predictions"
+    assert {"val.csv", "val-checkpoint=last.csv", "val-whole=True.csv"} <= {path.name for path in folder.iterdir()}
+    assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == [
+        "checkpoints-val.csv", "checkpoints-val.txt"
+    ]  # fmt: skip
+
+
+def test_a_tilde_is_the_home_folder_and_nothing_is_written_to_no_name(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(capsys, "predict", "runs/all", "--split", "val", "--output=~/answers", *ENGINE)[0] == 0
+    assert (tmp_path / "answers" / "val.csv").is_file() and not (place / "~").exists()
+    for words in (
+        ["predict", "runs/all", "--split", "val", "--output", ""],
+        ["fit", "--output", ""],
+        ["search", "--output", ""],
+        ["export-shapes", ""],
+        ["export", "runs/all", "--output", ""],
+        ["import-torch", "x.pth", "--model", "convnet", "--output", ""],
+        ["show-batch", "--picture", ""],
+        ["find-lr", "--picture", ""],
+    ):
+        code, _, error = run(capsys, *words)
+        assert code == 2 and "the value is empty" in error, words
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (
+            ["fit", "--resume", "runs/all", "--output", "elsewhere"],
+            "--output elsewhere: a resumed run keeps its folder",
+        ),
+        (["search", "--resume", "runs/all", "--output", "elsewhere"], "a resumed search keeps its folder"),
+        (["find-lr", "--ema", "0.9"], "unrecognized arguments: --ema"),
+        (["download", "--sha256", "", "elsewhere"], "sha256"),
+    ],
+)
+def test_no_flag_is_left_out_without_a_word(words, named, capsys):
+    code, _, error = run(capsys, *words)
+    assert code == 2 and named in error
+
+
 @pytest.mark.parametrize(
     ("names", "shown"),
     [

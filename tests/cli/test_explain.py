@@ -58,6 +58,13 @@ def test_pages_of_other_checkpoints_and_images_have_other_names(finished, tmp_pa
     ]
 
 
+def test_units_count_from_0_and_data_that_are_named_are_needed(finished, tmp_path, capsys):
+    assert explained(tmp_path / "pages", finished, "--layer", "relu3", "--unit", "0")["unit"] == 0
+    photo = write_image(tmp_path / "photo.png")
+    assert MINIDL.main(["explain", str(finished), "--image", str(photo), "--data", str(tmp_path / "no")]) == 3
+    assert "no such data set" in capsys.readouterr().err
+
+
 def test_it_takes_a_photo_and_a_file_name(finished, tmp_path):
     photo = write_image(tmp_path / "my photo.png", size=(90, 70))
     page = tmp_path / "new" / "page.html"

@@ -149,6 +149,15 @@ def test_a_gradient_starts_from_the_activation_map(command, finished, photo, tmp
     assert "(default map)" in capsys.readouterr().out
 
 
+def test_a_folder_called_checkpoints_is_no_run(finished, photo, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    file = shutil.copy(finished / "checkpoints" / "last.safetensors", folder / "net.safetensors")
+    assert run("gradcam", file, "--image", photo) == 0
+    assert [path.suffix for path in sorted(folder.iterdir())] == [".png", ".safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "my photo.png"]
+
+
 def test_layers_lists_names_shapes_and_units(finished, capsys):
     assert run("layers", finished) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -237,6 +246,9 @@ def answer(capsys, *argv):
         (["gradcam", "--index", "40"], ["40", "0 to 39"]),
         (["gradcam", "--image", "3"], ["no such photo", "--index 3"]),
         (["gradcam", "--class", "unicorn"], ["unicorn", "0 to 19"]),
+        (["gradcam", "--image", "a.png", "--data", "nowhere"], ["--data goes without --image"]),
+        (["occlusion", "--image", "a.png", "--split", "train"], ["--split goes without --image"]),
+        (["deconv", "--image", "a.png", "--whole"], ["--whole goes without --image"]),
         (["occlusion", "--patch", "65"], ["65", "64"]),
         (["occlusion", "--patch", "0"], ["--patch", "'0'"]),
         (["occlusion", "--patch", "4", "--stride", "5"], ["5", "1 to 4"]),

@@ -115,6 +115,12 @@ def test_the_command_to_train_on_it_can_be_typed(server, tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"minidl train --data '{tmp_path / 'my data' / 'tiny.zip'}'\n")
 
 
+def test_a_file_that_nothing_checks_is_not_called_complete(server, tmp_path, capsys):
+    (tmp_path / "tiny.zip").write_bytes(CONTENT[:100])
+    assert MINIDL.main(["download", str(tmp_path), "--url", server.url]) == 0
+    assert "tiny.zip was there already, and nothing says whether it is complete" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("size", [len(CONTENT), None])
 def test_a_cut_connection_is_taken_up_where_it_broke(fetch, server, size):
     server.cuts = [300_000, 400_000]

@@ -91,6 +91,7 @@ def test_no_other_process_resumes_a_run_that_is_being_trained(tmp_path, pets, ca
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and f"process {os.getpid()}" in error
         assert train.main(["--resume", str(folder), "--dry-run"]) == 0
+        assert f"resumed  {folder}/checkpoints/last.safetensors " in capsys.readouterr().out
     assert train.main(["--resume", str(folder)]) == 0
 
 
@@ -148,7 +149,7 @@ def test_a_name_that_is_none_is_refused_before_anything_is_read(tmp_path, name, 
 
 def test_an_output_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="can't write .*file"):
+    with pytest.raises(DataError, match="file: not a folder"):
         create_folder(tmp_path / "file", None, "run", lambda folder: None)
 
 

@@ -180,8 +180,11 @@ def test_a_batch_that_cannot_fit_is_refused_before_anything_is_written(tmp_path,
 def test_a_dry_run_and_a_refusal_state_memory_in_powers_of_ten(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fit, "training_bytes", lambda config, memory: 69_600_000_000)
     monkeypatch.setattr(common, "available_memory", lambda xp: 2_000_000_000)
-    assert run(tmp_path, "--dry-run")[0] == 0 and "memory   about 69,600 MB" in capsys.readouterr().out
-    assert run(tmp_path)[0] == 5 and "needs about 69.6 GB and 2.0 GB are free" in capsys.readouterr().err
+    for dry in ([], ["--dry-run"]):
+        assert run(tmp_path, *dry)[0] == 5
+        out, error = capsys.readouterr()
+        assert "needs about 69.6 GB and 2.0 GB are free" in error
+        assert ("memory   about 69,600 MB" in out) == bool(dry)
 
 
 def test_ranks_need_the_memory_of_their_parts_of_the_batch(tmp_path, monkeypatch, capsys):
@@ -208,6 +211,13 @@ def test_snapshots_are_kept_as_asked_and_deletions_are_announced(tmp_path, capsy
 def test_patience_ends_a_run_that_gets_no_better(tmp_path):
     _, folder = run(tmp_path, "--epochs", "40", "--lr", "1e-12", "--patience", "2")
     assert len(rows(folder)) < 40
+
+
+def test_a_dry_run_ends_as_the_run_would(tmp_path, capsys):
+    there = tmp_path / "file"
+    there.touch()
+    for dry in ([], ["--dry-run"]):
+        assert run(there, *dry)[0] == 3 and f"{there}: not a folder" in capsys.readouterr().err
 
 
 def test_dry_run_writes_nothing(tmp_path, capsys):
