@@ -53,7 +53,7 @@ def check_name(output: Path, name: str | None) -> None:
     something else than a folder.
     """
     if output.exists() and not output.is_dir():
-        raise DataError(f"{output}: not a folder, so give another --output")
+        raise DataError(f"can't write {output / (name or '')}: {output} is not a folder")
     if name is None:
         return
     if name in ("", ".", "..") or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:

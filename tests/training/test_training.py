@@ -217,7 +217,7 @@ def test_a_dry_run_ends_as_the_run_would(tmp_path, capsys):
     there = tmp_path / "file"
     there.touch()
     for dry in ([], ["--dry-run"]):
-        assert run(there, *dry)[0] == 3 and f"{there}: not a folder" in capsys.readouterr().err
+        assert run(there, *dry)[0] == 3 and f"{there} is not a folder" in capsys.readouterr().err
 
 
 def test_dry_run_writes_nothing(tmp_path, capsys):
