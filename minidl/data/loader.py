@@ -75,7 +75,7 @@ def each_channel(mean: ArrayLike, std: ArrayLike, channels: int, *, of_pixels: b
         if name == "std" and not (array > 0).all():
             raise UsageError(f"std is {array.tolist()}: each must be above 0")
         if of_pixels and not ((array >= 0) & (array <= 1)).all():
-            raise UsageError(f"{name} is {array.tolist()}: of pixels give it in units of 255, from 0 to 1")
+            raise UsageError(f"{name} is {array.tolist()}: of uint8 pixels it is in units of 255, from 0 to 1")
         found.append(np.broadcast_to(array, channels))
     return found[0], found[1]
 
@@ -190,6 +190,7 @@ class Loader:
             kind = f"the class {augment.__name__}" if isinstance(augment, type) else repr(augment)[:60]
             raise UsageError(f"augment is {kind}: give a function of images, such as minidl.data.OnlineAugment()")
         first = split.images(np.arange(1))
+        require_pixels(first)
         if augment is not None and first.dtype != np.uint8:
             raise UsageError("augmentation turns and moves uint8 pixels, and these images are floats")
         each_channel(mean, std, first.shape[-1], of_pixels=first.dtype == np.uint8)  # fails here, not in an epoch

@@ -76,7 +76,7 @@ def check(
 
 
 def check_rest(model: Layer, label_smoothing: Any, xp: Any, average: Any, parallel: Any, state: Any) -> None:
-    """The same for the arguments that a Trainer has by default."""
+    """The same for the arguments that may be left out."""
     require_numbers("Trainer", label_smoothing=label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise UsageError(f"Trainer: label_smoothing is {label_smoothing}: choose a number from 0 to 1")

@@ -101,6 +101,15 @@ def test_other_whole_numbers_are_no_pixels():
             take(PIXELS.tolist())
 
 
+def test_a_split_of_ones_own_needs_pixels_or_floats_too():
+    class Own(ArraySplit):
+        def images(self, indices):
+            return super().images(indices).astype(np.int16)
+
+    with pytest.raises(DataError, match="images are int16"):
+        md.Loader(Own(PIXELS, LABELS), 4)
+
+
 def test_a_column_of_labels_is_taken_by_its_number():
     with pytest.raises(ShapeError, match=r"labels have the shape \(12, 1\).*y\[:, 0\]"):
         md.Loader((PIXELS, LABELS[:, None]), 4)

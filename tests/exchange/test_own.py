@@ -17,7 +17,7 @@ from minidl.layers import Flatten, Linear, Sequential
         ((4, 4, 3), {"mean": [0.5] * 3, "std": [0] * 3}, r"std is \[0.0, 0.0, 0.0\]: each must be above 0"),
         ((4, 4, 3), {"mean": [0.5] * 3, "std": [1, 1]}, r"std has the shape \(2,\), and the images have 3 channels"),
         ((4, 4, 3), {"mean": "abc", "std": [1]}, "mean is 'abc'"),
-        ((4, 4, 3), {"mean": 125, "std": 62}, r"mean is 125.0: of pixels give it in units of 255, from 0 to 1"),
+        ((4, 4, 3), {"mean": 125, "std": 62}, r"mean is 125.0: of uint8 pixels it is in units of 255, from 0 to 1"),
         ((4,), {"mean": 0.5, "std": 1}, "mean and std are of the channels of images"),
         ((4, 4, 3), {"classes": ["a"]}, "1 names of classes, and the model has 3 outputs"),
         ((4, 4, 3), {"classes": "abc"}, "classes is 'abc': give a list of names"),
