@@ -8,6 +8,7 @@ from pathlib import Path
 from minidl.cli.flags import add_trained_flags
 from minidl.cli.parser import Command, Parser
 from minidl.cli.pictures import Pictures, add_output_flags, add_run_flags, make_folder, read_subject, say_written
+from minidl.data.naming import stem
 from minidl.errors import UsageError
 from minidl.storage.files import own_folder
 from minidl.text.calls import call
@@ -25,7 +26,7 @@ def history(args: Namespace) -> int:
     if not (rows := subject.checkpoint.state.history):
         raise UsageError(f"{subject.checkpoint.path}: no epoch is finished yet")
     path = pictures.path("history")
-    save_history(path, rows, f"{subject.about.model} on {Path(subject.about.config['data']).name}")
+    save_history(path, rows, f"{subject.about.model} on {stem(subject.about.config['data'])}")
     return say_written([path])
 
 
@@ -55,7 +56,7 @@ def search_plot(args: Namespace) -> int:
     place = make_folder(Path(args.output)) if args.output else own_folder(folder, "figures")
     path = place / f"{name}.{args.format}"
     trials, epochs = counted(len(rows), "trial"), counted(config.epochs, "epoch")
-    title = f"{trials} of {config.model} on {Path(config.data).name}, {epochs}"
+    title = f"{trials} of {config.model} on {stem(config.data)}, {epochs}"
     save_search(path, rows, title)
     return say_written([path])
 
