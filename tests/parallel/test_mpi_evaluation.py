@@ -44,7 +44,7 @@ def test_predictions_of_a_split_are_the_same_files(run, tmp_path):
     assert train.main([*arguments, str(tmp_path / "one")]) == 0
     on_ranks(*arguments, str(tmp_path / "ranks"))
     one = files(tmp_path / "one")
-    assert one["val.txt"].count(b"\n") == 1000
+    assert one["val-whole=True.txt"].count(b"\n") == 1000
     assert files(tmp_path / "ranks") == one
 
 
