@@ -173,6 +173,7 @@ def test_a_frozen_rank_is_cut_off(tmp_path):
     if not gone:
         os.kill(ranks[1], signal.SIGCONT)
     code, _, errors = ended(process)
-    assert gone and code == RankError.exit_code
+    # MPICH kills the frozen rank, and its mpiexec may give that rank's status in place of the code.
+    assert gone and code in (RankError.exit_code, signal.SIGKILL)
     assert errors[0].startswith(f"minidl: rank 1 on {HERE} can't be reached any more, for 6 s")
     assert not Path(f"/proc/{ranks[0]}").exists()
