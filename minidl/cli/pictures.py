@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.cli.flags import add_trained_flags, add_use_flags, changed_flags, execution, place, read_trained
 from minidl.cli.parser import Parser
+from minidl.data.naming import stem
 from minidl.errors import DataError, UsageError
 from minidl.models import build
 from minidl.parallel.communicator import ALONE, Communicator
@@ -106,9 +107,9 @@ def which_data(args: Namespace, checkpoint: Checkpoint) -> dict[str, Any]:
     """For the name of what is made of images: which data set it is, if not that of the training."""
     changed = changed_flags(args, "data", "whole")
     if "data" in changed:
-        path = Path(changed["data"]).resolve()
-        trained = str(path) == str(Path(data_of_training(checkpoint)).resolve())
-        changed["data"] = None if trained else with_digest(path.name, str(path))
+        path, place = Path(changed["data"]).resolve(), Path(data_of_training(checkpoint))
+        same_name = not place.exists() and stem(path) == stem(place)  # an export knows no more than the name
+        changed["data"] = None if same_name or path == place.resolve() else with_digest(path.name, str(path))
     return changed
 
 

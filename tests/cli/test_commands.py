@@ -164,6 +164,8 @@ def test_an_export_knows_its_data_by_name_and_looks_here_and_in_data(place, tmp_
     assert (again["loss"], again["images"]) == (first["loss"], first["images"])
     assert again["data"] == str(tmp_path / "data" / "pets.zip")
     assert f"\nof {again['data']}\ntop-1" in run(capsys, "eval", file, *ENGINE)[1]
+    assert run(capsys, "predict", file, "--split", "val", "--data", "data/pets.zip", *ENGINE)[0] == 0
+    assert (tmp_path / "predictions" / "net-val.csv").is_file()  # of data with this name, so they aren't in it
 
 
 def test_a_folder_called_shapes_stays_one_in_a_run_and_its_export(tmp_path, monkeypatch, capsys):
