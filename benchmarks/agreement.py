@@ -12,27 +12,24 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 import models
-from benchmarks.cli import RESULTS, run, table, write
-from benchmarks.machine import describe
+from benchmarks.cli import RESULTS, run, table, write_page
 from minidl.engine import prepare
 from minidl.layers import INFER, Layer, Rule
 from minidl.text.progress import Progress
 from minidl.training import run_data
 from minidl.training.checkpoints import load_checkpoint
-from minidl.visual.effects import ablated, first_order
+from minidl.visual.effects import BATCH, estimated_and_real
 from minidl.visual.projection import Projector
 from minidl.visual.truncate import layer_table
 
 MODULE = "inception4"  # the last one
 UNITS, IMAGES, PAIRS = 15, 200, 400
-BATCH = 20  # images that go through the plain layers at a time
 SAME = 1e-3  # a projection that differs by less, relative to its norm, differs by rounding
 ALL = "all of these"
 
@@ -59,22 +56,14 @@ def effects(model: Layer, units: Mapping[str, list[int]], x: np.ndarray, predict
     module of the layer, which is the first part of its name, and of all of them.
     """
     scores = np.eye(model.out_shape(x.shape)[-1], dtype=x.dtype)[predicted]
-    with Progress("estimating", len(x), "image") as bar:
-        parts = []
-        for start in range(0, len(x), BATCH):
-            part = slice(start, start + BATCH)
-            parts.append(first_order(model, list(units), x[part], [scores[part]]))
-            bar.add(len(x[part]))
+    with Progress("setting units to zero", len(units), "layer") as bar:
+        changes = estimated_and_real(model, units, x, scores, on_layer=lambda: bar.add(1))
     found: dict[str, list[Changes]] = {ALL: []}
-    with Progress("setting units to zero", sum(map(len, units.values())), "unit") as bar:
-        for layer, some in units.items():
-            estimated = np.concatenate([part[layer][0][:, some] for part in parts]).T  # (n, units) -> (units, n)
-            real = (ablated(model, layer, some, x) * scores).sum(axis=2)  # (units, n, K) -> (units, n)
-            for name in (layer.split(".")[0], ALL):
-                found.setdefault(name, []).append(Changes(estimated, real))
-            bar.add(len(some))
+    for layer, (estimated, real) in changes.items():
+        for name in (layer.split(".")[0], ALL):
+            found.setdefault(name, []).append(Changes(estimated, real))
     found[ALL] = found.pop(ALL)  # the last row
-    return {name: Changes(*map(np.concatenate, zip(*changes, strict=True))) for name, changes in found.items()}
+    return {name: Changes(*map(np.concatenate, zip(*some, strict=True))) for name, some in found.items()}
 
 
 def differences(model: Layer, units: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -144,10 +133,7 @@ def main() -> None:
     print(text)
     if not args.quick:
         command = " ".join(["python -m benchmarks.agreement --data DATA --seeds", *map(str, args.seeds)])
-        machine = ", ".join(f"{key} {value}" for key, value in describe().items())
-        args.results.mkdir(parents=True, exist_ok=True)
-        head = f"# Agreement of estimates\n\nWritten by `{command}`.\n\n"
-        write(args.results / "agreement.md", f"{head}{text}\n\n{machine}. {date.today().isoformat()}.\n")
+        write_page(args.results / "agreement.md", "Agreement of estimates", command, text)
 
 
 if __name__ == "__main__":

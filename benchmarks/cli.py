@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import cores, load
+from benchmarks.machine import cores, describe, load
 from benchmarks.rounds import ROOT
 from minidl.errors import MinidlError
 from minidl.storage.files import atomic
@@ -77,6 +77,13 @@ def as_json(figures: dict[str, Any]) -> str:
 def write(path: Path, text: str) -> None:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_page(path: Path, title: str, command: str, text: str) -> None:
+    """Writes `text` with its title, the command that made it, the machine and the day."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    machine = ", ".join(f"{key} {value}" for key, value in describe().items())
+    write(path, f"# {title}\n\nWritten by `{command}`.\n\n{text}\n\n{machine}. {date.today().isoformat()}.\n")
 
 
 def run(main: Callable[[], None]) -> None:

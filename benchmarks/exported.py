@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +22,8 @@ import onnxruntime
 import openvino
 
 import models
-from benchmarks.cli import RESULTS, run, table, write
-from benchmarks.machine import cores, describe
+from benchmarks.cli import RESULTS, run, table, write_page
+from benchmarks.machine import cores
 from minidl.engine import prepare
 from minidl.exchange.own import save_onnx
 from minidl.layers import INFER, TRAIN, BatchNorm2D, Layer
@@ -150,10 +149,7 @@ def main() -> None:
             command = " ".join(["python -m benchmarks.exported --seeded", *args.seeded])
     print(text)
     if not args.quick:
-        machine = ", ".join(f"{key} {value}" for key, value in describe().items())
-        head = f"# Exported networks\n\nWritten by `{command}`.\n\n"
-        args.results.mkdir(parents=True, exist_ok=True)
-        write(args.results / file, f"{head}{text}\n\n{machine}. {date.today().isoformat()}.\n")
+        write_page(args.results / file, "Exported networks", command, text)
 
 
 if __name__ == "__main__":

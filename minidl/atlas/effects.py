@@ -11,8 +11,8 @@ from minidl.atlas.records import Agreement, Effects, Group, Pair
 from minidl.atlas.viewed import Viewed
 from minidl.atlas.work import Arrays, Work
 from minidl.text.progress import Progress
-from minidl.visual.effects import ablated, first_order
-from minidl.visual.mean_effects import BATCH, mean_effects
+from minidl.visual.effects import estimated_and_real
+from minidl.visual.mean_effects import mean_effects
 from minidl.visual.truncate import LayerInfo
 
 IMAGES = 600  # that the estimates come from
@@ -105,12 +105,12 @@ def _measure(
         arrays[f"{i:03}_raised"] = np.stack(rows) if rows else np.zeros((0, layers[i].units), np.float32)
     positions = _spread(some, TRIED_IMAGES)
     changes = _compare(viewed, before, positions, predicted)
-    changes += [(np.zeros((0, len(positions))),) * 2] * (len(layers) - len(before))
+    everything = map(np.concatenate, zip(*changes.values(), strict=True))
     return {
         **arrays,
-        "correlation": np.array(_correlation(*(np.concatenate(both) for both in zip(*changes, strict=True)))),
-        "correlations": np.array([_correlation(estimate, real) for estimate, real in changes]),
-        "tried": np.array([len(real) for _, real in changes]),
+        "correlation": np.array(_correlation(*everything)),
+        "correlations": np.array([_correlation(*changes[n]) if n in changes else np.nan for n in names]),
+        "tried": np.array([len(changes[n][0]) if n in changes else 0 for n in names]),
         "tried_images": np.array(len(positions)),
     }
 
@@ -134,27 +134,22 @@ def _spread(positions: np.ndarray, most: int) -> np.ndarray:
 
 def _compare(
     viewed: Viewed, layers: list[LayerInfo], positions: np.ndarray, predicted: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray]]:
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The estimated and the real change of the predicted class's score for some units of each layer: (units, n)."""
-    model, x = viewed.placed(viewed.model), viewed.images(positions)
+    x, run = viewed.images(positions), viewed.execution
     scores = np.eye(len(viewed.classes), dtype=x.dtype)[predicted[positions]]
-    found = []
-    names, parts = [info.name for info in layers], range(0, len(x), BATCH)
-    batches = [first_order(model, names, x[i : i + BATCH], [scores[i : i + BATCH]], xp=viewed.xp) for i in parts]
+    units = {
+        info.name: np.unique(np.linspace(0, info.units - 1, min(TRIED_UNITS, info.units)).astype(int)).tolist()
+        for info in layers
+    }
     with Progress("trying without units", len(layers), "layer") as bar:
-        for info in layers:
-            units = np.unique(np.linspace(0, info.units - 1, min(TRIED_UNITS, info.units)).astype(int))
-            changes = ablated(
-                model, info.name, units.tolist(), x, engine=viewed.execution.engine,
-                threads=viewed.execution.threads, xp=viewed.xp,
-            )  # fmt: skip
-            real = (changes * scores).sum(axis=2)  # (units, n, classes) -> (units, n)
-            found.append((np.concatenate([batch[info.name][0][:, units] for batch in batches]).T, real))
-            bar.add(1)
-    return found
+        return estimated_and_real(
+            viewed.placed(viewed.model), units, x, scores,
+            engine=run.engine, threads=run.threads, xp=viewed.xp, on_layer=lambda: bar.add(1),
+        )  # fmt: skip
 
 
 def _correlation(estimate: np.ndarray, real: np.ndarray) -> float:
     """NaN if either never changes."""
     a, b = (values.astype(np.float64).ravel() for values in (estimate, real))
-    return float(np.corrcoef(a, b)[0, 1]) if a.size and a.std() > 0 and b.std() > 0 else np.nan
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else np.nan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +43,7 @@ def solved_in(text: str) -> Plugs:
     from minidl.learn.folder import Folder
     from minidl.learn.plug import solved
 
-    plugs = solved(folder := Folder(Path(os.path.expanduser(text))))
+    plugs = solved(folder := Folder(Path(text)))
     if not plugs.functions:
         why = f"{call('learn')} check --folder {quoted(folder.path)}"
         raise UsageError(f"nothing in {folder.path} is solved yet: `{why}` says why")

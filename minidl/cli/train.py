@@ -16,7 +16,6 @@ from minidl.cli.flags import (
     add_config_flags,
     add_preset_flag,
     changed_flags,
-    flag,
     folder_name,
     given_settings,
     place,
@@ -225,7 +224,7 @@ def _add_flags(parser: Parser) -> None:
         "--resume", nargs="?", const="auto", metavar="RUN", help="continue this run (auto: the newest in --output)"
     )
     exercises = "train with the functions that you have written in this folder of exercises (`minidl learn`)"
-    parser.add_argument("--with", dest="exercises", metavar="DIR", type=flag(str), help=exercises)
+    parser.add_argument("--with", dest="exercises", metavar="DIR", type=place, help=exercises)
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
 
 

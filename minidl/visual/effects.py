@@ -29,6 +29,7 @@ from minidl.layers.tree import rebuilt
 from minidl.visual.truncate import Keys, truncate, walk
 
 RUNS = 50  # images that are run without a unit at a time
+BATCH = 16  # images at a time in plain layers, which keep all maps of the forward pass
 
 
 def first_order(
@@ -86,6 +87,34 @@ def ablated(
             mask[unit] = 1
         batches.append(np.stack(changes))
     return np.concatenate(batches, axis=1)
+
+
+def estimated_and_real(
+    model: Layer,
+    units: Mapping[str, Sequence[int]],
+    x: np.ndarray,
+    scores: np.ndarray,
+    *,
+    engine: str = "fused",
+    threads: int = 0,
+    xp: ModuleType = np,
+    on_layer: Callable[[], object] = lambda: None,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """How a score of each image changes without each of the `units`, {layer: units}: {layer: the estimate of
+    `first_order` and the real change of `ablated`, each (units, n)}.
+
+    scores (n, K) are factors of the logits, like one of the signals of `first_order`; the rest is as in `ablated`.
+    `on_layer` is called after each layer.
+    """
+    parts = [slice(start, start + BATCH) for start in range(0, len(x), BATCH)]
+    estimates = [first_order(model, list(units), x[part], [scores[part]], xp=xp) for part in parts]
+    found = {}
+    for layer, some in units.items():
+        estimated = np.concatenate([estimate[layer][0][:, some] for estimate in estimates])  # (n, units)
+        changes = ablated(model, layer, some, x, engine=engine, threads=threads, xp=xp)
+        found[layer] = estimated.T, (changes * scores).sum(axis=2)  # (units, n, K) -> (units, n)
+        on_layer()
+    return found
 
 
 # ------------------------------------------------------------------------------- layers in other layers' places

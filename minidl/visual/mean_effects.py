@@ -13,11 +13,9 @@ import numpy as np
 from minidl.engine.tiles.runner import available_cores
 from minidl.layers.base import Layer
 from minidl.training.execution import one_blas_thread
-from minidl.visual.effects import first_order
+from minidl.visual.effects import BATCH, first_order
 
 Mistake = tuple[int, int]  # (true class, predicted class)
-
-BATCH = 16  # images of a thread: plain layers keep all maps of the forward pass
 
 
 @dataclass
